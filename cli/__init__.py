@@ -1,0 +1,1 @@
+"""The command line: parse, call one stage, show its summary, set the exit code."""

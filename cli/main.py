@@ -1,0 +1,66 @@
+"""The `vidpipe` command: finds sub-commands by name, and turns errors into messages and exit codes."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from ..pipeline.errors import ManifestError, SettingsError, VidpipeError
+
+FAILED, USAGE, SOME_VIDEOS_FAILED, INTERRUPTED = 1, 2, 3, 130
+
+# Name -> (module of this folder that defines `command`, one line for the overview). Modules are imported when they are
+# asked for, so that `vidpipe --help` loads neither torch nor zarr.
+COMMANDS = {
+    "manifest": ("manifest", "Make and check manifests: the lists of videos."),
+    "render": ("render", "Render a labelled set of real video files to try vidpipe on."),
+    "train-backbone": ("train_backbone", "Train a clip backbone from scratch."),
+    "extract": ("extract", "Run an expensive and a cheap backbone over videos into a feature store."),
+    "store": ("store", "Inspect, verify, export and import feature stores."),
+    "train-aggregator": ("train_aggregator", "Train an aggregator on a feature store."),
+    "evaluate": ("evaluate", "Score runs: accuracy against cost, predictions and pictures."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported on use, and whose expected errors end in one line and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of a run."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return the command called ``cmd_name``."""
+        if cmd_name not in COMMANDS:
+            return None
+        return importlib.import_module(f".{COMMANDS[cmd_name][0]}", __package__).command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the overview from the table, without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the sub-command; explain what vidpipe expects to go wrong at times."""
+        try:
+            return super().invoke(ctx)
+        except VidpipeError as error:
+            click.echo(f"Error: {error}", err=True)
+            ctx.exit(USAGE if isinstance(error, SettingsError | ManifestError) else FAILED)
+        except KeyboardInterrupt:
+            click.echo("Stopped. What is done is kept; the same command goes on from there.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="vidpipe")
+def main() -> None:
+    """Classify a lot of video without running a big network on every second of it.
+
+    Clip backbones run once over the videos, into a feature store; aggregators train and are scored on that cache.
+    """
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The library: nouns and pure functions, usable from a notebook."""

@@ -1,0 +1,1 @@
+"""Aggregators, by name."""

@@ -1,0 +1,55 @@
+"""A dictionary of named builders that refuses duplicates and explains unknown names."""
+
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from .errors import SettingsError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Named builders of one kind of thing.
+
+    Args:
+        kind: what the entries are, in the singular, for messages ("backbone").
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def add(self, name: str, entry: T) -> T:
+        """Register ``entry`` under ``name``.
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+        if name in self._entries:
+            raise ValueError(f"{self.kind} {name!r} is registered twice")
+        self._entries[name] = entry
+        return entry
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Return a decorator that registers what it decorates under ``name``."""
+        return lambda entry: self.add(name, entry)
+
+    def __getitem__(self, name: str) -> T:
+        """Return the entry called ``name``.
+
+        Raises:
+            SettingsError: if there is none; the message lists the known names.
+        """
+        if name not in self._entries:
+            raise SettingsError(f"there is no {self.kind} {name!r}; known: {', '.join(self.names())}")
+        return self._entries[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def names(self) -> list[str]:
+        """Return the known names, sorted."""
+        return sorted(self._entries)

@@ -1,0 +1,70 @@
+"""Fixtures that every test file shares: the real media, and small videos made on the spot."""
+
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+Frame = Callable[[int], np.ndarray]
+
+
+@pytest.fixture(scope="session")
+def media() -> Path:
+    """Return the directory of real media; skip where there is none."""
+    directory = os.environ.get("VIDPIPE_TEST_MEDIA")
+    if not directory:
+        pytest.skip("VIDPIPE_TEST_MEDIA is not set: no real media to test on")
+    return Path(directory)
+
+
+def moving_square(size: tuple[int, int], seed: int) -> Frame:
+    """Return frames (H, W, 3) of a bright square that crosses a textured background; ``size`` is (width, height)."""
+    width, height = size
+    rng = np.random.default_rng(seed)
+    background = rng.integers(0, 96, (height, width, 3), dtype=np.uint8)
+    colour = rng.integers(160, 255, 3, dtype=np.uint8)
+    side = max(2, min(size) // 4)
+
+    def frame(index: int) -> np.ndarray:
+        image = background.copy()
+        x = (3 * index + 5 * seed) % max(1, width - side)
+        y = (2 * index) % max(1, height - side)
+        image[y : y + side, x : x + side] = colour
+        return image
+
+    return frame
+
+
+def write_video(
+    path: Path,
+    *,
+    num_frames: int = 32,
+    fps: int | Fraction = 30,
+    size: tuple[int, int] = (64, 48),
+    codec: str = "libx264",
+    seed: int = 0,
+    frame: Frame | None = None,
+) -> Path:
+    """Write a small video with PyAV and return its path; ``frame(i)`` gives (H, W, 3) uint8 content."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw = frame or moving_square(size, seed)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=Fraction(fps))
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        if codec == "libx264":
+            stream.options = {"preset": "ultrafast", "crf": "18"}
+        for index in range(num_frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(draw(index), format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_video() -> Callable[..., Path]:
+    """Return `write_video`, so that test files need no import of this one."""
+    return write_video
