@@ -1,0 +1,204 @@
+"""`vidpipe manifest`: make manifests, and check the files that they list."""
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .tables import format_table
+
+if TYPE_CHECKING:
+    from ..pipeline.manifest import Manifest
+    from ..stages.check_manifest import CheckReport, VideoReport
+
+VIDEOS_FAILED = 3
+MAX_ROWS = 50  # what still fits a terminal's memory: longer tables show the problems alone, unless --all is given
+
+
+@click.group()
+def command() -> None:
+    """Make and check manifests: the lists of videos that everything else starts from.
+
+    A manifest is a CSV or Parquet file with the columns path, label, split, and optionally video_id, start, end.
+    """
+
+
+@command.command("from-folders", short_help="List the videos of a directory in which each folder is a class.")
+@click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The manifest: .csv or .parquet.")
+@click.option("--test-fraction", default=0.2, show_default=True, help="Part of each class for the split 'test'.")
+@click.option("--seed", default=0, show_default=True, help="Another seed draws another split.")
+@click.option("--force", is_flag=True, help="Replace the output if it is there.")
+def from_folders(directory: Path, output: Path, test_fraction: float, seed: int, force: bool) -> None:
+    """List the videos of DIRECTORY, in which each folder is a class.
+
+    Videos may lie deeper within the folder of their class; other files are passed over. Every class is split by itself,
+    so adding a class leaves the others as they are; each keeps at least one video to train on. Paths are written
+    relative to the manifest.
+
+    \b
+    Example:
+      videos/jump/a.mp4  videos/jump/b.mp4  videos/wave/c.mp4 …
+      vidpipe manifest from-folders videos -o videos.csv --test-fraction 0.25
+    """  # noqa: D301 - click reads the escape as "keep these lines"
+    from ..pipeline.manifest_folders import manifest_from_folders
+
+    check_output(output, force=force)
+    save(manifest_from_folders(directory, test_fraction=test_fraction, seed=seed), output)
+
+
+@command.command(short_help="Probe every file of a manifest, and list what is wrong.")
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every video, instead of tables.")
+@click.option("--workers", type=click.IntRange(min=1), help="Files probed at a time. [default: one a core]")
+@click.option("--no-decode", is_flag=True, help="Read headers only: quick, but blind to files that are cut short.")
+@click.option("--all", "show_all", is_flag=True, help=f"Show the good videos even if there are more than {MAX_ROWS}.")
+@click.pass_context
+def check(
+    ctx: click.Context, manifest: Path, as_json: bool, workers: int | None, no_decode: bool, show_all: bool
+) -> None:
+    """Probe every file of MANIFEST, and list what is in it and what is wrong.
+
+    Problems: missing, unreadable, no video stream, no frames, encrypted, duplicate id, empty label, and start or end
+    beyond the duration. Every problem is printed in full; the good videos only while the table is short, or with --all.
+
+    \b
+    Exit code: 0 if all is well, 3 if some videos have problems,
+    2 if the manifest is wrong in itself.
+
+    \b
+    Example:
+      vidpipe manifest check videos.csv
+      vidpipe manifest check videos.csv --json | jq '.videos[] | select(.problems != [])'
+    """  # noqa: D301 - click reads the escape as "keep these lines"
+    from functools import partial
+
+    from tqdm import tqdm
+
+    from ..stages.check_manifest import CheckSettings, run
+
+    settings = CheckSettings(manifest=manifest, decode=not no_decode, workers=workers)
+    report = run(settings, progress=partial(tqdm, unit="file", desc="probing", disable=None))
+    click.echo(json.dumps(as_document(report), indent=1) if as_json else as_text(report, show_all=show_all))
+    ctx.exit(VIDEOS_FAILED if report.faulty else 0)
+
+
+def check_output(output: Path, *, force: bool) -> None:
+    """Refuse an output that is there already.
+
+    Raises:
+        click.UsageError: if it is there and ``force`` is not set.
+    """
+    if output.exists() and not force:
+        raise click.UsageError(f"{output} is there already; --force replaces it")
+
+
+def save(manifest: "Manifest", output: Path) -> None:
+    """Write a manifest with paths relative to it, and print how many videos each class has in each split."""
+    from ..pipeline.manifest import write_manifest
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    manifest = manifest.relative_to(output.parent)
+    write_manifest(manifest, output)
+    click.echo(split_table(manifest))
+    click.echo(f"\nWrote {output}: {_counted(len(manifest), 'video')} of {len(manifest.classes)} classes.")
+
+
+def split_table(manifest: "Manifest") -> str:
+    """Return classes × splits with the number of videos; only the totals if there are very many classes."""
+    counts = Counter((label, video.split) for video in manifest.videos for label in video.labels)
+    totals = Counter(video.split for video in manifest.videos)
+    classes = manifest.classes if len(manifest.classes) <= MAX_ROWS else ()
+    rows = [[label, *(str(counts[label, split]) for split in manifest.splits)] for label in classes]
+    rows.append(["all", *(str(totals[split]) for split in manifest.splits)])
+    return format_table(["class", *manifest.splits], rows, right=range(1, len(manifest.splits) + 1))
+
+
+def as_text(report: "CheckReport", *, show_all: bool = False) -> str:
+    """Return the table of the videos, or of those with problems if there are many, and a summary."""
+    shown = report.videos if show_all or len(report.videos) <= MAX_ROWS else report.faulty
+    header = ["line", "path", "codec", "size", "rate", "duration", "frames", "problem"]
+    parts = [format_table(header, [_row(video) for video in shown], right=(0, 3, 4, 5, 6))] if shown else []
+    if hidden := len(report.videos) - len(shown):
+        parts.append(f"{_counted(hidden, 'video')} without problems not shown; --all shows them.")
+    return "\n\n".join([*parts, _summary(report)])
+
+
+def as_document(report: "CheckReport") -> dict[str, Any]:
+    """Return the whole report in JSON's types."""
+    return {
+        "manifest": str(report.settings.manifest),
+        "decoded": report.settings.decode,
+        "num_videos": len(report.videos),
+        "num_files": len(report.files),
+        "num_videos_with_problems": len(report.faulty),
+        "problems": report.problem_counts,
+        "videos": [_entry(video) for video in report.videos],
+    }
+
+
+def _row(report: "VideoReport") -> list[str]:
+    problems = "; ".join(problem.message for problem in report.problems)
+    info = report.info
+    if info is None:
+        return [str(report.line), report.video.written_path, "", "", "", "", "", problems]
+    rate = f"{info.average_fps:.2f}/s" if info.average_fps else "none"
+    return [
+        str(report.line),
+        report.video.written_path,
+        info.codec,
+        f"{info.width}×{info.height}",
+        rate + (" var." if info.variable_rate else ""),
+        f"{info.duration_seconds:.2f} s",
+        str(info.num_frames),
+        problems,
+    ]
+
+
+def _entry(report: "VideoReport") -> dict[str, Any]:
+    video, info = report.video, report.info
+    entry: dict[str, Any] = {
+        "line": report.line,
+        "video_id": video.video_id,
+        "path": video.written_path,
+        "labels": list(video.labels),
+        "split": video.split,
+        "start": video.start,
+        "end": video.end,
+        "info": None,
+        "problems": [{"kind": problem.kind, "message": problem.message} for problem in report.problems],
+    }
+    if info is not None:
+        entry["info"] = {key: _plain(value) for key, value in asdict(info).items() if key != "path"}
+    return entry
+
+
+def _plain(value: Any) -> Any:
+    """Return a fraction as a float, and what JSON knows as it is."""
+    return float(value) if isinstance(value, Fraction) else value
+
+
+def _summary(report: "CheckReport") -> str:
+    infos = [info for info in report.files.values() if info is not None]
+    codecs = Counter(info.codec for info in infos)
+    seconds = sum(info.duration_seconds for info in infos)
+    files = _counted(len(report.files), "file") + ("" if report.settings.decode else ", headers only")
+    lines = [f"{_counted(len(report.videos), 'video')} in {files}: {_hours(seconds)} of video"]
+    if codecs:
+        lines[0] += f" ({', '.join(f'{codec} {count}' for codec, count in codecs.most_common())})"
+    counts = ", ".join(f"{count} {kind}" for kind, count in report.problem_counts.items())
+    lines.append(f"{len(report.faulty)} with problems: {counts}" if counts else "No problems.")
+    return "\n".join(lines)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _hours(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02} h"

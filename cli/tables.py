@@ -1,0 +1,24 @@
+"""Plain text tables for the terminal."""
+
+from collections.abc import Container, Sequence
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Container[int] = ()) -> str:
+    """Return a table with a rule below its header, two blanks between columns and none at the ends of lines.
+
+    Args:
+        header: one word a column.
+        rows: as long as the header each.
+        right: the columns to align to the right, by index.
+    """
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [header, ["-" * width for width in widths], *rows]
+    return "\n".join(_line(cells, widths, right) for cells in lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Container[int]) -> str:
+    padded = [
+        cell.rjust(width) if index in right else cell.ljust(width)
+        for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(padded).rstrip()

@@ -1,0 +1,95 @@
+"""`vidpipe train-aggregator`."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..stages.train_aggregator import TrainAggregatorSummary
+
+EPILOG = """\b
+Example, FASTER with one expensive clip in four:
+  vidpipe train-aggregator --store s.zarr --out runs/faster --aggregator fast-gru --pattern 1:3
+"""
+
+
+@click.command("train-aggregator", epilog=EPILOG)
+@click.option(
+    "--store", type=click.Path(path_type=Path), required=True, help="Feature store that vidpipe extract made."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory; an unfinished run goes on.")
+@click.option("--aggregator", default="fast-gru", show_default=True, help="average (nothing to train) or fast-gru.")
+@click.option("--pattern", help="E:C (as 1:3), first, all-expensive or all-cheap.  [default: as extracted]")
+@click.option("--clips", "num_clips", type=int, help="Clips of a video.  [default: all that are stored]")
+@click.option("--expensive", help="Name of the expensive backbone.  [default: the one extracted as such]")
+@click.option("--cheap", help="Name of the cheap backbone.  [default: the one extracted as such]")
+@click.option("--split", default="train", show_default=True, help="The videos to train on.")
+@click.option(
+    "--val-fraction",
+    default=0.15,
+    show_default=True,
+    help="Share of them held out, class by class, to choose the best epoch; 0: the last epoch is best.",
+)
+@click.option("--dropout", default=0.5, show_default=True, help="Before the classifier.")
+@click.option("--reduction", default=4, show_default=True, help="Factor of the bottleneck in FAST-GRU's gates.")
+@click.option("--epochs", default=40, show_default=True, help="Visits of each video, at most.")
+@click.option(
+    "--patience", default=0, show_default=True, help="Stop after so many epochs without a better one; 0: never."
+)
+@click.option("--batch-size", default=16, show_default=True, help="Videos a step.")
+@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="adamw", show_default=True, help="Optimizer.")
+@click.option("--learning-rate", default=1e-3, show_default=True, help="Peak rate; a cosine takes it to 0.")
+@click.option("--weight-decay", default=1e-2, show_default=True, help="Weight decay.")
+@click.option("--warmup-epochs", default=1.0, show_default=True, help="Linear rise of the rate over so many epochs.")
+@click.option("--label-smoothing", default=0.0, show_default=True, help="Label smoothing.")
+@click.option("--clip-norm", default=1.0, show_default=True, help="Largest norm of a gradient; 0: any.")
+@click.option("--seed", default=0, show_default=True, help="Of initial weights and of every draw.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@click.option(
+    "--precision",
+    type=click.Choice(["float32", "bfloat16"]),
+    default="float32",
+    show_default=True,
+    help="Of the forward pass.",
+)
+@click.option("--cache-gib", default=4.0, show_default=True, help="Keep the maps in memory if they fit in this.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
+    """Train an aggregator on cached feature maps; the backbones stay as they are.
+
+    Writes weights.safetensors, metrics.jsonl, curves.png and result.json into the run directory. Killed or stopped, the
+    same command goes on and ends with the same weights.
+    """
+    from ..pipeline.optimisation import OptimisationSettings
+    from ..pipeline.patterns import Pattern
+    from ..stages.train_aggregator import run
+    from ..stages.train_aggregator_plan import TrainAggregatorSettings
+
+    own = {field.name for field in dataclasses.fields(OptimisationSettings)} & options.keys()
+    optimisation = OptimisationSettings(**{name: options.pop(name) for name in sorted(own)})
+    parsed = None if pattern is None else Pattern.parse(pattern)
+    summary = run(TrainAggregatorSettings(optimisation=optimisation, pattern=parsed, **options))
+    click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
+
+
+def summary_text(summary: "TrainAggregatorSummary") -> str:
+    """Return what a run came to, as lines of text."""
+    what = f"{summary.aggregator}, {summary.pattern}, {summary.num_clips} clips, {summary.gmacs:.3g} GMACs a video"
+    if not summary.num_weights:
+        done = "nothing to train"
+    else:
+        figures = ", ".join(
+            f"{name} {summary.metrics[name]:.3g}"
+            for name in ("loss", "accuracy", "val_loss", "val_accuracy")
+            if name in summary.metrics
+        )
+        done = (
+            f"trained {summary.num_weights:,} weights on {summary.num_training:,} videos ({summary.num_validation:,} "
+            f"held out) for {summary.epochs} epochs in {summary.seconds:.1f} s; best epoch {summary.metrics['epoch'] + 1}: "
+            f"{figures}"
+        )
+    first = "This run was done already. " if summary.already_done else ""
+    return f"{first}{what}: {done}.\nRun: {summary.out}"

@@ -1,0 +1,76 @@
+"""`vidpipe train-backbone`."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .main import SOME_VIDEOS_FAILED
+
+EPILOG = """\b
+Example, the small cheap backbone of the demo:
+  vidpipe train-backbone --manifest demo/videos/manifest.csv --backbone r2d_14_w16 --size 64 --out demo/cheap
+"""
+
+
+@click.command("train-backbone", epilog=EPILOG)
+@click.option("--manifest", type=click.Path(path_type=Path), required=True, help="CSV or Parquet list of videos.")
+@click.option("--backbone", required=True, help="Registered name, such as r2d_26, r2plus1d_50, r2plus1d_14_w16.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory; an unfinished run goes on.")
+@click.option("--split", default="train", show_default=True, help="The videos to train on.")
+@click.option("--val-split", help="Score these each epoch and keep the best epoch (else the last, as in the paper).")
+@click.option("--frames", "num_frames", default=8, show_default=True, help="Frames in a clip.")
+@click.option("--stride", "sampling_rate", default=1, show_default=True, help="Take every so many frames.")
+@click.option("--size", "crop", default=224, show_default=True, help="Side of the square input, pixels.")
+@click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the clips.")
+@click.option("--dropout", default=0.0, show_default=True, help="Before the classifier.")
+@click.option("--epochs", default=45, show_default=True, help="Visits of each video, one random clip a visit.")
+@click.option("--batch-size", default=32, show_default=True, help="Clips a step.")
+@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True, help="Optimizer.")
+@click.option("--learning-rate", default=0.01, show_default=True, help="Peak rate; a cosine takes it to 0.")
+@click.option("--weight-decay", default=1e-4, show_default=True, help="Weight decay.")
+@click.option("--warmup-epochs", default=2.0, show_default=True, help="Linear rise of the rate over so many epochs.")
+@click.option("--label-smoothing", default=0.0, show_default=True, help="Label smoothing.")
+@click.option("--seed", default=0, show_default=True, help="Of initial weights and of every draw.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="auto: bfloat16 where the machine has it.",
+)
+@click.option("--workers", type=int, help="Threads that read clips.  [default: the cores]")
+@click.option("--cache-gib", default=2.0, show_default=True, help="Keep decoded videos in memory if they fit in this.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@click.pass_context
+def command(ctx: click.Context, *, as_json: bool, precision: str, **options: Any) -> None:
+    """Train a clip backbone from scratch and write its weights.
+
+    Writes weights.safetensors (with class list and preprocessing), metrics.jsonl, curves.png and failures.json into the
+    run directory. Killed or stopped, the same command goes on and ends with the same weights.
+    """
+    from ..pipeline.engine import resolve_device, resolve_precision
+    from ..pipeline.optimisation import OptimisationSettings
+    from ..stages.train_backbone import TrainBackboneSettings, run
+
+    device = resolve_device(options["device"])
+    own = {field.name for field in dataclasses.fields(OptimisationSettings)} & options.keys()
+    optimisation = OptimisationSettings(
+        precision=resolve_precision(precision, device), **{name: options.pop(name) for name in own}
+    )
+    summary = run(TrainBackboneSettings(optimisation=optimisation, **options))
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
+    else:
+        figures = ", ".join(f"{name} {summary.metrics[name]:.3g}" for name in ("loss", "accuracy", "val_accuracy")
+                            if name in summary.metrics)
+        click.echo(f"Trained {options['backbone']} on {summary.num_videos} videos of {len(summary.classes)} classes in "
+                   f"{summary.seconds:.0f} s: {figures}.")
+        click.echo(f"Weights: {summary.weights} (sha256 {summary.digest[:12]}…)")
+    if summary.failures:
+        for video_id, reason in summary.failures.items():
+            click.echo(f"failed: {video_id}: {reason}", err=True)
+        ctx.exit(SOME_VIDEOS_FAILED)

@@ -1,0 +1,81 @@
+"""What every aggregator is: a module from the clips of a video to the scores of the video."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from ..errors import SettingsError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AggregatorSpec:
+    """Everything needed to build an aggregator; a family reads the fields that mean something to it.
+
+    Attributes:
+        name: the family, as registered.
+        channels: C of the feature maps.
+        num_classes: K.
+        dropout: share of the pooled features dropped before the last linear layer, in training.
+        reduction: r, the factor by which a gate's bottleneck compresses the channels.
+    """
+
+    name: str
+    channels: int
+    num_classes: int
+    dropout: float = 0.5
+    reduction: int = 4
+
+    def __post_init__(self) -> None:
+        """Check the fields that mean the same to every family.
+
+        Raises:
+            SettingsError: if dropout or reduction is out of range.
+        """
+        if not 0 <= self.dropout < 1:
+            raise SettingsError(f"dropout must be in [0, 1); got {self.dropout}")
+        if self.reduction < 1:
+            raise SettingsError(f"reduction must be at least 1; got {self.reduction}")
+
+
+class Aggregator(nn.Module, ABC):
+    """Clips of a video -> scores of the video.
+
+    Attributes:
+        needs_features: whether feature maps are read; otherwise empty ones (C = 0) may be given.
+        needs_scores: whether the backbones' clip scores are read; otherwise empty ones (K = 0) may be given.
+    """
+
+    needs_features: ClassVar[bool]
+    needs_scores: ClassVar[bool]
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there is anything to train."""
+        return any(True for _ in self.parameters())
+
+    @abstractmethod
+    def forward(self, features: Tensor, scores: Tensor) -> Tensor:
+        """Return the videos' scores.
+
+        Args:
+            features: (B, N, T', H', W', C) float, the clips' feature maps in order.
+            scores: (B, N, K) float, the clips' own scores, as logits.
+
+        Returns:
+            (B, K) float: logits, or log-probabilities; their softmax is the prediction.
+        """
+
+    @abstractmethod
+    def step(self, state: Any, features: Tensor, scores: Tensor) -> tuple[Any, Tensor]:
+        """Take one more clip of a stream and predict: after N steps the same scores as `forward` on N clips.
+
+        Args:
+            state: what the last step returned; None before the first clip.
+            features: (B, T', H', W', C) float.
+            scores: (B, K) float.
+
+        Returns:
+            The state to pass on, and (B, K) scores of the clips so far.
+        """

@@ -1,0 +1,102 @@
+"""What every backbone is: a clip in, its last feature map and its own class scores out."""
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from ..errors import SettingsError
+
+
+class Backbone(nn.Module, ABC):
+    """A clip network: ``features`` is the family's own, the head (average, dropout, linear) is everybody's.
+
+    A family that needs several inputs (pathways at other frame rates, say) makes them from the one clip in ``features``
+    and gives back their maps joined on one grid, so that engines, stores and aggregators need not know.
+
+    Attributes:
+        name: the name it is registered under.
+        num_classes: K.
+        channels: C of the feature map.
+    """
+
+    def __init__(self, *, name: str, num_classes: int, channels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise SettingsError(f"a backbone needs at least one class; got num_classes={num_classes}")
+        if not 0.0 <= dropout < 1.0:
+            raise SettingsError(f"dropout must lie in [0, 1); got {dropout}")
+        self.name = name
+        self.num_classes = num_classes
+        self.channels = channels
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(channels, num_classes)
+
+    @abstractmethod
+    def features(self, clip: Tensor) -> Tensor:
+        """Return the last feature map.
+
+        Args:
+            clip: (B, 3, L, H, W) float, normalised.
+
+        Returns:
+            (B, C, T', H', W'), in the clip's dtype.
+        """
+
+    @abstractmethod
+    def feature_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
+        """Return (T', H', W', C), the form in which a store keeps the map of a clip of ``frames`` × ``size``².
+
+        Raises:
+            SettingsError: if the backbone cannot take clips of that shape.
+        """
+
+    def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the feature map and the class scores of each clip.
+
+        The scores are logits. The average is taken in the classifier's precision, which an engine may keep above that
+        of the convolutions.
+
+        Args:
+            clip: (B, 3, L, H, W) float, normalised.
+
+        Returns:
+            features (B, C, T', H', W') and scores (B, K).
+
+        Raises:
+            SettingsError: if the backbone cannot take clips of that shape.
+        """
+        features = self.features(clip)
+        pooled = features.mean(dim=(2, 3, 4), dtype=self.fc.weight.dtype)  # (B, C)
+        return features, self.fc(self.dropout(pooled))
+
+
+class BackboneSpec(Protocol):
+    """An entry of the registry: knows its name and builds the network."""
+
+    @property
+    def name(self) -> str:
+        """The name it is registered under."""
+        ...
+
+    def build(self, *, num_classes: int, dropout: float, zero_init_residual: bool) -> Backbone:
+        """Return a freshly initialised network, on torch's default device."""
+        ...
+
+
+def initialise(backbone: nn.Module, *, residual_norms: list[nn.BatchNorm3d]) -> None:
+    """Initialise as VMZ does: He by fan-out for convolutions, unit batch norm, a small classifier.
+
+    Args:
+        backbone: the network, changed in place.
+        residual_norms: the last norm of each residual branch, to be set to zero, so that every block begins as the
+            identity (Goyal et al. 2017); empty for VMZ's own initialisation.
+    """
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.01)
+            nn.init.zeros_(module.bias)
+    for norm in residual_norms:
+        nn.init.zeros_(norm.weight)

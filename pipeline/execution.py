@@ -1,0 +1,202 @@
+"""Where tasks run: in this process, on a Dask cluster of this machine, or on one that is there already.
+
+The serial executor is the reference; the Dask ones run the same function on the same tasks. None of them promises an
+order, and none makes a task's result depend on where it ran. Dask is imported only when it is asked for.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from multiprocessing import resource_tracker
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .errors import SettingsError, VidpipeError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+IN_PROCESS, LOCAL = "none", "local"
+TASKS_PER_WORKER = 3  # handed out at a time: enough that no worker waits, few enough that a million need no memory
+CONNECT_SECONDS = 5
+RETRIES = 2  # times a task may lose its worker before it is taken for the culprit
+
+
+class ExecutionError(VidpipeError, RuntimeError):
+    """The machinery that runs tasks cannot be had, or a task brought its worker down."""
+
+
+def run_tasks(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    *,
+    scheduler: str = IN_PROCESS,
+    workers: int | None = None,
+    threads_per_worker: int = 1,
+) -> Iterator[Result]:
+    """Yield ``function(task)`` for each task, as they complete. Closing the iterator stops: no new task begins.
+
+    Args:
+        function: must be picklable (defined in a module) for a Dask scheduler; its exceptions are raised here.
+        tasks: picklable likewise; taken only as they are needed.
+        scheduler: `none` (in this process, in order), `local` (a Dask cluster on this machine), or the address of one
+            that runs, as `tcp://host:8786`.
+        workers: processes of the local cluster; None for one a core. A running cluster has its own.
+        threads_per_worker: OMP_NUM_THREADS of each process of the local cluster, which runs one task at a time.
+
+    Raises:
+        SettingsError: if there is no such scheduler, or ``workers`` does not apply to it.
+        ExecutionError: if the cluster cannot be reached, or a task's workers died again and again.
+    """
+    check_scheduler(scheduler, workers)
+    if scheduler == IN_PROCESS:
+        return map(function, tasks)
+    return _run_on_dask(function, tasks, scheduler, workers, threads_per_worker)
+
+
+def check_scheduler(scheduler: str, workers: int | None = None) -> None:
+    """Refuse a scheduler that cannot be meant.
+
+    Raises:
+        SettingsError: saying what is possible.
+    """
+    if scheduler not in (IN_PROCESS, LOCAL) and not scheduler.startswith(("tcp://", "tls://")):
+        raise SettingsError(f"--scheduler must be 'none', 'local' or an address as tcp://host:8786; got '{scheduler}'.")
+    if workers is not None and scheduler != LOCAL:
+        raise SettingsError(f"--workers is for --scheduler local; with '{scheduler}' leave it out.")
+    if workers is not None and workers < 1:
+        raise SettingsError(f"--workers must be at least 1; got {workers}.")
+
+
+def _run_on_dask(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    scheduler: str,
+    workers: int | None,
+    threads_per_worker: int,
+) -> Iterator[Result]:
+    """Keep a few tasks a worker submitted, and yield each result as it arrives."""
+    from distributed import as_completed
+
+    with _client(scheduler, workers, threads_per_worker) as client:
+        waiting = iter(tasks)
+        running: dict[Future, Task] = {}
+
+        def submit_next(count: int) -> "list[Future]":
+            futures = {client.submit(function, task, pure=False): task for task in islice(waiting, count)}
+            running.update(futures)
+            return list(futures)
+
+        completed = as_completed(submit_next(TASKS_PER_WORKER * _num_slots(client, scheduler)), loop=client.loop)
+        for future in completed:
+            task = running.pop(future)
+            completed.update(submit_next(1))
+            yield _result(future, task)
+
+
+def _result(future: "Future", task: object) -> Any:
+    """Return what a task gave, or raise what it raised.
+
+    Raises:
+        ExecutionError: if the task has no outcome because its workers, or the cluster, are gone.
+    """
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+
+    try:
+        return future.result()
+    except KilledWorker as error:
+        raise ExecutionError(
+            f"{RETRIES + 1} workers died one after the other while they ran {str(task)[:200]}. Most likely they ran "
+            "out of memory: use fewer --workers; or leave --scheduler out, to see what happens."
+        ) from error
+    except CancelledError as error:
+        raise ExecutionError("The Dask cluster went away. What is done is kept; the same command goes on.") from error
+
+
+def _num_slots(client: "Client", scheduler: str) -> int:
+    """Return how many tasks the cluster runs at a time.
+
+    Raises:
+        ExecutionError: if it has no workers.
+    """
+    try:
+        client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+    except TimeoutError as error:
+        raise ExecutionError(
+            f"The Dask scheduler at {scheduler} has no workers. Start some: dask worker {scheduler}"
+        ) from error
+    return sum(client.nthreads().values())  # pyright: ignore[reportAttributeAccessIssue]
+
+
+@contextlib.contextmanager
+def _client(scheduler: str, workers: int | None, threads_per_worker: int) -> "Iterator[Client]":
+    """Give a client of the cluster, and close what was opened for it.
+
+    Raises:
+        ExecutionError: if no scheduler answers at the address.
+    """
+    from distributed import Client
+
+    if scheduler == LOCAL:
+        with _local_cluster(workers or os.cpu_count() or 1, threads_per_worker) as client:
+            yield client
+        return
+    try:
+        client = Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ExecutionError(f"No Dask scheduler answers at {scheduler} (waited up to {CONNECT_SECONDS} s).") from error
+    with client:
+        yield client
+
+
+@contextlib.contextmanager
+def _local_cluster(workers: int, threads_per_worker: int) -> "Iterator[Client]":
+    """Start processes of our own that run one task at a time each, and stop them at the end."""
+    from dask import config
+    from distributed import Client, LocalCluster
+
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads_per_worker))
+    settings = {
+        "distributed.scheduler.allowed-failures": RETRIES,
+        "distributed.nanny.pre-spawn-environ": {**environment, "DASK_LOGGING__DISTRIBUTED": "CRITICAL"},
+    }
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(config.set(settings))
+        with _without_interrupts():
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,  # tasks at a time: a task uses its threads itself
+                memory_limit=0,  # videos and networks live outside what Dask can count or spill
+                dashboard_address=None,  # pyright: ignore[reportArgumentType]
+                silence_logs=logging.CRITICAL,
+            )
+        stack.enter_context(cluster)
+        client = stack.enter_context(Client(cluster, set_as_default=False))
+        try:
+            yield client
+        except ExecutionError:
+            # A worker that is just being replaced would be stopped while it starts, and say so at length.
+            with contextlib.suppress(TimeoutError):
+                client.wait_for_workers(workers, timeout=CONNECT_SECONDS)
+            raise
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Let threads and processes that start inside the block be deaf to Ctrl-C for good.
+
+    A terminal sends it to every process; only the one that coordinates may act on it, by stopping the others.
+    """
+    resource_tracker.ensure_running()  # multiprocessing's; when it starts by itself, it undoes the mask
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

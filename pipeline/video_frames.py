@@ -1,0 +1,115 @@
+"""From a decoded frame to the picture that is shown: RGB, upright, with square pixels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import cast
+
+import av
+import numpy as np
+from av.buffer import Buffer
+from av.video.reformatter import Interpolation, VideoReformatter
+
+# The same swscale paths as the ffmpeg program by default; stretching to square pixels is bilinear, at half the time.
+UNSCALED = Interpolation.BICUBIC
+STRETCHED = Interpolation.BILINEAR
+
+# A pixel ten times as wide as high is a damaged header, not a camera.
+MAX_ASPECT_RATIO = 10
+
+# cos of the angle that a display matrix may be off a right angle: ffmpeg's program allows one degree.
+OFF_AXIS = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How stored pictures are turned for display: transposed first, then mirrored left-right and upside-down."""
+
+    transpose: bool = False
+    flip_x: bool = False
+    flip_y: bool = False
+
+    @property
+    def degrees(self) -> int:
+        """Clockwise degrees, 0, 90, 180 or 270; mirroring is left out."""
+        if self.transpose:
+            return 90 if self.flip_x else 270
+        return 180 if self.flip_x and self.flip_y else 0
+
+    def apply(self, picture: np.ndarray) -> np.ndarray:
+        """Return (H, W, C) ``picture`` as it is shown, as a view."""
+        if self.transpose:
+            picture = picture.transpose(1, 0, 2)  # (W, H, C)
+        if self.flip_x:
+            picture = picture[:, ::-1]
+        if self.flip_y:
+            picture = picture[::-1]
+        return picture
+
+
+def orientation_of(matrix: np.ndarray) -> Orientation:
+    """Return what a display matrix asks for; one that is damaged or not at a right angle asks for nothing.
+
+    Args:
+        matrix: (9,) int32, row-major 3x3, as in an MP4 track header: x' = m0 x + m3 y, y' = m1 x + m4 y.
+    """
+    turn = matrix.astype(np.float64)[[0, 1, 3, 4]]
+    scale = np.abs(turn).max()
+    if scale == 0:
+        return Orientation()
+    x_x, y_x, x_y, y_y = turn / scale
+    if max(abs(y_x), abs(x_y)) < OFF_AXIS and min(abs(x_x), abs(y_y)) > OFF_AXIS:
+        return Orientation(flip_x=bool(x_x < 0), flip_y=bool(y_y < 0))
+    if max(abs(x_x), abs(y_y)) < OFF_AXIS and min(abs(y_x), abs(x_y)) > OFF_AXIS:
+        return Orientation(transpose=True, flip_x=bool(x_y < 0), flip_y=bool(y_x < 0))
+    return Orientation()
+
+
+def frame_orientation(frame: av.VideoFrame) -> Orientation:
+    """Return how ``frame`` asks to be turned for display."""
+    side_data = cast(Mapping[str, Buffer], frame.side_data).get("DISPLAYMATRIX")
+    if side_data is None:
+        return Orientation()
+    return orientation_of(np.frombuffer(bytes(side_data), dtype=np.int32)[:9])
+
+
+def usable_aspect_ratio(aspect_ratio: Fraction | None) -> Fraction:
+    """Return the width of a pixel over its height; 1 where the file gives none, or nonsense."""
+    if not aspect_ratio or not Fraction(1, MAX_ASPECT_RATIO) <= aspect_ratio <= MAX_ASPECT_RATIO:
+        return Fraction(1)
+    return Fraction(aspect_ratio)
+
+
+class Display:
+    """The picture that a video shows: its size in square pixels, and how stored frames become it.
+
+    Args:
+        first: the video's first frame; frames of another size later on are resized to its size.
+        aspect_ratio: width of a pixel over its height.
+    """
+
+    def __init__(self, first: av.VideoFrame, *, aspect_ratio: Fraction | None) -> None:
+        self.aspect_ratio = usable_aspect_ratio(aspect_ratio)
+        self.orientation = frame_orientation(first)
+        self._stored = max(1, round(first.width * self.aspect_ratio)), first.height
+        self._reformatter = VideoReformatter()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) as displayed."""
+        width, height = self._stored
+        return (height, width) if self.orientation.transpose else (width, height)
+
+    def show(self, frame: av.VideoFrame) -> np.ndarray:
+        """Return the picture of ``frame``, (H, W, 3) uint8 RGB; the matrix and range are those that the frame names."""
+        width, height = self._stored
+        unscaled = (frame.width, frame.height) == self._stored
+        picture = self._reformatter.reformat(
+            frame,
+            width=width,
+            height=height,
+            format="rgb24",
+            interpolation=UNSCALED if unscaled else STRETCHED,
+            threads=1,
+        )
+        return np.ascontiguousarray(self.orientation.apply(picture.to_ndarray()))

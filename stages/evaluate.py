@@ -1,0 +1,179 @@
+"""What an evaluation leaves behind: one JSON document, tables as CSV, and pictures."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..pipeline.metrics import Metrics, rank_classes
+from ..pipeline.plotting import CostPoint, save_accuracy_against_cost, save_confusion_matrix
+from ..pipeline.run_directory import RunDirectory, write_atomically, write_json
+from .evaluate import Evaluation, RunScores
+
+SHOWN_CLASSES = 5  # of a prediction
+COST_PICTURE = "accuracy_vs_gmacs.png"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Group:
+    """Runs that differ in their seed alone.
+
+    Attributes:
+        label: what tells the group from the others.
+        family: the aggregator.
+        members: places in the evaluation's list of runs.
+        gmacs: 10^9 multiply-accumulates a video.
+        top1_mean: over the members.
+        top1_deviation: the sample standard deviation; None of a single run.
+    """
+
+    label: str
+    family: str
+    members: tuple[int, ...]
+    gmacs: float
+    top1_mean: float
+    top1_deviation: float | None
+
+
+def report(evaluation: Evaluation) -> dict[str, Any]:
+    """Write tables and pictures into the output directory and return everything as one JSON document.
+
+    Files: `metrics.json` (the document), `accuracy_vs_gmacs.png`, and in a folder for each run `predictions.csv`,
+    `confusion.csv`, `confusion.png` and `classes.csv`.
+    """
+    out = evaluation.settings.out
+    folders = unique_names([scores.run.path for scores in evaluation.runs])
+    groups = group_runs(evaluation.runs)
+    for folder, scores in zip(folders, evaluation.runs, strict=True):
+        write_run(out / folder, evaluation, scores)
+    points = [
+        CostPoint(label=g.label, gmacs=g.gmacs, accuracy=g.top1_mean, spread=g.top1_deviation, family=g.family)
+        for g in groups
+    ]
+    save_accuracy_against_cost(points, out / COST_PICTURE)
+    document = {
+        "store": str(evaluation.settings.store),
+        "split": evaluation.settings.split,
+        "num_expected": len(evaluation.expected),
+        "runs": [_run_document(name, scores) for name, scores in zip(folders, evaluation.runs, strict=True)],
+        "groups": [asdict(group) | {"members": [folders[i] for i in group.members]} for group in groups],
+        "out": str(out),
+    }
+    write_json(out / "metrics.json", document)
+    return document
+
+
+def _run_document(name: str, scores: RunScores) -> dict[str, Any]:
+    made = scores.run.settings
+    metrics = asdict(scores.metrics) | {"confusion": scores.metrics.confusion.tolist()}
+    return {
+        "name": name,
+        "run": str(scores.run.path),
+        "aggregator": made["aggregator"]["name"],
+        "pattern": made["pattern"],
+        "num_clips": made["num_clips"],
+        "seed": made["optimisation"]["seed"],
+        "gmacs": scores.gmacs,
+        "metrics": metrics,
+        "missing": scores.missing,
+    }
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Return a short name for each path: its last part, and as many before it as it takes to tell all apart."""
+    parts = [path.resolve().parts[1:] or ("root",) for path in paths]
+    for length in range(1, max(map(len, parts), default=1) + 1):
+        names = ["-".join(own[-length:]) for own in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{index}-{own[-1]}" for index, own in enumerate(parts)]
+
+
+def group_runs(runs: Sequence[RunScores]) -> list[Group]:
+    """Return the runs in groups that differ in nothing but the seed, in the order of their first members."""
+    members: dict[str, list[int]] = {}
+    for index, scores in enumerate(runs):
+        members.setdefault(_identity(scores.run), []).append(index)
+    labels = _labels([runs[own[0]].run for own in members.values()])
+    return [
+        _group(label, [runs[i] for i in own], tuple(own)) for label, own in zip(labels, members.values(), strict=True)
+    ]
+
+
+def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> Group:
+    top1 = np.array([scores.metrics.top1 for scores in runs])
+    return Group(
+        label=label,
+        family=runs[0].run.settings["aggregator"]["name"],
+        members=members,
+        gmacs=runs[0].gmacs,
+        top1_mean=float(top1.mean()),
+        top1_deviation=float(top1.std(ddof=1)) if len(top1) > 1 else None,
+    )
+
+
+def _identity(run: RunDirectory) -> str:
+    """Return the settings but the seed and what follows from it, as text."""
+    made = {name: value for name, value in run.settings.items() if name != "videos_sha256"}
+    made["optimisation"] = {name: value for name, value in made["optimisation"].items() if name != "seed"}
+    return json.dumps(made, sort_keys=True)
+
+
+def _labels(runs: Sequence[RunDirectory]) -> list[str]:
+    """Return the shortest kind of label that tells all of ``runs`` apart."""
+    settings = [run.settings for run in runs]
+    short = [f"{made['aggregator']['name']} {made['pattern']}" for made in settings]
+    longer = [f"{label}, {made['num_clips']} clips" for label, made in zip(short, settings, strict=True)]
+    named = [f"{label} ({name})" for label, name in zip(short, unique_names([run.path for run in runs]), strict=True)]
+    return next((labels for labels in (short, longer) if len(set(labels)) == len(labels)), named)
+
+
+def write_run(folder: Path, evaluation: Evaluation, scores: RunScores) -> None:
+    """Write one run's tables and its confusion matrix into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    classes = evaluation.store.manifest.classes
+    metrics = scores.metrics
+    write_csv(folder / "predictions.csv", prediction_rows(evaluation, scores))
+    write_csv(folder / "classes.csv", _class_rows(metrics))
+    matrix = ([name, *row] for name, row in zip(classes, metrics.confusion.tolist(), strict=True))
+    write_csv(folder / "confusion.csv", [["true \\ predicted", *classes], *matrix])
+    made = scores.run.settings
+    title = f"{made['aggregator']['name']} {made['pattern']}: {100 * metrics.top1:.1f} % of {metrics.num_scored} right"
+    save_confusion_matrix(metrics.confusion, folder / "confusion.png", classes=classes, title=title)
+
+
+def _class_rows(metrics: Metrics) -> Iterable[Sequence[Any]]:
+    yield ("class", "precision", "recall", "f1", "support")
+    for own in metrics.classes:
+        yield (own.name, f"{own.precision:.6f}", f"{own.recall:.6f}", f"{own.f1:.6f}", own.support)
+
+
+def prediction_rows(evaluation: Evaluation, scores: RunScores) -> Iterable[Sequence[Any]]:
+    """Yield a header, then a row for each expected video; one without a prediction says why in the last column."""
+    manifest, shown = evaluation.store.manifest, min(SHOWN_CLASSES, len(evaluation.store.manifest.classes))
+    ranks = [column for rank in range(1, shown + 1) for column in (f"class_{rank}", f"probability_{rank}")]
+    yield ("video_id", "label", "predicted", *ranks, "missing")
+    rows = dict(zip(scores.videos, scores.probabilities, strict=True))
+    for index in evaluation.expected:
+        video = manifest.videos[index]
+        known = (video.video_id, video.labels[0])
+        if index not in rows:
+            yield (*known, "", *[""] * len(ranks), scores.missing[video.video_id])
+            continue
+        best = rank_classes(rows[index][None], most=shown)[0]
+        cells = [cell for c in best for cell in (manifest.classes[c], f"{rows[index][c]:.6f}")]
+        yield (*known, manifest.classes[best[0]], *cells, "")
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write a CSV file, whole or not at all."""
+
+    def write(partial: Path) -> None:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+
+    write_atomically(path, write)

@@ -1,0 +1,230 @@
+"""What one extraction task does on the worker that runs it: decode one video once, run the backbones, write its shards."""
+
+import functools
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..pipeline.clips import ClipSampling, frame_indices, view_starts
+from ..pipeline.engine import Engine, EngineSettings, build_engine
+from ..pipeline.errors import VideoError
+from ..pipeline.manifest import Video
+from ..pipeline.seeds import derived_seed
+from ..pipeline.store import FeatureStore
+from ..pipeline.transforms import augment, preprocess_test
+from ..pipeline.video import VideoReader
+from ..pipeline.weights import Preprocessing, Weights, load_weights
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneJob:
+    """One backbone of a run.
+
+    Args:
+        role: ``expensive`` or ``cheap``.
+        weights: the safetensors file.
+        crop: side of the square input in pixels; None takes the one the weights were trained with.
+        clips: which of a video's N clips it sees, as a tuple of N booleans.
+    """
+
+    role: str
+    weights: Path
+    crop: int | None
+    clips: tuple[bool, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractJob:
+    """All that a worker needs to know of a run; hashable, so that a worker prepares for it once."""
+
+    store: Path
+    sampling: ClipSampling
+    backbones: tuple[BackboneJob, ...]
+    engine: EngineSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractTask:
+    """One video, and the backbones (by name) whose maps of it are still to be made."""
+
+    index: int
+    video: Video
+    backbones: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult:
+    """What the coordinator learns of a finished task.
+
+    Args:
+        error: why the video failed, or None.
+        clip_start: (R, N) float64 seconds; None where the video failed.
+        num_clips: clips that went through the backbones, each counted once a backbone.
+        decode_seconds: time spent on reading, resizing and cropping.
+        compute_seconds: time spent in each backbone, by name.
+    """
+
+    task: ExtractTask
+    error: str | None
+    clip_start: np.ndarray | None
+    num_clips: int
+    decode_seconds: float
+    compute_seconds: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedVideo:
+    """The decoded clips of one video.
+
+    Args:
+        clip_start: (R, N) float64 seconds.
+        clips: by preprocessing, uint8 (R, N, L, S, S, 3); clips that no backbone needs are left out of decoding.
+        error: why the video cannot be read, or None.
+    """
+
+    task: ExtractTask
+    seconds: float
+    clip_start: np.ndarray | None = None
+    clips: dict[Preprocessing, torch.Tensor] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedBackbone:
+    """A backbone that is ready to run, and what it wants to see."""
+
+    engine: Engine
+    preprocessing: Preprocessing
+    clips: np.ndarray
+
+
+def weights_of(job: BackboneJob) -> Weights:
+    """Return the weights of ``job``, with the crop that it asks for.
+
+    Raises:
+        WeightsError: if the file is no weights file of ours.
+    """
+    weights = load_weights(job.weights)
+    if job.crop is None or job.crop == weights.preprocessing.crop:
+        return weights
+    preprocessing = weights.preprocessing
+    short_side = round(preprocessing.short_side * job.crop / preprocessing.crop)
+    return replace(weights, preprocessing=replace(preprocessing, crop=job.crop, short_side=short_side))
+
+
+@functools.lru_cache(maxsize=1)
+def prepare(job: ExtractJob) -> dict[str, LoadedBackbone]:
+    """Load the backbones of ``job``, by name; once in each worker."""
+    if job.engine.threads:
+        torch.set_num_threads(job.engine.threads)
+    loaded = {}
+    for backbone in job.backbones:
+        weights = weights_of(backbone)
+        engine = build_engine(weights, job.engine)
+        loaded[weights.backbone] = LoadedBackbone(
+            engine=engine, preprocessing=weights.preprocessing, clips=np.array(backbone.clips)
+        )
+    return loaded
+
+
+@functools.lru_cache(maxsize=1)
+def open_store(path: Path) -> FeatureStore:
+    """Open the store at ``path`` for writing; once in each worker."""
+    return FeatureStore.open(path, mode="r+")
+
+
+def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
+    """Decode the clips that the task's backbones need, once for all of them; a video that cannot be read is an answer."""
+    began = time.perf_counter()
+    try:
+        clip_start, clips = load_clips(job, task)
+    except VideoError as error:
+        return LoadedVideo(task=task, seconds=time.perf_counter() - began, error=str(error))
+    return LoadedVideo(task=task, seconds=time.perf_counter() - began, clip_start=clip_start, clips=clips)
+
+
+def load_clips(job: ExtractJob, task: ExtractTask) -> tuple[np.ndarray, dict[Preprocessing, torch.Tensor]]:
+    """Return the starts (R, N) and the clips, by preprocessing, uint8 (R, N, L, S, S, 3), of one video.
+
+    Raises:
+        VideoError: if a frame that a clip needs cannot be had.
+    """
+    sampling, video = job.sampling, task.video
+    backbones = [prepare(job)[name] for name in task.backbones]
+    needed = np.any([backbone.clips for backbone in backbones], axis=0)  # (N,)
+    clips = {
+        p: torch.zeros((sampling.views, sampling.num_clips, sampling.num_frames, p.crop, p.crop, 3), dtype=torch.uint8)
+        for p in {backbone.preprocessing for backbone in backbones}
+    }
+    with VideoReader(video.path) as reader:
+        timeline = reader.timeline
+        starts = view_starts(sampling, timeline, start=video.start, end=video.end, video_id=video.video_id)  # (R, N)
+        places = [(v, n) for v in range(sampling.views) for n in np.flatnonzero(needed)]
+        places.sort(key=lambda place: starts[place])
+        indices = [
+            frame_indices(timeline, starts[place], sampling, start=video.start, end=video.end) for place in places
+        ]
+        for (view, clip), frames in zip(places, reader.read_clips(indices), strict=True):
+            for preprocessing, out in clips.items():
+                out[view, clip] = see(frames, preprocessing, view=view, seed=(sampling.seed, video.video_id))
+    return starts, clips
+
+
+def see(frames: np.ndarray, preprocessing: Preprocessing, *, view: int, seed: tuple[int, str]) -> torch.Tensor:
+    """Return one clip as a view sees it: view 0 at test's centre crop, each other one with a crop and a flip of its own.
+
+    Args:
+        frames: (L, H, W, 3) uint8.
+
+    Returns:
+        (L, crop, crop, 3) uint8; all clips of a view are cropped alike, so that their maps keep one geometry.
+    """
+    if view == 0:
+        return preprocess_test(frames, preprocessing)
+    return augment(frames, preprocessing, np.random.default_rng(derived_seed(*seed, view)))
+
+
+def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
+    """Run the backbones over a decoded video and write its shards.
+
+    Raises:
+        OutOfSpaceError: if the disk is full; the store stays whole.
+    """
+    task, seconds, num_clips = loaded.task, {}, 0
+    if loaded.clips is not None:
+        store = open_store(job.store)
+        for name in task.backbones:
+            began = time.perf_counter()
+            features, scores = run_backbone(prepare(job)[name], loaded.clips)
+            store.backbone(name).write(task.index, features, scores)
+            seconds[name] = time.perf_counter() - began
+            num_clips += int(prepare(job)[name].clips.sum()) * job.sampling.views
+    return TaskResult(
+        task=task,
+        error=loaded.error,
+        clip_start=loaded.clip_start,
+        num_clips=num_clips,
+        decode_seconds=loaded.seconds,
+        compute_seconds=seconds,
+    )
+
+
+def run_backbone(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (R, N, T', H', W', C) float16 maps and (R, N, K) float32 scores, NaN where the backbone is not due."""
+    own = clips[backbone.preprocessing]
+    views, num_clips = own.shape[:2]
+    features, scores = backbone.engine.run(own[:, backbone.clips].flatten(0, 1))
+    full = (np.full((views, num_clips, *a.shape[1:]), np.nan, a.dtype) for a in (features, scores))
+    out = []
+    for array, due in zip(full, (features, scores), strict=True):
+        array[:, backbone.clips] = due.reshape(views, -1, *due.shape[1:])
+        out.append(array)
+    return out[0], out[1]
+
+
+def run_task(job: ExtractJob, task: ExtractTask) -> TaskResult:
+    """Do one task from file to shard; idempotent: done twice, it writes the same bytes twice."""
+    return compute(job, load(job, task))

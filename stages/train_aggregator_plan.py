@@ -1,0 +1,198 @@
+"""What training an aggregator will be: its settings, checked against the store, and which videos teach it."""
+
+import hashlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..pipeline.aggregator_inputs import AggregatorInputs, class_indices, describe_backbone
+from ..pipeline.aggregators import AggregatorSpec, build_aggregator
+from ..pipeline.clip_selection import Selection, select
+from ..pipeline.engine import resolve_device
+from ..pipeline.errors import SettingsError
+from ..pipeline.manifest_folders import choose_test
+from ..pipeline.optimisation import OptimisationSettings
+from ..pipeline.patterns import Pattern
+from ..pipeline.store import FeatureStore
+from ..pipeline.store_format import Status
+
+GIB = 2**30
+KIND = "aggregator"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainAggregatorSettings:
+    """What to train, on what, and how.
+
+    Attributes:
+        store: the feature store.
+        out: the run directory.
+        aggregator: a registered name.
+        pattern: which clips are expensive; None = as the store was extracted.
+        num_clips: N; None = as many as are stored.
+        expensive: the backbone in that role; None = the one extracted in it.
+        cheap: likewise.
+        split: the videos to train on.
+        val_fraction: share of them, class by class, that is held out to choose the best epoch; 0 = the last is best.
+        dropout: before the last linear layer.
+        reduction: r of the gates' bottlenecks.
+        optimisation: epochs, batch, rates, patience, seed.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        cache_gib: maps are kept in memory if they fit into so much.
+    """
+
+    store: Path
+    out: Path
+    aggregator: str = "fast-gru"
+    pattern: Pattern | None = None
+    num_clips: int | None = None
+    expensive: str | None = None
+    cheap: str | None = None
+    split: str = "train"
+    val_fraction: float = 0.15
+    dropout: float = 0.5
+    reduction: int = 4
+    optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
+    device: str = "auto"
+    cache_gib: float = 4.0
+
+    def __post_init__(self) -> None:
+        """Check the fields that nothing else checks.
+
+        Raises:
+            SettingsError: naming the field and its constraint.
+        """
+        if not 0 <= self.val_fraction < 1:
+            raise SettingsError(f"--val-fraction must be in [0, 1); got {self.val_fraction}")
+        if self.optimisation.patience and not self.val_fraction:
+            raise SettingsError("--patience needs videos to validate on; give --val-fraction 0.15, or --patience 0")
+        if self.cache_gib < 0:
+            raise SettingsError(f"--cache-gib must be at least 0; got {self.cache_gib}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A training that has been checked against its store.
+
+    Attributes:
+        training: indices of the videos to train on; none for an aggregator without weights.
+        validation: indices of the held-out ones.
+        targets: (V,) class indices.
+    """
+
+    store: FeatureStore
+    selection: Selection
+    spec: AggregatorSpec
+    classes: tuple[str, ...]
+    targets: np.ndarray
+    training: tuple[int, ...]
+    validation: tuple[int, ...]
+    inputs: AggregatorInputs
+
+
+def prepare(settings: TrainAggregatorSettings) -> Prepared:
+    """Read the store and check that it holds what is asked for. Writes nothing.
+
+    Raises:
+        SettingsError, ManifestError, StoreError: for what does not fit.
+    """
+    store = FeatureStore.open(settings.store)
+    names = {"expensive": settings.expensive, "cheap": settings.cheap}
+    selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
+    classes, targets = store.manifest.classes, class_indices(store)
+    spec = AggregatorSpec(
+        name=settings.aggregator,
+        channels=store.backbone(next(iter(selection.backbones.values()))).feature_shape[-1],
+        num_classes=len(classes),
+        dropout=settings.dropout,
+        reduction=settings.reduction,
+    )
+    with torch.device("meta"):
+        model = build_aggregator(spec)
+    done = np.all([store.backbone(name).status() == Status.DONE for name in selection.backbones.values()], axis=0)
+    training, validation = _split(settings, store, targets, done) if model.is_trained else ((), ())
+    inputs = AggregatorInputs(
+        store,
+        selection=selection,
+        classes=classes,
+        needs_features=model.needs_features,
+        needs_scores=model.needs_scores,
+        cache_bytes=settings.cache_gib * GIB,
+        cached_videos=len(training) + len(validation),
+    )
+    return Prepared(
+        store=store,
+        selection=selection,
+        spec=spec,
+        classes=classes,
+        targets=targets,
+        training=training,
+        validation=validation,
+        inputs=inputs,
+    )
+
+
+def _split(
+    settings: TrainAggregatorSettings, store: FeatureStore, targets: np.ndarray, done: np.ndarray
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the videos to train on and those held out, refusing a training split that cannot teach every class."""
+    manifest = store.manifest
+    manifest.subset(settings.split)  # refuses a split that is not there
+    wanted = np.array([video.split == settings.split for video in manifest.videos])
+    usable = np.flatnonzero(wanted & done)
+    if not len(usable):
+        raise SettingsError(
+            f"no video of the split {settings.split!r} is extracted in {store.path} ({int(wanted.sum())} are listed). "
+            f"Run vidpipe extract with --split {settings.split} first"
+        )
+    if len(manifest.classes) < 2:
+        raise SettingsError(f"there must be two classes or more to tell apart; {store.path} has {manifest.classes}")
+    unseen = [name for index, name in enumerate(manifest.classes) if index not in targets[usable]]
+    if unseen:
+        raise SettingsError(
+            f"the extracted videos of the split {settings.split!r} show nothing of {len(unseen)} of the "
+            f"{len(manifest.classes)} classes in {store.path}: {', '.join(map(repr, unseen[:8]))}"
+            f"{', …' if len(unseen) > 8 else ''}. Extract training videos of them, or leave them out of the manifest"
+        )
+    held = _held_out(settings, store, targets, usable)
+    if settings.val_fraction and not held:
+        raise SettingsError("no class has two training videos, so none can be held out; give --val-fraction 0")
+    return tuple(i for i in usable.tolist() if i not in held), tuple(sorted(held))
+
+
+def _held_out(
+    settings: TrainAggregatorSettings, store: FeatureStore, targets: np.ndarray, usable: np.ndarray
+) -> frozenset[int]:
+    """Return the same share of each class's videos, chosen by seed and id; a class's only video is never held out."""
+    held: set[int] = set()
+    for index, name in enumerate(store.manifest.classes):
+        places = {store.manifest.videos[i].video_id: i for i in usable.tolist() if targets[i] == index}
+        key = f"validation {settings.optimisation.seed} {name}"
+        held |= {places[i] for i in choose_test(sorted(places), test_fraction=settings.val_fraction, key=key)}
+    return frozenset(held)
+
+
+def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, Any]:
+    """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same."""
+    store, selection = prepared.store, prepared.selection
+    trained_on = [store.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
+    return {
+        "kind": KIND,
+        "aggregator": asdict(prepared.spec),
+        "pattern": str(selection.pattern),
+        "num_clips": selection.num_clips,
+        "backbones": {role: describe_backbone(store.backbone(name)) for role, name in selection.backbones.items()},
+        "classes": list(prepared.classes),
+        "sampling": asdict(store.sampling),
+        "manifest_digest": store.manifest.digest,
+        "split": settings.split,
+        "val_fraction": settings.val_fraction,
+        "num_training": len(prepared.training),
+        "num_validation": len(prepared.validation),
+        "videos_sha256": hashlib.sha256("\n".join(trained_on).encode()).hexdigest(),
+        "optimisation": asdict(settings.optimisation),
+        "device": resolve_device(settings.device).type,
+    }

@@ -1,0 +1,251 @@
+"""Train a clip backbone from scratch: one random clip of each video and epoch, by the protocol of the FASTER paper.
+
+Source: Zhu et al. (AAAI 2020), setups for clip-level backbones, after Tran et al. (CVPR 2018): shorter side drawn from
+[256, 320] for a crop of 224, random crop and flip, L consecutive frames, linear warm-up and a cosine schedule.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..pipeline.backbones import Backbone, build_backbone
+from ..pipeline.clips import ClipSampling
+from ..pipeline.engine import resolve_device
+from ..pipeline.errors import ManifestError, SettingsError
+from ..pipeline.manifest import Manifest, Video, read_manifest
+from ..pipeline.optimisation import OptimisationSettings
+from ..pipeline.plotting import save_curves
+from ..pipeline.run_directory import RunDirectory, write_json
+from ..pipeline.training import fit
+from ..pipeline.training_clips import TrainingClips, collate, foreseen_bytes, prefetched, shuffled_batches
+from ..pipeline.transforms import jitter_range, normalise
+from ..pipeline.weights import Preprocessing, collect_weights, load_weights, save_weights
+
+GIB = 2**30
+WEIGHTS_FILE = "weights.safetensors"
+Batch = tuple[torch.Tensor, torch.Tensor] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainBackboneSettings:
+    """What to train, on what, and how.
+
+    Args:
+        manifest: the list of videos.
+        out: the run directory.
+        backbone: a registered name.
+        split: the videos to train on.
+        val_split: videos on whose central clips each epoch is scored; the best epoch's weights are kept. Without it the
+            last epoch's are, as in the paper.
+        num_frames: L.
+        sampling_rate: every how many frames one is taken.
+        crop: side of the square input in pixels.
+        flip: whether clips may be mirrored.
+        dropout: before the classifier.
+        zero_init_residual: let every block begin as the identity.
+        optimisation: epochs, batch, rates, seed.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        workers: threads that read clips; None takes the machine's cores.
+        cache_gib: decoded videos are kept in memory if they are foreseen to fit into so much.
+    """
+
+    manifest: Path
+    out: Path
+    backbone: str
+    split: str = "train"
+    val_split: str | None = None
+    num_frames: int = 8
+    sampling_rate: int = 1
+    crop: int = 224
+    flip: bool = True
+    dropout: float = 0.0
+    zero_init_residual: bool = True
+    optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
+    device: str = "auto"
+    workers: int | None = None
+    cache_gib: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check the fields that nothing else checks.
+
+        Raises:
+            SettingsError: naming the field and its constraint.
+        """
+        if self.crop < 16:
+            raise SettingsError(f"--size must be at least 16 pixels; got {self.crop}")
+        if self.workers is not None and self.workers < 0:
+            raise SettingsError(f"--workers must not be negative; got {self.workers}")
+
+    def outcome(self, manifest: Manifest, *, cache: bool) -> dict[str, Any]:
+        """Return what the trained weights depend on, as JSON values."""
+        own = asdict(self)
+        for place in ("manifest", "out", "workers", "cache_gib", "device"):
+            del own[place]
+        return {
+            "stage": "train-backbone",
+            "manifest_digest": manifest.digest,
+            "device": resolve_device(self.device).type,
+            "reduced_in_cache": cache,
+            **own,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainBackboneSummary:
+    """What training came to: the weights, the last epoch's figures, and the videos that could not be read."""
+
+    weights: Path
+    digest: str
+    classes: tuple[str, ...]
+    num_videos: int
+    metrics: dict[str, Any]
+    failures: dict[str, str]
+    seconds: float
+
+
+def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
+    """Train a backbone, or go on training it, and write ``weights.safetensors`` into the run directory.
+
+    Raises:
+        SettingsError: for settings that cannot be run together.
+        ManifestError: if the manifest is wrong, lacks a split, or has several labels a video.
+        RunError: if the run directory belongs to other settings.
+    """
+    began = time.perf_counter()
+    manifest = read_manifest(settings.manifest)
+    classes = manifest.classes
+    training = _clips(manifest, settings, settings.split)
+    validation = _clips(manifest, settings, settings.val_split) if settings.val_split else None
+    directory = RunDirectory.open_or_create(
+        settings.out, settings=settings.outcome(manifest, cache=training.caches_frames)
+    )
+    if not directory.is_done:
+        _train(settings, directory, classes, training, validation)
+    failures = directory.result["failures"]
+    return TrainBackboneSummary(
+        weights=settings.out / WEIGHTS_FILE,
+        digest=load_weights(settings.out / WEIGHTS_FILE).digest,
+        classes=classes,
+        num_videos=len(training.videos),
+        metrics=directory.result["metrics"],
+        failures=failures,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _clips(manifest: Manifest, settings: TrainBackboneSettings, split: str) -> TrainingClips:
+    videos = manifest.subset(split).videos
+    preprocessing = _preprocessing(settings)
+    foreseen = foreseen_bytes(videos, short_side=jitter_range(preprocessing.crop)[1])
+    return TrainingClips(
+        videos,
+        labels=_class_indices(videos, manifest.classes),
+        sampling=ClipSampling(num_frames=settings.num_frames, sampling_rate=settings.sampling_rate, num_clips=1),
+        preprocessing=preprocessing,
+        seed=settings.optimisation.seed,
+        flip=settings.flip,
+        cache=foreseen <= settings.cache_gib * GIB,
+    )
+
+
+def _preprocessing(settings: TrainBackboneSettings) -> Preprocessing:
+    return Preprocessing(crop=settings.crop, short_side=round(settings.crop * 256 / 224))
+
+
+def _class_indices(videos: tuple[Video, ...], classes: tuple[str, ...]) -> list[int]:
+    several = next((video for video in videos if len(video.labels) != 1), None)
+    if several is not None:
+        raise ManifestError(
+            f"video {several.video_id!r} has {len(several.labels)} labels; training a backbone takes one label a video"
+        )
+    if len(classes) < 2:
+        raise ManifestError(f"training needs at least two classes; the manifest has {len(classes)}: {list(classes)}")
+    index = {name: i for i, name in enumerate(classes)}
+    return [index[video.labels[0]] for video in videos]
+
+
+def _train(
+    settings: TrainBackboneSettings,
+    directory: RunDirectory,
+    classes: tuple[str, ...],
+    training: TrainingClips,
+    validation: TrainingClips | None,
+) -> None:
+    """Fit the network and leave weights, curves and result in the run directory."""
+    own, device = settings.optimisation, resolve_device(settings.device)
+    torch.manual_seed(own.seed)
+    model = build_backbone(
+        settings.backbone,
+        num_classes=len(classes),
+        dropout=settings.dropout,
+        zero_init_residual=settings.zero_init_residual,
+    ).to(device, memory_format=torch.channels_last_3d)
+    model.feature_shape(settings.num_frames, settings.crop)  # refuses clips that the network cannot take
+    workers = settings.workers if settings.workers is not None else os.cpu_count() or 1
+    batches = partial(_batches, training, own, workers)
+    fitted = fit(
+        model,
+        settings=own,
+        run=directory,
+        train_batches=batches,
+        steps_per_epoch=len(shuffled_batches(len(training.videos), batch_size=own.batch_size, seed=own.seed, epoch=0)),
+        loss=partial(clip_loss, model, preprocessing=training.preprocessing, smoothing=own.label_smoothing),
+        validate=partial(_validate, model, validation, own.batch_size, workers) if validation else None,
+    )
+    weights = collect_weights(
+        model,
+        classes=classes,
+        preprocessing=training.preprocessing,
+        num_frames=settings.num_frames,
+        sampling_rate=settings.sampling_rate,
+    )
+    save_weights(settings.out / WEIGHTS_FILE, weights)
+    save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone)
+    failures = dict(sorted({**training.failures, **(validation.failures if validation else {})}.items()))
+    write_json(settings.out / "failures.json", failures)
+    directory.finish({"metrics": fitted.best, "failures": failures})
+
+
+def _batches(clips: TrainingClips, own: OptimisationSettings, workers: int, epoch: int) -> Iterator[Batch]:
+    order = shuffled_batches(len(clips.videos), batch_size=own.batch_size, seed=own.seed, epoch=epoch)
+    return map(collate, prefetched(partial(clips.random_clip, epoch=epoch), order, workers=workers))
+
+
+def clip_loss(
+    model: Backbone, batch: Batch, *, preprocessing: Preprocessing, smoothing: float
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return the cross-entropy of a batch of clips and its accuracy; zero, without gradient, for a batch of none."""
+    device = next(model.parameters()).device
+    if batch is None:
+        zero = sum((p.sum() * 0.0 for p in model.parameters()), torch.zeros((), device=device))
+        return zero, {"accuracy": torch.zeros((), device=device)}
+    clips, labels = batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
+    scores = model(normalise(clips, preprocessing))[1].float()
+    return F.cross_entropy(scores, labels, label_smoothing=smoothing), {"accuracy": _accuracy(scores, labels)}
+
+
+def _accuracy(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return (scores.argmax(1) == labels).float().mean()
+
+
+def _validate(model: nn.Module, clips: TrainingClips, batch_size: int, workers: int) -> dict[str, float]:
+    """Return loss and accuracy over the central clips; a video that cannot be read counts as wrong."""
+    count = len(clips.videos)
+    order = [list(range(i, min(i + batch_size, count))) for i in range(0, count, batch_size)]
+    device = next(model.parameters()).device
+    loss = correct = 0.0
+    for batch in map(collate, prefetched(clips.central_clip, order, workers=workers)):
+        if batch is not None:
+            scores = model(normalise(batch[0].to(device), clips.preprocessing))[1].float()
+            labels = batch[1].to(device)
+            loss += float(F.cross_entropy(scores, labels, reduction="sum"))
+            correct += float((scores.argmax(1) == labels).sum())
+    return {"val_loss": loss / count, "val_accuracy": correct / count}

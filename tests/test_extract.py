@@ -1,0 +1,278 @@
+"""`vidpipe extract`: from video files to a store, whole, once, and the same however it gets there."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from vidpipe.cli.extract import settings_of
+from vidpipe.cli.main import main
+from vidpipe.pipeline.backbones import build_backbone
+from vidpipe.pipeline.clips import ClipSampling, frame_indices, view_starts
+from vidpipe.pipeline.engine import EngineSettings, build_engine
+from vidpipe.pipeline.errors import OutOfSpaceError, StoreError
+from vidpipe.pipeline.patterns import Pattern
+from vidpipe.pipeline.store import FeatureStore
+from vidpipe.pipeline.store_format import Status
+from vidpipe.pipeline.transforms import preprocess_test
+from vidpipe.pipeline.video import VideoReader, read_all
+from vidpipe.pipeline.weights import Preprocessing, collect_weights, load_weights, save_weights
+from vidpipe.stages.extract import ExtractSettings, RoleWeights, run
+
+CHEAP, EXPENSIVE = "r2d_14_w16", "r2plus1d_14_w16"
+NUM_VIDEOS = 6
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> Path:
+    """Return a folder with six videos (one of them broken), a manifest, and random weights of two backbones."""
+    folder = tmp_path_factory.mktemp("world")
+    lines = ["path,label,split"]
+    for index in range(NUM_VIDEOS):
+        make_video(folder / f"v{index}.mp4", num_frames=24 + 5 * index, size=(80, 64), seed=index)
+        lines.append(f"v{index}.mp4,{'ab'[index % 2]},{'test' if index == 5 else 'train'}")
+    (folder / "v2.mp4").write_bytes(b"not a video at all")
+    (folder / "m.csv").write_text("\n".join(lines) + "\n")
+    for name in (CHEAP, EXPENSIVE):
+        write_weights(folder / f"{name}.safetensors", name, seed=0)
+    return folder
+
+
+def write_weights(path: Path, name: str, *, seed: int) -> None:
+    torch.manual_seed(seed)
+    backbone = build_backbone(name, num_classes=2)
+    pre = Preprocessing(crop=32, short_side=36)
+    save_weights(path, collect_weights(backbone, classes=("a", "b"), preprocessing=pre, num_frames=8))
+
+
+def settings(world: Path, store: Path, **changes) -> ExtractSettings:
+    own = ExtractSettings(
+        manifest=world / "m.csv",
+        store=store,
+        expensive=RoleWeights(backbone=EXPENSIVE, path=world / f"{EXPENSIVE}.safetensors"),
+        cheap=RoleWeights(backbone=CHEAP, path=world / f"{CHEAP}.safetensors"),
+        sampling=ClipSampling(num_clips=4),
+        pattern=Pattern.parse("1:3"),
+        engine=EngineSettings(device="cpu", precision="float32", threads=1),
+    )
+    return replace(own, **changes)
+
+
+def command(world: Path, store: Path, *more: str) -> list[str]:
+    roles = [f"--expensive={EXPENSIVE}={world}/{EXPENSIVE}.safetensors", f"--cheap={CHEAP}={world}/{CHEAP}.safetensors"]
+    fixed = ["--clips=4", "--pattern=1:3", "--device=cpu", "--precision=float32", "--threads=1"]
+    return ["extract", f"--manifest={world}/m.csv", f"--store={store}", *roles, *fixed, *more]
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+def files_of(store: Path) -> dict[str, str]:
+    """Return the digest of each file of a store."""
+    return {
+        path.relative_to(store).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(store.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def reference(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the store of an undisturbed serial run."""
+    store = tmp_path_factory.mktemp("reference") / "s.zarr"
+    run(settings(world, store))
+    return store
+
+
+def test_features_are_those_of_the_plain_computation(world: Path, reference: Path):
+    store = FeatureStore.open(reference)
+    weights = load_weights(world / f"{EXPENSIVE}.safetensors")
+    engine = build_engine(weights, EngineSettings(device="cpu", precision="float32"))
+    with VideoReader(world / "v3.mp4") as reader:
+        timeline = reader.timeline
+    starts = view_starts(store.sampling, timeline, video_id="v3")
+    clip = read_all(world / "v3.mp4")[frame_indices(timeline, starts[0, 0], store.sampling)]
+    features, scores = engine.run(preprocess_test(clip, weights.preprocessing)[None])
+    group = store.backbone(EXPENSIVE)
+    np.testing.assert_array_equal(group.read(3)[0], features[0])
+    np.testing.assert_array_equal(group.read_scores(3)[0], scores[0])
+    np.testing.assert_array_equal(store.clip_starts(3), starts)
+
+
+def test_only_what_the_pattern_needs_is_computed(reference: Path):
+    store = FeatureStore.open(reference)
+    assert np.isnan(store.backbone(EXPENSIVE).read(0)).all(axis=(1, 2, 3, 4)).tolist() == [False, True, True, True]
+    assert not np.isnan(store.backbone(CHEAP).read(0)).any()
+
+
+def test_a_broken_video_is_recorded_and_the_run_goes_on(world: Path, reference: Path, tmp_path: Path):
+    result = invoke(*command(world, tmp_path / "s.zarr", "--json"))
+    assert result.exit_code == 3
+    document = json.loads(result.stdout)
+    assert list(document["failed"]) == ["v2"]
+    assert document["done"] == NUM_VIDEOS - 1
+    group = FeatureStore.open(tmp_path / "s.zarr").backbone(CHEAP)
+    assert group.status().tolist() == [Status.DONE] * 2 + [Status.FAILED] + [Status.DONE] * 3
+    assert "cannot be opened" in group.errors()[2]
+    assert files_of(tmp_path / "s.zarr") == files_of(reference)
+
+
+def test_stopped_and_resumed_gives_the_same_bytes(world: Path, reference: Path, tmp_path: Path):
+    def stop_after_two(plan):
+        seen = []
+
+        def progress(result):
+            seen.append(result)
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+
+        return progress
+
+    own = settings(world, tmp_path / "s.zarr")
+    with pytest.raises(KeyboardInterrupt):
+        run(own, planned=stop_after_two)
+    assert FeatureStore.open(own.store).backbone(CHEAP).pending().tolist() == [2, 3, 4, 5]
+    summary = run(own)
+    assert (summary.done, summary.already_done) == (3, 2)
+    assert files_of(own.store) == files_of(reference)
+    again = run(own)
+    assert (again.done, again.already_done, list(again.failed)) == (0, NUM_VIDEOS, ["v2"])
+
+
+def test_backbones_and_splits_one_after_the_other_give_the_same_bytes(world: Path, reference: Path, tmp_path: Path):
+    own = settings(world, tmp_path / "s.zarr")
+    run(replace(own, expensive=None, pattern=Pattern.parse("all-expensive"), split="test"))
+    run(replace(own, cheap=None))
+    run(own)
+    assert files_of(own.store) == files_of(reference)
+
+
+def test_a_dask_cluster_gives_the_same_bytes(world: Path, reference: Path, tmp_path: Path):
+    own = settings(world, tmp_path / "s.zarr", scheduler="local", workers=2)
+    summary = run(own)
+    assert summary.done == NUM_VIDEOS - 1
+    assert files_of(own.store) == files_of(reference)
+
+
+@pytest.mark.parametrize("scheduler", ["none", "local"])
+def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(
+    world: Path, reference: Path, tmp_path: Path, scheduler: str
+):
+    store = tmp_path / "s.zarr"
+    more = ["--scheduler=local", "--workers=2"] if scheduler == "local" else []
+    arguments = [sys.executable, "-m", "vidpipe.cli.main", *command(world, store, *more)]
+    kills = 0
+    for delay in (0.0, 0.15, 0.4):
+        with subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True) as own:
+            wait_for(store / CHEAP, own)
+            time.sleep(delay)
+            kills += own.poll() is None
+            os.killpg(own.pid, signal.SIGKILL)
+    assert kills > 0, "every run had ended before it was killed"
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 3, done.stderr
+    assert files_of(store) == files_of(reference)
+
+
+def wait_for(path: Path, process: subprocess.Popen, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not path.exists() and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"sampling": ClipSampling(num_clips=5)}, "num_clips"),
+        ({"pattern": Pattern.parse("first")}, "pattern"),
+        ({"size": 48}, "crop"),
+        ({"engine": EngineSettings(device="cpu", precision="bfloat16", threads=1)}, "precision"),
+        ({"engine": EngineSettings(device="cpu", precision="float32", threads=1, batch=2)}, "batch"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_other_settings_are_refused_by_name(world: Path, reference: Path, change: dict, named: str):
+    before = files_of(reference)
+    with pytest.raises(StoreError, match=named):
+        run(settings(world, reference, **change))
+    assert files_of(reference) == before
+
+
+def test_other_weights_are_refused(world: Path, reference: Path, tmp_path: Path):
+    write_weights(tmp_path / "other.safetensors", CHEAP, seed=1)
+    with pytest.raises(StoreError, match="weights_sha256"):
+        run(settings(world, reference, cheap=RoleWeights(backbone=CHEAP, path=tmp_path / "other.safetensors")))
+
+
+def test_another_manifest_is_refused_naming_the_video(world: Path, reference: Path):
+    other = world / "other.csv"
+    other.write_text((world / "m.csv").read_text().replace("v1.mp4,b", "v1.mp4,a"))
+    with pytest.raises(StoreError, match="'v1', labels"):
+        run(settings(world, reference, manifest=other))
+
+
+def test_a_dry_run_times_and_writes_nothing(world: Path, reference: Path, tmp_path: Path):
+    result = invoke(*command(world, tmp_path / "s.zarr", "--dry-run", "--json"))
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert not (tmp_path / "s.zarr").exists()
+    assert document["num_videos"] == NUM_VIDEOS
+    expensive, cheap = document["backbones"]
+    assert (expensive["num_clips"], cheap["num_clips"]) == (NUM_VIDEOS, NUM_VIDEOS * 4)
+    assert document["total_seconds"] > 0
+    assert document["num_bytes"] >= sum(path.stat().st_size for path in reference.rglob("*") if path.is_file())
+
+
+def test_too_little_space_is_said_before_anything_is_written(world: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: os.statvfs_result and type("Usage", (), {"free": 1000})())
+    with pytest.raises(OutOfSpaceError, match="are free"):
+        run(settings(world, tmp_path / "s.zarr"))
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_random_views_are_drawn_once_and_differ(world: Path, tmp_path: Path):
+    own = settings(world, tmp_path / "a.zarr", sampling=ClipSampling(num_clips=4, views=2), expensive=None)
+    own = replace(own, pattern=Pattern.parse("all-expensive"))
+    run(own)
+    run(replace(own, store=tmp_path / "b.zarr"))
+    assert files_of(tmp_path / "a.zarr") == files_of(tmp_path / "b.zarr")
+    group = FeatureStore.open(tmp_path / "a.zarr").backbone(CHEAP)
+    assert not np.array_equal(group.read(0, view=0), group.read(0, view=1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--expensive", "r2d_26"], "NAME=WEIGHTS"),
+        (["--frames", "16"], "--frames 8"),
+        (["--pattern", "3"], "E:C"),
+        (["--split", "val"], "val"),
+        (["--workers", "2"], "--scheduler local"),
+        (["--cheap", f"{EXPENSIVE}=x"], "must differ"),
+    ],
+)
+def test_bad_options_are_explained(world: Path, tmp_path: Path, arguments: list[str], said: str):
+    result = invoke(*command(world, tmp_path / "s.zarr", *arguments))
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not (tmp_path / "s.zarr").exists()
+
+
+def test_defaults_of_the_command_are_those_of_the_stage():
+    from vidpipe.cli.extract import command as extract
+
+    defaults = {param.name: param.default for param in extract.params if param.name}
+    own = settings_of({**defaults, "cheap": "r2d_26=w", "expensive": None, "threads": 1, "manifest": Path(), "store": Path()})
+    assert own.sampling == ClipSampling()
+    assert own.engine == EngineSettings(threads=1)

@@ -1,0 +1,185 @@
+"""`vidpipe train-backbone`: learns, resumes to the same weights, and says what it cannot do."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from vidpipe.cli.main import main
+from vidpipe.pipeline.clips import ClipSampling
+from vidpipe.pipeline.manifest import read_manifest
+from vidpipe.pipeline.training_clips import TrainingClips, collate, foreseen_bytes, prefetched, shuffled_batches
+from vidpipe.pipeline.video import read_all
+from vidpipe.pipeline.weights import Preprocessing, load_backbone, load_weights
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> Path:
+    """Return a folder with 12 videos, half of them bright and half dark, and a manifest."""
+    folder = tmp_path_factory.mktemp("world")
+    lines = ["path,label,split"]
+    for index in range(12):
+        level = 60 if index % 2 else 190
+        noise = np.random.default_rng(index)
+
+        def frame(_: int, level: int = level, noise: np.random.Generator = noise) -> np.ndarray:
+            return noise.integers(level - 40, level + 40, (40, 48, 3), dtype=np.uint8)
+
+        make_video(folder / f"v{index}.mp4", num_frames=12, size=(48, 40), frame=frame)
+        lines.append(f"v{index}.mp4,{'dark' if index % 2 else 'bright'},{'val' if index >= 8 else 'train'}")
+    (folder / "m.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def command(world: Path, out: Path, *more: str) -> list[str]:
+    fixed = ["--backbone=r2d_14_w16", "--size=32", "--epochs=6", "--batch-size=4", "--precision=float32", "--workers=2"]
+    rates = ["--learning-rate=0.02", "--warmup-epochs=1", "--device=cpu"]
+    return ["train-backbone", f"--manifest={world}/m.csv", f"--out={out}", *fixed, *rates, *more]
+
+
+def invoke(*arguments: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
+
+
+def test_learns_and_leaves_weights_that_work(world: Path, tmp_path: Path):
+    result = invoke(*command(world, tmp_path / "run", "--val-split=val", "--json"))
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["metrics"]["val_accuracy"] == 1.0
+    weights = load_weights(tmp_path / "run" / "weights.safetensors")
+    assert weights.digest == document["digest"]
+    assert (weights.classes, weights.num_frames, weights.preprocessing.crop) == (("bright", "dark"), 8, 32)
+    assert load_backbone(weights).name == "r2d_14_w16"
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == list(range(6))
+
+
+def test_killed_and_resumed_ends_with_the_same_weights(world: Path, tmp_path: Path):
+    invoke(*command(world, tmp_path / "whole"))
+    arguments = [sys.executable, "-m", "vidpipe.cli.main", *command(world, tmp_path / "killed", "--epochs=6")]
+    for lines in (1, 3):
+        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as own:
+            wait_for_lines(tmp_path / "killed" / "metrics.jsonl", lines, own)
+            own.send_signal(signal.SIGKILL)
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    whole, killed = (load_weights(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
+    assert whole.digest == killed.digest
+
+
+def wait_for_lines(path: Path, lines: int, process: subprocess.Popen, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < end:
+        if path.exists() and path.read_text().count("\n") >= lines:
+            return
+        time.sleep(0.01)
+
+
+def test_the_seed_decides(world: Path, tmp_path: Path):
+    digests = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        invoke(*command(world, tmp_path / name, f"--seed={seed}", "--epochs=2"))
+        digests.append(load_weights(tmp_path / name / "weights.safetensors").digest)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_an_unreadable_video_is_reported_and_left_out(world: Path, tmp_path: Path):
+    (tmp_path / "broken.mp4").write_bytes(b"nothing")
+    text = (world / "m.csv").read_text().replace("v", f"{world}/v").replace(f"{world}/val", "val")
+    (tmp_path / "m.csv").write_text(text + "broken.mp4,dark,train\n")
+    result = invoke(*[a.replace(f"{world}/m.csv", f"{tmp_path}/m.csv") for a in command(world, tmp_path / "run", "--epochs=2")])
+    assert result.exit_code == 3
+    assert "failed: broken: cannot be opened" in result.stderr
+    assert json.loads((tmp_path / "run" / "failures.json").read_text()).keys() == {"broken"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--backbone=r2d_27"], 2, "known: r2d_101"),
+        (["--frames=9"], 2, "multiple of 8"),
+        (["--split=nothing"], 2, "nothing"),
+        (["--device=tpu"], 2, "tpu"),
+        (["--learning-rate=1e9", "--epochs=3"], 1, "--learning-rate"),
+    ],
+)
+def test_bad_options_are_explained(world: Path, tmp_path: Path, arguments: list[str], code: int, said: str):
+    result = invoke(*command(world, tmp_path / "run", *arguments))
+    assert result.exit_code == code, result.output
+    assert said in result.stderr
+
+
+def test_a_run_of_other_settings_is_refused(world: Path, tmp_path: Path):
+    invoke(*command(world, tmp_path / "run", "--epochs=2"))
+    result = invoke(*command(world, tmp_path / "run", "--epochs=2", "--dropout=0.5"))
+    assert result.exit_code == 1
+    assert "dropout" in result.stderr
+
+
+def clips_of(world: Path, **changes) -> TrainingClips:
+    videos = read_manifest(world / "m.csv").videos
+    own = {"labels": [0] * len(videos), "sampling": ClipSampling(num_frames=4), "preprocessing": Preprocessing(crop=32, short_side=36)}
+    return TrainingClips(videos, **(own | changes))
+
+
+def test_a_clip_depends_on_seed_epoch_and_video_alone(world: Path):
+    first, second = clips_of(world), clips_of(world)
+    second.random_clip(3, epoch=7)
+    one, other = first.random_clip(0, epoch=1), second.random_clip(0, epoch=1)
+    assert one is not None and other is not None
+    assert torch.equal(one[0], other[0])
+    later = first.random_clip(0, epoch=2)
+    assert later is not None and not torch.equal(one[0], later[0])
+
+
+def test_the_cache_changes_nothing_where_frames_are_small(world: Path):
+    read, cached = clips_of(world), clips_of(world, cache=True)
+    for index in range(3):
+        one, other = read.random_clip(index, epoch=0), cached.random_clip(index, epoch=0)
+        assert one is not None and other is not None
+        assert torch.equal(one[0], other[0])
+        middle = cached.central_clip(index)
+        assert middle is not None and middle[0].shape == (4, 32, 32, 3)
+
+
+def test_the_cache_is_foreseen(world: Path):
+    videos = read_manifest(world / "m.csv").videos
+    assert foreseen_bytes(videos, short_side=1000) == sum(read_all(video.path).nbytes for video in videos)
+
+
+def test_batches_hold_every_index_once_and_none_is_alone():
+    for count in (1, 2, 9, 16, 17):
+        batches = shuffled_batches(count, batch_size=8, seed=3, epoch=5)
+        assert sorted(sum(batches, [])) == list(range(count))
+        assert count == 1 or min(map(len, batches)) > 1
+    assert shuffled_batches(40, batch_size=8, seed=3, epoch=5) != shuffled_batches(40, batch_size=8, seed=3, epoch=6)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_prefetching_keeps_the_order(workers: int):
+    batches = [[1, 2], [3], [4, 5, 6], [7], [8]]
+    assert list(prefetched(lambda key: key * 10, batches, workers=workers)) == [[k * 10 for k in b] for b in batches]
+
+
+def test_collating_leaves_out_what_could_not_be_read():
+    clip = torch.zeros((2, 4, 4, 3), dtype=torch.uint8)
+    made = collate([None, (clip, 5)])
+    assert made is not None and made[0].shape == (1, 2, 4, 4, 3) and made[1].tolist() == [5]
+    assert collate([None]) is None
+
+
+def test_interrupting_leaves_no_threads_behind():
+    batches = prefetched(lambda key: key, [[1]] * 10, workers=2)
+    next(batches)
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("clips")]
+    batches.close()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("clips")]
