@@ -19,6 +19,7 @@ import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
 from vidpipe.pipeline.video import probe
 
 CHEAP, EXPENSIVE = "r2d_14_w32", "r2plus1d_14_w32"
@@ -82,7 +83,10 @@ def vidpipe(*words: object) -> tuple[dict, float]:
     """Run a command, and return its JSON document and its seconds."""
     began = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "vidpipe.cli.main", *map(str, words), "--json"], stdout=subprocess.PIPE, check=True, text=True
+        [sys.executable, "-m", "vidpipe.cli.main", *map(str, words), "--json"],
+        stdout=subprocess.PIPE,
+        check=True,
+        text=True,
     )
     return json.loads(done.stdout), time.perf_counter() - began
 
@@ -91,17 +95,32 @@ def one_run(own: argparse.Namespace, manifest: Path, out: Path, *, seed: int, di
     """Train, extract and evaluate once; return a record for each method."""
     seconds = {}
     recipe = ["--frames=8", "--stride=2", f"--size={own.size}", f"--epochs={own.epochs}", f"--seed={seed}"]
-    optimiser = ["--batch-size=16", "--optimizer=adamw", "--learning-rate=2e-3", "--weight-decay=0.05", "--warmup-epochs=5"]
+    optimiser = [
+        "--batch-size=16",
+        "--optimizer=adamw",
+        "--learning-rate=2e-3",
+        "--weight-decay=0.05",
+        "--warmup-epochs=5",
+    ]
     for role, name in (("cheap", CHEAP), ("expensive", EXPENSIVE)):
         words = [f"--manifest={manifest}", f"--backbone={name}", f"--out={out / role}_backbone", "--dropout=0.3"]
         _, seconds[f"train {role}"] = vidpipe("train-backbone", *words, *recipe, *optimiser)
-    roles = [f"--{role}={name}={out / role}_backbone/weights.safetensors" for role, name in (("cheap", CHEAP), ("expensive", EXPENSIVE))]
+    roles = [
+        f"--{role}={name}={out / role}_backbone/weights.safetensors"
+        for role, name in (("cheap", CHEAP), ("expensive", EXPENSIVE))
+    ]
     clips = ["--frames=8", "--stride=2", f"--clips={own.clips}", f"--views={own.views}", f"--seed={seed}"]
     _, seconds["extract"] = vidpipe("extract", f"--manifest={manifest}", f"--store={out}/s.zarr", *roles, *clips)
     store = [f"--store={out}/s.zarr", f"--clips={own.clips}"]
     for name, pattern in (("cheap", "all-cheap"), ("expensive", "all-expensive")):
         vidpipe("train-aggregator", *store, "--aggregator=average", f"--pattern={pattern}", f"--out={out / name}")
-    words = [f"--out={out}/faster", f"--epochs={own.aggregator_epochs}", f"--seed={seed}", "--patience=0", "--dropout=0.5"]
+    words = [
+        f"--out={out}/faster",
+        f"--epochs={own.aggregator_epochs}",
+        f"--seed={seed}",
+        "--patience=0",
+        "--dropout=0.5",
+    ]
     _, seconds["train FASTER"] = vidpipe("train-aggregator", *store, "--aggregator=fast-gru", "--pattern=1:3", *words)
     given = [f"--run={out / name}" for name in METHODS.values()]
     document, seconds["evaluate"] = vidpipe("evaluate", store[0], *given, f"--out={out}/results")
@@ -113,7 +132,8 @@ def one_run(own: argparse.Namespace, manifest: Path, out: Path, *, seed: int, di
 
 def pick(result: dict) -> dict:
     """Return the figures of a run that the table needs."""
-    return {"top1": result["top1"], "mean_class": result["mean_class_accuracy"], "gmacs": result["gmacs_per_video"]}
+    metrics = result["metrics"]
+    return {"top1": metrics["top1"], "mean_class": metrics["mean_class_accuracy"], "gmacs": result["gmacs"]}
 
 
 def summarise(runs: list[dict]) -> dict[str, dict]:
@@ -140,7 +160,9 @@ def metadata_baselines(rows: list[dict[str, str]], media: Path) -> dict[str, dic
     infos = [probe(media / "ut_interaction" / row["path"]) for row in rows]
     sizes = [(media / "ut_interaction" / row["path"]).stat().st_size for row in rows]
     shape = np.array([[info.width, info.height] for info in infos], dtype=float)
-    more = np.array([[info.num_frames, size / info.num_frames] for info, size in zip(infos, sizes, strict=True)], dtype=float)
+    more = np.array(
+        [[info.num_frames, size / info.num_frames] for info, size in zip(infos, sizes, strict=True)], dtype=float
+    )
     everything = np.hstack([shape, shape[:, :1] / shape[:, 1:], more])
     labels = np.array([row["label"] for row in rows])
     train = np.array([row["split_by_scene"] == "train" for row in rows])
@@ -151,7 +173,13 @@ def metadata_baselines(rows: list[dict[str, str]], media: Path) -> dict[str, dic
             model = make_pipeline(StandardScaler(), KNeighborsClassifier(5)).fit(table_[known], labels[known])
             scores[direction] = float(model.score(table_[~known], labels[~known]))
         values = list(scores.values())
-        found[name] = {"top1_mean": statistics.mean(values), "top1_sd": 0.0, "by_direction": scores, "gmacs": 0.0, "runs": 2}
+        found[name] = {
+            "top1_mean": statistics.mean(values),
+            "top1_sd": 0.0,
+            "by_direction": scores,
+            "gmacs": 0.0,
+            "runs": 2,
+        }
     return found
 
 

@@ -33,10 +33,9 @@ def command(*, as_json: bool, runs: tuple[Path, ...], **options: Any) -> None:
     Writes metrics.json, accuracy_vs_gmacs.png and, for each run, predictions.csv, classes.csv, confusion.csv and
     confusion.png into the output directory. Runs that differ in their seed alone make one point with an error bar.
     """
-    from ..stages.evaluate import EvaluateSettings, evaluate
-    from ..stages.evaluate_report import report
+    from ..stages.evaluate import EvaluateSettings, run
 
-    document = report(evaluate(EvaluateSettings(runs=runs, **options)))
+    document = run(EvaluateSettings(runs=runs, **options))
     click.echo(json.dumps(document, indent=2) if as_json else document_text(document))
 
 

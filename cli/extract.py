@@ -23,7 +23,9 @@ Example:
 
 @click.command("extract", epilog=EPILOG)
 @click.option("--manifest", type=click.Path(path_type=Path), required=True, help="CSV or Parquet list of videos.")
-@click.option("--store", type=click.Path(path_type=Path), required=True, help="Feature store; an unfinished one goes on.")
+@click.option(
+    "--store", type=click.Path(path_type=Path), required=True, help="Feature store; an unfinished one goes on."
+)
 @click.option("--expensive", metavar="NAME=WEIGHTS", help="Expensive backbone and its safetensors file.")
 @click.option("--cheap", metavar="NAME=WEIGHTS", help="Cheap backbone and its safetensors file.")
 @click.option("--frames", default=8, show_default=True, help="Frames in a clip.")
@@ -71,7 +73,9 @@ Example:
     show_default=True,
     help="Of the stored maps.",
 )
-@click.option("--scheduler", default="none", show_default=True, help="none, local, or tcp://host:port of a Dask cluster.")
+@click.option(
+    "--scheduler", default="none", show_default=True, help="none, local, or tcp://host:port of a Dask cluster."
+)
 @click.option("--workers", type=int, help="Processes of --scheduler local.  [default: the cores]")
 @click.option("--retry-failed", is_flag=True, help="Try the videos again that failed before.")
 @click.option("--dry-run", is_flag=True, help="Time a few of the videos, print what the run will cost, write nothing.")
@@ -111,7 +115,9 @@ def settings_of(options: dict[str, Any]) -> "ExtractSettings":
         num_clips=options["clips"],
         **{name: options[name] for name in ("fps", "views", "short", "placement", "seed")},
     )
-    engine = EngineSettings(**{name: options[name] for name in ("device", "precision", "batch")}, threads=_threads(options))
+    engine = EngineSettings(
+        **{name: options[name] for name in ("device", "precision", "batch")}, threads=_threads(options)
+    )
     kept = ("manifest", "store", "split", "size", "compression", "scheduler", "workers", "retry_failed")
     return ExtractSettings(
         expensive=_role(options["expensive"], "--expensive"),
@@ -175,12 +181,13 @@ def plan_text(plan: "ExtractPlan") -> str:
 
 
 def _estimate_text(foreseen: "Estimate") -> str:
-    each = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in foreseen.compute_seconds.items())
+    costs = {"decoding": foreseen.decode_seconds, **foreseen.compute_seconds}
+    each = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in costs.items())
     return "\n".join(
         [
             plan_text(foreseen.plan),
             f"  {size_text(foreseen.free_bytes)} free",
-            f"timed on {foreseen.timed_videos} videos, median a video: decoding {foreseen.decode_seconds:.2f} s, {each}",
+            f"timed on {foreseen.timed_videos} videos, median a video: {each}",
             f"about {duration_text(foreseen.total_seconds)} in all on this machine, in one process",
         ]
     )

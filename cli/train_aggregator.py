@@ -88,8 +88,8 @@ def summary_text(summary: "TrainAggregatorSummary") -> str:
         )
         done = (
             f"trained {summary.num_weights:,} weights on {summary.num_training:,} videos ({summary.num_validation:,} "
-            f"held out) for {summary.epochs} epochs in {summary.seconds:.1f} s; best epoch {summary.metrics['epoch'] + 1}: "
-            f"{figures}"
+            f"held out) for {summary.epochs} epochs in {summary.seconds:.1f} s; best epoch "
+            f"{summary.metrics['epoch'] + 1}: {figures}"
         )
     first = "This run was done already. " if summary.already_done else ""
     return f"{first}{what}: {done}.\nRun: {summary.out}"

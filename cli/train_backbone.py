@@ -65,10 +65,15 @@ def command(ctx: click.Context, *, as_json: bool, precision: str, **options: Any
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
     else:
-        figures = ", ".join(f"{name} {summary.metrics[name]:.3g}" for name in ("loss", "accuracy", "val_accuracy")
-                            if name in summary.metrics)
-        click.echo(f"Trained {options['backbone']} on {summary.num_videos} videos of {len(summary.classes)} classes in "
-                   f"{summary.seconds:.0f} s: {figures}.")
+        figures = ", ".join(
+            f"{name} {summary.metrics[name]:.3g}"
+            for name in ("loss", "accuracy", "val_accuracy")
+            if name in summary.metrics
+        )
+        click.echo(
+            f"Trained {options['backbone']} on {summary.num_videos} videos of {len(summary.classes)} classes in "
+            f"{summary.seconds:.0f} s: {figures}."
+        )
         click.echo(f"Weights: {summary.weights} (sha256 {summary.digest[:12]}…)")
     if summary.failures:
         for video_id, reason in summary.failures.items():

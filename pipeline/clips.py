@@ -142,7 +142,7 @@ def clip_span_frames(sampling: ClipSampling) -> int:
 
 
 def clip_span_seconds(sampling: ClipSampling, timeline: Timeline) -> float:
-    """Return the seconds that a clip reaches over; at the video's mean frame rate if it takes the video's own frames."""
+    """Return the seconds that a clip reaches over; at the mean rate if it takes the video's own frames."""
     fps = sampling.fps or len(timeline) / max(timeline.duration, TOLERANCE_SECONDS)
     return clip_span_frames(sampling) / fps
 
@@ -182,36 +182,23 @@ def random_starts(
     timeline: Timeline,
     *,
     rng: np.random.Generator,
+    stratified: bool = False,
     start: float | None = None,
     end: float | None = None,
 ) -> np.ndarray:
-    """Return (N,) float64 seconds, sorted: independent uniform draws from all starts from which a whole clip fits.
+    """Return (N,) float64 seconds, sorted: uniform draws from all the starts from which a whole clip fits.
+
+    The draws are independent; or, ``stratified``, one from each of N equal stretches of the possible starts, as in
+    Wang et al., Temporal Segment Networks (2016).
 
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
     """
     earliest, latest = _feasible_starts(sampling, timeline, _interval(timeline, start, end))
-    return _snap(np.sort(rng.uniform(earliest, latest, sampling.num_clips)), sampling, timeline)
-
-
-def stratified_starts(
-    sampling: ClipSampling,
-    timeline: Timeline,
-    *,
-    rng: np.random.Generator,
-    start: float | None = None,
-    end: float | None = None,
-) -> np.ndarray:
-    """Return (N,) float64 seconds, sorted: one uniform draw from each of N equal stretches of the possible starts.
-
-    Source: Wang et al., Temporal Segment Networks (2016), the sampling of segments in training.
-
-    Raises:
-        VideoError: if nothing of the video lies between ``start`` and ``end``.
-    """
-    earliest, latest = _feasible_starts(sampling, timeline, _interval(timeline, start, end))
-    places = (np.arange(sampling.num_clips) + rng.random(sampling.num_clips)) / sampling.num_clips
-    return _snap(earliest + places * (latest - earliest), sampling, timeline)
+    places = rng.random(sampling.num_clips)
+    if stratified:
+        places = (np.arange(sampling.num_clips) + places) / sampling.num_clips
+    return _snap(earliest + np.sort(places) * (latest - earliest), sampling, timeline)
 
 
 def dense_starts(
@@ -239,7 +226,7 @@ def dense_starts(
 
 
 def _evenly(num_wanted: int, num_available: int) -> np.ndarray:
-    """Return (num_wanted,) sorted positions below ``num_available``, each used as often as any other, give or take one."""
+    """Return (num_wanted,) sorted positions below ``num_available``, each used equally often, give or take one."""
     return np.arange(num_wanted) * num_available // num_wanted
 
 
@@ -260,7 +247,7 @@ def view_starts(
     """Return the starts of all clips of a video, (R, N) float64 seconds, sorted within a view.
 
     View 0 is placed by ``sampling.placement``; where a dense grid has fewer than N clips, each is repeated about
-    equally often. Every other view is drawn by `stratified_starts`, seeded by (seed, video_id, view).
+    equally often. Every other view is a stratified draw of `random_starts`, seeded by (seed, video_id, view).
 
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
@@ -270,16 +257,10 @@ def view_starts(
         first = grid[_evenly(sampling.num_clips, len(grid))]
     else:
         first = uniform_starts(sampling, timeline, start=start, end=end)
-    others = [
-        stratified_starts(
-            sampling,
-            timeline,
-            rng=np.random.default_rng(stable_seed(sampling.seed, video_id, view)),
-            start=start,
-            end=end,
-        )
-        for view in range(1, sampling.views)
-    ]
+    others = []
+    for view in range(1, sampling.views):
+        rng = np.random.default_rng(stable_seed(sampling.seed, video_id, view))
+        others.append(random_starts(sampling, timeline, rng=rng, stratified=True, start=start, end=end))
     return np.stack([first, *others])  # (R, N)
 
 

@@ -166,7 +166,7 @@ class TorchEngine:
         """Raise if float16 could not hold a feature, or the network computed no number."""
         if not (torch.isfinite(features).all() and torch.isfinite(scores).all()):
             raise WeightsError(
-                f"{self._backbone.name} in {self.provenance['precision']} gives features or scores that are not finite, "
+                f"{self._backbone.name} in {self.provenance['precision']} gives features or scores that are not finite "
                 "or beyond 65504, the most that float16 holds. Its weights have diverged: train it again, with a lower "
                 "learning rate."
             )

@@ -15,10 +15,7 @@ Nothing in it depends on when, where or by how many processes it was written, so
 that are equal file by file. All files are checksummed, and appear whole or not at all.
 """
 
-import contextlib
-import fcntl
 import os
-import shutil
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -32,25 +29,24 @@ from zarr.storage import LocalStore
 
 from .clips import ClipSampling
 from .errors import StoreError
-from .manifest import Manifest, Video
+from .manifest import Manifest
 from .store_backbone import BackboneGroup
+from .store_columns import manifest_differences, read_columns, write_columns
+from .store_disk import appearing_whole, disk_full_explained, is_draft, lock_folder, remove_leftovers
 from .store_format import (
     COMPRESSIONS,
     DEFAULT_COMPRESSION,
-    FEATURE_DTYPE,
     FORMAT_VERSION,
-    SCORE_DTYPE,
-    VIDEOS_PER_CHUNK,
     canonical,
-    create_array,
+    create_backbone_arrays,
+    create_clip_starts,
     differences,
-    disk_full_explained,
+    open_array,
     open_group,
+    read_array,
 )
 
 KIND = "vidpipe feature store"
-LABEL_SEPARATOR = "|"  # as in the manifest, where a label cannot hold it
-TEXT_COLUMNS = ("video_id", "path", "labels", "split")
 
 
 class FeatureStore:
@@ -64,12 +60,14 @@ class FeatureStore:
         self.writable = writable
         self.group = open_group(self.path, writable=writable)
         self.attributes: dict[str, Any] = dict(self.group.attrs)
+        self._groups: dict[str, BackboneGroup] = {}
+        self._unlock: weakref.finalize | None = None
         if self.attributes.get("kind") != KIND:
             raise StoreError(f"{self.path} is a Zarr group but no feature store of vidpipe.")
         version = self.attributes.get("format_version")
         if version != FORMAT_VERSION:
             raise StoreError(
-                f"{self.path} has format {version}; this vidpipe reads {FORMAT_VERSION}. Extract it again."
+                f"{self.path} has format {version}; this vidpipe reads format {FORMAT_VERSION}. Extract it again."
             )
 
     @classmethod
@@ -91,9 +89,10 @@ class FeatureStore:
         """
         path = Path(path)
         attributes = _store_attributes(manifest, sampling)
-        with disk_full_explained(path), _appearing_whole(path) as draft:
+        with disk_full_explained(path), appearing_whole(path) as draft:
             group = zarr.create_group(LocalStore(draft), zarr_format=3, attributes=attributes)
-            _create_shared_arrays(group, manifest, sampling)
+            write_columns(group, manifest)
+            create_clip_starts(group, (len(manifest), sampling.views, sampling.num_clips))
         return cls(path, writable=True)
 
     @classmethod
@@ -110,51 +109,31 @@ class FeatureStore:
         path = Path(path)
         if not path.exists():
             cls.create(path, manifest=manifest, sampling=sampling)
-        store = cls(path, writable=True)
-        store._lock()
-        store._refuse_other(manifest, sampling)
-        store.remove_leftovers()
+        store = cls.open_to_coordinate(path)
+        different = differences(store.attributes, _store_attributes(manifest, sampling))
+        if store.attributes["manifest_digest"] != manifest.digest:
+            different += manifest_differences(store.manifest, manifest)
+        _refuse(path, different)
         return store
 
-    def _lock(self) -> None:
-        """Hold the store's folder until this object is gone; the system lets go when the process dies.
+    @classmethod
+    def open_to_coordinate(cls, path: Path) -> Self:
+        """Open a store that is there for the one process that may record what became of its videos.
 
         Raises:
-            StoreError: if another run holds it.
+            StoreError: if there is none, or another run coordinates it.
         """
-        descriptor = os.open(self.path, os.O_RDONLY)
-        self.close = weakref.finalize(self, os.close, descriptor)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self.close()
-            raise StoreError(f"Another run is writing {self.path}. Wait for it, or stop it.") from error
-        except OSError:
-            return  # a file system without locks: the user has to see to it
+        store = cls(Path(path), writable=True)
+        store._unlock = weakref.finalize(store, os.close, lock_folder(store.path))
+        remove_leftovers(store.path)
+        return store
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if "close" in self.__dict__:
-            self.close()
-
-    def _refuse_other(self, manifest: Manifest, sampling: ClipSampling) -> None:
-        """Raise StoreError, naming each difference, unless the store is of this manifest and this sampling."""
-        different = differences(self.attributes, _store_attributes(manifest, sampling))
-        if self.attributes["manifest_digest"] != manifest.digest:
-            different += _manifest_differences(self.manifest, manifest)
-        _refuse(self.path, different)
-
-    def remove_leftovers(self) -> None:
-        """Remove what writers that were killed left half-written. No other process may be writing."""
-        for folder, folders, files in os.walk(self.path):
-            for name in files:
-                if name.endswith(".partial"):  # Zarr's name for a file that it has not finished
-                    Path(folder, name).unlink(missing_ok=True)
-            for name in [name for name in folders if _is_draft(name)]:
-                shutil.rmtree(Path(folder, name))
-                folders.remove(name)
+        if self._unlock is not None:
+            self._unlock()
 
     @cached_property
     def sampling(self) -> ClipSampling:
@@ -168,47 +147,24 @@ class FeatureStore:
 
     @cached_property
     def manifest(self) -> Manifest:
-        """The videos, in the store's order; their paths are as written in the manifest, not resolved."""
-        columns = (self._text(name) for name in TEXT_COLUMNS)
-        intervals = self._values("interval")
-        rows = zip(*columns, intervals, strict=True)
-        return Manifest(videos=tuple(_video(*row) for row in rows))
-
-    def _values(self, name: str) -> np.ndarray:
-        """Return one whole shared array.
+        """The videos, in the store's order; their paths are as written in the manifest, not resolved.
 
         Raises:
-            StoreError: if it is missing or damaged.
+            StoreError: if it is damaged.
         """
-        try:
-            return np.asarray(self._array(name)[:])
-        except (ValueError, RuntimeError) as error:
-            raise StoreError(f"'{name}' of {self.path} is damaged ({error}). Extract the store again.") from error
-
-    def _text(self, name: str) -> list[str]:
-        """Return one text column."""
-        return [str(value) for value in self._values(name)]
+        return read_columns(self.group, self.path)
 
     def _array(self, name: str) -> zarr.Array:
-        """Open one of the arrays shared by all backbones.
-
-        Raises:
-            StoreError: if it is missing or its metadata cannot be read.
-        """
-        try:
-            array = self.group[name]
-        except (KeyError, ValueError, TypeError) as error:
-            raise StoreError(f"{self.path} lacks a readable array '{name}' ({error}); it is damaged.") from error
-        assert isinstance(array, zarr.Array)
-        return array
+        """Open one of the arrays shared by all backbones."""
+        return open_array(self.group, self.path, name)
 
     def video_id(self, video_index: int) -> str:
         """Return one video's id, without reading the manifest."""
-        return str(self._array("video_id")[video_index])
+        return str(read_array(self._array("video_id"), video_index))
 
     def clip_starts(self, video_index: int | None = None) -> np.ndarray:
         """Return (R, N) float64 s, where a video's clips start, or (V, R, N) of all; NaN where a video is not done."""
-        return self._values("clip_start") if video_index is None else np.asarray(self._array("clip_start")[video_index])
+        return read_array(self._array("clip_start"), ... if video_index is None else video_index)
 
     def set_clip_starts(self, video_index: int, starts: np.ndarray) -> None:
         """Record where a video's clips start; the coordinator's job alone, before the video is marked done.
@@ -221,7 +177,7 @@ class FeatureStore:
             StoreError: if another backbone was given other clips of this video: the file has changed since.
         """
         array = self._array("clip_start")
-        stored = np.asarray(array[video_index])
+        stored = read_array(array, video_index)
         if np.array_equal(stored, starts):
             return
         if not np.isnan(stored).all():
@@ -234,7 +190,7 @@ class FeatureStore:
 
     def backbones(self) -> tuple[str, ...]:
         """Return the names of the backbones in the store, sorted."""
-        folders = (entry for entry in os.scandir(self.path) if entry.is_dir() and not _is_draft(entry.name))
+        folders = (entry for entry in os.scandir(self.path) if entry.is_dir() and not is_draft(entry.name))
         return tuple(sorted(entry.name for entry in folders if Path(entry.path, "features", "zarr.json").is_file()))
 
     def backbone(self, name: str) -> BackboneGroup:
@@ -243,10 +199,13 @@ class FeatureStore:
         Raises:
             StoreError: if the store has none of that name.
         """
+        if name in self._groups:
+            return self._groups[name]
         if name not in self.backbones():
             known = ", ".join(self.backbones()) or "none yet"
             raise StoreError(f"{self.path} has no features of '{name}'. It has: {known}.")
-        return BackboneGroup(self.path / name, writable=self.writable)
+        self._groups[name] = BackboneGroup(self.path / name, writable=self.writable)
+        return self._groups[name]
 
     def add_backbone(
         self,
@@ -284,7 +243,7 @@ class FeatureStore:
         path = self.path / name
         if not path.exists():
             self._create_backbone(path, attributes)
-        group = BackboneGroup(path, writable=True)
+        group = self.backbone(name)
         _refuse(path, differences(group.attributes, attributes))
         return group
 
@@ -297,9 +256,9 @@ class FeatureStore:
                 f"'due' must have {self.sampling.num_clips} flags, one a clip; got {len(attributes['due'])}"
             )
         clips = (self.num_videos, self.sampling.views, self.sampling.num_clips)
-        with disk_full_explained(path), _appearing_whole(path) as draft:
+        with disk_full_explained(path), appearing_whole(path) as draft:
             group = zarr.create_group(LocalStore(draft), zarr_format=3, attributes=attributes)
-            _create_backbone_arrays(group, clips, attributes)
+            create_backbone_arrays(group, clips, attributes)
 
 
 def _store_attributes(manifest: Manifest, sampling: ClipSampling) -> dict[str, Any]:
@@ -315,76 +274,6 @@ def _store_attributes(manifest: Manifest, sampling: ClipSampling) -> dict[str, A
     )
 
 
-def _create_shared_arrays(group: zarr.Group, manifest: Manifest, sampling: ClipSampling) -> None:
-    """Write the manifest's columns into a new store, and leave the clip starts empty."""
-    num_videos = len(manifest)
-    rows = min(VIDEOS_PER_CHUNK, num_videos)
-    texts = zip(*(_texts(video) for video in manifest.videos), strict=True)
-    for name, column in zip(TEXT_COLUMNS, texts, strict=True):
-        create_array(group, name, shape=(num_videos,), chunk=(rows,), dtype=str, fill="")
-        group[name][:] = np.array(column, dtype=object)  # pyright: ignore[reportIndexIssue]
-    nan = float("nan")
-    create_array(group, "interval", shape=(num_videos, 2), chunk=(rows, 2), dtype="<f8", fill=nan)
-    intervals = [[nan if edge is None else edge for edge in (video.start, video.end)] for video in manifest.videos]
-    group["interval"][:] = np.array(intervals)  # pyright: ignore[reportIndexIssue]
-    clips = (sampling.views, sampling.num_clips)
-    create_array(group, "clip_start", shape=(num_videos, *clips), chunk=(rows, *clips), dtype="<f8", fill=nan)
-
-
-def _create_backbone_arrays(group: zarr.Group, clips: tuple[int, int, int], attributes: dict[str, Any]) -> None:
-    """Create the arrays of one backbone, all of them empty, for ``clips`` = (V, R, N)."""
-    num_videos, *of_video = clips
-    rows = min(VIDEOS_PER_CHUNK, num_videos)
-    maps, nan = attributes["feature_shape"], float("nan")
-    create_array(
-        group,
-        "features",
-        shape=(*clips, *maps),
-        chunk=(1, 1, 1, *maps),
-        shard=(1, *of_video, *maps),
-        dtype=FEATURE_DTYPE,
-        fill=nan,
-        compression=attributes["compression"],
-    )
-    num_classes = attributes["num_classes"]
-    scores, scores_of_video = (*clips, num_classes), (1, *of_video, num_classes)
-    create_array(group, "scores", shape=scores, chunk=scores_of_video, dtype=SCORE_DTYPE, fill=nan)
-    create_array(group, "status", shape=(num_videos,), chunk=(rows,), dtype="int8", fill=0)
-    create_array(group, "error", shape=(num_videos,), chunk=(rows,), dtype=str, fill="")
-
-
-def _texts(video: Video) -> tuple[str, str, str, str]:
-    """Return a video's entries in the text columns."""
-    return video.video_id, video.written_path, LABEL_SEPARATOR.join(video.labels), video.split
-
-
-def _video(video_id: str, written_path: str, labels: str, split: str, interval: np.ndarray) -> Video:
-    """Return the video of one row."""
-    start, end = (None if np.isnan(edge) else float(edge) for edge in interval)
-    return Video(
-        video_id=video_id,
-        path=Path(written_path),
-        written_path=written_path,
-        labels=tuple(labels.split(LABEL_SEPARATOR)) if labels else (),
-        split=split,
-        start=start,
-        end=end,
-    )
-
-
-def _manifest_differences(stored: Manifest, wanted: Manifest, most: int = 5) -> list[str]:
-    """Name the first few fields in which two manifests differ, video by video."""
-    found: list[str] = []
-    for old, new in zip(stored.videos, wanted.videos, strict=False):
-        for field in ("video_id", "written_path", "labels", "split", "start", "end"):
-            before, after = getattr(old, field), getattr(new, field)
-            if before != after:
-                found.append(f"manifest, video '{old.video_id}', {field}: stored {before!r}, now {after!r}")
-        if len(found) >= most:
-            break
-    return found[:most]
-
-
 def _refuse(path: Path, different: list[str]) -> None:
     """Raise StoreError if there is any difference."""
     if different:
@@ -393,29 +282,3 @@ def _refuse(path: Path, different: list[str]) -> None:
             f"{path} was made from something else than what is asked of it:{listed}\n"
             "Use the same settings, or another --store; features of two kinds are never mixed."
         )
-
-
-def _is_draft(name: str) -> bool:
-    """Say whether a folder is one that `_appearing_whole` had not finished."""
-    return name.startswith(".") and name.endswith(".creating")
-
-
-@contextlib.contextmanager
-def _appearing_whole(path: Path) -> Any:
-    """Give a draft folder beside ``path`` that takes its place when the block ends well, and is removed otherwise.
-
-    Raises:
-        StoreError: if there is something at ``path`` when the draft is ready.
-    """
-    draft = path.with_name(f".{path.name}.creating")
-    shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
-    draft.mkdir(parents=True)
-    try:
-        yield draft
-        draft.rename(path)
-    except OSError as error:
-        if not path.exists():
-            raise
-        raise StoreError(f"{path} exists already. Choose another name, or remove it.") from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

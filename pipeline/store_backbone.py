@@ -9,7 +9,9 @@ import numpy as np
 import zarr
 
 from .errors import StoreError
-from .store_format import FEATURE_DTYPE, SCORE_DTYPE, Status, disk_full_explained, open_group
+from .store_disk import disk_full_explained
+from .store_format import FEATURE_DTYPE, SCORE_DTYPE, SMALL_COMPRESSION, Status, open_array, open_group, read_array
+from .store_shards import DamagedError, read_chunk, read_shard
 
 
 class BackboneGroup:
@@ -60,20 +62,11 @@ class BackboneGroup:
         return self._array("scores")
 
     def _array(self, name: str) -> zarr.Array:
-        """Open one member array.
-
-        Raises:
-            StoreError: if it is missing or its metadata cannot be read.
-        """
-        try:
-            array = self.group[name]
-        except (KeyError, ValueError, TypeError) as error:
-            raise StoreError(f"{self.path} lacks a readable array '{name}' ({error}); the store is damaged.") from error
-        assert isinstance(array, zarr.Array)
-        return array
+        """Open one member array."""
+        return open_array(self.group, self.path, name)
 
     def write(self, video_index: int, features: np.ndarray, scores: np.ndarray) -> None:
-        """Write all clips of one video: first the shard of maps, then the scores. Each file appears whole or not at all.
+        """Write all clips of one video, first the maps, then the scores; each file appears whole or not at all.
 
         Args:
             video_index: which video of the manifest.
@@ -87,7 +80,7 @@ class BackboneGroup:
         self._check(features, self.features.shape[1:], FEATURE_DTYPE, "features")
         self._check(scores, self.scores.shape[1:], SCORE_DTYPE, "scores")
         with disk_full_explained(self.path):
-            self._shard_path(video_index).unlink(missing_ok=True)  # else Zarr reads an old shard before it writes
+            self._features_path(video_index).unlink(missing_ok=True)  # else Zarr reads an old shard before it writes
             self.features[video_index] = features
             self.scores[video_index] = scores
 
@@ -95,15 +88,21 @@ class BackboneGroup:
         """Refuse what does not fit, or would be mistaken for a clip that was, or was not, computed."""
         if array.shape != shape or array.dtype != dtype:
             raise StoreError(f"{self.name}: {what} must be {shape} {dtype}; got {array.shape} {array.dtype}.")
-        empty = np.isnan(array).all(axis=tuple(range(2, array.ndim)))  # (R, N)
-        if (empty == self.due).any():
-            view, clip = np.argwhere(empty == self.due)[0]
-            problem = "are all NaN, though it is due" if empty[view, clip] else "are given, though it is not due"
-            raise StoreError(f"{self.name}: {what} of view {view}, clip {clip} {problem} by the pattern.")
+        finite = np.isfinite(array)
+        axes = tuple(range(2, array.ndim))
+        good = np.where(self.due, finite.all(axis=axes), ~finite.any(axis=axes))  # (R, N)
+        if not good.all():
+            view, clip = (int(number) for number in np.argwhere(~good)[0])
+            problem = "must be finite and are not" if self.due[clip] else "must be NaN, the clip not being due,"
+            raise StoreError(f"{self.name}: {what} of view {view}, clip {clip} {problem}; got {array[view, clip]}.")
 
-    def _shard_path(self, video_index: int) -> Path:
-        """Return the file that holds all of a video's maps."""
-        return self.path / "features" / f"c.{video_index}{'.0' * (self.features.ndim - 1)}"
+    def _features_path(self, video_index: int) -> Path:
+        """Return the file, a shard, that holds all of a video's maps."""
+        return self.path / "features" / f"c.{video_index}.0.0.0.0.0.0"
+
+    def _scores_path(self, video_index: int) -> Path:
+        """Return the file that holds all of a video's scores."""
+        return self.path / "scores" / f"c.{video_index}.0.0.0"
 
     def mark(self, video_index: int, status: Status, error: str = "") -> None:
         """Record what became of a video; the coordinator's job alone.
@@ -117,18 +116,18 @@ class BackboneGroup:
             raise ValueError(f"a reason belongs to a failed video and to no other; got {status!r}, {error!r}")
         with disk_full_explained(self.path):
             errors = self._array("error")
-            if str(errors[video_index]) != error:
+            if str(read_array(errors, video_index)) != error:
                 errors[video_index] = error
             self._array("status")[video_index] = int(status)
 
     def status(self) -> np.ndarray:
         """Return (V,) int8, a `Status` for each video."""
-        return np.asarray(self._array("status")[:])
+        return read_array(self._array("status"))
 
     def errors(self) -> dict[int, str]:
         """Return video index -> reason, for the videos that failed."""
         failed = np.flatnonzero(self.status() == Status.FAILED)
-        reasons = self._array("error")[:] if len(failed) else []
+        reasons = read_array(self._array("error")) if len(failed) else []
         return {int(index): str(reasons[index]) for index in failed}
 
     def pending(self, *, retry_failed: bool = False) -> np.ndarray:
@@ -142,35 +141,51 @@ class BackboneGroup:
         Args:
             video_index: which video of the manifest.
             view: which draw of the video's clips.
-            clips: n clip numbers in any order; None for all N. A clip that was not computed is NaN.
+            clips: n clip numbers in any order; None for all N. A clip that is not due is NaN.
 
         Raises:
-            StoreError: if what is stored is damaged, naming video, backbone and clip.
+            StoreError: if a clip that is due is not there, or is damaged; names video, backbone, view and clip.
         """
-        numbers = range(self.features.shape[2]) if clips is None else clips
-        maps = np.empty((len(numbers), *self.feature_shape), FEATURE_DTYPE)
-        for place, clip in enumerate(numbers):
-            try:
-                maps[place] = self.features[video_index, view, int(clip)]
-            except (ValueError, RuntimeError) as error:
-                raise self._damaged(video_index, f"view {view}, clip {clip}", str(error)) from error
+        num_views, num_clips = self.features.shape[1:3]
+        wanted = [range(num_clips)[int(clip)] for clip in (range(num_clips) if clips is None else clips)]
+        chunks = [range(num_views)[view] * num_clips + clip for clip in wanted]
+        maps = np.empty((len(wanted), *self.feature_shape), FEATURE_DTYPE)
+        path, compression = self._features_path(video_index), self.attributes["compression"]
+        try:
+            there = read_shard(path, chunks, maps, num_chunks=num_views * num_clips, compression=compression)
+        except FileNotFoundError:
+            there = [False] * len(wanted)
+            maps[:] = np.nan
+        except DamagedError as error:
+            which = f"view {view}, clip {wanted[error.place]}" if error.place is not None else "all clips"
+            raise self._unreadable(video_index, which, str(error)) from error
+        for clip, found in zip(wanted, there, strict=True):
+            if self.attributes["due"][clip] and not found:
+                raise self._unreadable(video_index, f"view {view}, clip {clip}", "not there")
         return maps
 
     def read_scores(self, video_index: int, *, view: int = 0) -> np.ndarray:
-        """Return (N, K) float32, the backbone's own scores of each clip; NaN where nothing was computed.
+        """Return (N, K) float32, the backbone's own scores of each clip; NaN where a clip is not due.
 
         Raises:
-            StoreError: if what is stored is damaged, naming video and backbone.
+            StoreError: if they are not there, or are damaged; names video and backbone.
         """
+        scores = np.empty(self.scores.shape[1:], SCORE_DTYPE)  # (R, N, K)
         try:
-            return np.asarray(self.scores[video_index, view])
-        except (ValueError, RuntimeError) as error:
-            raise self._damaged(video_index, "scores", str(error)) from error
+            there = read_chunk(self._scores_path(video_index), scores, compression=SMALL_COMPRESSION)
+        except DamagedError as error:
+            raise self._unreadable(video_index, "scores", str(error)) from error
+        if not there and any(self.attributes["due"]):
+            raise self._unreadable(video_index, "scores", "not there")
+        return scores[view]
 
-    def _damaged(self, video_index: int, what: str, reason: str) -> StoreError:
-        """Name the video whose data cannot be read."""
-        video_id = str(zarr.open_array(self.path.parent / "video_id", mode="r")[video_index])
+    def _unreadable(self, video_index: int, what: str, reason: str) -> StoreError:
+        """Say which video's data cannot be read, why, and what to do about it."""
+        store = self.path.parent
+        video_id = read_array(open_array(open_group(store, writable=False), store, "video_id"), video_index)
+        if self.status()[video_index] != Status.DONE:
+            return StoreError(f"{self.name} has not been extracted for video '{video_id}' ({what}: {reason}).")
         return StoreError(
-            f"The {self.name} features of video '{video_id}' ({what}) are damaged: {reason} "
-            f"Delete {self._shard_path(video_index)}, and extract again."
+            f"{self.name} features of video '{video_id}', {what}: {reason}. Run `vidpipe store verify "
+            f"{store} --reset` and extract again: only damaged videos are redone."
         )

@@ -1,11 +1,8 @@
 """How a feature store is laid out on disk: arrays, codecs, attributes and sizes."""
 
-import contextlib
-import errno
 import json
 import math
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -14,12 +11,13 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from .errors import OutOfSpaceError, StoreError
+from .errors import StoreError
+from .store_disk import check_free_space as check_free_space
 
 FORMAT_VERSION = 1
 VIDEOS_PER_CHUNK = 1024  # arrays with a small entry a video: a million videos are a thousand files
 FEATURE_DTYPE, SCORE_DTYPE = np.dtype("<f2"), np.dtype("<f4")
-CHECKSUM = {"name": "crc32c"}
+CHECKSUM: dict[str, Any] = {"name": "crc32c"}
 # The level is the measured optimum: higher ones are slower and no smaller on maps of which two thirds are zero.
 COMPRESSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "zstd": ({"name": "zstd", "configuration": {"level": 1, "checksum": False}},),
@@ -31,7 +29,8 @@ COMPRESSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "none": (),
 }
-DEFAULT_COMPRESSION = "zstd"
+DEFAULT_COMPRESSION = "zstd"  # of the maps, a setting
+SMALL_COMPRESSION = "zstd"  # of everything else
 
 
 class Status(IntEnum):
@@ -78,10 +77,10 @@ def create_array(
     dtype: Any,
     fill: Any,
     shard: tuple[int, ...] | None = None,
-    compression: str = DEFAULT_COMPRESSION,
-) -> None:
+    compression: str = SMALL_COMPRESSION,
+) -> zarr.Array:
     """Create one checksummed array; its chunks are files ``c.0.0``, all in one folder."""
-    group.create_array(
+    return group.create_array(
         name,
         shape=shape,
         chunks=chunk,
@@ -91,6 +90,34 @@ def create_array(
         compressors=[*COMPRESSIONS[compression], CHECKSUM],
         chunk_key_encoding={"name": "default", "separator": "."},
     )
+
+
+def create_clip_starts(group: zarr.Group, clips: tuple[int, int, int]) -> None:
+    """Create `clip_start`, all of it empty, for ``clips`` = (V, R, N)."""
+    chunk = (min(VIDEOS_PER_CHUNK, clips[0]), *clips[1:])
+    create_array(group, "clip_start", shape=clips, chunk=chunk, dtype="<f8", fill=float("nan"))
+
+
+def create_backbone_arrays(group: zarr.Group, clips: tuple[int, int, int], attributes: dict[str, Any]) -> None:
+    """Create the arrays of one backbone, all of them empty, for ``clips`` = (V, R, N)."""
+    num_videos, *of_video = clips
+    rows = min(VIDEOS_PER_CHUNK, num_videos)
+    maps, nan = attributes["feature_shape"], float("nan")
+    create_array(
+        group,
+        "features",
+        shape=(*clips, *maps),
+        chunk=(1, 1, 1, *maps),
+        shard=(1, *of_video, *maps),
+        dtype=FEATURE_DTYPE,
+        fill=nan,
+        compression=attributes["compression"],
+    )
+    num_classes = attributes["num_classes"]
+    scores, scores_of_video = (*clips, num_classes), (1, *of_video, num_classes)
+    create_array(group, "scores", shape=scores, chunk=scores_of_video, dtype=SCORE_DTYPE, fill=nan)
+    create_array(group, "status", shape=(num_videos,), chunk=(rows,), dtype="int8", fill=0)
+    create_array(group, "error", shape=(num_videos,), chunk=(rows,), dtype=str, fill="")
 
 
 def open_group(path: Path, *, writable: bool) -> zarr.Group:
@@ -109,22 +136,30 @@ def open_group(path: Path, *, writable: bool) -> zarr.Group:
         raise StoreError(f"The metadata of {path} cannot be read ({error}). Restore {path / 'zarr.json'}.") from error
 
 
-@contextlib.contextmanager
-def disk_full_explained(path: Path) -> Iterator[None]:
-    """Turn "disk full" and "quota exceeded" inside the block into an error that says what to do.
+def open_array(group: zarr.Group, path: Path, name: str) -> zarr.Array:
+    """Open the array ``name`` of the group at ``path``.
 
     Raises:
-        OutOfSpaceError: in their place.
+        StoreError: if it is missing, or its metadata cannot be read.
     """
     try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise OutOfSpaceError(
-            f"No space left for {path} ({error.strerror}). The store is intact: free some space, "
-            "and the same command goes on from there."
-        ) from error
+        array = group[name]
+    except (KeyError, ValueError, TypeError) as error:
+        raise StoreError(f"{path} lacks a readable array '{name}' ({error}): the store is damaged.") from error
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def read_array(array: zarr.Array, selection: Any = ...) -> np.ndarray:
+    """Return part of an array, by default all.
+
+    Raises:
+        StoreError: if its file is damaged.
+    """
+    try:
+        return np.asarray(array[selection])
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise StoreError(f"'{array.path}' of {array.store_path.store} is damaged: {error}") from error
 
 
 def backbone_bytes(
@@ -163,19 +198,3 @@ def index_bytes(*, num_videos: int, num_views: int, num_clips: int) -> int:
 def _compressed_bound(size: int) -> int:
     """Return the largest that zstd or lz4 can make ``size`` bytes, with the checksum."""
     return size + size // 255 + 64 + 4
-
-
-def check_free_space(path: Path, needed_bytes: int) -> int:
-    """Return the bytes free on the disk that ``path`` is, or will be, on.
-
-    Raises:
-        OutOfSpaceError: if fewer than ``needed_bytes`` are free.
-    """
-    existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
-    if needed_bytes > free:
-        raise OutOfSpaceError(
-            f"{path} needs up to {needed_bytes / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free on its disk. Free some "
-            "space, choose another disk, fewer clips, or a pattern with fewer expensive clips."
-        )
-    return free

@@ -131,7 +131,9 @@ def reduced(frames: np.ndarray, short_side: int) -> np.ndarray:
     """Return frames (F, H, W, 3) whose short side is at most ``short_side``."""
     if min(frames.shape[1:3]) <= short_side:
         return frames
-    return np.concatenate([resize_short_side(frames[i : i + 64], short_side).numpy() for i in range(0, len(frames), 64)])
+    return np.concatenate(
+        [resize_short_side(frames[i : i + 64], short_side).numpy() for i in range(0, len(frames), 64)]
+    )
 
 
 def foreseen_bytes(videos: Sequence[Video], *, short_side: int) -> int:

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -90,7 +91,7 @@ class VideoReader:
     Args:
         path: the file.
         threads: of the decoder; to decode several videos side by side, one each, is faster than more for one.
-        seek: whether to skip to keyframes where that saves decoding; the frames are the same either way.
+        shortcuts: whether to seek, and to leave out frames that are not needed; the frames are the same either way.
         decode_timeline: take the timeline from decoding the whole file even where the packets tell it.
 
     Raises:
@@ -101,15 +102,18 @@ class VideoReader:
         timeline: when its frames are shown; indices of frames refer to it.
     """
 
-    def __init__(self, path: Path | str, *, threads: int = 1, seek: bool = True, decode_timeline: bool = False) -> None:
+    def __init__(
+        self, path: Path | str, *, threads: int = 1, shortcuts: bool = True, decode_timeline: bool = False
+    ) -> None:
         self._path = Path(path).absolute()
+        self._open = ExitStack()
         contents = read_contents(self._path)
         if not decode_timeline and packets_tell_time(contents):
             self.timeline, index = timeline_of_packets(contents)
         else:
             self.timeline, index = timeline_of_frames(self._path, contents, threads=threads)
         self._display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
-        self._walker = FrameWalker(self._path, index, threads=threads, seek=seek)
+        self._walker = FrameWalker(self._path, index, codec=contents.codec, threads=threads, shortcuts=shortcuts)
         self.info = _info(Path(path), contents, self._display, self.timeline)
 
     def __enter__(self) -> Self:
@@ -121,7 +125,8 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Let go of what the reader holds; files are open only while frames are read."""
+        """Close what reading clips has left open."""
+        self._open.close()
 
     def read_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the frames at ``indices``, in their order; repeats are allowed.
@@ -167,7 +172,7 @@ class VideoReader:
 
     def _read_sorted(self, clips: list[np.ndarray]) -> Iterator[np.ndarray]:
         last_use = {int(place): number for number, clip in enumerate(clips) for place in clip}
-        found = self._walker.walk(sorted(last_use))
+        found = self._open.enter_context(closing(self._walker.walk(sorted(last_use))))
         held: dict[int, np.ndarray] = {}
         for number, clip in enumerate(clips):
             while not all(place in held for place in clip.tolist()):

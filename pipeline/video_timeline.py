@@ -39,6 +39,7 @@ class Packets:
     Args:
         pts: (P,) int64, presentation times; meaningless where ``has_pts`` is false.
         has_pts: (P,) bool.
+        dts: (P,) int64, decoding times; the presentation times where there are none.
         duration: (P,) int64, 0 where unknown.
         keyframe: (P,) bool, decoding can begin here.
         shown: (P,) bool, false where an edit list cuts the frame away.
@@ -46,6 +47,7 @@ class Packets:
 
     pts: np.ndarray
     has_pts: np.ndarray
+    dts: np.ndarray
     duration: np.ndarray
     keyframe: np.ndarray
     shown: np.ndarray
@@ -76,13 +78,20 @@ class Contents:
     head: tuple[av.VideoFrame, ...]
 
 
+def _row(packet: av.Packet) -> tuple[int, bool, int, int, bool, bool]:
+    """Return what `Packets` keeps of ``packet``, in the order of its fields."""
+    pts = packet.pts or 0
+    dts = pts if packet.dts is None else packet.dts
+    return pts, packet.pts is not None, dts, packet.duration or 0, packet.is_keyframe, not packet.is_discard
+
+
 class _PacketLog:
     """Passes the packets of a stream on and notes what they say."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._container = container
         self._stream = stream
-        self._rows: list[tuple[int, bool, int, bool, bool]] = []
+        self._rows: list[tuple[int, bool, int, int, bool, bool]] = []
         self.encrypted = stream.codec_tag in ENCRYPTED_TAGS
 
     def __iter__(self) -> Iterator[av.Packet]:
@@ -90,8 +99,7 @@ class _PacketLog:
             for packet in self._container.demux(self._stream):
                 if packet.size == 0:
                     continue
-                pts, shown = packet.pts, not packet.is_discard
-                self._rows.append((pts or 0, pts is not None, packet.duration or 0, packet.is_keyframe, shown))
+                self._rows.append(_row(packet))
                 self.encrypted = self.encrypted or any(packet.has_sidedata(kind) for kind in ENCRYPTION_SIDE_DATA)
                 yield packet
         except FFmpegError as error:
@@ -108,8 +116,7 @@ class _PacketLog:
             raise VideoError(f"truncated: {len(self._rows)} of {indexed} packets are there")
         if not self._rows:
             raise VideoError("no frames decode")
-        pts, has_pts, duration, keyframe, shown = (np.array(column) for column in zip(*self._rows, strict=True))
-        return Packets(pts=pts, has_pts=has_pts, duration=duration, keyframe=keyframe, shown=shown)
+        return Packets(*(np.array(column) for column in zip(*self._rows, strict=True)))
 
 
 def read_contents(path: Path) -> Contents:
@@ -168,11 +175,17 @@ def packets_tell_time(contents: Contents) -> bool:
 def timeline_of_packets(contents: Contents) -> tuple[Timeline, FrameIndex]:
     """Return the timeline that the packets tell, and how to find its frames."""
     packets = contents.packets
-    order = np.argsort(packets.pts[packets.shown])
-    pts = packets.pts[packets.shown][order]
-    timeline = _timeline(pts, int(packets.duration[packets.shown][order][-1]), contents)
-    keyframes = np.flatnonzero(packets.keyframe[packets.shown][order])
-    return timeline, FrameIndex(pts=pts, keyframes=keyframes, size=len(pts), encrypted=contents.encrypted)
+    order = np.flatnonzero(packets.shown)
+    order = order[np.argsort(packets.pts[order])]  # from places in the timeline to packets
+    pts, keyframes = packets.pts[order], np.flatnonzero(packets.keyframe[order])
+    index = FrameIndex(
+        size=len(order),
+        pts=pts,
+        keyframes=keyframes,
+        keyframe_dts=packets.dts[order[keyframes]],
+        encrypted=contents.encrypted,
+    )
+    return _timeline(pts, int(packets.duration[order[-1]]), contents), index
 
 
 def timeline_of_frames(path: Path, contents: Contents, *, threads: int) -> tuple[Timeline, FrameIndex]:
@@ -191,7 +204,8 @@ def timeline_of_frames(path: Path, contents: Contents, *, threads: int) -> tuple
     if pts is None:
         step = 1 / (contents.rate * contents.time_base)
         pts = np.round(np.arange(len(frames)) * float(step)).astype(np.int64)
-    index = FrameIndex(pts=None, keyframes=np.zeros(0, np.int64), size=len(frames), encrypted=contents.encrypted)
+    none = np.zeros(0, np.int64)
+    index = FrameIndex(size=len(frames), pts=None, keyframes=none, keyframe_dts=none, encrypted=contents.encrypted)
     return _timeline(pts, durations[-1] or 0, contents), index
 
 

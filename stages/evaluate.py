@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: one JSON document, tables as CSV, and pictures."""
+"""Score runs and write what comes of it: one JSON document, tables as CSV, and pictures."""
 
 import csv
 import json
@@ -12,7 +12,7 @@ import numpy as np
 from ..pipeline.metrics import Metrics, rank_classes
 from ..pipeline.plotting import CostPoint, save_accuracy_against_cost, save_confusion_matrix
 from ..pipeline.run_directory import RunDirectory, write_atomically, write_json
-from .evaluate import Evaluation, RunScores
+from .evaluate_scores import EvaluateSettings, Evaluation, RunScores, evaluate
 
 SHOWN_CLASSES = 5  # of a prediction
 COST_PICTURE = "accuracy_vs_gmacs.png"
@@ -37,6 +37,15 @@ class Group:
     gmacs: float
     top1_mean: float
     top1_deviation: float | None
+
+
+def run(settings: EvaluateSettings) -> dict[str, Any]:
+    """Score every run, write tables and pictures, and return everything as one JSON document.
+
+    Raises:
+        SettingsError, ManifestError, StoreError, RunError, WeightsError: as `evaluate`.
+    """
+    return report(evaluate(settings))
 
 
 def report(evaluation: Evaluation) -> dict[str, Any]:

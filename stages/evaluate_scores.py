@@ -1,4 +1,4 @@
-"""Score aggregator runs on a split of a feature store: how right they are, and what that costs."""
+"""The scores of aggregator runs on a split of a feature store: how right they are, and what that costs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

@@ -5,10 +5,9 @@ so a run may be stopped at any moment and gone on with, in this process or on a 
 """
 
 import contextlib
-import itertools
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -28,8 +27,20 @@ from ..pipeline.store import FeatureStore
 from ..pipeline.store_backbone import BackboneGroup
 from ..pipeline.store_format import DEFAULT_COMPRESSION, Status, backbone_bytes, check_free_space, index_bytes
 from ..pipeline.weights import Weights
-from .extract_task import BackboneJob, ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task, weights_of
+from .extract_task import (
+    BackboneJob,
+    ExtractJob,
+    ExtractTask,
+    LoadedVideo,
+    TaskResult,
+    compute,
+    load,
+    prepare,
+    run_task,
+    weights_of,
+)
 
+ALL_EXPENSIVE = Pattern.parse("all-expensive")
 DECODED_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
 Progress = Callable[[TaskResult], None]
 
@@ -67,7 +78,7 @@ class ExtractSettings:
     expensive: RoleWeights | None = None
     cheap: RoleWeights | None = None
     sampling: ClipSampling = field(default_factory=ClipSampling)
-    pattern: Pattern = Pattern.parse("all-expensive")
+    pattern: Pattern = ALL_EXPENSIVE
     split: str | None = None
     size: int | None = None
     engine: EngineSettings = field(default_factory=EngineSettings)
@@ -87,7 +98,7 @@ class ExtractSettings:
             raise SettingsError("give --expensive NAME=WEIGHTS, --cheap NAME=WEIGHTS, or both; got neither")
         if self.expensive and self.cheap and self.expensive.backbone == self.cheap.backbone:
             raise SettingsError(f"--expensive and --cheap must differ; both are {self.cheap.backbone}")
-        if self.expensive is None and self.pattern != Pattern.parse("all-expensive"):
+        if self.expensive is None and self.pattern != ALL_EXPENSIVE:
             raise SettingsError(f"--pattern {self.pattern} says what the expensive backbone sees; give --expensive")
 
     def job(self) -> ExtractJob:
@@ -214,7 +225,8 @@ def _check_clip_length(weights: Weights, sampling: ClipSampling) -> None:
     if trained != (sampling.num_frames, sampling.sampling_rate):
         raise SettingsError(
             f"{weights.backbone} was trained on clips of {trained[0]} frames at stride {trained[1]}; asked for are "
-            f"{sampling.num_frames} at stride {sampling.sampling_rate}. Give --frames {trained[0]} --stride {trained[1]}"
+            f"{sampling.num_frames} at stride {sampling.sampling_rate}. "
+            f"Give --frames {trained[0]} --stride {trained[1]}"
         )
 
 
@@ -244,7 +256,9 @@ def plan(prepared: Prepared, store: FeatureStore | None) -> ExtractPlan:
 
 
 def _backbone_plan(prepared: Prepared, job: BackboneJob, counts: Counter[str]) -> BackbonePlan:
-    weights = next(own for own, each in zip(prepared.weights.values(), prepared.job.backbones, strict=True) if each is job)
+    weights = next(
+        own for own, each in zip(prepared.weights.values(), prepared.job.backbones, strict=True) if each is job
+    )
     sampling, name, crop = prepared.settings.sampling, weights.backbone, weights.preprocessing.crop
     num_classes = len(weights.classes)
     shape = feature_shape(name, num_frames=sampling.num_frames, size=crop)
@@ -328,32 +342,32 @@ def _provenance(prepared: Prepared, own: BackbonePlan, weights: Weights) -> dict
     }
 
 
-def _results(settings: ExtractSettings, job: ExtractJob, tasks: Sequence[ExtractTask]) -> Iterator[TaskResult]:
+def _results(
+    settings: ExtractSettings, job: ExtractJob, tasks: Sequence[ExtractTask]
+) -> Generator[TaskResult, None, None]:
     if settings.scheduler == IN_PROCESS:
-        return decoded_ahead(job, tasks)
-    threads = job.engine.threads or 1
-    return iter(
-        run_tasks(
+        yield from decoded_ahead(job, tasks)
+    else:
+        yield from run_tasks(
             partial(run_task, job),
             tasks,
             scheduler=settings.scheduler,
             workers=settings.workers,
-            threads_per_worker=threads,
+            threads_per_worker=job.engine.threads or 1,
         )
-    )
 
 
-def decoded_ahead(job: ExtractJob, tasks: Sequence[ExtractTask]) -> Iterator[TaskResult]:
+def decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[TaskResult, None, None]:
     """Do tasks in this process, in order, while a thread decodes the videos that come next."""
-    waiting: list[Future] = []
-    queue = iter(tasks)
+    waiting: deque[Future[LoadedVideo]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder:
         try:
-            for task in itertools.chain(queue, [None] * DECODED_AHEAD):
-                if task is not None:
-                    waiting.append(decoder.submit(load, job, task))
-                if waiting and (task is None or len(waiting) > DECODED_AHEAD):
-                    yield compute(job, waiting.pop(0).result())
+            for task in tasks:
+                waiting.append(decoder.submit(load, job, task))
+                if len(waiting) > DECODED_AHEAD:
+                    yield compute(job, waiting.popleft().result())
+            while waiting:
+                yield compute(job, waiting.popleft().result())
         finally:
             decoder.shutdown(wait=True, cancel_futures=True)
 
@@ -399,4 +413,3 @@ def _summary(
         decode_seconds=sum(decode for _, _, decode, _ in results),
         compute_seconds=dict(compute_seconds),
     )
-

@@ -1,4 +1,4 @@
-"""What one extraction task does on the worker that runs it: decode one video once, run the backbones, write its shards."""
+"""What one extraction task does on its worker: decode one video once, run the backbones, write its shards."""
 
 import functools
 import time
@@ -137,7 +137,7 @@ def open_store(path: Path) -> FeatureStore:
 
 
 def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
-    """Decode the clips that the task's backbones need, once for all of them; a video that cannot be read is an answer."""
+    """Decode the clips that the backbones need, once for all of them; that a video cannot be read is an answer too."""
     began = time.perf_counter()
     try:
         clip_start, clips = load_clips(job, task)
@@ -174,13 +174,18 @@ def load_clips(job: ExtractJob, task: ExtractTask) -> tuple[np.ndarray, dict[Pre
 
 
 def see(frames: np.ndarray, preprocessing: Preprocessing, *, view: int, seed: tuple[int, str]) -> torch.Tensor:
-    """Return one clip as a view sees it: view 0 at test's centre crop, each other one with a crop and a flip of its own.
+    """Return one clip as a view sees it: the first in test's centre crop, each other in a crop and a flip of its own.
+
+    All clips of a view are cropped alike, so that their maps keep one geometry.
 
     Args:
         frames: (L, H, W, 3) uint8.
+        preprocessing: of the backbone.
+        view: number of the view.
+        seed: of the sampling, and the video's id.
 
     Returns:
-        (L, crop, crop, 3) uint8; all clips of a view are cropped alike, so that their maps keep one geometry.
+        (L, crop, crop, 3) uint8.
     """
     if view == 0:
         return preprocess_test(frames, preprocessing)

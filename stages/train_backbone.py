@@ -187,7 +187,8 @@ def _train(
         num_classes=len(classes),
         dropout=settings.dropout,
         zero_init_residual=settings.zero_init_residual,
-    ).to(device, memory_format=torch.channels_last_3d)
+    ).to(device)
+    model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
     model.feature_shape(settings.num_frames, settings.crop)  # refuses clips that the network cannot take
     workers = settings.workers if settings.workers is not None else os.cpu_count() or 1
     batches = partial(_batches, training, own, workers)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from vidpipe.pipeline.clips import ClipSampling
 from vidpipe.pipeline.manifest import Manifest, Video
 from vidpipe.pipeline.patterns import Pattern
@@ -38,7 +39,7 @@ class MadeUp:
 
 
 def make_store(path: Path, wanted: MadeUp = MadeUp()) -> Path:
-    """Write a store and return its path: classes take turns over the videos, first the training ones, then the test's."""
+    """Write a store and return its path; classes take turns over the videos, the training ones before the test's."""
     sampling = ClipSampling(num_frames=8, num_clips=wanted.num_clips, views=wanted.views)
     manifest = Manifest(tuple(_video(i, wanted) for i in range(wanted.num_training + wanted.num_test)))
     roles = (["expensive"] if wanted.pattern else []) + (["cheap"] if wanted.cheap else [])

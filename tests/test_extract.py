@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+
+from vidpipe.cli.extract import command as extract
 from vidpipe.cli.extract import settings_of
 from vidpipe.cli.main import main
 from vidpipe.pipeline.backbones import build_backbone
@@ -174,7 +177,9 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(
     arguments = [sys.executable, "-m", "vidpipe.cli.main", *command(world, store, *more)]
     kills = 0
     for delay in (0.0, 0.15, 0.4):
-        with subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True) as own:
+        with subprocess.Popen(
+            arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        ) as own:
             wait_for(store / CHEAP, own)
             time.sleep(delay)
             kills += own.poll() is None
@@ -235,15 +240,15 @@ def test_a_dry_run_times_and_writes_nothing(world: Path, reference: Path, tmp_pa
 
 
 def test_too_little_space_is_said_before_anything_is_written(world: Path, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda path: os.statvfs_result and type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(OutOfSpaceError, match="are free"):
         run(settings(world, tmp_path / "s.zarr"))
     assert not (tmp_path / "s.zarr").exists()
 
 
 def test_random_views_are_drawn_once_and_differ(world: Path, tmp_path: Path):
-    own = settings(world, tmp_path / "a.zarr", sampling=ClipSampling(num_clips=4, views=2), expensive=None)
-    own = replace(own, pattern=Pattern.parse("all-expensive"))
+    cheap_alone = {"expensive": None, "pattern": Pattern.parse("all-expensive")}
+    own = settings(world, tmp_path / "a.zarr", sampling=ClipSampling(num_clips=4, views=2), **cheap_alone)
     run(own)
     run(replace(own, store=tmp_path / "b.zarr"))
     assert files_of(tmp_path / "a.zarr") == files_of(tmp_path / "b.zarr")
@@ -270,9 +275,9 @@ def test_bad_options_are_explained(world: Path, tmp_path: Path, arguments: list[
 
 
 def test_defaults_of_the_command_are_those_of_the_stage():
-    from vidpipe.cli.extract import command as extract
-
-    defaults = {param.name: param.default for param in extract.params if param.name}
-    own = settings_of({**defaults, "cheap": "r2d_26=w", "expensive": None, "threads": 1, "manifest": Path(), "store": Path()})
+    context = extract.make_context("extract", ["--manifest=m", "--store=s", "--cheap=r2d_26=w", "--threads=1"])
+    del context.params["dry_run"], context.params["as_json"]
+    own = settings_of(context.params)
     assert own.sampling == ClipSampling()
     assert own.engine == EngineSettings(threads=1)
+    assert str(own.pattern) == "all-expensive"

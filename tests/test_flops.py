@@ -8,8 +8,8 @@ from vidpipe.pipeline.errors import SettingsError
 from vidpipe.pipeline.flops import backbone_macs, count_macs
 
 FRAMES = (8, 16, 32)
-# GMACs, convolutions only. Sources: `worked out` from Table 1 in reference/faster.md; `paper`: Table 2, where the 6.0 of
-# R2D-26 at 16 frames is not what its own architecture costs (twice 3.17) and is left out; R3D-50: 942.7 for 8 clips.
+# GMACs, convolutions only: first what Table 1 comes to, worked out independently, then what Table 2 prints. Its 6.0 for
+# R2D-26 at 16 frames is not what the architecture costs (twice 3.17) and is left out; R3D-50: 942.7 for 8 clips.
 CELLS = {
     "r2d_26": [(3.166, 3.2), (6.333, None), (12.665, 12.7)],
     "r2plus1d_50": [(29.979, 30.0), (59.959, 60.0), (119.918, 119.9)],

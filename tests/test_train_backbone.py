@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+
 from vidpipe.cli.main import main
 from vidpipe.pipeline.clips import ClipSampling
 from vidpipe.pipeline.manifest import read_manifest
@@ -96,7 +97,9 @@ def test_an_unreadable_video_is_reported_and_left_out(world: Path, tmp_path: Pat
     (tmp_path / "broken.mp4").write_bytes(b"nothing")
     text = (world / "m.csv").read_text().replace("v", f"{world}/v").replace(f"{world}/val", "val")
     (tmp_path / "m.csv").write_text(text + "broken.mp4,dark,train\n")
-    result = invoke(*[a.replace(f"{world}/m.csv", f"{tmp_path}/m.csv") for a in command(world, tmp_path / "run", "--epochs=2")])
+    result = invoke(
+        *[a.replace(f"{world}/m.csv", f"{tmp_path}/m.csv") for a in command(world, tmp_path / "run", "--epochs=2")]
+    )
     assert result.exit_code == 3
     assert "failed: broken: cannot be opened" in result.stderr
     assert json.loads((tmp_path / "run" / "failures.json").read_text()).keys() == {"broken"}
@@ -127,7 +130,11 @@ def test_a_run_of_other_settings_is_refused(world: Path, tmp_path: Path):
 
 def clips_of(world: Path, **changes) -> TrainingClips:
     videos = read_manifest(world / "m.csv").videos
-    own = {"labels": [0] * len(videos), "sampling": ClipSampling(num_frames=4), "preprocessing": Preprocessing(crop=32, short_side=36)}
+    own = {
+        "labels": [0] * len(videos),
+        "sampling": ClipSampling(num_frames=4),
+        "preprocessing": Preprocessing(crop=32, short_side=36),
+    }
     return TrainingClips(videos, **(own | changes))
 
 
@@ -159,7 +166,7 @@ def test_the_cache_is_foreseen(world: Path):
 def test_batches_hold_every_index_once_and_none_is_alone():
     for count in (1, 2, 9, 16, 17):
         batches = shuffled_batches(count, batch_size=8, seed=3, epoch=5)
-        assert sorted(sum(batches, [])) == list(range(count))
+        assert sorted(index for batch in batches for index in batch) == list(range(count))
         assert count == 1 or min(map(len, batches)) > 1
     assert shuffled_batches(40, batch_size=8, seed=3, epoch=5) != shuffled_batches(40, batch_size=8, seed=3, epoch=6)
 

@@ -112,7 +112,7 @@ def rewrite(path, *, metadata=None, state=None):
     """Write the file anew with a changed copy of its metadata or tensors."""
     with safe_open(str(path), framework="pt") as file:
         old = json.loads(file.metadata()["vidpipe"])
-        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}
+        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118
     save_file((state or (lambda s: s))(tensors), path, {"vidpipe": json.dumps((metadata or (lambda m: m))(old))})
 
 
@@ -212,5 +212,5 @@ def test_a_state_that_does_not_fit_is_not_loaded():
     "settings", [{"crop": 0}, {"crop": 300}, {"std": (1.0, 0.0, 1.0)}, {"mean": (0.5, 0.5)}], ids=str
 )
 def test_preprocessing_out_of_range_is_refused(settings):
-    with pytest.raises(SettingsError, match="must lie between|need three"):
+    with pytest.raises(SettingsError, match=r"must lie between|need three"):
         Preprocessing(**settings)

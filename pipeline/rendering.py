@@ -1,0 +1,177 @@
+"""Plan a rendered video: everything that is random about it, drawn from (seed, index) before a pixel is made.
+
+What may vary freely (looks, timetable, camera, encoding) is drawn without knowing the class, so that it cannot give the
+class away.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import SettingsError
+from .rendering_design import SceneClass, Timetable, class_of, draw_timetable, scene_classes, shortest_video
+from .video_writing import Encoding
+
+DIFFICULTIES = {"easy": 0.0, "medium": 0.5, "hard": 1.0}
+WIDTHS = (1.0, 1.1, 1.2)  # of the height
+RATES = (24, 25, 30)  # frames per second
+MIN_SIZE = 32
+LOOK_STREAM = 0  # rendering_design draws the classes from stream 1, rendering_frames the pixels from stream 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SceneSettings:
+    """What a rendered set looks like; together with an index it settles a video to the last bit.
+
+    Attributes:
+        seed: of the whole set.
+        num_events: E; there are 2 E (E - 1) classes.
+        size: height of the frames in pixels, even; widths vary from 1 to 1.2 times as much.
+        frames: length of every video.
+        clip_frames: the longest clip, in consecutive frames, that must not see both acts.
+        difficulty: 0 (easy) to 1 (hard) moves noise, contrast, texture, size, camera shake and clutter.
+    """
+
+    seed: int = 0
+    num_events: int = 3
+    size: int = 80
+    frames: int = 64
+    clip_frames: int = 8
+    difficulty: float = 0.5
+
+    def __post_init__(self) -> None:
+        scene_classes(self.num_events)
+        if self.seed < 0:
+            raise SettingsError(f"the seed must be 0 or more; got {self.seed}")
+        if self.size < MIN_SIZE or self.size % 2:
+            raise SettingsError(f"the size must be an even number of pixels from {MIN_SIZE} on; got {self.size}")
+        if self.clip_frames < 1:
+            raise SettingsError(f"clips must have at least one frame; got {self.clip_frames}")
+        if not 0.0 <= self.difficulty <= 1.0:
+            raise SettingsError(f"the difficulty must lie in 0..1 or be one of {', '.join(DIFFICULTIES)}; got {self.difficulty}")
+        if self.frames < shortest_video(self.clip_frames):
+            raise SettingsError(
+                f"videos for clips of {self.clip_frames} frames must have at least {shortest_video(self.clip_frames)} "
+                f"frames; got {self.frames}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """Everything about a video that its class has no say in.
+
+    Lengths are in pixels, times in frames, brightness in steps of 8-bit luma, colours are (U, V) around 128.
+
+    Attributes:
+        height, width: of the frames.
+        timetable: when the acts play.
+        centre: (y, x) about which the thing drifts; drift, drift_period, drift_phase: how.
+        radii: (y, x) half-axes of the thing; squareness: exponent of its outline (2 an ellipse, more a rounded box).
+        body, body_colour, ground, ground_colour: brightness and colour of thing and background.
+        texture, texture_scale: contrast and grain of the background.
+        dot, step: height of the thing's dots, and how far they go from frame to frame.
+        dot_contrast: brightness of a dot above or below the body's.
+        swing: how far an event moves the thing; period: (2,) of the events; phase: (2,) of the events, in radians.
+        noise: standard deviation of the sensor noise.
+        shake: standard deviation of the camera's place.
+        clutter: number of other moving things, behind the one that matters.
+        encoding: how the file is written.
+    """
+
+    height: int
+    width: int
+    timetable: Timetable
+    centre: tuple[float, float]
+    drift: tuple[float, float]
+    drift_period: tuple[float, float]
+    drift_phase: tuple[float, float]
+    radii: tuple[float, float]
+    squareness: float
+    body: float
+    body_colour: tuple[float, float]
+    ground: float
+    ground_colour: tuple[float, float]
+    texture: float
+    texture_scale: int
+    dot: int
+    step: int
+    dot_contrast: float
+    swing: float
+    period: tuple[float, float]
+    phase: tuple[float, float]
+    noise: float
+    shake: float
+    clutter: int
+    encoding: Encoding
+
+
+@dataclass(frozen=True, slots=True)
+class VideoPlan:
+    """One video to be rendered: its class, its look and the seed of its pixels."""
+
+    index: int
+    scene_class: SceneClass
+    look: Look
+    seed: int
+
+
+def plan_video(settings: SceneSettings, *, index: int) -> VideoPlan:
+    """Return video ``index`` of the set, which depends on ``settings`` and ``index`` alone."""
+    classes = scene_classes(settings.num_events)
+    chosen = classes[class_of(index, seed=settings.seed, num_classes=len(classes))]
+    return VideoPlan(index, chosen, draw_look(settings, index=index), settings.seed)
+
+
+def draw_look(settings: SceneSettings, *, index: int) -> Look:
+    """Draw the look of video ``index``. It knows nothing of classes."""
+    rng = np.random.default_rng((settings.seed, LOOK_STREAM, index))
+    size, hard = settings.size, settings.difficulty
+
+    def pair(low: float, high: float) -> tuple[float, float]:
+        return float(rng.uniform(low, high)), float(rng.uniform(low, high))
+
+    width = 2 * round(size * rng.choice(WIDTHS) / 2)
+    radius = size * rng.uniform(0.27, 0.33) * (1.1 - 0.2 * hard)
+    body, ground = _contrasting(rng)
+    return Look(
+        height=size,
+        width=width,
+        timetable=draw_timetable(settings.frames, clip_frames=settings.clip_frames, rng=rng),
+        centre=(size * rng.uniform(0.45, 0.55), width * rng.uniform(0.45, 0.55)),
+        drift=(size * rng.uniform(0.0, 0.04), size * rng.uniform(0.0, 0.04)),
+        drift_period=pair(40, 80),
+        drift_phase=pair(0, 2 * np.pi),
+        radii=(radius * rng.uniform(0.9, 1.1), radius * rng.uniform(0.9, 1.1)),
+        squareness=rng.uniform(2, 5),
+        body=body,
+        body_colour=pair(98, 158),
+        ground=ground,
+        ground_colour=pair(108, 148),
+        texture=rng.uniform(0.5, 1.0) * (10 + 24 * hard),
+        texture_scale=max(2, round(size * rng.uniform(0.05, 0.12))),
+        dot=max(2, round(size / 16)),
+        step=max(2, round(size / 16)),
+        dot_contrast=rng.uniform(0.85, 1.15) * (76 - 36 * hard),
+        swing=size * rng.uniform(0.10, 0.14),
+        period=pair(10, 14),
+        phase=pair(0, 2 * np.pi),
+        noise=rng.uniform(0.6, 1.0) * (4 + 16 * hard),
+        shake=rng.uniform(0.0, 1.0) * 2 * hard * size / 80,
+        clutter=int(rng.integers(0, 1 + round(8 * hard))),
+        encoding=_draw_encoding(rng),
+    )
+
+
+def _contrasting(rng: np.random.Generator) -> tuple[float, float]:
+    """Draw the brightness of thing and background: either may be the brighter one, by 25 to 60 steps."""
+    body = rng.uniform(100, 150)
+    return float(body), float(body + rng.choice((-1, 1)) * rng.uniform(25, 60))
+
+
+def _draw_encoding(rng: np.random.Generator) -> Encoding:
+    return Encoding(
+        fps=int(rng.choice(RATES)),
+        crf=int(rng.integers(17, 27)),
+        keyframe_interval=int(rng.integers(8, 65)),
+        b_frames=int(rng.integers(0, 4)),
+    )

@@ -1,0 +1,128 @@
+"""Pictures: nothing covers or leaves anything else, and scales suit what is shown."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+
+from vidpipe.pipeline import plotting
+from vidpipe.pipeline.plotting import CostPoint, save_accuracy_against_cost, save_confusion_matrix, save_curves
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Return a list that fills with every figure that is written."""
+    figures: list[Figure] = []
+    write = plotting._save
+
+    def save(figure: Figure, path: Path) -> None:
+        write(figure, path)
+        figures.append(figure)
+
+    monkeypatch.setattr(plotting, "_save", save)
+    return figures
+
+
+def axes_of(figure: Figure) -> Axes:
+    return figure.axes[0]
+
+
+def extents(figure: Figure, texts: list[Text]) -> list[Bbox]:
+    figure.draw_without_rendering()
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    return [text.get_window_extent(renderer) for text in texts if text.get_text()]
+
+
+def assert_apart(boxes: list[Bbox]) -> None:
+    for index, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:index])
+
+
+def points(*, num: int = 6, gmacs: tuple[float, float] = (3.0, 30.0)) -> list[CostPoint]:
+    costs = np.geomspace(*gmacs, num)
+    return [
+        CostPoint(
+            label=f"fast-gru 1:{2**i}",
+            gmacs=float(cost),
+            accuracy=0.6 + 0.01 * i,
+            spread=0.02 if i % 2 else None,
+            family="fast-gru",
+        )
+        for i, cost in enumerate(costs)
+    ]
+
+
+def test_labels_cover_neither_each_other_nor_points_and_stay_inside(tmp_path: Path, drawn: list[Figure]) -> None:
+    crowded = [*points(), CostPoint(label="average all-expensive", gmacs=30.5, accuracy=0.652, family="average")]
+    save_accuracy_against_cost(crowded, tmp_path / "cost.png")
+    axes = axes_of(drawn[0])
+    labels = extents(drawn[0], list(axes.texts))
+    assert len(labels) == len(crowded)
+    assert_apart(labels)
+    frame = axes.get_window_extent()
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 + 1 for box in labels)
+    at = axes.transData.transform([(point.gmacs, 100 * point.accuracy) for point in crowded])
+    assert not any(box.contains(x, y) for box in labels for x, y in at)
+
+
+@pytest.mark.parametrize(("gmacs", "scale"), [((3.0, 30.0), "log"), ((3.0, 9.0), "linear")])
+def test_a_large_span_of_costs_gets_a_logarithmic_axis(
+    tmp_path: Path, drawn: list[Figure], gmacs: tuple[float, float], scale: str
+) -> None:
+    save_accuracy_against_cost(points(gmacs=gmacs), tmp_path / "cost.png")
+    assert axes_of(drawn[0]).get_xscale() == scale
+
+
+@pytest.mark.parametrize("num_classes", [2, 12, 50])
+def test_confusion_matrices_up_to_50_classes_have_numbers_that_fit(
+    tmp_path: Path, drawn: list[Figure], num_classes: int
+) -> None:
+    matrix = np.zeros((num_classes, num_classes), np.int64)
+    matrix[:2] = 888
+    names = [f"a rather long name of class {i}" for i in range(num_classes)]
+    save_confusion_matrix(matrix, tmp_path / "confusion.png", classes=names, title="a title")
+    axes = axes_of(drawn[0])
+    assert len(axes.texts) == 2 * num_classes
+    assert_apart(extents(drawn[0], list(axes.texts)))
+    assert_apart(extents(drawn[0], axes.get_yticklabels()))
+    assert_apart(extents(drawn[0], axes.get_xticklabels()))
+
+
+@pytest.mark.parametrize(("num_classes", "named"), [(51, True), (150, False)])
+def test_larger_confusion_matrices_have_no_numbers(
+    tmp_path: Path, drawn: list[Figure], num_classes: int, named: bool
+) -> None:
+    names = [f"class {i}" for i in range(num_classes)]
+    save_confusion_matrix(np.eye(num_classes, dtype=np.int64), tmp_path / "confusion.png", classes=names)
+    axes = axes_of(drawn[0])
+    assert len(axes.texts) == 0
+    assert (axes.get_yticklabels()[0].get_text() == "class 0") is named
+
+
+def test_rows_of_a_confusion_matrix_are_coloured_by_share(tmp_path: Path, drawn: list[Figure]) -> None:
+    matrix = np.array([[3, 1], [0, 0]])
+    save_confusion_matrix(matrix, tmp_path / "confusion.png", classes=["a", "b"])
+    (image,) = axes_of(drawn[0]).images
+    np.testing.assert_allclose(np.asarray(image.get_array()), [[0.75, 0.25], [0, 0]])
+    assert [text.get_text() for text in axes_of(drawn[0]).texts] == ["3", "1"]
+
+
+def test_curves_show_training_and_validation(tmp_path: Path, drawn: list[Figure]) -> None:
+    records = [{"epoch": i, "loss": 1.0 / (i + 1), "accuracy": 0.1 * i, "val_loss": 1.0} for i in range(4)]
+    save_curves(records, tmp_path / "curves.png", title="r2d_26")
+    loss, accuracy = drawn[0].axes
+    np.testing.assert_allclose(np.asarray(loss.lines[0].get_xdata()), [1, 2, 3, 4])
+    assert (len(loss.lines), len(accuracy.lines)) == (2, 1)
+
+
+def test_pictures_are_the_same_bytes_each_time_and_not_blank(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        save_accuracy_against_cost(points(num=1), tmp_path / name)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert imread(tmp_path / "a.png").std() > 0.05
