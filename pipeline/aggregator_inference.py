@@ -7,8 +7,8 @@ from torch import Tensor
 
 from .aggregator_inputs import AggregatorInputs, batch_of
 from .aggregators import Aggregator
+from .batches import prefetched
 from .flops import count_macs
-from .training_clips import prefetched
 
 READERS = 4  # threads that read maps which do not fit into memory
 

@@ -186,7 +186,7 @@ def random_starts(
     start: float | None = None,
     end: float | None = None,
 ) -> np.ndarray:
-    """Return (N,) float64 seconds, sorted: uniform draws from all the starts from which a whole clip fits.
+    """Return (N,) float64 seconds, sorted: uniform draws from all the starts (frames) from which a whole clip fits.
 
     The draws are independent; or, ``stratified``, one from each of N equal stretches of the possible starts, as in
     Wang et al., Temporal Segment Networks (2016).
@@ -194,11 +194,16 @@ def random_starts(
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
     """
-    earliest, latest = _feasible_starts(sampling, timeline, _interval(timeline, start, end))
+    interval = _interval(timeline, start, end)
     places = rng.random(sampling.num_clips)
     if stratified:
         places = (np.arange(sampling.num_clips) + places) / sampling.num_clips
-    return _snap(earliest + np.sort(places) * (latest - earliest), sampling, timeline)
+    places = np.sort(places)
+    if sampling.fps is not None:
+        earliest, latest = _feasible_starts(sampling, timeline, interval)
+        return earliest + places * (latest - earliest)
+    num_starts = max(1, interval.stop - interval.first - clip_span_frames(sampling) + 1)
+    return timeline.pts[interval.first + (places * num_starts).astype(np.int64)]
 
 
 def dense_starts(

@@ -21,7 +21,9 @@ from .weights import Weights, load_backbone
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 M = TypeVar("M", bound=nn.Module)
-AUTO_BATCH = {"cpu": 1, "cuda": 8}  # larger batches leave a CPU's cache
+# On a CPU, networks of 30 GMAC are fastest clip by clip (larger batches leave the cache), and no pass is ever filled up
+# with blanks. Small networks gain up to a factor of two from 4, where a video has as many clips for them.
+AUTO_BATCH = {"cpu": 1, "cuda": 8}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,7 +90,7 @@ class TorchEngine:
         precision = resolve_precision(settings.precision, self.device)
         self.batch = settings.batch or AUTO_BATCH[self.device.type]
         self.provenance: dict[str, Any] = {
-            "engine": "torch",
+            "name": "torch",
             "device": self.device.type,
             "precision": precision,
             "batch": self.batch,

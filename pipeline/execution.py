@@ -165,7 +165,7 @@ def _local_cluster(workers: int, threads_per_worker: int) -> "Iterator[Client]":
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads_per_worker))
     settings = {
         "distributed.scheduler.allowed-failures": RETRIES,
-        "distributed.nanny.pre-spawn-environ": {**environment, "DASK_LOGGING__DISTRIBUTED": "CRITICAL"},
+        "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "CRITICAL"},
     }
     with contextlib.ExitStack() as stack:
         stack.enter_context(config.set(settings))
@@ -174,8 +174,9 @@ def _local_cluster(workers: int, threads_per_worker: int) -> "Iterator[Client]":
                 n_workers=workers,
                 threads_per_worker=1,  # tasks at a time: a task uses its threads itself
                 memory_limit=0,  # videos and networks live outside what Dask can count or spill
-                dashboard_address=None,  # pyright: ignore[reportArgumentType]
+                dashboard_address="127.0.0.1:0",  # any free port: None would take 8787, and warn if it is taken
                 silence_logs=logging.CRITICAL,
+                env=environment,  # overrides this process's, which a pre-spawn-environ does not
             )
         stack.enter_context(cluster)
         client = stack.enter_context(Client(cluster, set_as_default=False))

@@ -24,7 +24,7 @@ import h5py
 import numpy as np
 
 from .clips import ClipSampling
-from .errors import StoreError
+from .errors import OutOfSpaceError, StoreError
 from .manifest import Manifest, Video
 from .store import KIND, FeatureStore
 from .store_backbone import BackboneGroup
@@ -33,7 +33,9 @@ from .store_format import FORMAT_VERSION, Status
 
 COMPRESSIONS = {"none": {}, "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True}}
 JSON_ATTRIBUTES = ("sampling", "backbones")
+SPARE_BYTES = 16_000_000  # left free by an export: HDF5 crashes where it meets a full disk, even while it closes a file
 Progress = Callable[[int], object]
+Node = Any  # a group or dataset: h5py cannot say beforehand which one a name leads to, nor what an attribute holds
 
 
 def export_hdf5(
@@ -54,7 +56,7 @@ def export_hdf5(
     path = Path(path)
     if path.exists():
         raise StoreError(f"{path} exists already. Choose another name, or remove it.")
-    check_free_space(path, _raw_bytes(store) if compression == "none" else 0)
+    check_free_space(path, SPARE_BYTES + (raw_bytes(store) if compression == "none" else 0))
     draft = path.with_name(f".{path.name}.partial")
     draft.unlink(missing_ok=True)  # of a run that was killed
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,8 +70,8 @@ def export_hdf5(
         draft.unlink(missing_ok=True)
 
 
-def _raw_bytes(store: FeatureStore) -> int:
-    """Return the size of all maps that are done, uncompressed."""
+def raw_bytes(store: FeatureStore) -> int:
+    """Return the size of all maps in ``store``, uncompressed."""
     groups = [store.backbone(name) for name in store.backbones()]
     return sum(int((group.status() == Status.DONE).sum()) * group.raw_bytes_per_video for group in groups)
 
@@ -82,7 +84,9 @@ def _write_store(store: FeatureStore, file: h5py.File, compression: str, progres
         file.attrs[name] = json.dumps(value, sort_keys=True) if name in JSON_ATTRIBUTES else value
     states = {group.name: (group, group.status(), group.errors()) for group in groups}
     starts = store.clip_starts()
+    most = sum(group.raw_bytes_per_video for group in groups)
     for index, video in enumerate(store.manifest.videos):
+        check_free_space(Path(file.filename), SPARE_BYTES + most)
         at = _video_group(file, video, index)
         if np.isfinite(starts[index]).all():
             at["clip_start"] = _without_single_view(starts[index])
@@ -93,6 +97,7 @@ def _write_store(store: FeatureStore, file: h5py.File, compression: str, progres
                 part.attrs["error"] = errors[index]
             if status[index] == Status.DONE:
                 _write_maps(part, group, index, COMPRESSIONS[compression])
+        file.flush()
         progress(1)
 
 
@@ -134,7 +139,7 @@ def _write_maps(part: h5py.Group, group: BackboneGroup, index: int, filters: dic
     for view in views:
         for clip in np.flatnonzero(group.due):
             where = (view, clip) if len(views) > 1 else (clip,)
-            maps[where] = group.read(index, view=view, clips=[clip])[0]
+            maps[where] = group.read(index, view=view, clips=[int(clip)])[0]
     part["scores"] = _without_single_view(np.stack([group.read_scores(index, view=view) for view in views]))
 
 
@@ -158,9 +163,91 @@ def import_hdf5(path: Path, store_path: Path, *, progress: Progress = lambda _: 
     with _opened(Path(path)) as file, disk_full_explained(Path(store_path)), appearing_whole(Path(store_path)) as draft:
         check_free_space(draft, Path(path).stat().st_size)
         try:
-            _read_store(file, draft / "store", progress)
+            _read_store(file, draft, progress)
         except (KeyError, OSError, TypeError, json.JSONDecodeError) as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise  # the disk's, not HDF5's
+            if isinstance(error, OutOfSpaceError) or (isinstance(error, OSError) and error.errno is not None):
+                raise  # of the disk, not of the HDF5 file
             raise StoreError(f"{path} is damaged, or was changed since it was exported: {error}") from error
-        _move_up(draft)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open an export to read it.
+
+    Raises:
+        StoreError: if the file is none.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened as HDF5: {error}") from error
+    with file:
+        kind, version = file.attrs.get("kind"), file.attrs.get("format_version")
+        if kind != KIND or version != FORMAT_VERSION:
+            raise StoreError(
+                f"{path} must be an export of `vidpipe store export`, format {FORMAT_VERSION}; its attributes say "
+                f"kind {kind}, format_version {version}."
+            )
+        yield file
+
+
+def _read_store(file: Node, path: Path, progress: Progress) -> None:
+    """Write the store that ``file`` holds to ``path``.
+
+    Raises:
+        StoreError: if the videos in it are not those that were exported.
+    """
+    groups = _groups_by_index(file)
+    manifest = Manifest(tuple(_video(group) for group in groups))
+    if manifest.digest != file.attrs["manifest_digest"]:
+        raise StoreError(f"{file.filename} does not hold the videos that were exported: the manifest's digest differs.")
+    store = FeatureStore.create(path, manifest=manifest, sampling=ClipSampling(**json.loads(file.attrs["sampling"])))
+    parts = {name: store.add_backbone(name, **attrs) for name, attrs in json.loads(file.attrs["backbones"]).items()}
+    for index, group in enumerate(groups):
+        if "clip_start" in group:
+            store.set_clip_starts(index, _with_views(group["clip_start"], axes=1))
+        for name, part in parts.items():
+            _read_video(group[name], part, index)
+        progress(1)
+
+
+def _groups_by_index(file: Node) -> list[Node]:
+    """Return the videos' groups, in the order of the manifest."""
+    found: dict[int, Node] = {}
+
+    def note(_: str, item: Node) -> None:
+        if isinstance(item, h5py.Group) and "video_index" in item.attrs:
+            index: Any = item.attrs["video_index"]
+            found[int(index)] = item
+
+    file.visititems(note)
+    return [found[index] for index in sorted(found)]
+
+
+def _video(group: Node) -> Video:
+    """Return the row of the manifest that a group's attributes hold."""
+    written, edges = group.attrs["path"], [group.attrs.get(name) for name in ("start", "end")]
+    start, end = (None if edge is None else float(edge) for edge in edges)
+    return Video(
+        video_id=group.attrs["video_id"],
+        path=Path(written),
+        written_path=written,
+        labels=tuple(group.attrs["labels"]),
+        split=group.attrs["split"],
+        start=start,
+        end=end,
+    )
+
+
+def _read_video(group: Node, part: BackboneGroup, index: int) -> None:
+    """Copy one backbone's maps, scores and status of one video into a store."""
+    status = Status[group.attrs["status"].upper()]
+    if status == Status.DONE:
+        part.write(index, _with_views(group["features"], axes=5), _with_views(group["scores"], axes=2))
+    if status != Status.PENDING:
+        part.mark(index, status, group.attrs.get("error", ""))
+
+
+def _with_views(dataset: Node, *, axes: int) -> np.ndarray:
+    """Return an array of (R, N, ...); ``axes`` is how many it has without the views."""
+    return dataset[:] if dataset.ndim > axes else dataset[:][np.newaxis]

@@ -15,7 +15,8 @@ from .video_writing import Encoding
 DIFFICULTIES = {"easy": 0.0, "medium": 0.5, "hard": 1.0}
 WIDTHS = (1.0, 1.1, 1.2)  # of the height
 RATES = (24, 25, 30)  # frames per second
-MIN_SIZE = 32
+MIN_SIZE = 32  # below it the dots would be single pixels
+RENDERER_VERSION = 1  # to be raised with every change that alters videos
 LOOK_STREAM = 0  # rendering_design draws the classes from stream 1, rendering_frames the pixels from stream 2
 
 
@@ -48,12 +49,37 @@ class SceneSettings:
         if self.clip_frames < 1:
             raise SettingsError(f"clips must have at least one frame; got {self.clip_frames}")
         if not 0.0 <= self.difficulty <= 1.0:
-            raise SettingsError(f"the difficulty must lie in 0..1 or be one of {', '.join(DIFFICULTIES)}; got {self.difficulty}")
+            raise SettingsError(
+                f"the difficulty must lie in 0..1 or be one of {', '.join(DIFFICULTIES)}; got {self.difficulty}"
+            )
         if self.frames < shortest_video(self.clip_frames):
             raise SettingsError(
                 f"videos for clips of {self.clip_frames} frames must have at least {shortest_video(self.clip_frames)} "
                 f"frames; got {self.frames}"
             )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Visitor:
+    """The thing that passes in an act, but for its pattern, which is the event.
+
+    Attributes:
+        radius: in pixels.
+        grain: pixels from one stripe of the pattern to the next like it.
+        offset: (y, x) of the pattern from the visitor's middle, in pixels.
+        brightness, contrast: of the pattern, in steps of luma; the contrast's sign is random.
+        centre, reach, period, phase: (y, x) each of the path, centre + reach sin(2 pi t / period + phase).
+    """
+
+    radius: float
+    grain: float
+    offset: tuple[float, float]
+    brightness: float
+    contrast: float
+    centre: tuple[float, float]
+    reach: tuple[float, float]
+    period: tuple[float, float]
+    phase: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +89,7 @@ class Look:
     Lengths are in pixels, times in frames, brightness in steps of 8-bit luma, colours are (U, V) around 128.
 
     Attributes:
-        height, width: of the frames.
+        height, width: of the frames; frames: how many.
         timetable: when the acts play.
         centre: (y, x) about which the thing drifts; drift, drift_period, drift_phase: how.
         radii: (y, x) half-axes of the thing; squareness: exponent of its outline (2 an ellipse, more a rounded box).
@@ -71,7 +97,7 @@ class Look:
         texture, texture_scale: contrast and grain of the background.
         dot, step: height of the thing's dots, and how far they go from frame to frame.
         dot_contrast: brightness of a dot above or below the body's.
-        swing: how far an event moves the thing; period: (2,) of the events; phase: (2,) of the events, in radians.
+        visitors: of the two acts, but for their patterns.
         noise: standard deviation of the sensor noise.
         shake: standard deviation of the camera's place.
         clutter: number of other moving things, behind the one that matters.
@@ -80,6 +106,7 @@ class Look:
 
     height: int
     width: int
+    frames: int
     timetable: Timetable
     centre: tuple[float, float]
     drift: tuple[float, float]
@@ -96,9 +123,7 @@ class Look:
     dot: int
     step: int
     dot_contrast: float
-    swing: float
-    period: tuple[float, float]
-    phase: tuple[float, float]
+    visitors: tuple[Visitor, Visitor]
     noise: float
     shake: float
     clutter: int
@@ -136,6 +161,7 @@ def draw_look(settings: SceneSettings, *, index: int) -> Look:
     return Look(
         height=size,
         width=width,
+        frames=settings.frames,
         timetable=draw_timetable(settings.frames, clip_frames=settings.clip_frames, rng=rng),
         centre=(size * rng.uniform(0.45, 0.55), width * rng.uniform(0.45, 0.55)),
         drift=(size * rng.uniform(0.0, 0.04), size * rng.uniform(0.0, 0.04)),
@@ -152,13 +178,30 @@ def draw_look(settings: SceneSettings, *, index: int) -> Look:
         dot=max(2, round(size / 16)),
         step=max(2, round(size / 16)),
         dot_contrast=rng.uniform(0.85, 1.15) * (76 - 36 * hard),
-        swing=size * rng.uniform(0.10, 0.14),
-        period=pair(10, 14),
-        phase=pair(0, 2 * np.pi),
+        visitors=(_draw_visitor(rng, settings), _draw_visitor(rng, settings)),
         noise=rng.uniform(0.6, 1.0) * (4 + 16 * hard),
         shake=rng.uniform(0.0, 1.0) * 2 * hard * size / 80,
         clutter=int(rng.integers(0, 1 + round(8 * hard))),
         encoding=_draw_encoding(rng),
+    )
+
+
+def _draw_visitor(rng: np.random.Generator, settings: SceneSettings) -> Visitor:
+    size, hard = settings.size, settings.difficulty
+
+    def pair(low: float, high: float) -> tuple[float, float]:
+        return float(rng.uniform(low, high)), float(rng.uniform(low, high))
+
+    return Visitor(
+        radius=size * rng.uniform(0.14, 0.18) * (1.1 - 0.2 * hard),
+        grain=size * rng.uniform(0.09, 0.12),
+        offset=pair(-size, size),
+        brightness=rng.uniform(100, 150),
+        contrast=rng.choice((-1, 1)) * rng.uniform(0.85, 1.15) * (76 - 36 * hard),
+        centre=pair(0.4 * size, 0.6 * size),
+        reach=pair(0.1 * size, 0.2 * size),
+        period=pair(30, 60),
+        phase=pair(0, 2 * np.pi),
     )
 
 

@@ -1,7 +1,8 @@
 """What the rendered set asks: its classes, who can tell them apart by construction, and when its two acts play.
 
-A video has two acts, parted by an intermission that outlasts a clip. In each act the thing on stage does something else
-(an event); all the while its dots rise or fall (the fine motion). A class is (first event, second event, fine motion).
+A video has two acts, parted by an intermission that outlasts a clip. In each act another visitor passes (an event); all the
+while the dots of the host, the thing in the middle, rise or fall (the fine motion). A class is (first event, second event,
+fine motion).
 """
 
 from collections import Counter
@@ -13,8 +14,8 @@ import numpy as np
 
 from .errors import SettingsError
 
-EVENTS = ("sway", "bob", "swell", "circle", "fade")  # all of them survive a horizontal flip
-FINE_MOTIONS = ("rising", "falling")  # so do these
+EVENTS = ("bars", "posts", "rings", "checks", "plain")  # a visitor, by its pattern; mirrored, it is the same
+FINE_MOTIONS = ("rising", "falling")  # these, too, survive a mirror
 ACTS = (0, 1)
 
 
@@ -28,7 +29,7 @@ class SceneClass:
 
     @property
     def label(self) -> str:
-        """The class as it stands in manifests, such as ``sway-bob-rising``."""
+        """The class as it stands in manifests, such as ``bars-rings-rising``."""
         return f"{self.first}-{self.second}-{self.fine}"
 
     def event(self, act: int) -> str:
@@ -43,7 +44,9 @@ def scene_classes(num_events: int) -> tuple[SceneClass, ...]:
         SettingsError: if there are not that many events.
     """
     if not 2 <= num_events <= len(EVENTS):
-        raise SettingsError(f"the number of events must lie in 2..{len(EVENTS)} ({', '.join(EVENTS)}); got {num_events}")
+        raise SettingsError(
+            f"the number of events must lie in 2..{len(EVENTS)} ({', '.join(EVENTS)}); got {num_events}"
+        )
     pairs = permutations(EVENTS[:num_events], 2)
     return tuple(SceneClass(*pair, fine) for pair, fine in product(pairs, FINE_MOTIONS))
 

@@ -107,7 +107,7 @@ class FeatureStore:
             OutOfSpaceError: if the disk is full.
         """
         path = Path(path)
-        if not path.exists():
+        if not (path / "zarr.json").exists():
             cls.create(path, manifest=manifest, sampling=sampling)
         store = cls.open_to_coordinate(path)
         different = differences(store.attributes, _store_attributes(manifest, sampling))

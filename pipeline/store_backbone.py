@@ -1,5 +1,6 @@
 """One backbone's part of a feature store: its maps, clip scores, and what became of each video."""
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,23 @@ import zarr
 from .errors import StoreError
 from .store_disk import disk_full_explained
 from .store_format import FEATURE_DTYPE, SCORE_DTYPE, SMALL_COMPRESSION, Status, open_array, open_group, read_array
-from .store_shards import DamagedError, read_chunk, read_shard
+from .store_shards import DamagedError, read_chunk, read_shard, write_chunk, write_shard
+
+
+class UnreadableError(StoreError):
+    """Features of one video that are damaged or missing.
+
+    Args:
+        message: for the user, with the video and what to do.
+        what: which part of the video's features, and what is wrong with it.
+    """
+
+    def __init__(self, message: str, what: str):
+        super().__init__(message, what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return self.args[0]
 
 
 class BackboneGroup:
@@ -51,6 +68,16 @@ class BackboneGroup:
         """K, the length of a clip's scores."""
         return self.attributes["num_classes"]
 
+    @property
+    def num_views(self) -> int:
+        """R, the draws of clips from each video."""
+        return self.features.shape[1]
+
+    @property
+    def raw_bytes_per_video(self) -> int:
+        """Bytes of a video's maps before compression."""
+        return self.num_views * int(self.due.sum()) * math.prod(self.feature_shape) * FEATURE_DTYPE.itemsize
+
     @cached_property
     def features(self) -> zarr.Array:
         """The Zarr array of feature maps."""
@@ -79,10 +106,11 @@ class BackboneGroup:
         """
         self._check(features, self.features.shape[1:], FEATURE_DTYPE, "features")
         self._check(scores, self.scores.shape[1:], SCORE_DTYPE, "scores")
+        chunks = features.reshape(-1, 1, 1, 1, *self.feature_shape)
+        present, compression = np.tile(self.due, self.num_views).tolist(), self.attributes["compression"]
         with disk_full_explained(self.path):
-            self._features_path(video_index).unlink(missing_ok=True)  # else Zarr reads an old shard before it writes
-            self.features[video_index] = features
-            self.scores[video_index] = scores
+            write_shard(self._features_path(video_index), chunks, present, compression=compression)
+            write_chunk(self._scores_path(video_index), scores, compression=SMALL_COMPRESSION)
 
     def _check(self, array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, what: str) -> None:
         """Refuse what does not fit, or would be mistaken for a clip that was, or was not, computed."""
@@ -153,9 +181,10 @@ class BackboneGroup:
         path, compression = self._features_path(video_index), self.attributes["compression"]
         try:
             there = read_shard(path, chunks, maps, num_chunks=num_views * num_clips, compression=compression)
-        except FileNotFoundError:
-            there = [False] * len(wanted)
-            maps[:] = np.nan
+        except FileNotFoundError as error:
+            if any(self.attributes["due"]):
+                raise self._unreadable(video_index, "all clips", "not there") from error
+            there, maps[:] = [False] * len(wanted), np.nan
         except DamagedError as error:
             which = f"view {view}, clip {wanted[error.place]}" if error.place is not None else "all clips"
             raise self._unreadable(video_index, which, str(error)) from error
@@ -179,13 +208,15 @@ class BackboneGroup:
             raise self._unreadable(video_index, "scores", "not there")
         return scores[view]
 
-    def _unreadable(self, video_index: int, what: str, reason: str) -> StoreError:
+    def _unreadable(self, video_index: int, part: str, reason: str) -> UnreadableError:
         """Say which video's data cannot be read, why, and what to do about it."""
         store = self.path.parent
         video_id = read_array(open_array(open_group(store, writable=False), store, "video_id"), video_index)
+        what = f"{part}: {reason}"
         if self.status()[video_index] != Status.DONE:
-            return StoreError(f"{self.name} has not been extracted for video '{video_id}' ({what}: {reason}).")
-        return StoreError(
-            f"{self.name} features of video '{video_id}', {what}: {reason}. Run `vidpipe store verify "
-            f"{store} --reset` and extract again: only damaged videos are redone."
+            return UnreadableError(f"{self.name} has not been extracted for video '{video_id}' ({what}).", what)
+        message = (
+            f"{self.name} features of video '{video_id}', {what}. Run `vidpipe store verify {store} --reset` and "
+            "extract again: only damaged videos are redone."
         )
+        return UnreadableError(message, what)

@@ -11,7 +11,7 @@ from pathlib import Path
 from .errors import OutOfSpaceError, StoreError
 
 DRAFT = ".creating"
-PARTIAL = ".partial"  # Zarr's name for a file that it has not finished
+PARTIAL = ".partial"  # ends the name of a file that is not finished; Zarr's word
 
 
 @contextlib.contextmanager
@@ -99,7 +99,7 @@ def check_free_space(path: Path, needed_bytes: int) -> int:
     free = shutil.disk_usage(existing).free
     if needed_bytes > free:
         raise OutOfSpaceError(
-            f"{path} needs up to {needed_bytes / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free on its disk. Free some "
+            f"{path} needs up to {needed_bytes / 1e9:.3f} GB, and {free / 1e9:.3f} GB are free on its disk. Free some "
             "space, choose another disk, fewer clips, or a pattern with fewer expensive clips."
         )
     return free

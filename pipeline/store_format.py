@@ -13,6 +13,7 @@ from zarr.storage import LocalStore
 
 from .errors import StoreError
 from .store_disk import check_free_space as check_free_space
+from .store_shards import LZ4_LEVEL, ZSTD_LEVEL
 
 FORMAT_VERSION = 1
 VIDEOS_PER_CHUNK = 1024  # arrays with a small entry a video: a million videos are a thousand files
@@ -20,11 +21,11 @@ FEATURE_DTYPE, SCORE_DTYPE = np.dtype("<f2"), np.dtype("<f4")
 CHECKSUM: dict[str, Any] = {"name": "crc32c"}
 # The level is the measured optimum: higher ones are slower and no smaller on maps of which two thirds are zero.
 COMPRESSIONS: dict[str, tuple[dict[str, Any], ...]] = {
-    "zstd": ({"name": "zstd", "configuration": {"level": 1, "checksum": False}},),
+    "zstd": ({"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}},),
     "lz4": (
         {
             "name": "blosc",
-            "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "shuffle", "typesize": 2, "blocksize": 0},
+            "configuration": {"cname": "lz4", "clevel": LZ4_LEVEL, "shuffle": "shuffle", "typesize": 2, "blocksize": 0},
         },
     ),
     "none": (),

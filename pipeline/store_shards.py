@@ -1,27 +1,80 @@
-"""Read single clips straight from the files that Zarr writes: it takes a millisecond to find a chunk, this takes none.
+"""Read and write a video's files of a feature store directly: through Zarr each clip costs a millisecond more.
 
-Only reading, and only the codecs that `store_format` sets; a test holds it against Zarr's own reader.
+These are the files that Zarr itself would write by the arrays' metadata, and tests hold them against Zarr's reader and
+writer (which has the same chunks in another order if there are several views). Only the codecs that `store_format` sets
+are known here.
 
-Source: Zarr v3 specification, codecs `sharding_indexed` (index at the end), `crc32c`, `bytes`; `zstd`, `blosc`.
+Source: Zarr v3 specification, codecs `sharding_indexed` (index at the end), `crc32c`, `bytes`, `zstd` and `blosc`.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import google_crc32c
 import numpy as np
 from numcodecs import blosc, zstd  # pyright: ignore[reportAttributeAccessIssue]
 
+from .store_disk import PARTIAL
+
 CRC_BYTES = 4
 ABSENT = np.iinfo(np.uint64).max  # offset and length of a chunk that was never written
+ZSTD_LEVEL, LZ4_LEVEL = 1, 5
 
-# Name of a compression -> what puts the decompressed bytes into an array.
-DECODERS: dict[str, Callable[[np.ndarray, np.ndarray], object]] = {
-    "zstd": zstd.decompress,
-    "lz4": blosc.decompress,
-    "none": lambda data, out: np.copyto(out, data.view(out.dtype).reshape(out.shape)),
-}
+blosc.use_threads = False  # its threads append their blocks in the order in which they end: other bytes every time
+
+
+class Compression(Protocol):
+    """How the bytes of a chunk are made smaller, and larger again."""
+
+    def compress(self, data: np.ndarray) -> bytes:
+        """Return ``data``, contiguous, as bytes."""
+        ...
+
+    def decompress(self, data: np.ndarray, out: np.ndarray) -> object:
+        """Fill ``out`` from what `compress` gave; ``data`` is uint8."""
+        ...
+
+
+class Zstd:
+    """Zstandard."""
+
+    def compress(self, data: np.ndarray) -> bytes:
+        """Return ``data``, contiguous, as bytes."""
+        return zstd.compress(data, ZSTD_LEVEL)
+
+    def decompress(self, data: np.ndarray, out: np.ndarray) -> object:
+        """Fill ``out`` from what `compress` gave."""
+        return zstd.decompress(data, out)
+
+
+class Lz4:
+    """LZ4 after sorting the bytes by their place in a number, in Blosc's frame."""
+
+    def compress(self, data: np.ndarray) -> bytes:
+        """Return ``data``, contiguous, as bytes."""
+        return blosc.compress(data, b"lz4", LZ4_LEVEL, blosc.SHUFFLE)
+
+    def decompress(self, data: np.ndarray, out: np.ndarray) -> object:
+        """Fill ``out`` from what `compress` gave."""
+        return blosc.decompress(data, out)
+
+
+class Uncompressed:
+    """The bytes as they are."""
+
+    def compress(self, data: np.ndarray) -> bytes:
+        """Return ``data``, contiguous, as bytes."""
+        return data.tobytes()
+
+    def decompress(self, data: np.ndarray, out: np.ndarray) -> object:
+        """Fill ``out`` from what `compress` gave."""
+        return np.copyto(out, data.view(out.dtype).reshape(out.shape))
+
+
+CODECS: dict[str, Compression] = {"zstd": Zstd(), "lz4": Lz4(), "none": Uncompressed()}
 
 
 class DamagedError(Exception):
@@ -35,6 +88,53 @@ class DamagedError(Exception):
     def __init__(self, reason: str, place: int | None = None):
         super().__init__(reason)
         self.place = place
+
+
+def write_chunk(path: Path, chunk: np.ndarray, *, compression: str) -> None:
+    """Write a file that holds one chunk; it appears whole or not at all."""
+    _write_whole(path, _encode(chunk, compression))
+
+
+def write_shard(path: Path, chunks: np.ndarray, present: Sequence[bool], *, compression: str) -> None:
+    """Write a shard; it appears whole or not at all.
+
+    Args:
+        path: of the file.
+        chunks: (n, *chunk shape), all chunks of the shard's grid in C order.
+        present: n flags; chunks without are left out.
+        compression: a key of `CODECS`.
+    """
+    index = np.full((len(chunks), 2), ABSENT, "<u8")
+    parts: list[bytes] = []
+    end = 0
+    for number in np.flatnonzero(present):
+        encoded = _encode(chunks[number], compression)
+        index[number] = end, sum(map(len, encoded))
+        end += int(index[number, 1])
+        parts += encoded
+    _write_whole(path, [*parts, *_with_checksum(index.tobytes())])
+
+
+def _encode(chunk: np.ndarray, compression: str) -> list[bytes]:
+    """Return the compressed chunk and its checksum."""
+    return _with_checksum(CODECS[compression].compress(np.ascontiguousarray(chunk)))
+
+
+def _with_checksum(data: bytes) -> list[bytes]:
+    """Return ``data`` and its checksum."""
+    return [data, google_crc32c.value(data).to_bytes(CRC_BYTES, "little")]
+
+
+def _write_whole(path: Path, parts: Sequence[bytes]) -> None:
+    """Write a file under another name and rename it, so that no one ever sees half of it."""
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
+    try:
+        with draft.open("wb") as file:
+            file.writelines(parts)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def read_chunk(path: Path, out: np.ndarray, *, compression: str) -> bool:
@@ -59,7 +159,7 @@ def read_shard(path: Path, chunks: Sequence[int], out: np.ndarray, *, num_chunks
         chunks: numbers of the chunks wanted, in C order of the shard's grid.
         out: (len(chunks), *chunk shape), contiguous.
         num_chunks: how many chunks the shard has room for.
-        compression: a key of `DECODERS`.
+        compression: a key of `CODECS`.
 
     Returns:
         For each chunk whether it was there.
@@ -112,6 +212,6 @@ def _decode(data: bytes, out: np.ndarray, compression: str) -> None:
     """Check and decompress one chunk into ``out``."""
     content = _checked(data, "data")
     try:
-        DECODERS[compression](content, out)
+        CODECS[compression].decompress(content, out)
     except (ValueError, RuntimeError) as error:
         raise DamagedError(f"its data cannot be decompressed ({error})") from error

@@ -7,7 +7,7 @@ import numpy as np
 
 from .errors import StoreError
 from .store import FeatureStore
-from .store_backbone import BackboneGroup
+from .store_backbone import BackboneGroup, UnreadableError
 from .store_format import Status
 
 Recompute = Callable[[str, int, int, int], tuple[np.ndarray, np.ndarray]]
@@ -85,27 +85,38 @@ def _video_problems(
     elif status == Status.DONE:
         if not np.isfinite(starts).all():
             yield "done, but its clips have no starts"
-        for view in range(len(starts)):
-            yield from _view_problems(group, index, view)
+        found = (message for view in range(len(starts)) for message in _view_problems(group, index, view))
+        yield from dict.fromkeys(found)  # each once: a file that is lost is not 32 problems
     elif status not in (Status.PENDING, Status.FAILED):
         yield f"its status is {status}, which means nothing"
 
 
 def _view_problems(group: BackboneGroup, index: int, view: int) -> Iterator[str]:
     """Yield which clips of one view of a done video are damaged, missing, not finite, or there without being due."""
-    for clip, due in enumerate(group.due):
-        try:
-            if np.isfinite(group.read(index, view=view, clips=[clip])).all() != due:
-                yield f"view {view}, clip {clip}: {'not finite' if due else 'there, though it is not due'}"
-        except StoreError as error:
-            yield str(error)
     try:
-        finite = np.isfinite(group.read_scores(index, view=view)).all(axis=1)  # (N,)
-    except StoreError as error:
-        yield str(error)
-        return
-    if (finite != group.due).any():
-        yield f"view {view}: the scores of clips {np.flatnonzero(finite != group.due).tolist()} are not as the pattern says"
+        yield from _value_problems(group, view, group.read(index, view=view))
+    except UnreadableError:
+        for clip in range(len(group.due)):
+            try:
+                group.read(index, view=view, clips=[clip])
+            except UnreadableError as error:
+                yield error.what
+    try:
+        scores = group.read_scores(index, view=view)
+    except UnreadableError as error:
+        yield error.what
+    else:
+        yield from _value_problems(group, view, scores, what="scores")
+
+
+def _value_problems(group: BackboneGroup, view: int, values: np.ndarray, what: str = "features") -> Iterator[str]:
+    """Yield for which clips ``values`` (N, ...) are not finite though due, or there though not due."""
+    finite = np.isfinite(values)
+    for clip, due in enumerate(group.due):
+        if due and not finite[clip].all():
+            yield f"view {view}, clip {clip}: {what} that are not finite"
+        elif not due and finite[clip].any():
+            yield f"view {view}, clip {clip}: {what}, though the pattern does not make it due"
 
 
 def reset(store: FeatureStore, problems: Sequence[Problem]) -> int:
@@ -134,13 +145,17 @@ def compare_clips(store: FeatureStore, recompute: Recompute, *, num_clips: int, 
     rng = np.random.default_rng(seed)
     groups = [store.backbone(name) for name in store.backbones()]
     done = [(group, int(index)) for group in groups for index in np.flatnonzero(group.status() == Status.DONE)]
-    for place in rng.permutation(num_clips) if done else ():
-        group, index = done[int(rng.integers(len(done)))] if num_clips > len(done) else done[place * len(done) // num_clips]
-        view, clip = int(rng.integers(store.sampling.views)), int(rng.choice(np.flatnonzero(group.due)))
-        yield _compare(store, group, (index, view, clip), recompute)
+    if not done:
+        return
+    for place in rng.choice(len(done), num_clips, replace=num_clips > len(done)):
+        group, index = done[place]
+        view, clip = rng.integers(store.sampling.views), rng.choice(np.flatnonzero(group.due))
+        yield _compare(store, group, (index, int(view), int(clip)), recompute)
 
 
-def _compare(store: FeatureStore, group: BackboneGroup, where: tuple[int, int, int], recompute: Recompute) -> Comparison:
+def _compare(
+    store: FeatureStore, group: BackboneGroup, where: tuple[int, int, int], recompute: Recompute
+) -> Comparison:
     """Compare one clip, at ``where`` = (video index, view, clip), with what ``recompute`` gives for it."""
     index, view, clip = where
     stored_map = group.read(index, view=view, clips=[clip])[0]

@@ -101,7 +101,7 @@ def fit(
         total=settings.epochs * steps_per_epoch, initial=progress.epoch * steps_per_epoch, unit="batch", disable=None
     )
     saved_at = time.monotonic()
-    with bar, torch.backends.cudnn.flags(deterministic=True, benchmark=False):
+    with bar, torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
         while not progress.is_over(settings):
             record = _train_epoch(model, optimizer, settings, progress.epoch, train_batches, steps_per_epoch, loss, bar)
             record |= _validation(model, validate)

@@ -1,11 +1,7 @@
-"""Training's view of a manifest: one random clip of each video and epoch, augmented, in batches."""
+"""Training's view of a manifest: one random clip of each video and epoch, augmented."""
 
-import itertools
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,8 +14,6 @@ from .transforms import augment, jitter_range, preprocess_test, resize_short_sid
 from .video import VideoReader, read_all
 from .weights import Preprocessing
 
-Key = TypeVar("Key")
-Item = TypeVar("Item")
 Clip = tuple[torch.Tensor, int]
 
 PROBED_VIDEOS = 64  # enough to foresee what a manifest takes in memory
@@ -154,47 +148,9 @@ def foreseen_bytes(videos: Sequence[Video], *, short_side: int) -> int:
     return total * len(videos) // len(sample)
 
 
-def shuffled_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Return the indices 0 … count-1 in an order of (seed, epoch), in batches; a remainder of one joins the last.
-
-    (Batch norm cannot normalise a single clip whose map is one position wide.)
-    """
-    order = np.random.default_rng(derived_seed(seed, "order", epoch)).permutation(count).tolist()
-    batches = [order[i : i + batch_size] for i in range(0, count, batch_size)]
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        alone = batches.pop()
-        batches[-1] += alone
-    return batches
-
-
 def collate(clips: Sequence[Clip | None]) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Return (B, L, S, S, 3) uint8 and (B,) int64 of those clips that could be read; None if none could."""
     readable = [clip for clip in clips if clip is not None]
     if not readable:
         return None
     return torch.stack([clip for clip, _ in readable]), torch.tensor([label for _, label in readable])
-
-
-def prefetched(
-    make: Callable[[Key], Item], batches: Sequence[Sequence[Key]], *, workers: int, ahead: int = 3
-) -> Iterator[list[Item]]:
-    """Yield ``[make(key) for key in batch]`` for each batch, in order, made by threads up to ``ahead`` batches early.
-
-    Decoding and resizing release the interpreter's lock, so that threads do them side by side with training.
-    """
-    if workers < 1:
-        for batch in batches:
-            yield [make(key) for key in batch]
-        return
-    with ThreadPoolExecutor(workers, thread_name_prefix="clips") as pool:
-        waiting = deque()
-        try:
-            for batch in batches:
-                waiting.append([pool.submit(make, key) for key in batch])
-                if len(waiting) > ahead:
-                    yield [future.result() for future in waiting.popleft()]
-            while waiting:
-                yield [future.result() for future in waiting.popleft()]
-        finally:
-            for future in itertools.chain.from_iterable(waiting):
-                future.cancel()

@@ -165,7 +165,7 @@ class VideoReader:
             ValueError: if the clips are not sorted.
         """
         wanted = [self._checked(clip) for clip in clips]
-        firsts = [int(clip.min(initial=0)) for clip in wanted]
+        firsts = [int(clip.min()) for clip in wanted]
         if any(earlier > later for earlier, later in itertools.pairwise(firsts)):
             raise ValueError("clips must be sorted by their first frame, so that the video is decoded once.")
         return self._read_sorted(wanted)

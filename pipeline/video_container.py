@@ -28,7 +28,8 @@ def open_container(path: Path) -> InputContainer:
     if not path.is_file():
         raise VideoError("is no file" if path.exists() else "no such file")
     try:
-        return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"})
+        # Titles and the like are not ours to judge: any bytes will do.
+        return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except FFmpegError as error:
         raise VideoError(f"cannot be opened: {reason(error)}") from error
 

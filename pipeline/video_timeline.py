@@ -194,32 +194,29 @@ def timeline_of_frames(path: Path, contents: Contents, *, threads: int) -> tuple
     Raises:
         VideoError: if decoding ends in an error, or gives no frame.
     """
-    frames = [
-        (frame.pts, frame.dts, frame.duration) for frame in decode(path, threads=threads, encrypted=contents.encrypted)
-    ]
+    decoded = decode(path, threads=threads, encrypted=contents.encrypted)
+    frames = [(frame.pts, frame.duration) for frame in decoded]
     if not frames:
         raise VideoError("no frames decode")
-    times, dts, durations = zip(*frames, strict=True)
-    pts = _increasing(times, dts)
-    if pts is None:
-        step = 1 / (contents.rate * contents.time_base)
-        pts = np.round(np.arange(len(frames)) * float(step)).astype(np.int64)
+    times, durations = zip(*frames, strict=True)
     none = np.zeros(0, np.int64)
     index = FrameIndex(size=len(frames), pts=None, keyframes=none, keyframe_dts=none, encrypted=contents.encrypted)
-    return _timeline(pts, durations[-1] or 0, contents), index
+    return _timeline(_display_times(times, contents), durations[-1] or 0, contents), index
 
 
-def _increasing(pts: Sequence[int | None], dts: Sequence[int | None]) -> np.ndarray | None:
-    """Return (F,) strictly increasing int64 times for frames in the order of display, or None if they carry none.
+def _display_times(pts: Sequence[int | None], contents: Contents) -> np.ndarray:
+    """Return (F,) strictly increasing int64 times for frames that came, in order of display, with ``pts``.
 
-    A file that stores only decoding order (AVI) gives each frame the time of another: the times are right, their
-    order is not.
+    A file that stores decoding times alone (AVI) shows its frames at these times too, in order of display: the decoder
+    then gives each frame the time of another. Where not even those fit, frames follow evenly, at the rate that the file
+    claims.
     """
-    for times in (pts, dts):
-        known = [time for time in times if time is not None]
-        if len(known) == len(times) == len(set(known)):
-            return np.array(sorted(known), dtype=np.int64)
-    return None
+    known = [time for time in pts if time is not None]
+    for times in (known, contents.packets.dts.tolist(), sorted(known)):
+        if len(times) == len(pts) and all(earlier < later for earlier, later in itertools.pairwise(times)):
+            return np.array(times, dtype=np.int64)
+    step = 1 / (contents.rate * contents.time_base)
+    return np.round(np.arange(len(pts)) * float(step)).astype(np.int64)
 
 
 def _timeline(pts: np.ndarray, last_duration: float, contents: Contents) -> Timeline:

@@ -64,16 +64,23 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
         for g in groups
     ]
     save_accuracy_against_cost(points, out / COST_PICTURE)
-    document = {
-        "store": str(evaluation.settings.store),
-        "split": evaluation.settings.split,
-        "num_expected": len(evaluation.expected),
-        "runs": [_run_document(name, scores) for name, scores in zip(folders, evaluation.runs, strict=True)],
-        "groups": [asdict(group) | {"members": [folders[i] for i in group.members]} for group in groups],
-        "out": str(out),
-    }
+    document = _as_json(
+        {
+            "store": str(evaluation.settings.store),
+            "split": evaluation.settings.split,
+            "num_expected": len(evaluation.expected),
+            "runs": [_run_document(name, scores) for name, scores in zip(folders, evaluation.runs, strict=True)],
+            "groups": [asdict(group) | {"members": [folders[i] for i in group.members]} for group in groups],
+            "out": str(out),
+        }
+    )
     write_json(out / "metrics.json", document)
     return document
+
+
+def _as_json(value: dict[str, Any]) -> dict[str, Any]:
+    """Return ``value`` as it reads back from JSON: lists for tuples, so that caller and file hold the same."""
+    return json.loads(json.dumps(value))
 
 
 def _run_document(name: str, scores: RunScores) -> dict[str, Any]:

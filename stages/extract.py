@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..pipeline.backbones import feature_shape
 from ..pipeline.clips import ClipSampling
 from ..pipeline.engine import EngineSettings, resolve_device, resolve_precision
@@ -117,7 +119,8 @@ class ExtractSettings:
             backbones.append(self._backbone_job("cheap", self.cheap, [True] * self.sampling.num_clips))
         device = resolve_device(self.engine.device)  # here, so that all workers do the same
         precision = resolve_precision(self.engine.precision, device)
-        engine = replace(self.engine, device=str(device), precision=precision)
+        threads = self.engine.threads or torch.get_num_threads()
+        engine = replace(self.engine, device=str(device), precision=precision, threads=threads)
         return ExtractJob(store=self.store, sampling=self.sampling, backbones=tuple(backbones), engine=engine)
 
     def _backbone_job(self, role: str, given: RoleWeights, clips: Sequence[bool]) -> BackboneJob:

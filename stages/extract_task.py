@@ -2,6 +2,7 @@
 
 import functools
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -118,8 +119,6 @@ def weights_of(job: BackboneJob) -> Weights:
 @functools.lru_cache(maxsize=1)
 def prepare(job: ExtractJob) -> dict[str, LoadedBackbone]:
     """Load the backbones of ``job``, by name; once in each worker."""
-    if job.engine.threads:
-        torch.set_num_threads(job.engine.threads)
     loaded = {}
     for backbone in job.backbones:
         weights = weights_of(backbone)
@@ -147,29 +146,47 @@ def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
 
 
 def load_clips(job: ExtractJob, task: ExtractTask) -> tuple[np.ndarray, dict[Preprocessing, torch.Tensor]]:
-    """Return the starts (R, N) and the clips, by preprocessing, uint8 (R, N, L, S, S, 3), of one video.
+    """Return the starts and the clips of one video, as `decode_clips`, that the task's backbones need.
 
     Raises:
         VideoError: if a frame that a clip needs cannot be had.
     """
-    sampling, video = job.sampling, task.video
     backbones = [prepare(job)[name] for name in task.backbones]
-    needed = np.any([backbone.clips for backbone in backbones], axis=0)  # (N,)
-    clips = {
-        p: torch.zeros((sampling.views, sampling.num_clips, sampling.num_frames, p.crop, p.crop, 3), dtype=torch.uint8)
-        for p in {backbone.preprocessing for backbone in backbones}
-    }
+    due = np.any([backbone.clips for backbone in backbones], axis=0)
+    return decode_clips(
+        task.video, sampling=job.sampling, due=due, preprocessings={own.preprocessing for own in backbones}
+    )
+
+
+def decode_clips(
+    video: Video, *, sampling: ClipSampling, due: np.ndarray, preprocessings: Iterable[Preprocessing]
+) -> tuple[np.ndarray, dict[Preprocessing, torch.Tensor]]:
+    """Decode a video once, from front to back, and prepare its clips for each preprocessing.
+
+    Args:
+        video: which one.
+        sampling: where its clips lie.
+        due: (N,) bool; the other clips are not decoded, and stay zero.
+        preprocessings: what the backbones want to see.
+
+    Returns:
+        The clips' starts, (R, N) float64 seconds, and by preprocessing the clips, (R, N, L, S, S, 3) uint8.
+
+    Raises:
+        VideoError: if a frame that a clip needs cannot be had.
+    """
+    shape = (sampling.views, sampling.num_clips, sampling.num_frames)
+    clips = {own: torch.zeros((*shape, own.crop, own.crop, 3), dtype=torch.uint8) for own in preprocessings}
+    interval = {"start": video.start, "end": video.end}
     with VideoReader(video.path) as reader:
         timeline = reader.timeline
-        starts = view_starts(sampling, timeline, start=video.start, end=video.end, video_id=video.video_id)  # (R, N)
-        places = [(v, n) for v in range(sampling.views) for n in np.flatnonzero(needed)]
+        starts = view_starts(sampling, timeline, video_id=video.video_id, **interval)  # (R, N)
+        places = [(view, int(clip)) for view in range(sampling.views) for clip in np.flatnonzero(due)]
         places.sort(key=lambda place: starts[place])
-        indices = [
-            frame_indices(timeline, starts[place], sampling, start=video.start, end=video.end) for place in places
-        ]
+        indices = [frame_indices(timeline, starts[place], sampling, **interval) for place in places]
         for (view, clip), frames in zip(places, reader.read_clips(indices), strict=True):
-            for preprocessing, out in clips.items():
-                out[view, clip] = see(frames, preprocessing, view=view, seed=(sampling.seed, video.video_id))
+            for own, out in clips.items():
+                out[view, clip] = see(frames, own, view=view, seed=(sampling.seed, video.video_id))
     return starts, clips
 
 

@@ -18,12 +18,12 @@ from ..pipeline.aggregator_inference import num_readers, predict, video_gmacs
 from ..pipeline.aggregator_inputs import batch_of
 from ..pipeline.aggregators import Aggregator, build_aggregator
 from ..pipeline.aggregators.weights import save_aggregator
+from ..pipeline.batches import prefetched, shuffled_batches
 from ..pipeline.engine import resolve_device
 from ..pipeline.optimisation import OptimisationSettings, accuracy, classification_loss
 from ..pipeline.plotting import save_curves
 from ..pipeline.run_directory import RunDirectory
 from ..pipeline.training import FitResult, fit
-from ..pipeline.training_clips import prefetched, shuffled_batches
 from .train_aggregator_plan import Prepared, TrainAggregatorSettings, outcome, prepare
 
 WEIGHTS_FILE = "weights.safetensors"

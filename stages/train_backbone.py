@@ -17,6 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..pipeline.backbones import Backbone, build_backbone
+from ..pipeline.batches import prefetched, shuffled_batches
 from ..pipeline.clips import ClipSampling
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import ManifestError, SettingsError
@@ -25,7 +26,7 @@ from ..pipeline.optimisation import OptimisationSettings
 from ..pipeline.plotting import save_curves
 from ..pipeline.run_directory import RunDirectory, write_json
 from ..pipeline.training import fit
-from ..pipeline.training_clips import TrainingClips, collate, foreseen_bytes, prefetched, shuffled_batches
+from ..pipeline.training_clips import TrainingClips, collate, foreseen_bytes
 from ..pipeline.transforms import jitter_range, normalise
 from ..pipeline.weights import Preprocessing, collect_weights, load_weights, save_weights
 

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
+
 from vidpipe.pipeline.aggregators import AGGREGATORS, AggregatorSpec, AveragePooling, FastGRU, build_aggregator
 from vidpipe.pipeline.errors import SettingsError
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+
 from vidpipe.cli.manifest import command
 from vidpipe.pipeline.errors import ManifestError, SettingsError, VideoError
 from vidpipe.stages import check_manifest

@@ -200,7 +200,7 @@ def test_frames_the_backbone_cannot_take_are_refused(weights):
 def test_provenance_says_what_determines_the_bits(weights):
     engine = on_cpu(weights["r2d_14_w16"], precision="bfloat16", batch=4, threads=2)
     assert json.loads(json.dumps(engine.provenance)) == {
-        "engine": "torch",
+        "name": "torch",
         "device": "cpu",
         "precision": "bfloat16",
         "batch": 4,

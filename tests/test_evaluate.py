@@ -173,7 +173,7 @@ def test_runs_that_are_none_or_unfinished_are_refused(place: Path, tmp_path: Pat
         (tmp_path / "nothing", "is not a run directory"),
     ):
         with pytest.raises(RunError, match=message):
-            evaluate(replace(settings(place, tmp_path / "out"), runs=(path,)))
+            evaluate(replace(settings(place, tmp_path / "out", "fast0"), runs=(path,)))
 
 
 def test_splits_without_videos_are_refused(place: Path, tmp_path: Path) -> None:

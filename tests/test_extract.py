@@ -220,6 +220,23 @@ def test_other_weights_are_refused(world: Path, reference: Path, tmp_path: Path)
         run(settings(world, reference, cheap=RoleWeights(backbone=CHEAP, path=tmp_path / "other.safetensors")))
 
 
+def test_clips_computed_again_are_the_stored_ones(world: Path, reference: Path, tmp_path: Path):
+    own = [f"--weights={world}/{name}.safetensors" for name in (CHEAP, EXPENSIVE)]
+    result = invoke("store", "verify", str(reference), "--recompute=6", f"--manifest={world}/m.csv", *own, "--json")
+    assert result.exit_code == 0, result.output
+    comparisons = json.loads(result.stdout)["comparisons"]
+    assert len(comparisons) == 6
+    assert all(comparison["identical"] for comparison in comparisons)
+
+
+def test_recomputing_with_other_weights_is_refused(world: Path, reference: Path, tmp_path: Path):
+    write_weights(tmp_path / "other.safetensors", CHEAP, seed=1)
+    own = [f"--weights={world}/{EXPENSIVE}.safetensors", f"--weights={tmp_path}/other.safetensors"]
+    result = invoke("store", "verify", str(reference), "--recompute=1", f"--manifest={world}/m.csv", *own)
+    assert result.exit_code == 1
+    assert "are not those" in result.stderr
+
+
 def test_another_manifest_is_refused_naming_the_video(world: Path, reference: Path):
     other = world / "other.csv"
     other.write_text((world / "m.csv").read_text().replace("v1.mp4,b", "v1.mp4,a"))

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from vidpipe.cli.manifest import command
 from vidpipe.pipeline.errors import ManifestError, SettingsError
 from vidpipe.pipeline.manifest import (

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from vidpipe.pipeline.errors import SettingsError
 from vidpipe.pipeline.patterns import Pattern
 

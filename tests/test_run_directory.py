@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from vidpipe.pipeline.errors import OutOfSpaceError, RunError
 from vidpipe.pipeline.run_directory import RunDirectory, describe_differences, write_atomically
 

@@ -109,7 +109,7 @@ def options(store: Path, out: Path, *, epochs: int = 5) -> list[str]:
 
 def test_kill_9_of_the_command_then_the_same_command(small: Path, tmp_path: Path) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-m", "vidpipe.cli.main", *options(small, tmp_path / "killed", epochs=400)],
+        [sys.executable, "-m", "vidpipe.cli.main", *options(small, tmp_path / "killed", epochs=120)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
     )
@@ -122,7 +122,7 @@ def test_kill_9_of_the_command_then_the_same_command(small: Path, tmp_path: Path
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     for out in ("killed", "whole"):
-        result = CliRunner().invoke(main, [*options(small, tmp_path / out, epochs=400), "--json"])
+        result = CliRunner().invoke(main, [*options(small, tmp_path / out, epochs=120), "--json"])
         assert result.exit_code == 0, result.output
         assert json.loads(result.stdout)["already_done"] is False
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
@@ -173,7 +173,7 @@ def test_averaging_is_a_run_without_training(small: Path, tmp_path: Path) -> Non
         ({}, {"pattern": Pattern.parse("all-expensive")}, SettingsError, "makes clip 2 of 8 expensive"),
         ({}, {"aggregator": "lstm"}, SettingsError, "no aggregator 'lstm'; known: average, fast-gru"),
         ({}, {"reduction": 3}, SettingsError, "reduction must divide the 8 channels"),
-        ({"labels": {0: ("a", "b")}}, {}, ManifestError, "has 2 labels"),
+        ({"labels": {1: ("high then low", "low then high")}}, {}, ManifestError, "has 2 labels"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(

@@ -15,9 +15,10 @@ import torch
 from click.testing import CliRunner, Result
 
 from vidpipe.cli.main import main
+from vidpipe.pipeline.batches import prefetched, shuffled_batches
 from vidpipe.pipeline.clips import ClipSampling
 from vidpipe.pipeline.manifest import read_manifest
-from vidpipe.pipeline.training_clips import TrainingClips, collate, foreseen_bytes, prefetched, shuffled_batches
+from vidpipe.pipeline.training_clips import TrainingClips, collate, foreseen_bytes
 from vidpipe.pipeline.video import read_all
 from vidpipe.pipeline.weights import Preprocessing, load_backbone, load_weights
 

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+
 from vidpipe.pipeline.errors import RunError, SettingsError
 from vidpipe.pipeline.optimisation import (
     OptimisationSettings,

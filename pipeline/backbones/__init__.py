@@ -29,7 +29,7 @@ def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0, zero_in
 
 
 def feature_shape(name: str, *, num_frames: int, size: int) -> tuple[int, int, int, int]:
-    """Return (T', H', W', C) of the map that the backbone called ``name`` makes of a clip of ``num_frames`` × ``size``².
+    """Return (T', H', W', C) of the map that the backbone called ``name`` makes of ``num_frames`` × ``size``² pixels.
 
     Raises:
         SettingsError: if there is no such backbone, or it cannot take such clips.

@@ -1,0 +1,212 @@
+"""`vidpipe store`: inspect, verify, export and import feature stores."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .tables import format_table
+
+if TYPE_CHECKING:
+    from ..pipeline.store_verify import Recompute
+    from ..stages.store_commands import BackboneInfo, StoreInfo, VerifyReport
+
+PROBLEMS_FOUND = 3
+MAX_FAILURES = 20  # printed in full; --json lists all
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
+
+@click.group()
+def command() -> None:
+    """Inspect, verify, export and import feature stores."""
+
+
+@command.command("info", short_help="Say what a store holds, where it comes from, and what failed.")
+@click.argument("store", type=click.Path(path_type=Path))
+@json_option
+def info_command(store: Path, as_json: bool) -> None:
+    """Say what STORE holds: provenance, videos by status, sizes, failures with their reasons.
+
+    \b
+    Example:
+      vidpipe store info ucf101.zarr
+    """  # noqa: D301 - click reads the escape as "keep these lines"
+    from ..stages.store_commands import info
+
+    found = info(store)
+    click.echo(as_document(asdict(found)) if as_json else as_text(found))
+
+
+@command.command("verify", short_help="Read a whole store again, and list what is wrong with it.")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option(
+    "--recompute",
+    "num_recomputed",
+    metavar="K",
+    default=0,
+    help="Compute K clips again from the videos and compare; needs --manifest and --weights.",
+)
+@click.option("--manifest", type=click.Path(path_type=Path), help="The manifest that the store was made of.")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), multiple=True, help="Weights of a backbone of the store; give all."
+)
+@click.option("--seed", default=0, show_default=True, help="Of the draw of these clips.")
+@click.option("--reset", is_flag=True, help="Mark damaged videos as pending: the next `vidpipe extract` redoes them.")
+@json_option
+@click.pass_context
+def verify_command(
+    ctx: click.Context,
+    store: Path,
+    *,
+    manifest: Path | None,
+    weights: tuple[Path, ...],
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Read everything in STORE again: checksums, values, statuses. List every video with a problem.
+
+    Exit code: 0 if all is well, 3 if there are problems.
+
+    \b
+    Example:
+      vidpipe store verify ucf101.zarr
+      vidpipe store verify ucf101.zarr --recompute 8 --manifest m.csv --weights cheap.safetensors
+    """  # noqa: D301 - click reads the escape as "keep these lines"
+    from tqdm import tqdm
+
+    from ..stages.store_commands import VerifySettings, verify
+
+    recompute = _recompute(store, manifest, weights) if options["num_recomputed"] else None
+    with tqdm(unit="video", desc="verifying", disable=None) as bar:
+        report = verify(VerifySettings(store=store, **options), recompute=recompute, progress=bar.update)
+    click.echo(as_document(asdict(report)) if as_json else report_text(report))
+    ctx.exit(PROBLEMS_FOUND if report.problems else 0)
+
+
+def _recompute(store: Path, manifest: Path | None, weights: tuple[Path, ...]) -> "Recompute":
+    from ..pipeline.store import FeatureStore
+    from ..stages.recompute import recomputer
+
+    if manifest is None or not weights:
+        raise click.UsageError("--recompute needs --manifest and, for each backbone of the store, --weights")
+    return recomputer(FeatureStore.open(store), manifest=manifest, weights=weights)
+
+
+@command.command("export", short_help="Write a store as one HDF5 file.")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+@click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
+def export_command(store: Path, output: Path, compression: str) -> None:
+    """Write STORE as one HDF5 file OUTPUT: a group a video, with features and scores of each backbone.
+
+    \b
+    Example:
+      vidpipe store export ucf101.zarr ucf101.h5
+      python -c "import h5py; print(h5py.File('ucf101.h5')['jump/a/r2d_26/features'].shape)"
+    """  # noqa: D301 - click reads the escape as "keep these lines"
+    from tqdm import tqdm
+
+    from ..stages.store_commands import export_store
+
+    with tqdm(unit="video", desc="exporting", disable=None) as bar:
+        export_store(store, output, compression=compression, progress=bar.update)
+    click.echo(f"Wrote {output}: {size_text(output.stat().st_size)}.")
+
+
+@command.command("import", short_help="Write an exported HDF5 file as a store again.")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("output", type=click.Path(path_type=Path))
+def import_command(file: Path, output: Path) -> None:
+    """Write the store that HDF5 FILE was exported from to OUTPUT, equal to the first one.
+
+    \b
+    Example:
+      vidpipe store import ucf101.h5 copy.zarr
+    """  # noqa: D301 - click reads the escape as "keep these lines"
+    from tqdm import tqdm
+
+    from ..stages.store_commands import import_store
+
+    with tqdm(unit="video", desc="importing", disable=None) as bar:
+        import_store(file, output, progress=bar.update)
+    click.echo(f"Wrote {output}.")
+
+
+def as_document(report: dict[str, Any]) -> str:
+    """Return a report as JSON."""
+    return json.dumps(report, indent=1, default=str)
+
+
+def as_text(info: "StoreInfo") -> str:
+    """Return what a store holds as paragraphs."""
+    splits = ", ".join(f"{split} {count:,}" for split, count in info.splits.items())
+    sampling = ", ".join(f"{name} {value}" for name, value in info.sampling.items() if value is not None)
+    parts = [
+        f"{info.path}: {info.num_videos:,} videos of {info.num_classes} classes ({splits}), "
+        f"{size_text(info.stored_bytes)} on disk\n"
+        f"clips     {sampling}\n"
+        f"manifest  {info.manifest_digest}"
+    ]
+    return "\n\n".join([*parts, *(_backbone_text(own) for own in info.backbones)])
+
+
+def _backbone_text(own: "BackboneInfo") -> str:
+    """Return one paragraph on a backbone, and a table of what failed."""
+    ratio = f", {own.stored_bytes / own.raw_bytes:.0%} of raw" if own.raw_bytes else ""
+    shape = "×".join(map(str, own.feature_shape))
+    rows = [
+        ("videos", ", ".join(f"{count:,} {status}" for status, count in own.counts.items())),
+        ("features", f"{shape} float16 for {own.clips_due} clips of each view; {own.num_classes} scores"),
+        ("size", f"{size_text(own.stored_bytes)} on disk ({own.compression}{ratio})"),
+        *((name, _value_text(value)) for name, value in own.provenance.items()),
+    ]
+    width = max(len(name) for name, _ in rows)
+    lines = [own.name, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
+    if own.failures:
+        shown = list(own.failures.items())[:MAX_FAILURES]
+        lines += ["", format_table(["failed", "reason"], shown)]
+        if hidden := len(own.failures) - len(shown):
+            lines.append(f"and {hidden:,} more; --json lists all.")
+    return "\n".join(lines)
+
+
+def _value_text(value: Any, longest: int = 100) -> str:
+    """Return a value of the provenance on one line."""
+    if isinstance(value, dict):
+        text = ", ".join(f"{key} {item}" for key, item in value.items())
+    elif isinstance(value, list):
+        text = f"{len(value)}: {', '.join(map(str, value))}"
+    else:
+        text = str(value)
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def report_text(report: "VerifyReport") -> str:
+    """Return the problems as a table, and a summary."""
+    rows = [[each.video_id or "", each.backbone or "", each.message] for each in report.problems]
+    lines = [format_table(["video", "backbone", "problem"], rows), ""] if rows else []
+    if report.comparisons:
+        identical = sum(each.identical for each in report.comparisons)
+        worst = max(each.difference for each in report.comparisons)
+        lines.append(
+            f"{len(report.comparisons)} clips computed again: {identical} identical, largest difference {worst:.2g}."
+        )
+    videos = len({each.video_id for each in report.problems if each.video_id})
+    found = f"{len(rows)} problems in {videos} videos" if rows else "no problems"
+    lines.append(f"{report.num_done:,} videos checked (counted once a backbone): {found}.")
+    if report.num_reset:
+        lines.append(f"{report.num_reset} videos are pending again; `vidpipe extract` redoes them.")
+    return "\n".join(lines)
+
+
+def size_text(num_bytes: int) -> str:
+    """Return a size in units of 1000 bytes."""
+    size, unit = float(num_bytes), "B"
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
