@@ -1,12 +1,17 @@
 """The `vidpipe` command: finds sub-commands by name, and turns errors into messages and exit codes."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
 import click
 
 from ..pipeline.errors import ManifestError, SettingsError, VidpipeError
+
+# Threads of torch that wait for each other do so asleep: spinning, they slow each other down many times over as soon as
+# anything else runs beside them, such as our own decoders. It has to be said before torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 FAILED, USAGE, SOME_VIDEOS_FAILED, INTERRUPTED = 1, 2, 3, 130
 

@@ -11,7 +11,6 @@ EPILOG = """\b
 Example, the set of the demo:
   vidpipe render demo/videos --videos 480 --seed 0
 """
-NAMED_DIFFICULTIES = {"easy": 0.0, "medium": 0.5, "hard": 1.0}
 
 
 class Difficulty(click.ParamType):
@@ -21,8 +20,10 @@ class Difficulty(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
+        from ..pipeline.rendering import DIFFICULTIES
+
         try:
-            return NAMED_DIFFICULTIES[value] if value in NAMED_DIFFICULTIES else float(value)
+            return DIFFICULTIES[value] if value in DIFFICULTIES else float(value)
         except ValueError:
             self.fail(f"{value!r} is neither easy, medium or hard nor a number from 0 to 1.", param, ctx)
 
@@ -36,9 +37,7 @@ class Difficulty(click.ParamType):
 )
 @click.option("--size", default=80, show_default=True, help="Height of the frames, pixels; widths vary.")
 @click.option("--frames", default=64, show_default=True, help="Frames in a video.")
-@click.option(
-    "--events", "num_events", default=3, show_default=True, help="E things that can happen: 2 E (E - 1) classes."
-)
+@click.option("--events", "num_events", default=3, show_default=True, help="E kinds of visitor: 2 E (E - 1) classes.")
 @click.option("--clip-frames", default=8, show_default=True, help="Clips up to this long never see both acts.")
 @click.option("--test-fraction", default=0.25, show_default=True, help="Part of each class for the split 'test'.")
 @click.option("--workers", type=click.IntRange(min=1), help="Videos rendered at a time. [default: one a core]")
@@ -46,9 +45,9 @@ class Difficulty(click.ParamType):
 def command(out: Path, *, videos: int, test_fraction: float, workers: int | None, as_json: bool, **scene: Any) -> None:
     """Render a labelled set of real H.264 files into the folder OUT, with a manifest.
 
-    A class is two events in their order, and the direction in which the dots of the moving thing go. No single clip shows
-    both events, and only a backbone that resolves fine motion sees the dots' direction. The same command completes a set
-    that was interrupted.
+    A class is two visitors in their order, and the direction in which the bars across their host go. No single clip
+    shows both visitors, and only a backbone that resolves fine motion sees which way the bars go. The same command
+    completes a set that was interrupted.
     """
     from functools import partial
 
@@ -64,12 +63,14 @@ def command(out: Path, *, videos: int, test_fraction: float, workers: int | None
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
         return
+    bounds = summary.bounds
     click.echo(
-        f"Rendered {summary.rendered} of {summary.videos} videos in {summary.seconds:.1f} s: {summary.num_classes} classes, "
-        f"{summary.train} to train and {summary.test} to test, {summary.bytes / 1e6:.0f} MB."
+        f"Rendered {summary.rendered} of {summary.videos} videos in {summary.seconds:.1f} s: "
+        f"{summary.num_classes} classes, {summary.train} to train and {summary.test} to test, "
+        f"{summary.bytes / 1e6:.0f} MB."
     )
     click.echo(
-        f"By construction one clip suffices for {summary.bounds['one_clip']:.0%} at most, order-blind averaging for "
-        f"{summary.bounds['all_clips_without_order']:.0%}."
+        f"By construction one clip suffices for {bounds['one_clip']:.0%} at most, order-blind averaging for "
+        f"{bounds['all_clips_without_order']:.0%}."
     )
     click.echo(f"Manifest: {summary.manifest}")

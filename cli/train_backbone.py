@@ -42,6 +42,7 @@ Example, the small cheap backbone of the demo:
     show_default=True,
     help="auto: bfloat16 where the machine has it.",
 )
+@click.option("--threads", type=int, help="Of the network, on a CPU; 1 is best for small ones.  [default: the cores]")
 @click.option("--workers", type=int, help="Threads that read clips.  [default: the cores]")
 @click.option("--cache-gib", default=2.0, show_default=True, help="Keep decoded videos in memory if they fit in this.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")

@@ -4,13 +4,13 @@ A video is a `Timeline`: when each of its frames is shown. The frame shown at ti
 at most t, so that variable rates need no special case. Model: torchcodec's samplers.
 """
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from .errors import SettingsError, VideoError
+from .seeds import derived_seed
 
 # Matroska and FLV round timestamps to whole milliseconds: a frame may carry a time up to half of one late.
 TOLERANCE_SECONDS = 0.0005 + 1e-6
@@ -235,12 +235,6 @@ def _evenly(num_wanted: int, num_available: int) -> np.ndarray:
     return np.arange(num_wanted) * num_available // num_wanted
 
 
-def stable_seed(*parts: int | str) -> int:
-    """Return a 64-bit seed that depends on ``parts`` alone: the same on every machine, in every process."""
-    text = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8", "surrogateescape")).digest()[:8], "little")
-
-
 def view_starts(
     sampling: ClipSampling,
     timeline: Timeline,
@@ -264,7 +258,7 @@ def view_starts(
         first = uniform_starts(sampling, timeline, start=start, end=end)
     others = []
     for view in range(1, sampling.views):
-        rng = np.random.default_rng(stable_seed(sampling.seed, video_id, view))
+        rng = np.random.default_rng(derived_seed(sampling.seed, video_id, view))
         others.append(random_starts(sampling, timeline, rng=rng, stratified=True, start=start, end=end))
     return np.stack([first, *others])  # (R, N)
 

@@ -15,7 +15,7 @@ from .video_writing import Encoding
 DIFFICULTIES = {"easy": 0.0, "medium": 0.5, "hard": 1.0}
 WIDTHS = (1.0, 1.1, 1.2)  # of the height
 RATES = (24, 25, 30)  # frames per second
-MIN_SIZE = 32  # below it the dots would be single pixels
+MIN_SIZE = 32  # below it the bars would be single pixels
 RENDERER_VERSION = 1  # to be raised with every change that alters videos
 LOOK_STREAM = 0  # rendering_design draws the classes from stream 1, rendering_frames the pixels from stream 2
 
@@ -54,8 +54,8 @@ class SceneSettings:
             )
         if self.frames < shortest_video(self.clip_frames):
             raise SettingsError(
-                f"videos for clips of {self.clip_frames} frames must have at least {shortest_video(self.clip_frames)} "
-                f"frames; got {self.frames}"
+                f"videos whose acts outlast clips of {self.clip_frames} frames must have at least "
+                f"{shortest_video(self.clip_frames)} frames; got {self.frames}"
             )
 
 
@@ -91,16 +91,16 @@ class Look:
     Attributes:
         height, width: of the frames; frames: how many.
         timetable: when the acts play.
-        centre: (y, x) about which the thing drifts; drift, drift_period, drift_phase: how.
-        radii: (y, x) half-axes of the thing; squareness: exponent of its outline (2 an ellipse, more a rounded box).
-        body, body_colour, ground, ground_colour: brightness and colour of thing and background.
+        centre: (y, x) about which the host drifts; drift, drift_period, drift_phase: how.
+        radii: (y, x) half-axes of the host; squareness: exponent of its outline (2 an ellipse, more a rounded box).
+        body, body_colour, ground, ground_colour: brightness and colour of host and background.
         texture, texture_scale: contrast and grain of the background.
-        dot, step: height of the thing's dots, and how far they go from frame to frame.
-        dot_contrast: brightness of a dot above or below the body's.
+        bar, bar_gap, bar_step: height of the host's bars, from one to the next, and how far they go a frame.
+        bar_contrast: brightness of a bar above or below the body's.
         visitors: of the two acts, but for their patterns.
         noise: standard deviation of the sensor noise.
         shake: standard deviation of the camera's place.
-        clutter: number of other moving things, behind the one that matters.
+        clutter: number of other moving things, behind the host.
         encoding: how the file is written.
     """
 
@@ -120,9 +120,10 @@ class Look:
     ground_colour: tuple[float, float]
     texture: float
     texture_scale: int
-    dot: int
-    step: int
-    dot_contrast: float
+    bar: int
+    bar_gap: float
+    bar_step: float
+    bar_contrast: float
     visitors: tuple[Visitor, Visitor]
     noise: float
     shake: float
@@ -152,9 +153,6 @@ def draw_look(settings: SceneSettings, *, index: int) -> Look:
     rng = np.random.default_rng((settings.seed, LOOK_STREAM, index))
     size, hard = settings.size, settings.difficulty
 
-    def pair(low: float, high: float) -> tuple[float, float]:
-        return float(rng.uniform(low, high)), float(rng.uniform(low, high))
-
     width = 2 * round(size * rng.choice(WIDTHS) / 2)
     radius = size * rng.uniform(0.27, 0.33) * (1.1 - 0.2 * hard)
     body, ground = _contrasting(rng)
@@ -165,21 +163,22 @@ def draw_look(settings: SceneSettings, *, index: int) -> Look:
         timetable=draw_timetable(settings.frames, clip_frames=settings.clip_frames, rng=rng),
         centre=(size * rng.uniform(0.45, 0.55), width * rng.uniform(0.45, 0.55)),
         drift=(size * rng.uniform(0.0, 0.04), size * rng.uniform(0.0, 0.04)),
-        drift_period=pair(40, 80),
-        drift_phase=pair(0, 2 * np.pi),
+        drift_period=_pair(rng, 40, 80),
+        drift_phase=_pair(rng, 0, 2 * np.pi),
         radii=(radius * rng.uniform(0.9, 1.1), radius * rng.uniform(0.9, 1.1)),
         squareness=rng.uniform(2, 5),
         body=body,
-        body_colour=pair(98, 158),
+        body_colour=_pair(rng, 114, 142),
         ground=ground,
-        ground_colour=pair(108, 148),
-        texture=rng.uniform(0.5, 1.0) * (10 + 24 * hard),
+        ground_colour=_pair(rng, 116, 140),
+        texture=rng.uniform(0.5, 1.0) * (8 + 16 * hard),
         texture_scale=max(2, round(size * rng.uniform(0.05, 0.12))),
-        dot=max(2, round(size / 16)),
-        step=max(2, round(size / 16)),
-        dot_contrast=rng.uniform(0.85, 1.15) * (76 - 36 * hard),
+        bar=max(2, round(size / 16)),
+        bar_gap=size * 7 / 32,
+        bar_step=size * 3 / 64,
+        bar_contrast=rng.uniform(0.85, 1.15) * (76 - 36 * hard),
         visitors=(_draw_visitor(rng, settings), _draw_visitor(rng, settings)),
-        noise=rng.uniform(0.6, 1.0) * (4 + 16 * hard),
+        noise=rng.uniform(0.6, 1.0) * (4 + 12 * hard),
         shake=rng.uniform(0.0, 1.0) * 2 * hard * size / 80,
         clutter=int(rng.integers(0, 1 + round(8 * hard))),
         encoding=_draw_encoding(rng),
@@ -189,26 +188,27 @@ def draw_look(settings: SceneSettings, *, index: int) -> Look:
 def _draw_visitor(rng: np.random.Generator, settings: SceneSettings) -> Visitor:
     size, hard = settings.size, settings.difficulty
 
-    def pair(low: float, high: float) -> tuple[float, float]:
-        return float(rng.uniform(low, high)), float(rng.uniform(low, high))
-
     return Visitor(
-        radius=size * rng.uniform(0.14, 0.18) * (1.1 - 0.2 * hard),
-        grain=size * rng.uniform(0.09, 0.12),
-        offset=pair(-size, size),
-        brightness=rng.uniform(100, 150),
-        contrast=rng.choice((-1, 1)) * rng.uniform(0.85, 1.15) * (76 - 36 * hard),
-        centre=pair(0.4 * size, 0.6 * size),
-        reach=pair(0.1 * size, 0.2 * size),
-        period=pair(30, 60),
-        phase=pair(0, 2 * np.pi),
+        radius=size * rng.uniform(0.18, 0.22) * (1.1 - 0.2 * hard),
+        grain=size * rng.uniform(0.11, 0.14),
+        offset=_pair(rng, -size, size),
+        brightness=rng.uniform(112, 136),
+        contrast=rng.choice((-1, 1)) * rng.uniform(0.9, 1.1) * (70 - 20 * hard),
+        centre=_pair(rng, 0.4 * size, 0.6 * size),
+        reach=_pair(rng, 0.04 * size, 0.10 * size),
+        period=_pair(rng, 40, 80),
+        phase=_pair(rng, 0, 2 * np.pi),
     )
 
 
+def _pair(rng: np.random.Generator, low: float, high: float) -> tuple[float, float]:
+    return float(rng.uniform(low, high)), float(rng.uniform(low, high))
+
+
 def _contrasting(rng: np.random.Generator) -> tuple[float, float]:
-    """Draw the brightness of thing and background: either may be the brighter one, by 25 to 60 steps."""
-    body = rng.uniform(100, 150)
-    return float(body), float(body + rng.choice((-1, 1)) * rng.uniform(25, 60))
+    """Draw the brightness of host and background: either may be the brighter one, by 12 to 30 steps."""
+    body = rng.uniform(112, 136)
+    return float(body), float(body + rng.choice((-1, 1)) * rng.uniform(12, 30))
 
 
 def _draw_encoding(rng: np.random.Generator) -> Encoding:

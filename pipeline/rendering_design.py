@@ -1,8 +1,8 @@
 """What the rendered set asks: its classes, who can tell them apart by construction, and when its two acts play.
 
-A video has two acts, parted by an intermission that outlasts a clip. In each act another visitor passes (an event); all the
-while the dots of the host, the thing in the middle, rise or fall (the fine motion). A class is (first event, second event,
-fine motion).
+A video has two acts, parted by an intermission that outlasts a clip. In each act another visitor passes (an event); all
+the while the bars across the host, the thing in the middle, rise or fall (the fine motion). A class is (first event,
+second event, fine motion).
 """
 
 from collections import Counter
@@ -67,8 +67,8 @@ def best_accuracy(cases: Iterable[tuple[Hashable, Hashable]]) -> float:
 def accuracy_bounds(num_events: int) -> dict[str, float]:
     """Return the best accuracy by construction of several kinds of classifier, by name.
 
-    A clip is taken without its time in the video: acts look alike wherever they stand (see ``draw_timetable``), so a clip
-    that sees an act, whole or in part, knows its event, but not whether it is the first or the second.
+    A clip is taken without its time in the video: acts look alike wherever they stand (see ``draw_timetable``), so a
+    clip that sees an act, whole or in part, knows its event, but not whether it is the first or the second.
     """
     classes = scene_classes(num_events)
     clips = list(product(classes, ACTS))

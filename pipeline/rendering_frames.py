@@ -1,22 +1,23 @@
 """Draw the frames of a planned video, straight into planes of luma and chroma.
 
-A dot of the thing lives for a few frames. From each to the next it goes one step up or down, and at random turns bright or
-dark. Averaged over these signs no linear filter over space and time knows up from down (second-order motion: Chubb and
-Sperling, Drift-balanced random stimuli, 1988); a network that rectifies each frame before it compares frames does.
+The host is crossed by bars. From frame to frame they go one step up or down, each of them turns bright or dark at
+random, and every fourth frame they leap to where they like. Averaged over these signs no linear filter over space and
+time knows up from down (second-order motion: Chubb and Sperling, Drift-balanced random stimuli, 1988), and leaps leave
+no journey from the first frame to the last; a network that rectifies each frame before it compares neighbours does see
+it.
 """
 
 import numpy as np
 
 from .rendering import Look, VideoPlan
 from .rendering_design import ACTS
+from .video_writing import Planes
 
 PIXEL_STREAM = 2
-DOT_LIFE = 4  # frames
-DOT_AREA = 10  # a dot per so many times its own area
+BAR_LIFE = 4  # frames from one leap of the bars to the next
 FADE_FRAMES = 3  # in which a visitor comes, and goes
 
 Pair = tuple[float, float]
-Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 # What makes a visitor's stripes: functions of its rows, columns and distances from the middle, in radians of the grain.
 PATTERNS = {
@@ -37,12 +38,12 @@ def draw_frames(plan: VideoPlan) -> Planes:
     _add_clutter(ground, look=look, rng=rng)
     cover = _cover(look, camera=camera)
     direction = -1 if plan.scene_class.fine == "rising" else 1
-    thing = _dots(look, direction=direction, camera=camera, rng=rng) * np.float32(look.dot_contrast)
-    thing += np.float32(look.body)
-    thing -= ground
-    thing *= cover
+    host = _bars(look, direction=direction, camera=camera, rng=rng) * np.float32(look.bar_contrast)
+    host += np.float32(look.body)
+    host -= ground
+    host *= cover
     luma = ground
-    luma += thing
+    luma += host
     for act in ACTS:
         _add_visitor(luma, look=look, act=act, pattern=plan.scene_class.event(act), camera=camera)
     luma += rng.standard_normal(luma.shape, dtype=np.float32) * np.float32(look.noise)
@@ -83,7 +84,7 @@ def _add_clutter(ground: np.ndarray, *, look: Look, rng: np.random.Generator) ->
     frames, height, width = ground.shape
     time = np.arange(frames) - frames / 2
     for _ in range(look.clutter):
-        side = int(rng.integers(look.dot, 3 * look.dot))
+        side = int(rng.integers(look.bar, 3 * look.bar))
         middle, speed = rng.uniform(0, (height, width)), rng.uniform(-2, 2, 2) * height / 80
         corner = np.rint(middle + time[:, None] * speed).astype(np.int64)  # (F, 2)
         rows = (corner[:, :1] + np.arange(side)) % height  # (F, side)
@@ -103,7 +104,7 @@ def _wave(frames: int, reach: Pair, period: Pair, phase: Pair) -> np.ndarray:
 
 
 def _add_visitor(luma: np.ndarray, *, look: Look, act: int, pattern: str, camera: np.ndarray) -> None:
-    """Paint the visitor of an act in place, before everything else; it fades in and out."""
+    """Paint the visitor of an act in place, in front of everything; it fades in and out."""
     visitor, start, end = look.visitors[act], look.timetable.starts[act], look.timetable.ends[act]
     margin = int(np.ceil(visitor.radius)) + 1
     path = np.array(visitor.centre) + _wave(look.frames, visitor.reach, visitor.period, visitor.phase) - camera
@@ -128,7 +129,7 @@ def _add_visitor(luma: np.ndarray, *, look: Look, act: int, pattern: str, camera
 
 
 def _cover(look: Look, *, camera: np.ndarray) -> np.ndarray:
-    """Return how much of each pixel the thing covers, (F, H, W) float32 in [0, 1]."""
+    """Return how much of each pixel the host covers, (F, H, W) float32 in [0, 1]."""
     centres = _centres(look) - camera
     rows = np.abs(np.arange(look.height) - centres[:, :1]) / look.radii[0]  # (F, H)
     columns = np.abs(np.arange(look.width) - centres[:, 1:]) / look.radii[1]  # (F, W)
@@ -142,26 +143,20 @@ def _cover(look: Look, *, camera: np.ndarray) -> np.ndarray:
     return outline
 
 
-def _dots(look: Look, *, direction: int, camera: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return a field of dots that go up (``direction`` -1) or down (1), (F, H, W) float32 of -1, 0 and 1.
+def _bars(look: Look, *, direction: int, camera: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return a field of bars that go up (``direction`` -1) or down (1), (F, H, W) float32 of -1, 0 and 1.
 
-    The thing is a window upon this field, so that how it moves itself does not blur the dots' own motion.
+    The host is a window upon this field, so that how it moves itself does not blur the bars' own motion.
     """
-    frames, size = look.frames, look.dot
-    margin = size + DOT_LIFE * look.step + int(np.abs(camera).max())
-    height, width = look.height + 2 * margin, look.width + 2 * margin
-    slots = height * width // (DOT_AREA * size * size)
-    age = np.arange(frames)[:, None] + rng.integers(0, DOT_LIFE, slots)  # (F, slots), counted on through lives
-    life, age = age // DOT_LIFE, age % DOT_LIFE
-    born = rng.uniform((0, 0), (height, width), (slots, life.max() + 1, 2))[np.arange(slots), life]  # (F, slots, 2)
-    born[..., 0] += direction * look.step * (age - (DOT_LIFE - 1) / 2)
-    corner = np.floor(born - camera[:, None]).astype(np.int64) % (height - size, width - size)
-    sign = rng.choice(np.array([-1, 1], np.float32), (frames, slots, 1, 1))
-    rows = corner[..., 0, None, None] + np.arange(size)[:, None]
-    columns = corner[..., 1, None, None] + np.arange(size)
-    field = np.zeros((frames, height, width), np.float32)
-    field[np.arange(frames)[:, None, None, None], rows, columns] = sign
-    return field[:, margin:-margin, margin:-margin]
+    age = np.arange(look.frames) + rng.integers(BAR_LIFE)
+    life, age = age // BAR_LIFE, age % BAR_LIFE
+    phase = rng.uniform(0, look.bar_gap, life[-1] + 1)[life] + direction * look.bar_step * age  # (F,)
+    rows = np.arange(look.height) + camera[:, :1] - phase[:, None]  # (F, H), in the scene
+    numbers = np.floor(rows / look.bar_gap).astype(np.int64)
+    signs = rng.choice(np.array([-1, 1], np.float32), (look.frames, int(np.ptp(numbers)) + 1))
+    field = np.take_along_axis(signs, numbers - numbers.min(), axis=1)
+    field[rows - numbers * look.bar_gap >= look.bar] = 0
+    return np.broadcast_to(field[:, :, None], (*field.shape, look.width))
 
 
 def _quantise(plane: np.ndarray) -> np.ndarray:

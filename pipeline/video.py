@@ -14,7 +14,7 @@ import numpy as np
 from .clips import Timeline
 from .errors import VideoError
 from .video_container import decode
-from .video_decoding import FrameWalker
+from .video_decoding import FrameWalker, has_disposable_frames
 from .video_frames import Display
 from .video_timeline import Contents, packets_tell_time, read_contents, timeline_of_frames, timeline_of_packets
 
@@ -113,7 +113,8 @@ class VideoReader:
         else:
             self.timeline, index = timeline_of_frames(self._path, contents, threads=threads)
         self._display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
-        self._walker = FrameWalker(self._path, index, codec=contents.codec, threads=threads, shortcuts=shortcuts)
+        disposes = has_disposable_frames(contents.codec, contents.container)
+        self._walker = FrameWalker(self._path, index, disposes=disposes, threads=threads, shortcuts=shortcuts)
         self.info = _info(Path(path), contents, self._display, self.timeline)
 
     def __enter__(self) -> Self:

@@ -17,8 +17,10 @@ from .video_container import choose_stream, decode, decode_packets, open_contain
 # A seek costs about as much as decoding this many small frames: it must skip more to pay.
 MIN_SKIPPED_FRAMES = 12
 
-# Codecs in which the decoder can leave out a frame that no other refers to.
+# Codecs in which the decoder can leave out a frame that no other refers to. Not where packets get lost on the way
+# (MPEG-TS): how a decoder then fills the gap depends on all that came before.
 CODECS_WITH_DISPOSABLE_FRAMES = ("h264", "hevc")
+LOSSLESS_CONTAINERS = ("mov", "matroska")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -74,6 +76,11 @@ def plan_segments(wanted: Sequence[int], keyframes: np.ndarray) -> list[Segment]
     return [segment for segment in segments if segment.wanted]
 
 
+def has_disposable_frames(codec: str, container: str) -> bool:
+    """Return whether frames that are neither wanted nor referred to may be left out of decoding."""
+    return codec in CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(LOSSLESS_CONTAINERS)
+
+
 class UnsoundShortcutError(Exception):
     """A shortcut did not give what decoding from the beginning would; never leaves this module."""
 
@@ -86,11 +93,11 @@ class FrameWalker:
     decoded from its beginning.
     """
 
-    def __init__(self, path: Path, index: FrameIndex, *, codec: str, threads: int, shortcuts: bool) -> None:
+    def __init__(self, path: Path, index: FrameIndex, *, disposes: bool, threads: int, shortcuts: bool) -> None:
         self._path = path
         self._index = index
         self._threads = threads
-        self._disposes = codec in CODECS_WITH_DISPOSABLE_FRAMES
+        self._disposes = disposes
         self.shortcuts = shortcuts and index.pts is not None and not index.encrypted
 
     def walk(self, wanted: Sequence[int]) -> Generator[tuple[int, av.VideoFrame]]:

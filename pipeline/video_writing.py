@@ -1,11 +1,14 @@
 """Write small H.264 files: what the rendered set is made of."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
 import numpy as np
+
+from .run_directory import write_atomically
+
+Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,30 +40,33 @@ class Encoding:
         }
 
 
-def write_h264(path: Path, *, planes: tuple[np.ndarray, np.ndarray, np.ndarray], encoding: Encoding) -> None:
+def write_h264(path: Path, *, planes: Planes, encoding: Encoding) -> None:
     """Write an MP4 file, whole or not at all.
 
     Args:
         path: of the file, whose folder exists.
         planes: Y (F, H, W), U and V (F, H / 2, W / 2), uint8, limited range; H and W even.
         encoding: how.
+
+    Raises:
+        OutOfSpaceError: if the disk is full.
+        RunError: if the file cannot be written for another reason.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with av.open(str(unfinished), "w", format="mp4") as container:
-            stream = container.add_stream("libx264", rate=encoding.fps, options=encoding.options())
-            stream.height, stream.width = planes[0].shape[1:]
-            stream.pix_fmt = "yuv420p"
-            stream.codec_context.thread_count = 1
-            for picture in _packed(planes):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuv420p")))
-            container.mux(stream.encode())
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_atomically(path, lambda unfinished: _encode(unfinished, planes, encoding))
 
 
-def _packed(planes: tuple[np.ndarray, np.ndarray, np.ndarray]) -> np.ndarray:
+def _encode(path: Path, planes: Planes, encoding: Encoding) -> None:
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=encoding.fps, options=encoding.options())
+        stream.height, stream.width = planes[0].shape[1:]
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        for picture in _packed(planes):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="yuv420p")))
+        container.mux(stream.encode())
+
+
+def _packed(planes: Planes) -> np.ndarray:
     """Return the planes as PyAV takes yuv420p, (F, H * 3 / 2, W) uint8."""
     frames, height, width = planes[0].shape
     flat = np.concatenate([plane.reshape(frames, -1) for plane in planes], axis=1)

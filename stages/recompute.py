@@ -72,10 +72,10 @@ def _engines(store: FeatureStore, paths: Sequence[Path]) -> dict[str, tuple[Engi
 
 
 def _engine_settings(recorded: dict[str, Any]) -> EngineSettings:
-    return EngineSettings(
-        **{name: recorded[name] for name in ("device", "precision", "batch", "threads") if name in recorded}
-    )
+    kept = ("device", "precision", "batch", "threads")
+    return EngineSettings(**{name: recorded[name] for name in kept if name in recorded})
 
 
 def _preprocessing(recorded: dict[str, Any]) -> Preprocessing:
-    return Preprocessing(**{name: tuple(v) if isinstance(v, list) else v for name, v in recorded.items()})
+    triples: dict[str, Any] = {name: tuple(recorded[name]) for name in ("mean", "std")}
+    return Preprocessing(short_side=recorded["short_side"], crop=recorded["crop"], **triples)

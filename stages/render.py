@@ -89,7 +89,6 @@ def run(settings: RenderSettings, *, progress: Progress = lambda iterable, /, **
         OutOfSpaceError: if the disk fills up; the same command goes on later.
     """
     began = perf_counter()
-    (settings.out / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
     claim_folder(settings)
     missing = plan(settings)
     with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
@@ -124,9 +123,13 @@ def claim_folder(settings: RenderSettings) -> None:
     """Write the design into the folder, or check that this very set was begun there.
 
     Raises:
-        RunError: if the folder holds other files, another set, or more videos than are asked for.
+        RunError: if it cannot be made, or holds other files, another set, or more videos than are asked for.
     """
     file = settings.out / DESIGN_FILE
+    try:
+        (settings.out / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"the folder {settings.out} cannot be made: {error.strerror}") from error
     if not file.exists():
         foreign = [path.name for path in settings.out.iterdir() if path.name != VIDEO_FOLDER]
         foreign += [path.name for path in (settings.out / VIDEO_FOLDER).iterdir()]

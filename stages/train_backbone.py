@@ -54,6 +54,7 @@ class TrainBackboneSettings:
         zero_init_residual: let every block begin as the identity.
         optimisation: epochs, batch, rates, seed.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        threads: of the network, on a CPU; None leaves torch's choice. Small networks gain nothing from a second one.
         workers: threads that read clips; None takes the machine's cores.
         cache_gib: decoded videos are kept in memory if they are foreseen to fit into so much.
     """
@@ -71,6 +72,7 @@ class TrainBackboneSettings:
     zero_init_residual: bool = True
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     device: str = "auto"
+    threads: int | None = None
     workers: int | None = None
     cache_gib: float = 2.0
 
@@ -82,13 +84,15 @@ class TrainBackboneSettings:
         """
         if self.crop < 16:
             raise SettingsError(f"--size must be at least 16 pixels; got {self.crop}")
+        if self.threads is not None and self.threads < 1:
+            raise SettingsError(f"--threads must be at least 1; got {self.threads}")
         if self.workers is not None and self.workers < 0:
             raise SettingsError(f"--workers must not be negative; got {self.workers}")
 
     def outcome(self, manifest: Manifest, *, cache: bool) -> dict[str, Any]:
         """Return what the trained weights depend on, as JSON values."""
         own = asdict(self)
-        for place in ("manifest", "out", "workers", "cache_gib", "device"):
+        for place in ("manifest", "out", "threads", "workers", "cache_gib", "device"):
             del own[place]
         return {
             "stage": "train-backbone",
@@ -182,6 +186,8 @@ def _train(
 ) -> None:
     """Fit the network and leave weights, curves and result in the run directory."""
     own, device = settings.optimisation, resolve_device(settings.device)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
     torch.manual_seed(own.seed)
     model = build_backbone(
         settings.backbone,

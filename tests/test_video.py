@@ -307,6 +307,13 @@ def test_damage_gives_the_frames_of_a_plain_decode_or_an_error(seed, tmp_path, m
                 assert plain is None or [zlib.crc32(f.copy()) for f in frames] == [plain[i] for i in wanted]
 
 
+def test_titles_in_any_encoding_are_no_obstacle(tmp_path):
+    data = (HERE / "clips/b_frames.mp4").read_bytes()
+    assert b"VideoHandler" in data
+    (tmp_path / "title.mp4").write_bytes(data.replace(b"VideoHandler", b"Vid\xe9oHandler"))
+    assert probe(tmp_path / "title.mp4").num_frames == 50
+
+
 def test_nothing_reaches_the_terminal(tmp_path):
     path = damage(HERE / "clips/b_frames.mp4", tmp_path / "damaged.mp4", seed=1)
     code = f"from vidpipe.pipeline.video import *\ntry: probe({str(path)!r}, decode=True)\nexcept ValueError: pass"
