@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check bench clean
+.PHONY: demo demo-cheap demo-expensive test check bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vidpipe needs Python 3.11 or newer; set PYTHON=...")'
@@ -24,7 +24,6 @@ TRAIN := $(VIDPIPE) train-backbone --manifest $(SET) --size 64 --epochs 30 --bat
 	--optimizer adamw --learning-rate 2e-3 --weight-decay 0.05
 AGGREGATE := $(VIDPIPE) train-aggregator --store $(STORE)
 
-.PHONY: demo demo-cheap demo-expensive
 demo: $(STAMP)
 	$(VIDPIPE) render $(DEMO)/videos --videos 480 --seed 0
 	@$(MAKE) --no-print-directory -j2 demo-cheap demo-expensive

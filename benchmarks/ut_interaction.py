@@ -40,7 +40,7 @@ def main() -> None:
     document = {"settings": {key: str(value) for key, value in vars(own).items()}, "runs": runs}
     document["summary"] = summarise(runs) | metadata_baselines(rows, own.media)
     if own.table:
-        print(table(document["summary"]))
+        print(table(document["summary"]), stage_table(runs), sep="\n\n")
     else:
         print(json.dumps(document, indent=2))
 
@@ -65,7 +65,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=80, help="of the backbones")
     parser.add_argument("--aggregator-epochs", type=int, default=40)
     parser.add_argument("--clips", type=int, default=8)
-    parser.add_argument("--views", type=int, default=4, help="draws of clips of each training video")
+    parser.add_argument("--views", type=int, default=4, help="draws of clips of each video; testing sees the first")
     parser.add_argument("--table", action="store_true", help="print the Markdown table instead of JSON")
     return parser.parse_args()
 
@@ -218,6 +218,13 @@ def table(summary: dict[str, dict]) -> str:
         mean, spread = 100 * own["top1_mean"], 100 * own["top1_sd"]
         lines.append(f"| {method} | {mean:.1f} ± {spread:.1f} | {directions} | {own['gmacs']:.2f} | {own['runs']} |")
     return "\n".join(lines)
+
+
+def stage_table(runs: list[dict]) -> str:
+    """Return the median seconds of each stage, over directions and seeds, as Markdown."""
+    stages = {stage: statistics.median(run["seconds"][stage] for run in runs) for stage in runs[0]["seconds"]}
+    lines = [f"| {' | '.join(stages)} |", "|---" * len(stages) + "|"]
+    return "\n".join([*lines, "| " + " | ".join(f"{seconds:.0f} s" for seconds in stages.values()) + " |"])
 
 
 if __name__ == "__main__":

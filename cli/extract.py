@@ -11,8 +11,9 @@ import click
 from .main import SOME_VIDEOS_FAILED
 
 if TYPE_CHECKING:
-    from ..stages.extract import ExtractPlan, ExtractSettings, ExtractSummary, Progress
+    from ..stages.extract import ExtractSummary, Progress
     from ..stages.extract_estimate import Estimate
+    from ..stages.extract_plan import ExtractPlan, ExtractSettings
 
 EPILOG = """\b
 Example:
@@ -107,7 +108,7 @@ def settings_of(options: dict[str, Any]) -> "ExtractSettings":
     from ..pipeline.clips import ClipSampling
     from ..pipeline.engine import EngineSettings
     from ..pipeline.patterns import Pattern
-    from ..stages.extract import ExtractSettings
+    from ..stages.extract_plan import ExtractSettings
 
     sampling = ClipSampling(
         num_frames=options["frames"],
@@ -130,7 +131,7 @@ def settings_of(options: dict[str, Any]) -> "ExtractSettings":
 
 
 def _role(given: str | None, option: str) -> Any:
-    from ..stages.extract import RoleWeights
+    from ..stages.extract_plan import RoleWeights
 
     if given is None:
         return None
@@ -211,7 +212,10 @@ def _summary_text(summary: "ExtractSummary") -> str:
     ]
     if summary.num_clips:
         lines.append(f"  {summary.num_clips:,} clips; decoding {summary.decode_seconds:.1f} s, {computing}")
-    return "\n".join([*lines, *(f"  failed: {name}: {reason}" for name, reason in summary.failed.items())])
+    lines += (f"  failed: {name}: {reason}" for name, reason in summary.failed.items())
+    if summary.failed:
+        lines.append("The same command with --retry-failed tries the failed videos again.")
+    return "\n".join(lines)
 
 
 def size_text(num_bytes: float) -> str:

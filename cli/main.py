@@ -53,6 +53,12 @@ class LazyGroup(click.Group):
         except VidpipeError as error:
             click.echo(f"Error: {error}", err=True)
             ctx.exit(USAGE if isinstance(error, SettingsError | ManifestError) else FAILED)
+        except BrokenPipeError:
+            raise  # click ends quietly when the reader of our output goes away
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"Error: {where}{error.strerror or error}", err=True)
+            ctx.exit(FAILED)
         except KeyboardInterrupt:
             click.echo("Stopped. What is done is kept; the same command goes on from there.", err=True)
             ctx.exit(INTERRUPTED)

@@ -43,7 +43,7 @@ Example, FASTER with one expensive clip in four:
 @click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="adamw", show_default=True, help="Optimizer.")
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Peak rate; a cosine takes it to 0.")
 @click.option("--weight-decay", default=1e-2, show_default=True, help="Weight decay.")
-@click.option("--warmup-epochs", default=1.0, show_default=True, help="Linear rise of the rate over so many epochs.")
+@click.option("--warmup-epochs", type=float, help="Linear rise of the rate over so many epochs.  [default: 1, or less]")
 @click.option("--label-smoothing", default=0.0, show_default=True, help="Label smoothing.")
 @click.option("--clip-norm", default=1.0, show_default=True, help="Largest norm of a gradient; 0: any.")
 @click.option("--seed", default=0, show_default=True, help="Of initial weights and of every draw.")
@@ -68,6 +68,8 @@ def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
     from ..stages.train_aggregator import run
     from ..stages.train_aggregator_plan import TrainAggregatorSettings
 
+    if options["warmup_epochs"] is None:
+        options["warmup_epochs"] = min(1.0, options["epochs"] / 10)
     own = {field.name for field in dataclasses.fields(OptimisationSettings)} & options.keys()
     optimisation = OptimisationSettings(**{name: options.pop(name) for name in sorted(own)})
     parsed = None if pattern is None else Pattern.parse(pattern)

@@ -31,7 +31,7 @@ Example, the small cheap backbone of the demo:
 @click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True, help="Optimizer.")
 @click.option("--learning-rate", default=0.01, show_default=True, help="Peak rate; a cosine takes it to 0.")
 @click.option("--weight-decay", default=1e-4, show_default=True, help="Weight decay.")
-@click.option("--warmup-epochs", default=2.0, show_default=True, help="Linear rise of the rate over so many epochs.")
+@click.option("--warmup-epochs", type=float, help="Linear rise of the rate over so many epochs.  [default: 2, or less]")
 @click.option("--label-smoothing", default=0.0, show_default=True, help="Label smoothing.")
 @click.option("--seed", default=0, show_default=True, help="Of initial weights and of every draw.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
@@ -45,6 +45,12 @@ Example, the small cheap backbone of the demo:
 @click.option("--threads", type=int, help="Of the network, on a CPU; 1 is best for small ones.  [default: the cores]")
 @click.option("--workers", type=int, help="Threads that read clips.  [default: the cores]")
 @click.option("--cache-gib", default=2.0, show_default=True, help="Keep decoded videos in memory if they fit in this.")
+@click.option(
+    "--checkpoint-seconds",
+    default=5.0,
+    show_default=True,
+    help="Write a checkpoint after an epoch, at most this often.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool, precision: str, **options: Any) -> None:
@@ -58,9 +64,12 @@ def command(ctx: click.Context, *, as_json: bool, precision: str, **options: Any
     from ..stages.train_backbone import TrainBackboneSettings, run
 
     device = resolve_device(options["device"])
+    if options["warmup_epochs"] is None:
+        options["warmup_epochs"] = min(2.0, options["epochs"] / 10)
     own = {field.name for field in dataclasses.fields(OptimisationSettings)} & options.keys()
+    resolved = resolve_precision(precision, device)
     optimisation = OptimisationSettings(
-        precision=resolve_precision(precision, device), **{name: options.pop(name) for name in own}
+        precision=resolved if resolved == "bfloat16" else "float32", **{name: options.pop(name) for name in own}
     )
     summary = run(TrainBackboneSettings(optimisation=optimisation, **options))
     if as_json:

@@ -73,11 +73,12 @@ class ClipSampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("num_frames", "sampling_rate", "num_clips", "views"):
+        options = {"num_frames": "--frames", "sampling_rate": "--stride", "num_clips": "--clips", "views": "--views"}
+        for name, option in options.items():
             if getattr(self, name) < 1:
-                raise SettingsError(f"{name} must be at least 1; got {getattr(self, name)}.")
+                raise SettingsError(f"{option} ({name}) must be at least 1; got {getattr(self, name)}.")
         if self.fps is not None and not 0 < self.fps < float("inf"):
-            raise SettingsError(f"fps must be positive, or None for the video's own frames; got {self.fps}.")
+            raise SettingsError(f"--fps must be positive; got {self.fps}. Leave it out for the video's own frames.")
         if self.short not in SHORT_POLICIES:
             raise SettingsError(f"short must be one of {', '.join(SHORT_POLICIES)}; got {self.short!r}.")
         if self.placement not in PLACEMENTS:
@@ -246,7 +247,7 @@ def view_starts(
     """Return the starts of all clips of a video, (R, N) float64 seconds, sorted within a view.
 
     View 0 is placed by ``sampling.placement``; where a dense grid has fewer than N clips, each is repeated about
-    equally often. Every other view is a stratified draw of `random_starts`, seeded by (seed, video_id, view).
+    equally often. Every other view is a stratified draw of `random_starts`, seeded by (seed, video_id, view, "places").
 
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
@@ -258,7 +259,7 @@ def view_starts(
         first = uniform_starts(sampling, timeline, start=start, end=end)
     others = []
     for view in range(1, sampling.views):
-        rng = np.random.default_rng(derived_seed(sampling.seed, video_id, view))
+        rng = np.random.default_rng(derived_seed(sampling.seed, video_id, view, "places"))
         others.append(random_starts(sampling, timeline, rng=rng, stratified=True, start=start, end=end))
     return np.stack([first, *others])  # (R, N)
 

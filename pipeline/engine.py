@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .backbones.resnet import ConvNorm
-from .errors import SettingsError, WeightsError
+from .errors import SettingsError, VideoError
 from .transforms import normalise
 from .weights import Weights, load_backbone
 
@@ -115,7 +115,7 @@ class TorchEngine:
 
         Raises:
             SettingsError: if the clips have another form, or one that the backbone cannot take.
-            WeightsError: if a feature or score is not finite or beyond float16's range.
+            VideoError: if a feature or score is not finite or beyond float16's range.
         """
         self._check(clips)
         self._set_threads()
@@ -167,10 +167,10 @@ class TorchEngine:
     def _check_finite(self, features: Tensor, scores: Tensor) -> None:
         """Raise if float16 could not hold a feature, or the network computed no number."""
         if not (torch.isfinite(features).all() and torch.isfinite(scores).all()):
-            raise WeightsError(
+            raise VideoError(
                 f"{self._backbone.name} in {self.provenance['precision']} gives features or scores that are not finite "
-                "or beyond 65504, the most that float16 holds. Its weights have diverged: train it again, with a lower "
-                "learning rate."
+                "or beyond 65504, the most that float16 holds. Have its weights diverged? If many videos fail so, "
+                "train it again, with a lower learning rate."
             )
 
 

@@ -180,7 +180,8 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise StoreError(f"{path} cannot be opened as HDF5: {error}") from error
+        why = str(error).splitlines()[0]  # the rest is a dump for HDF5's own authors
+        raise StoreError(f"{path} cannot be opened as HDF5 ({why}); give a `vidpipe store export`") from error
     with file:
         kind, version = file.attrs.get("kind"), file.attrs.get("format_version")
         if kind != KIND or version != FORMAT_VERSION:

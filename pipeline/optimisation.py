@@ -70,7 +70,7 @@ class OptimisationSettings:
         )
         for name, holds, constraint in rules:
             if not holds:
-                raise SettingsError(f"{name} must be {constraint}; got {getattr(self, name)!r}")
+                raise SettingsError(f"--{name.replace('_', '-')} must be {constraint}; got {getattr(self, name)!r}")
 
 
 def cosine_schedule(step: int, *, total: int, warmup: int = 0) -> float:

@@ -85,6 +85,11 @@ class RunDirectory:
         """Whether the run has come to its end."""
         return (self.path / "result.json").is_file()
 
+    def reopen_without(self, name: str) -> None:
+        """Make a finished run unfinished if its file ``name`` is gone, so that it is made again."""
+        if self.is_done and not (self.path / name).is_file():
+            (self.path / "result.json").unlink()
+
     @property
     def result(self) -> Record:
         """What the finished run came to.

@@ -110,10 +110,7 @@ class FeatureStore:
         if not (path / "zarr.json").exists():
             cls.create(path, manifest=manifest, sampling=sampling)
         store = cls.open_to_coordinate(path)
-        different = differences(store.attributes, _store_attributes(manifest, sampling))
-        if store.attributes["manifest_digest"] != manifest.digest:
-            different += manifest_differences(store.manifest, manifest)
-        _refuse(path, different)
+        store.check_matches(manifest, sampling=sampling)
         return store
 
     @classmethod
@@ -127,6 +124,26 @@ class FeatureStore:
         store._unlock = weakref.finalize(store, os.close, lock_folder(store.path))
         remove_leftovers(store.path)
         return store
+
+    def check_matches(self, manifest: Manifest, *, sampling: ClipSampling) -> None:
+        """Refuse a store of another manifest or sampling; writes nothing.
+
+        Raises:
+            StoreError: naming each difference.
+        """
+        different = differences(self.attributes, _store_attributes(manifest, sampling))
+        if self.attributes["manifest_digest"] != manifest.digest:
+            different += manifest_differences(self.manifest, manifest)
+        _refuse(self.path, different)
+
+    def check_backbone(self, name: str, *, attributes: Mapping[str, Any]) -> None:
+        """Refuse ``attributes``, the arguments of `add_backbone`, if a backbone is there with others; writes nothing.
+
+        Raises:
+            StoreError: naming each difference.
+        """
+        if name in self.backbones():
+            _refuse(self.path / name, differences(self.backbone(name).attributes, canonical(attributes)))
 
     def __enter__(self) -> Self:
         return self
@@ -243,9 +260,8 @@ class FeatureStore:
         path = self.path / name
         if not path.exists():
             self._create_backbone(path, attributes)
-        group = self.backbone(name)
-        _refuse(path, differences(group.attributes, attributes))
-        return group
+        self.check_backbone(name, attributes=attributes)
+        return self.backbone(name)
 
     def _create_backbone(self, path: Path, attributes: dict[str, Any]) -> None:
         """Make an empty backbone group of these attributes; it appears complete or not at all."""

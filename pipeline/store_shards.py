@@ -131,6 +131,8 @@ def _write_whole(path: Path, parts: Sequence[bytes]) -> None:
     try:
         with draft.open("wb") as file:
             file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())  # what is marked as done has to outlive a power cut
         draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from .errors import VideoError
 from .manifest import Video
 from .seeds import derived_seed
 from .transforms import augment, jitter_range, preprocess_test, resize_short_side
-from .video import VideoReader, read_all
+from .video import VideoReader, iterate_frames
 from .weights import Preprocessing
 
 Clip = tuple[torch.Tensor, int]
@@ -53,6 +54,7 @@ class TrainingClips:
         self.seed = seed
         self.flip = flip
         self.failures: dict[str, str] = {}
+        self.visited = False
         self._cache: dict[int, tuple[Timeline, np.ndarray]] | None = {} if cache else None
         self._lock = threading.Lock()
 
@@ -99,6 +101,7 @@ class TrainingClips:
 
     def _clip(self, index: int, clip: Callable[..., torch.Tensor]) -> Clip | None:
         video = self.videos[index]
+        self.visited = True
         try:
             if self._cache is not None:
                 timeline, frames = self._decoded(index)
@@ -117,17 +120,23 @@ class TrainingClips:
             with VideoReader(path) as reader:
                 timeline = reader.timeline
             short_side = jitter_range(self.preprocessing.crop)[1]
-            self._cache[index] = timeline, reduced(read_all(path), short_side)
+            self._cache[index] = timeline, read_reduced(path, short_side=short_side)
         return self._cache[index]
 
 
-def reduced(frames: np.ndarray, short_side: int) -> np.ndarray:
-    """Return frames (F, H, W, 3) whose short side is at most ``short_side``."""
-    if min(frames.shape[1:3]) <= short_side:
-        return frames
-    return np.concatenate(
-        [resize_short_side(frames[i : i + 64], short_side).numpy() for i in range(0, len(frames), 64)]
-    )
+def read_reduced(path: Path, *, short_side: int) -> np.ndarray:
+    """Return every frame of a video, (F, H, W, 3) uint8, its short side at most ``short_side`` pixels.
+
+    Frames are reduced one by one as they are decoded, so that a long video never lies in memory at its full size.
+
+    Raises:
+        VideoError: if the video does not decode.
+    """
+    return np.concatenate([_reduced(frame[None], short_side) for frame in iterate_frames(path)])
+
+
+def _reduced(frames: np.ndarray, short_side: int) -> np.ndarray:
+    return frames if min(frames.shape[1:3]) <= short_side else resize_short_side(frames, short_side).numpy()
 
 
 def foreseen_bytes(videos: Sequence[Video], *, short_side: int) -> int:
@@ -148,9 +157,9 @@ def foreseen_bytes(videos: Sequence[Video], *, short_side: int) -> int:
     return total * len(videos) // len(sample)
 
 
-def collate(clips: Sequence[Clip | None]) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return (B, L, S, S, 3) uint8 and (B,) int64 of those clips that could be read; None if none could."""
+def collate(clips: Sequence[Clip | None], *, at_least: int = 1) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return (B, L, S, S, 3) uint8 and (B,) int64 of the clips that could be read; None if fewer than ``at_least``."""
     readable = [clip for clip in clips if clip is not None]
-    if not readable:
+    if len(readable) < at_least:
         return None
     return torch.stack([clip for clip, _ in readable]), torch.tensor([label for _, label in readable])

@@ -226,13 +226,23 @@ def read_timeline(path: Path | str) -> Timeline:
         return reader.timeline
 
 
+def iterate_frames(path: Path | str, *, threads: int = 1) -> Iterator[np.ndarray]:
+    """Yield every frame of a video, (H, W, 3) uint8 RGB, by a plain decode that holds one at a time.
+
+    Raises:
+        VideoError: if the file holds no video, or when a frame does not decode.
+    """
+    path = Path(path).absolute()
+    contents = read_contents(path)
+    display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
+    for frame in decode(path, threads=threads, encrypted=contents.encrypted):
+        yield display.show(frame)
+
+
 def read_all(path: Path | str, *, threads: int = 1) -> np.ndarray:
     """Return every frame of a video, (F, H, W, 3) uint8 RGB, by a plain decode of the whole file into memory.
 
     Raises:
         VideoError: if the file holds no video, or not all of it decodes.
     """
-    path = Path(path).absolute()
-    contents = read_contents(path)
-    display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
-    return np.stack([display.show(frame) for frame in decode(path, threads=threads, encrypted=contents.encrypted)])
+    return np.stack(list(iterate_frames(path, threads=threads)))

@@ -25,8 +25,11 @@ def open_container(path: Path) -> InputContainer:
     Raises:
         VideoError: if there is no such file, or no demuxer understands it.
     """
-    if not path.is_file():
-        raise VideoError("is no file" if path.exists() else "no such file")
+    try:
+        if not path.is_file():
+            raise VideoError("is no file" if path.exists() else "no such file")
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise VideoError(f"cannot be opened: {error.strerror}") from error
     try:
         # Titles and the like are not ours to judge: any bytes will do.
         return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..pipeline.errors import SettingsError
 from ..pipeline.metrics import Metrics, rank_classes
 from ..pipeline.plotting import CostPoint, save_accuracy_against_cost, save_confusion_matrix
 from ..pipeline.run_directory import RunDirectory, write_atomically, write_json
@@ -55,6 +56,7 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
     `confusion.csv`, `confusion.png` and `classes.csv`.
     """
     out = evaluation.settings.out
+    _refuse_store(out)
     folders = unique_names([scores.run.path for scores in evaluation.runs])
     groups = group_runs(evaluation.runs)
     for folder, scores in zip(folders, evaluation.runs, strict=True):
@@ -81,6 +83,12 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
 def _as_json(value: dict[str, Any]) -> dict[str, Any]:
     """Return ``value`` as it reads back from JSON: lists for tuples, so that caller and file hold the same."""
     return json.loads(json.dumps(value))
+
+
+def _refuse_store(out: Path) -> None:
+    """Raise SettingsError if ``out`` is, or lies in, a Zarr store, which nothing else may be written into."""
+    if any((folder / "zarr.json").exists() for folder in (out.absolute(), *out.absolute().parents)):
+        raise SettingsError(f"--out {out} lies in a feature store; choose a directory outside it")
 
 
 def _run_document(name: str, scores: RunScores) -> dict[str, Any]:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from ..pipeline.errors import VideoError
-from .extract import ExtractPlan, ExtractSettings, Prepared, existing_store, plan, prepare_run
-from .extract_task import ExtractTask, load, prepare, run_backbone
+from ..pipeline.weights import Preprocessing
+from .extract import matching_store
+from .extract_plan import ExtractPlan, ExtractSettings, Prepared, plan, prepare_run
+from .extract_task import ExtractTask, LoadedBackbone, load, prepare, run_backbone
 
 TIMED_VIDEOS = 3
 
@@ -41,11 +43,11 @@ def estimate(settings: ExtractSettings) -> Estimate:
     """Time a few videos, spread over those to be done, through both backbones.
 
     Raises:
-        VideoError: if none of the videos tried can be read.
+        VideoError: if none of the videos tried can be read, or run through the backbones.
         SettingsError, ManifestError, WeightsError, StoreError: as the run itself would.
     """
     prepared = prepare_run(settings)
-    todo = plan(prepared, existing_store(settings.store))
+    todo = plan(prepared, matching_store(prepared))
     home = next(folder for folder in (settings.store.absolute(), *settings.store.absolute().parents) if folder.exists())
     decode, compute = _timings(prepared, todo.tasks)
     counts = {own.name: own.num_videos for own in todo.backbones}
@@ -71,17 +73,27 @@ def _timings(prepared: Prepared, tasks: Sequence[ExtractTask]) -> tuple[float, d
         if loaded.clips is None:
             reasons.append(f"{task.video.video_id}: {loaded.error}")
             continue
+        try:
+            seconds = {name: _timed(backbones[name], loaded.clips, warm=name in compute) for name in task.backbones}
+        except VideoError as error:
+            reasons.append(f"{task.video.video_id}: {error}")
+            continue
         decode.append(loaded.seconds)
-        for name in task.backbones:
-            if name not in compute:
-                own = loaded.clips[backbones[name].preprocessing]
-                backbones[name].engine.run(torch.zeros_like(own[0, :1]))  # the first call prepares kernels
-            began = time.perf_counter()
-            run_backbone(backbones[name], loaded.clips)
-            compute.setdefault(name, []).append(time.perf_counter() - began)
+        for name, own in seconds.items():
+            compute.setdefault(name, []).append(own)
     if not decode:
-        raise VideoError(f"none of the videos tried can be read: {'; '.join(reasons)}")
+        raise VideoError(f"none of the videos tried can be read and run: {'; '.join(reasons)}")
     return statistics.median(decode), {name: statistics.median(seconds) for name, seconds in compute.items()}
+
+
+def _timed(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor], *, warm: bool) -> float:
+    """Return the seconds that a backbone takes for a video's clips; unless ``warm``, it runs a blank clip first."""
+    if not warm:
+        own = clips[backbone.preprocessing]
+        backbone.engine.run(torch.zeros_like(own[0, :1]))  # the first call prepares kernels
+    began = time.perf_counter()
+    run_backbone(backbone, clips)
+    return time.perf_counter() - began
 
 
 def _spread(tasks: Sequence[ExtractTask]) -> Sequence[ExtractTask]:

@@ -3,7 +3,7 @@
 import functools
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 
 from ..pipeline.clips import ClipSampling, frame_indices, view_starts
 from ..pipeline.engine import Engine, EngineSettings, build_engine
-from ..pipeline.errors import VideoError
+from ..pipeline.errors import VideoError, WeightsError
 from ..pipeline.manifest import Video
 from ..pipeline.seeds import derived_seed
 from ..pipeline.store import FeatureStore
@@ -27,12 +27,14 @@ class BackboneJob:
     Args:
         role: ``expensive`` or ``cheap``.
         weights: the safetensors file.
+        digest: sha256 of the weights in it, hexadecimal; if the file changes, so does the job.
         crop: side of the square input in pixels; None takes the one the weights were trained with.
         clips: which of a video's N clips it sees, as a tuple of N booleans.
     """
 
     role: str
     weights: Path
+    digest: str
     crop: int | None
     clips: tuple[bool, ...]
 
@@ -70,10 +72,10 @@ class TaskResult:
 
     task: ExtractTask
     error: str | None
-    clip_start: np.ndarray | None
-    num_clips: int
+    clip_start: np.ndarray | None = None
+    num_clips: int = 0
     decode_seconds: float
-    compute_seconds: dict[str, float]
+    compute_seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,19 +108,37 @@ def weights_of(job: BackboneJob) -> Weights:
     """Return the weights of ``job``, with the crop that it asks for.
 
     Raises:
-        WeightsError: if the file is no weights file of ours.
+        WeightsError: if the file is no weights file of ours, or holds other weights than the job was made for.
     """
     weights = load_weights(job.weights)
-    if job.crop is None or job.crop == weights.preprocessing.crop:
-        return weights
+    if weights.digest != job.digest:
+        raise WeightsError(
+            f"{job.weights} has other weights here ({weights.digest[:12]}…) than the run began with "
+            f"({job.digest[:12]}…). Leave the file as it is while a run goes on, and give all workers the same."
+        )
+    return cropped(weights, job.crop)
+
+
+def cropped(weights: Weights, crop: int | None) -> Weights:
+    """Return ``weights`` with a crop in pixels of one's own, the shorter side in proportion; None keeps the trained.
+
+    Raises:
+        SettingsError: if the crop is less than one pixel.
+    """
     preprocessing = weights.preprocessing
-    short_side = round(preprocessing.short_side * job.crop / preprocessing.crop)
-    return replace(weights, preprocessing=replace(preprocessing, crop=job.crop, short_side=short_side))
+    if crop is None or crop == preprocessing.crop:
+        return weights
+    short_side = round(preprocessing.short_side * crop / preprocessing.crop)
+    return replace(weights, preprocessing=replace(preprocessing, crop=crop, short_side=short_side))
 
 
 @functools.lru_cache(maxsize=1)
 def prepare(job: ExtractJob) -> dict[str, LoadedBackbone]:
-    """Load the backbones of ``job``, by name; once in each worker."""
+    """Load the backbones of ``job``, by name; once in each worker.
+
+    Raises:
+        WeightsError: if a file is no weights file of ours, or holds other weights than the job was made for.
+    """
     loaded = {}
     for backbone in job.backbones:
         weights = weights_of(backbone)
@@ -129,33 +149,33 @@ def prepare(job: ExtractJob) -> dict[str, LoadedBackbone]:
     return loaded
 
 
+def open_store(path: Path, *, backbones: tuple[str, ...]) -> FeatureStore:
+    """Open the store at ``path`` for writing; once in each worker, and again if it or ``backbones`` were made anew.
+
+    Raises:
+        StoreError: if there is none, or its format is another.
+    """
+    files = [path / part / "zarr.json" for part in ("", *backbones)]
+    made = [file.stat() for file in files if file.exists()]
+    return _open_store(path, tuple((own.st_ino, own.st_mtime_ns) for own in made))  # an inode alone is used again
+
+
 @functools.lru_cache(maxsize=1)
-def open_store(path: Path) -> FeatureStore:
-    """Open the store at ``path`` for writing; once in each worker."""
+def _open_store(path: Path, made: tuple[tuple[int, int], ...]) -> FeatureStore:  # noqa: ARG001 (part of the key)
     return FeatureStore.open(path, mode="r+")
 
 
 def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
     """Decode the clips that the backbones need, once for all of them; that a video cannot be read is an answer too."""
     began = time.perf_counter()
+    backbones = [prepare(job)[name] for name in task.backbones]
+    due = np.any([own.clips for own in backbones], axis=0)
+    wanted = {own.preprocessing for own in backbones}
     try:
-        clip_start, clips = load_clips(job, task)
+        clip_start, clips = decode_clips(task.video, sampling=job.sampling, due=due, preprocessings=wanted)
     except VideoError as error:
         return LoadedVideo(task=task, seconds=time.perf_counter() - began, error=str(error))
     return LoadedVideo(task=task, seconds=time.perf_counter() - began, clip_start=clip_start, clips=clips)
-
-
-def load_clips(job: ExtractJob, task: ExtractTask) -> tuple[np.ndarray, dict[Preprocessing, torch.Tensor]]:
-    """Return the starts and the clips of one video, as `decode_clips`, that the task's backbones need.
-
-    Raises:
-        VideoError: if a frame that a clip needs cannot be had.
-    """
-    backbones = [prepare(job)[name] for name in task.backbones]
-    due = np.any([backbone.clips for backbone in backbones], axis=0)
-    return decode_clips(
-        task.video, sampling=job.sampling, due=due, preprocessings={own.preprocessing for own in backbones}
-    )
 
 
 def decode_clips(
@@ -206,45 +226,69 @@ def see(frames: np.ndarray, preprocessing: Preprocessing, *, view: int, seed: tu
     """
     if view == 0:
         return preprocess_test(frames, preprocessing)
-    return augment(frames, preprocessing, np.random.default_rng(derived_seed(*seed, view)))
+    return augment(frames, preprocessing, np.random.default_rng(derived_seed(*seed, view, "look")))
 
 
 def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
-    """Run the backbones over a decoded video and write its shards.
+    """Run the backbones over a decoded video and write its shards; maps that cannot be stored fail the video alone.
 
     Raises:
         OutOfSpaceError: if the disk is full; the store stays whole.
+        StoreError: if the store is gone or damaged.
+        WeightsError: if the weights' file has changed since the run began.
     """
-    task, seconds, num_clips = loaded.task, {}, 0
-    if loaded.clips is not None:
-        store = open_store(job.store)
-        for name in task.backbones:
-            began = time.perf_counter()
-            features, scores = run_backbone(prepare(job)[name], loaded.clips)
-            store.backbone(name).write(task.index, features, scores)
-            seconds[name] = time.perf_counter() - began
-            num_clips += int(prepare(job)[name].clips.sum()) * job.sampling.views
+    task = loaded.task
+    if loaded.clips is None:
+        return TaskResult(task=task, error=loaded.error, decode_seconds=loaded.seconds)
+    backbones = {name: prepare(job)[name] for name in task.backbones}
+    try:
+        computed, seconds = _run_backbones(backbones, loaded.clips)
+    except VideoError as error:
+        return TaskResult(task=task, error=str(error), decode_seconds=loaded.seconds)
+    store = open_store(job.store, backbones=task.backbones)
+    for name, (features, scores) in computed.items():
+        began = time.perf_counter()
+        store.backbone(name).write(task.index, features, scores)
+        seconds[name] += time.perf_counter() - began
     return TaskResult(
         task=task,
-        error=loaded.error,
+        error=None,
         clip_start=loaded.clip_start,
-        num_clips=num_clips,
+        num_clips=sum(int(own.clips.sum()) for own in backbones.values()) * job.sampling.views,
         decode_seconds=loaded.seconds,
         compute_seconds=seconds,
     )
 
 
+def _run_backbones(
+    backbones: dict[str, LoadedBackbone], clips: dict[Preprocessing, torch.Tensor]
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, float]]:
+    """Return maps and scores by backbone, and the seconds each took; nothing is written, so a failure leaves nothing.
+
+    Raises:
+        VideoError: if a map or a score is not finite or beyond float16's range.
+    """
+    computed, seconds = {}, {}
+    for name, backbone in backbones.items():
+        began = time.perf_counter()
+        computed[name] = run_backbone(backbone, clips)
+        seconds[name] = time.perf_counter() - began
+    return computed, seconds
+
+
 def run_backbone(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (R, N, T', H', W', C) float16 maps and (R, N, K) float32 scores, NaN where the backbone is not due."""
+    """Return (R, N, T', H', W', C) float16 maps and (R, N, K) float32 scores, NaN where the backbone is not due.
+
+    Raises:
+        VideoError: if a map or a score is not finite or beyond float16's range.
+    """
     own = clips[backbone.preprocessing]
     views, num_clips = own.shape[:2]
     features, scores = backbone.engine.run(own[:, backbone.clips].flatten(0, 1))
-    full = (np.full((views, num_clips, *a.shape[1:]), np.nan, a.dtype) for a in (features, scores))
-    out = []
+    full = tuple(np.full((views, num_clips, *due.shape[1:]), np.nan, due.dtype) for due in (features, scores))
     for array, due in zip(full, (features, scores), strict=True):
         array[:, backbone.clips] = due.reshape(views, -1, *due.shape[1:])
-        out.append(array)
-    return out[0], out[1]
+    return full[0], full[1]
 
 
 def run_task(job: ExtractJob, task: ExtractTask) -> TaskResult:

@@ -28,6 +28,7 @@ def recomputer(store: FeatureStore, *, manifest: Path, weights: Sequence[Path]) 
     Raises:
         StoreError: if manifest or weights are not those of the store.
         ManifestError, WeightsError: if they cannot be read.
+        VideoError: by the function, if a video cannot be read or gives a map that is not finite.
     """
     videos = read_manifest(manifest)
     if videos.digest != store.attributes["manifest_digest"]:

@@ -131,7 +131,8 @@ def claim_folder(settings: RenderSettings) -> None:
     except OSError as error:
         raise RunError(f"the folder {settings.out} cannot be made: {error.strerror}") from error
     if not file.exists():
-        foreign = [path.name for path in settings.out.iterdir() if path.name != VIDEO_FOLDER]
+        ours = (VIDEO_FOLDER, f"{DESIGN_FILE}.partial")  # the latter is what a kill at the very start leaves
+        foreign = [path.name for path in settings.out.iterdir() if path.name not in ours]
         foreign += [path.name for path in (settings.out / VIDEO_FOLDER).iterdir()]
         if foreign:
             raise RunError(f"{settings.out} holds other files, such as {min(foreign)}; choose another folder")

@@ -66,6 +66,7 @@ def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
     """
     prepared = prepare(settings)
     directory = RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared))
+    directory.reopen_without(WEIGHTS_FILE)
     already_done = directory.is_done
     if not already_done:
         _train(settings, prepared, directory)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ..pipeline.backbones import Backbone, build_backbone
+from ..pipeline.backbones import Backbone, build_backbone, feature_shape
 from ..pipeline.batches import prefetched, shuffled_batches
 from ..pipeline.clips import ClipSampling
 from ..pipeline.engine import resolve_device
@@ -56,6 +56,7 @@ class TrainBackboneSettings:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         threads: of the network, on a CPU; None leaves torch's choice. Small networks gain nothing from a second one.
         workers: threads that read clips; None takes the machine's cores.
+        checkpoint_seconds: a checkpoint is written at the end of an epoch if the last one is at least this old.
         cache_gib: decoded videos are kept in memory if they are foreseen to fit into so much.
     """
 
@@ -74,6 +75,7 @@ class TrainBackboneSettings:
     device: str = "auto"
     threads: int | None = None
     workers: int | None = None
+    checkpoint_seconds: float = 5.0
     cache_gib: float = 2.0
 
     def __post_init__(self) -> None:
@@ -84,21 +86,25 @@ class TrainBackboneSettings:
         """
         if self.crop < 16:
             raise SettingsError(f"--size must be at least 16 pixels; got {self.crop}")
+        if not 0 <= self.dropout < 1:
+            raise SettingsError(f"--dropout must lie in [0, 1); got {self.dropout}")
+        if self.optimisation.batch_size < 2:
+            raise SettingsError(f"--batch-size must be at least 2, for batch norm; got {self.optimisation.batch_size}")
         if self.threads is not None and self.threads < 1:
             raise SettingsError(f"--threads must be at least 1; got {self.threads}")
         if self.workers is not None and self.workers < 0:
             raise SettingsError(f"--workers must not be negative; got {self.workers}")
 
-    def outcome(self, manifest: Manifest, *, cache: bool) -> dict[str, Any]:
+    def outcome(self, manifest: Manifest, *, caches: list[bool]) -> dict[str, Any]:
         """Return what the trained weights depend on, as JSON values."""
         own = asdict(self)
-        for place in ("manifest", "out", "threads", "workers", "cache_gib", "device"):
+        for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "device"):
             del own[place]
         return {
             "stage": "train-backbone",
             "manifest_digest": manifest.digest,
             "device": resolve_device(self.device).type,
-            "reduced_in_cache": cache,
+            "reduced_in_cache": caches,
             **own,
         }
 
@@ -127,11 +133,14 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
     began = time.perf_counter()
     manifest = read_manifest(settings.manifest)
     classes = manifest.classes
+    feature_shape(settings.backbone, num_frames=settings.num_frames, size=settings.crop)  # refuses what cannot be run
     training = _clips(manifest, settings, settings.split)
     validation = _clips(manifest, settings, settings.val_split) if settings.val_split else None
+    everything = [clips for clips in (training, validation) if clips is not None]
     directory = RunDirectory.open_or_create(
-        settings.out, settings=settings.outcome(manifest, cache=training.caches_frames)
+        settings.out, settings=settings.outcome(manifest, caches=[clips.caches_frames for clips in everything])
     )
+    directory.reopen_without(WEIGHTS_FILE)
     if not directory.is_done:
         _train(settings, directory, classes, training, validation)
     failures = directory.result["failures"]
@@ -196,7 +205,6 @@ def _train(
         zero_init_residual=settings.zero_init_residual,
     ).to(device)
     model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
-    model.feature_shape(settings.num_frames, settings.crop)  # refuses clips that the network cannot take
     workers = settings.workers if settings.workers is not None else os.cpu_count() or 1
     batches = partial(_batches, training, own, workers)
     fitted = fit(
@@ -207,6 +215,7 @@ def _train(
         steps_per_epoch=len(shuffled_batches(len(training.videos), batch_size=own.batch_size, seed=own.seed, epoch=0)),
         loss=partial(clip_loss, model, preprocessing=training.preprocessing, smoothing=own.label_smoothing),
         validate=partial(_validate, model, validation, own.batch_size, workers) if validation else None,
+        checkpoint_every_seconds=settings.checkpoint_seconds,
     )
     weights = collect_weights(
         model,
@@ -217,14 +226,26 @@ def _train(
     )
     save_weights(settings.out / WEIGHTS_FILE, weights)
     save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone)
-    failures = dict(sorted({**training.failures, **(validation.failures if validation else {})}.items()))
+    failures = _failures([clips for clips in (training, validation) if clips is not None], workers=workers)
     write_json(settings.out / "failures.json", failures)
     directory.finish({"metrics": fitted.best, "failures": failures})
 
 
+def _failures(everything: list[TrainingClips], *, workers: int) -> dict[str, str]:
+    """Return id -> reason of the videos that cannot be read; looks again where an earlier process met them."""
+    failures: dict[str, str] = {}
+    for clips in everything:
+        if not clips.visited:
+            for _ in prefetched(clips.central_clip, [[index] for index in range(len(clips.videos))], workers=workers):
+                pass
+        failures |= clips.failures
+    return dict(sorted(failures.items()))
+
+
 def _batches(clips: TrainingClips, own: OptimisationSettings, workers: int, epoch: int) -> Iterator[Batch]:
     order = shuffled_batches(len(clips.videos), batch_size=own.batch_size, seed=own.seed, epoch=epoch)
-    return map(collate, prefetched(partial(clips.random_clip, epoch=epoch), order, workers=workers))
+    batches = prefetched(partial(clips.random_clip, epoch=epoch), order, workers=workers)
+    return map(partial(collate, at_least=2), batches)  # batch norm cannot normalise a single clip
 
 
 def clip_loss(

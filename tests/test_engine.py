@@ -17,7 +17,7 @@ from vidpipe.pipeline.engine import (
     resolve_device,
     resolve_precision,
 )
-from vidpipe.pipeline.errors import SettingsError, WeightsError
+from vidpipe.pipeline.errors import SettingsError, VideoError
 from vidpipe.pipeline.transforms import normalise
 from vidpipe.pipeline.weights import Preprocessing, collect_weights, load_backbone
 
@@ -164,7 +164,7 @@ def test_what_float16_cannot_hold_is_an_error(weights):
     backbone.load_state_dict(state)
     loud = collect_weights(backbone, classes=loud.classes, preprocessing=loud.preprocessing, num_frames=8)
     for precision in PRECISIONS:
-        with pytest.raises(WeightsError, match=r"beyond 65504, the most that float16 holds"):
+        with pytest.raises(VideoError, match=r"beyond 65504, the most that float16 holds"):
             on_cpu(loud, precision=precision).run(random_clips(1))
 
 
@@ -173,7 +173,7 @@ def test_not_a_number_is_an_error(weights):
     with torch.no_grad():
         backbone.fc.bias[2] = float("nan")
     broken = collect_weights(backbone, classes="abcde", preprocessing=Preprocessing(), num_frames=8)
-    with pytest.raises(WeightsError, match="not finite"):
+    with pytest.raises(VideoError, match="not finite"):
         on_cpu(broken, precision="float32").run(random_clips(1))
 
 

@@ -1,4 +1,4 @@
-"""Every awkward or broken file of the real media goes through `extract`: features, or a recorded reason; never a crash."""
+"""Every awkward or broken file goes through `extract`: it gives features, or a recorded reason, and never a crash."""
 
 import csv
 import json

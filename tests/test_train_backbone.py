@@ -67,11 +67,14 @@ def test_learns_and_leaves_weights_that_work(world: Path, tmp_path: Path):
 
 def test_killed_and_resumed_ends_with_the_same_weights(world: Path, tmp_path: Path):
     invoke(*command(world, tmp_path / "whole"))
-    arguments = [sys.executable, "-m", "vidpipe.cli.main", *command(world, tmp_path / "killed", "--epochs=6")]
-    for lines in (1, 3):
+    words = command(world, tmp_path / "killed", "--checkpoint-seconds=0")
+    arguments = [sys.executable, "-m", "vidpipe.cli.main", *words]
+    for lines in (2, 4):
         with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as own:
             wait_for_lines(tmp_path / "killed" / "metrics.jsonl", lines, own)
             own.send_signal(signal.SIGKILL)
+        assert own.returncode == -signal.SIGKILL, "it ended before it could be killed"
+        assert (tmp_path / "killed" / "checkpoint.pt").exists()
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     whole, killed = (load_weights(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
