@@ -253,7 +253,7 @@ def test_float16_is_for_gpus(weights):
         on_cpu(weights["r2d_14_w16"], precision="float16")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 @pytest.mark.parametrize("name", SMALL)
 def test_cuda_agrees_with_the_cpu_and_with_itself(weights, name, precision):
