@@ -17,8 +17,10 @@ from click.testing import CliRunner, Result
 from vidpipe.cli.main import main
 from vidpipe.pipeline.batches import prefetched, shuffled_batches
 from vidpipe.pipeline.clips import ClipSampling
+from vidpipe.pipeline.errors import VideoError
 from vidpipe.pipeline.manifest import read_manifest
-from vidpipe.pipeline.training_clips import TrainingClips, collate, foreseen_bytes
+from vidpipe.pipeline.training_clips import TrainingClips, collate, foreseen_bytes, read_reduced
+from vidpipe.pipeline.transforms import resize_short_side
 from vidpipe.pipeline.video import read_all
 from vidpipe.pipeline.weights import Preprocessing, load_backbone, load_weights
 
@@ -123,6 +125,39 @@ def test_bad_options_are_explained(world: Path, tmp_path: Path, arguments: list[
     result = invoke(*command(world, tmp_path / "run", *arguments))
     assert result.exit_code == code, result.output
     assert said in result.stderr
+
+
+def test_a_finished_run_that_lost_its_weights_makes_them_again(world: Path, tmp_path: Path):
+    own = command(world, tmp_path / "run", "--epochs=2")
+    invoke(*own)
+    path = tmp_path / "run" / "weights.safetensors"
+    before = path.read_bytes()
+    path.unlink()
+    assert invoke(*own).exit_code == 0
+    assert path.read_bytes() == before
+
+
+def test_a_mistake_leaves_no_run_behind(world: Path, tmp_path: Path):
+    assert invoke(*command(world, tmp_path / "run", "--backbone=r9")).exit_code == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_output_that_cannot_be_is_an_error_not_a_traceback(world: Path):
+    result = invoke(*command(world, world / "m.csv" / "run"))
+    assert result.exit_code == 1
+    assert "m.csv" in result.stderr
+
+
+def test_a_name_that_the_system_refuses_is_a_video_that_failed():
+    with pytest.raises(VideoError, match="cannot be opened"):
+        read_all(Path("/" + "x" * 300 + ".mp4"))
+
+
+def test_reading_reduced_frames_is_reading_and_then_reducing(world: Path):
+    path = read_manifest(world / "m.csv").videos[0].path
+    whole = read_all(path)
+    assert np.array_equal(read_reduced(path, short_side=1000), whole)
+    assert np.array_equal(read_reduced(path, short_side=20), resize_short_side(whole, 20).numpy())
 
 
 def test_a_run_of_other_settings_is_refused(world: Path, tmp_path: Path):
