@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .main import SOME_VIDEOS_FAILED
+from .tables import size_text
 
 if TYPE_CHECKING:
     from ..stages.extract import ExtractSummary, Progress
@@ -216,15 +217,6 @@ def _summary_text(summary: "ExtractSummary") -> str:
     if summary.failed:
         lines.append("The same command with --retry-failed tries the failed videos again.")
     return "\n".join(lines)
-
-
-def size_text(num_bytes: float) -> str:
-    """Return a number of bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:,.3g} TB"
 
 
 def duration_text(seconds: float) -> str:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .main import SOME_VIDEOS_FAILED
 from .tables import format_table
 
 if TYPE_CHECKING:
     from ..pipeline.manifest import Manifest
     from ..stages.check_manifest import CheckReport, VideoReport
 
-VIDEOS_FAILED = 3
 MAX_ROWS = 50  # what still fits a terminal's memory: longer tables show the problems alone, unless --all is given
 
 
@@ -84,7 +84,7 @@ def check(
     settings = CheckSettings(manifest=manifest, decode=not no_decode, workers=workers)
     report = run(settings, progress=partial(tqdm, unit="file", desc="probing", disable=None))
     click.echo(json.dumps(as_document(report), indent=1) if as_json else as_text(report, show_all=show_all))
-    ctx.exit(VIDEOS_FAILED if report.faulty else 0)
+    ctx.exit(SOME_VIDEOS_FAILED if report.faulty else 0)
 
 
 def check_output(output: Path, *, force: bool) -> None:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .tables import format_table
+from .main import SOME_VIDEOS_FAILED
+from .tables import format_table, size_text
 
 if TYPE_CHECKING:
     from ..pipeline.store_verify import Recompute
     from ..stages.store_commands import BackboneInfo, StoreInfo, VerifyReport
 
-PROBLEMS_FOUND = 3
 MAX_FAILURES = 20  # printed in full; --json lists all
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
@@ -83,7 +83,7 @@ def verify_command(
     with tqdm(unit="video", desc="verifying", disable=None) as bar:
         report = verify(VerifySettings(store=store, **options), recompute=recompute, progress=bar.update)
     click.echo(as_document(asdict(report)) if as_json else report_text(report))
-    ctx.exit(PROBLEMS_FOUND if report.problems else 0)
+    ctx.exit(SOME_VIDEOS_FAILED if report.problems else 0)
 
 
 def _recompute(store: Path, manifest: Path | None, weights: tuple[Path, ...]) -> "Recompute":
@@ -200,13 +200,3 @@ def report_text(report: "VerifyReport") -> str:
     if report.num_reset:
         lines.append(f"{report.num_reset} videos are pending again; `vidpipe extract` redoes them.")
     return "\n".join(lines)
-
-
-def size_text(num_bytes: int) -> str:
-    """Return a size in units of 1000 bytes."""
-    size, unit = float(num_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
