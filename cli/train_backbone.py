@@ -23,6 +23,7 @@ Example, the small cheap backbone of the demo:
 @click.option("--val-split", help="Score these each epoch and keep the best epoch (else the last, as in the paper).")
 @click.option("--frames", "num_frames", default=8, show_default=True, help="Frames in a clip.")
 @click.option("--stride", "sampling_rate", default=1, show_default=True, help="Take every so many frames.")
+@click.option("--fps", type=float, help="Resample to this rate by time.  [default: the videos' own frames]")
 @click.option("--size", "crop", default=224, show_default=True, help="Side of the square input, pixels.")
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the clips.")
 @click.option("--dropout", default=0.0, show_default=True, help="Before the classifier.")

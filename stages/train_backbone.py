@@ -48,6 +48,7 @@ class TrainBackboneSettings:
             last epoch's are, as in the paper.
         num_frames: L.
         sampling_rate: every how many frames one is taken.
+        fps: frames a second to resample to, by time; None takes the videos' own frames.
         crop: side of the square input in pixels.
         flip: whether clips may be mirrored.
         dropout: before the classifier.
@@ -67,6 +68,7 @@ class TrainBackboneSettings:
     val_split: str | None = None
     num_frames: int = 8
     sampling_rate: int = 1
+    fps: float | None = None
     crop: int = 224
     flip: bool = True
     dropout: float = 0.0
@@ -162,7 +164,9 @@ def _clips(manifest: Manifest, settings: TrainBackboneSettings, split: str) -> T
     return TrainingClips(
         videos,
         labels=_class_indices(videos, manifest.classes),
-        sampling=ClipSampling(num_frames=settings.num_frames, sampling_rate=settings.sampling_rate, num_clips=1),
+        sampling=ClipSampling(
+            num_frames=settings.num_frames, sampling_rate=settings.sampling_rate, fps=settings.fps, num_clips=1
+        ),
         preprocessing=preprocessing,
         seed=settings.optimisation.seed,
         flip=settings.flip,
@@ -223,6 +227,7 @@ def _train(
         preprocessing=training.preprocessing,
         num_frames=settings.num_frames,
         sampling_rate=settings.sampling_rate,
+        fps=settings.fps,
     )
     save_weights(settings.out / WEIGHTS_FILE, weights)
     save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone)

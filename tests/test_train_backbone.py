@@ -137,6 +137,23 @@ def test_a_finished_run_that_lost_its_weights_makes_them_again(world: Path, tmp_
     assert path.read_bytes() == before
 
 
+def test_the_rate_trained_at_is_the_rate_extracted_at(world: Path, tmp_path: Path):
+    assert invoke(*command(world, tmp_path / "run", "--epochs=2", "--fps=15")).exit_code == 0
+    path = tmp_path / "run" / "weights.safetensors"
+    assert load_weights(path).fps == 15
+    words = [
+        "extract",
+        f"--manifest={world}/m.csv",
+        f"--store={tmp_path}/s.zarr",
+        f"--cheap=r2d_14_w16={path}",
+        "--clips=2",
+    ]
+    refused = invoke(*words)
+    assert refused.exit_code == 2
+    assert "--fps 15" in refused.stderr
+    assert invoke(*words, "--fps=15").exit_code == 0
+
+
 def test_a_mistake_leaves_no_run_behind(world: Path, tmp_path: Path):
     assert invoke(*command(world, tmp_path / "run", "--backbone=r9")).exit_code == 2
     assert not (tmp_path / "run").exists()
