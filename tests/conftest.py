@@ -11,6 +11,15 @@ import pytest
 import torch
 
 
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start; the last bits of float32 depend on it
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Let every test begin with one thread of torch, whatever the one before it has set."""
+    torch.set_num_threads(1)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a CUDA device where there is none, so that a skip always means missing media."""
     if not torch.cuda.is_available():
