@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start; the last bits of float32 depend on it
 
 
