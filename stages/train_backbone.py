@@ -22,7 +22,7 @@ from ..pipeline.clips import ClipSampling
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import ManifestError, SettingsError
 from ..pipeline.manifest import Manifest, Video, read_manifest
-from ..pipeline.optimisation import OptimisationSettings
+from ..pipeline.optimisation import OptimisationSettings, accuracy, classification_loss
 from ..pipeline.plotting import save_curves
 from ..pipeline.run_directory import RunDirectory, write_json
 from ..pipeline.training import fit
@@ -263,11 +263,8 @@ def clip_loss(
         return zero, {"accuracy": torch.zeros((), device=device)}
     clips, labels = batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
     scores = model(normalise(clips, preprocessing))[1].float()
-    return F.cross_entropy(scores, labels, label_smoothing=smoothing), {"accuracy": _accuracy(scores, labels)}
-
-
-def _accuracy(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return (scores.argmax(1) == labels).float().mean()
+    loss = classification_loss(scores, targets=labels, label_smoothing=smoothing)
+    return loss, {"accuracy": accuracy(scores, targets=labels)}
 
 
 def _validate(model: nn.Module, clips: TrainingClips, batch_size: int, workers: int) -> dict[str, float]:
