@@ -39,6 +39,7 @@ class Difficulty(click.ParamType):
 @click.option("--frames", default=64, show_default=True, help="Frames in a video.")
 @click.option("--events", "num_events", default=3, show_default=True, help="E kinds of visitor: 2 E (E - 1) classes.")
 @click.option("--clip-frames", default=8, show_default=True, help="Clips up to this long never see both acts.")
+@click.option("--act-frames", type=int, help="Longest act, frames; rests take what is left.  [default: as fits]")
 @click.option("--test-fraction", default=0.25, show_default=True, help="Part of each class for the split 'test'.")
 @click.option("--workers", type=click.IntRange(min=1), help="Videos rendered at a time. [default: one a core]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")

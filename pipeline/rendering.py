@@ -9,7 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import SettingsError
-from .rendering_design import SceneClass, Timetable, class_of, draw_timetable, scene_classes, shortest_video
+from .rendering_design import (
+    SceneClass,
+    Timetable,
+    class_of,
+    draw_timetable,
+    scene_classes,
+    shortest_act,
+    shortest_video,
+)
 from .video_writing import Encoding
 
 DIFFICULTIES = {"easy": 0.0, "medium": 0.5, "hard": 1.0}
@@ -31,6 +39,7 @@ class SceneSettings:
         frames: length of every video.
         clip_frames: the longest clip, in consecutive frames, that must not see both acts.
         difficulty: 0 (easy) to 1 (hard) moves noise, contrast, texture, size, camera shake and clutter.
+        act_frames: longest act, in frames, with rests of any length around it; None = acts that fill the video.
     """
 
     seed: int = 0
@@ -39,6 +48,7 @@ class SceneSettings:
     frames: int = 64
     clip_frames: int = 8
     difficulty: float = 0.5
+    act_frames: int | None = None
 
     def __post_init__(self) -> None:
         scene_classes(self.num_events)
@@ -56,6 +66,11 @@ class SceneSettings:
             raise SettingsError(
                 f"videos whose acts outlast clips of {self.clip_frames} frames must have at least "
                 f"{shortest_video(self.clip_frames)} frames; got {self.frames}"
+            )
+        if self.act_frames is not None and self.act_frames < shortest_act(self.clip_frames):
+            raise SettingsError(
+                f"acts must outlast clips of {self.clip_frames} frames by half, so --act-frames must be at least "
+                f"{shortest_act(self.clip_frames)}; got {self.act_frames}"
             )
 
 
@@ -160,7 +175,9 @@ def draw_look(settings: SceneSettings, *, index: int) -> Look:
         height=size,
         width=width,
         frames=settings.frames,
-        timetable=draw_timetable(settings.frames, clip_frames=settings.clip_frames, rng=rng),
+        timetable=draw_timetable(
+            settings.frames, clip_frames=settings.clip_frames, rng=rng, act_frames=settings.act_frames
+        ),
         centre=(size * rng.uniform(0.45, 0.55), width * rng.uniform(0.45, 0.55)),
         drift=(size * rng.uniform(0.0, 0.04), size * rng.uniform(0.0, 0.04)),
         drift_period=_pair(rng, 40, 80),

@@ -92,22 +92,31 @@ class Timetable:
     ends: tuple[int, int]
 
 
+def shortest_act(clip_frames: int) -> int:
+    """Return the fewest frames of an act: one and a half clips."""
+    return clip_frames * 3 // 2
+
+
 def shortest_video(clip_frames: int) -> int:
-    """Return the fewest frames that hold two acts of one and a half clips each, and the rests around them."""
-    return 2 * (clip_frames * 3 // 2) + _rests(clip_frames).sum()
+    """Return the fewest frames that hold two of the shortest acts, and the rests around them."""
+    return 2 * shortest_act(clip_frames) + _rests(clip_frames).sum()
 
 
-def draw_timetable(frames: int, *, clip_frames: int, rng: np.random.Generator) -> Timetable:
+def draw_timetable(
+    frames: int, *, clip_frames: int, rng: np.random.Generator, act_frames: int | None = None
+) -> Timetable:
     """Draw when the two acts play, so that a clip never tells which of them it sees.
 
     The intermission is longer than a clip, so no clip sees both acts. Before the first act and after the second one at
     least ``clip_frames - 1`` frames pass, so that each way for a clip to overlap an act exists for either act. The
-    lengths of the acts are drawn alike. The frames left over go to the three rests at random.
+    lengths of the acts are drawn alike. The frames left over go to the three rests at random: about a third each, or,
+    where the acts are short by request, in any proportion, so that an act may be early or late.
 
     Args:
         frames: length of the video.
         clip_frames: the longest clip for which this must hold, in frames.
         rng: where the randomness comes from.
+        act_frames: longest act; None = as long as there is room for.
 
     Raises:
         SettingsError: if the video is too short.
@@ -119,8 +128,11 @@ def draw_timetable(frames: int, *, clip_frames: int, rng: np.random.Generator) -
         )
     rests = _rests(clip_frames)
     longest = (frames - rests.sum()) // 2
-    lengths = rng.integers(max(clip_frames * 3 // 2, longest * 3 // 4), longest + 1, 2)
-    rests += rng.multinomial(frames - rests.sum() - lengths.sum(), [1 / 3] * 3)
+    if act_frames is not None:
+        longest = min(longest, act_frames)
+    lengths = rng.integers(max(shortest_act(clip_frames), longest * 3 // 4), longest + 1, 2)
+    shares = [1 / 3] * 3 if act_frames is None else rng.dirichlet([1.0] * 3)
+    rests += rng.multinomial(frames - rests.sum() - lengths.sum(), shares)
     first = int(rests[0])
     second = first + int(lengths[0] + rests[1])
     return Timetable((first, second), (first + int(lengths[0]), second + int(lengths[1])))
