@@ -21,7 +21,12 @@ Example, FASTER with one expensive clip in four:
     "--store", type=click.Path(path_type=Path), required=True, help="Feature store that vidpipe extract made."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory; an unfinished run goes on.")
-@click.option("--aggregator", default="fast-gru", show_default=True, help="average (nothing to train) or fast-gru.")
+@click.option(
+    "--aggregator",
+    default="fast-gru",
+    show_default=True,
+    help="average, max (nothing to train); concat, lstm, gru, conv-gru, fast-gru, fast-gru-pooled.",
+)
 @click.option("--pattern", help="E:C (as 1:3), first, all-expensive or all-cheap.  [default: as extracted]")
 @click.option("--clips", "num_clips", type=int, help="Clips of a video.  [default: all that are stored]")
 @click.option("--expensive", help="Name of the expensive backbone.  [default: the one extracted as such]")
@@ -35,6 +40,7 @@ Example, FASTER with one expensive clip in four:
 )
 @click.option("--dropout", default=0.5, show_default=True, help="Before the classifier.")
 @click.option("--reduction", default=4, show_default=True, help="Factor of the bottleneck in FAST-GRU's gates.")
+@click.option("--width", type=int, help="Channels at which both backbones' maps meet.  [default: the wider one's]")
 @click.option("--epochs", default=40, show_default=True, help="Visits of each video, at most.")
 @click.option(
     "--patience", default=0, show_default=True, help="Stop after so many epochs without a better one; 0: never."

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .aggregator_inputs import AggregatorInputs, batch_of
-from .aggregators import Aggregator
+from .aggregators.video_model import VideoModel
 from .batches import prefetched
 from .flops import count_macs
 
@@ -19,7 +19,7 @@ def num_readers(inputs: AggregatorInputs) -> int:
 
 
 @torch.inference_mode()
-def predict(model: Aggregator, inputs: AggregatorInputs, videos: Sequence[int], *, batch_size: int) -> Tensor:
+def predict(model: VideoModel, inputs: AggregatorInputs, videos: Sequence[int], *, batch_size: int) -> Tensor:
     """Return (V, K) float32 scores, on the CPU, of the aggregator over the evenly spread clips of ``videos``.
 
     Args:
@@ -32,12 +32,13 @@ def predict(model: Aggregator, inputs: AggregatorInputs, videos: Sequence[int], 
     order = [videos[i : i + batch_size] for i in range(0, len(videos), batch_size)]
     clips = prefetched(inputs.spread_clips, order, workers=num_readers(inputs))
     batches = (batch_of(videos_clips, device=device) for videos_clips in clips)
-    return torch.cat([model(features, scores).float().cpu() for features, scores in batches])
+    roles = inputs.selection.roles
+    return torch.cat([model(maps, scores, roles).float().cpu() for maps, scores in batches])
 
 
-def video_gmacs(model: Aggregator, inputs: AggregatorInputs) -> float:
+def video_gmacs(model: VideoModel, inputs: AggregatorInputs) -> float:
     """Return the cost of one video in GMACs: the backbones over their clips, and the aggregator over their maps."""
-    num_clips = inputs.selection.num_clips
-    features = torch.empty(1, num_clips, *inputs.feature_shape, device="meta")
-    scores = torch.empty(1, num_clips, inputs.num_scores, device="meta")
-    return inputs.selection.backbone_gmacs(inputs.store) + count_macs(model, features, scores) / 1e9
+    roles = inputs.selection.roles
+    maps = {role: torch.empty(1, roles.count(role), *shape, device="meta") for role, shape in inputs.shapes.items()}
+    scores = torch.empty(1, len(roles), inputs.num_scores, device="meta")
+    return inputs.selection.backbone_gmacs(inputs.store) + count_macs(model, maps, scores, roles) / 1e9

@@ -1,6 +1,8 @@
 """What an aggregator reads from a feature store: N clips of a video, expensive and cheap ones mixed by a pattern."""
 
+import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,14 @@ from torch import Tensor
 
 from .clip_selection import Selection, choose_clips
 from .errors import ManifestError, StoreError
+from .local_copies import LocalCopy, open_copy
 from .seeds import derived_seed
 from .store import FeatureStore
 from .store_backbone import BackboneGroup
 from .store_format import FEATURE_DTYPE, SCORE_DTYPE, Status
 
-Clips = tuple[npt.NDArray[np.float16], npt.NDArray[np.float32]]
+Maps = dict[str, npt.NDArray[np.float16]]  # role -> (N_role, T', H', W', C_role)
+Clips = tuple[Maps, npt.NDArray[np.float32]]
 
 
 class AggregatorInputs:
@@ -25,10 +29,11 @@ class AggregatorInputs:
         store: the feature store.
         selection: which clips of which backbones.
         classes: K names, in the order of the scores to return.
-        needs_features: whether to read feature maps; otherwise they come with C = 0.
+        needs_features: whether to read feature maps; otherwise none come.
         needs_scores: whether to read clip scores; otherwise they come with K = 0.
         cache_bytes: keep maps (float16, as stored) if those of ``cached_videos`` fit into this much memory.
         cached_videos: how many videos will be read again and again.
+        local_copies: read maps from copies in this folder of the machine, made if they are not there.
 
     Raises:
         StoreError: if scores are needed and a backbone was trained on classes that lack some of ``classes``.
@@ -44,12 +49,13 @@ class AggregatorInputs:
         needs_scores: bool,
         cache_bytes: float = 0,
         cached_videos: int = 0,
+        local_copies: Path | None = None,
     ) -> None:
         self.store, self.selection = store, selection
         self.groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
         self.choice = choose_clips(store, selection)
         self.num_views = store.sampling.views
-        self.feature_shape = next(iter(self.groups.values())).feature_shape if needs_features else (1, 1, 1, 0)
+        self.shapes = selection.shapes(store) if needs_features else {}
         self.columns = {role: _columns(group, classes) for role, group in self.groups.items()} if needs_scores else {}
         self.num_scores = len(classes) if needs_scores else 0
         places = np.array(selection.roles)
@@ -58,18 +64,21 @@ class AggregatorInputs:
             role: np.unique(np.concatenate([self.choice.candidates[place] for place in own]))
             for role, own in self._places.items()
         }
-        needed = cached_videos * self.num_views * sum(map(len, self._wanted.values())) * self.bytes_per_clip
+        needed = cached_videos * self.num_views * self._bytes_per_view()
+        self._copies: dict[str, LocalCopy] = {}
+        if local_copies is not None:
+            self._copies = {role: open_copy(self.groups[role], local_copies) for role in self.shapes}
         self._cache: dict[tuple[str, int, int], npt.NDArray[np.float16]] | None = {} if needed <= cache_bytes else None
 
-    @property
-    def bytes_per_clip(self) -> int:
-        """Bytes of one clip's feature map."""
-        return int(np.prod(self.feature_shape)) * FEATURE_DTYPE.itemsize
+    def _bytes_per_view(self) -> int:
+        """Return the bytes of all maps of a video's view that may be asked for."""
+        numbers = sum(len(self._wanted[role]) * math.prod(shape) for role, shape in self.shapes.items())
+        return numbers * FEATURE_DTYPE.itemsize
 
     @property
     def keeps_maps(self) -> bool:
-        """Whether maps that were read once stay in memory."""
-        return self._cache is not None
+        """Whether maps come from memory: kept, or mapped from a copy on this machine."""
+        return self._cache is not None or bool(self._copies)
 
     def statuses(self) -> npt.NDArray[np.int8]:
         """Return (V,) a `Status` a video: done if all backbones needed are, failed if one failed."""
@@ -81,7 +90,7 @@ class AggregatorInputs:
         """Return the video's clips as a test sees them: of view 0, evenly spread.
 
         Returns:
-            (N, T', H', W', C) float16 maps and (N, K) float32 scores.
+            role -> (N_role, T', H', W', C_role) float16 maps, and (N, K) float32 scores.
         """
         return self._read(video_index, 0, self.choice.spread())
 
@@ -95,19 +104,18 @@ class AggregatorInputs:
         return self._read(video_index, int(rng.integers(self.num_views)), self.choice.draw(rng))
 
     def _read(self, video_index: int, view: int, clips: npt.NDArray[np.int64]) -> Clips:
-        maps = np.empty((len(clips), *self.feature_shape), FEATURE_DTYPE)
+        maps = {role: self._read_maps(role, video_index, view, clips[self._places[role]]) for role in self.shapes}
         scores = np.empty((len(clips), self.num_scores), SCORE_DTYPE)
-        for role, places in self._places.items():
-            if maps.size:
-                maps[places] = self._read_maps(role, video_index, view, clips[places])
-            if scores.size:
-                own = self.groups[role].read_scores(video_index, view=view)
-                scores[places] = own[clips[places]][:, self.columns[role]]
+        for role, columns in self.columns.items():
+            own, places = self.groups[role].read_scores(video_index, view=view), self._places[role]
+            scores[places] = own[clips[places]][:, columns]
         return maps, scores
 
     def _read_maps(
         self, role: str, video_index: int, view: int, clips: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float16]:
+        if role in self._copies:
+            return self._copies[role].read(video_index, view=view, clips=clips.tolist())
         if self._cache is None:
             return self.groups[role].read(video_index, view=view, clips=clips.tolist())
         key, wanted = (role, video_index, view), self._wanted[role]
@@ -116,10 +124,14 @@ class AggregatorInputs:
         return self._cache[key][np.searchsorted(wanted, clips)]
 
 
-def batch_of(clips: Sequence[Clips], *, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return B videos' clips as float32 tensors on ``device``: (B, N, T', H', W', C) and (B, N, K)."""
-    maps, scores = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*clips, strict=True))
-    return maps.to(device, non_blocking=True).float(), scores.to(device, non_blocking=True)
+def batch_of(clips: Sequence[Clips], *, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
+    """Return B videos' clips as float32 on ``device``: role -> (B, N_role, T', H', W', C_role), and (B, N, K)."""
+
+    def stacked(arrays: list[npt.NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(device, non_blocking=True).float()
+
+    maps = {role: stacked([maps[role] for maps, _ in clips]) for role in clips[0][0]}
+    return maps, stacked([scores for _, scores in clips])
 
 
 def class_indices(store: FeatureStore) -> npt.NDArray[np.int64]:

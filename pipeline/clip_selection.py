@@ -1,6 +1,6 @@
 """Which clips of which backbones an aggregator is to see, checked against what a feature store holds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,6 @@ from .clip_choice import ClipChoice, candidate_clips, stretch_edges
 from .errors import SettingsError
 from .patterns import Pattern
 from .store import FeatureStore
-from .store_backbone import BackboneGroup
 
 EXPENSIVE, CHEAP = "expensive", "cheap"
 
@@ -32,6 +31,10 @@ class Selection:
     def roles(self) -> tuple[str, ...]:
         """The role at each of the N places."""
         return tuple(EXPENSIVE if expensive else CHEAP for expensive in self.pattern.expensive(self.num_clips))
+
+    def shapes(self, store: FeatureStore) -> dict[str, tuple[int, int, int, int]]:
+        """Return role -> (T', H', W', C) of its maps."""
+        return {role: store.backbone(name).feature_shape for role, name in self.backbones.items()}
 
     def backbone_gmacs(self, store: FeatureStore) -> float:
         """Return what the backbones cost for one video, in GMACs."""
@@ -70,7 +73,6 @@ def select(
     roles = [role for role, needed in ((EXPENSIVE, mask.any()), (CHEAP, not mask.all())) if needed]
     backbones = {role: _backbone_of(store, by_role, role, (names or {}).get(role), chosen) for role in roles}
     selection = Selection(pattern=chosen, num_clips=num_clips, backbones=backbones)
-    _check_forms_agree([store.backbone(name) for name in backbones.values()])
     choose_clips(store, selection)  # refuses places without any clip
     return selection
 
@@ -108,16 +110,6 @@ def _named(store: FeatureStore, by_role: Mapping[str, str], role: str, given: st
 
 def _listing(by_role: Mapping[str, str]) -> str:
     return ", ".join(f"{name} ({role})" for name, role in by_role.items()) or "none yet"
-
-
-def _check_forms_agree(groups: Sequence[BackboneGroup]) -> None:
-    shapes = {group.name: group.feature_shape for group in groups}
-    if len(set(shapes.values())) > 1:
-        listed = ", ".join(f"{name}: {'×'.join(map(str, shape))}" for name, shape in shapes.items())
-        raise SettingsError(
-            f"the two backbones' maps differ in form (T'×H'×W'×C), so they cannot be mixed: {listed}. "
-            "Extract two of the same width, crop and clip length, or type --pattern all-cheap or all-expensive"
-        )
 
 
 def choose_clips(store: FeatureStore, selection: Selection) -> ClipChoice:

@@ -36,6 +36,7 @@ class EvaluateSettings:
         split: the videos to score.
         batch_size: videos a step.
         device: "auto", "cpu", "cuda" or "cuda:1".
+        local_copies: as in `TrainAggregatorSettings`.
     """
 
     store: Path
@@ -44,6 +45,7 @@ class EvaluateSettings:
     split: str = "test"
     batch_size: int = 32
     device: str = "auto"
+    local_copies: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the fields that nothing else checks.
@@ -175,8 +177,9 @@ def score_run(
         store,
         selection=selection,
         classes=weights.classes,
-        needs_features=model.needs_features,
-        needs_scores=model.needs_scores,
+        needs_features=model.aggregator.needs_features,
+        needs_scores=model.aggregator.needs_scores,
+        local_copies=settings.local_copies,
     )
     status = inputs.statuses()
     videos = tuple(i for i in expected if status[i] == Status.DONE)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..pipeline.aggregator_inference import num_readers, predict, video_gmacs
 from ..pipeline.aggregator_inputs import batch_of
-from ..pipeline.aggregators import Aggregator, build_aggregator
+from ..pipeline.aggregators.video_model import VideoModel, build_video_model
 from ..pipeline.aggregators.weights import save_aggregator
 from ..pipeline.batches import prefetched, shuffled_batches
 from ..pipeline.engine import resolve_device
@@ -27,7 +27,7 @@ from ..pipeline.training import FitResult, fit
 from .train_aggregator_plan import Prepared, TrainAggregatorSettings, outcome, prepare
 
 WEIGHTS_FILE = "weights.safetensors"
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[dict[str, Tensor], Tensor, Tensor]  # maps by role, scores, targets
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,10 +87,11 @@ def _train(settings: TrainAggregatorSettings, prepared: Prepared, directory: Run
     """Fit the aggregator, if it has weights, and leave weights, curves and result in the run directory."""
     began = time.monotonic()
     torch.manual_seed(settings.optimisation.seed)
-    model = build_aggregator(prepared.spec).to(resolve_device(settings.device))
+    model = build_video_model(prepared.spec, shapes=prepared.shapes).to(resolve_device(settings.device))
     fitted = _fit(settings, prepared, directory, model) if model.is_trained else None
     state = fitted.state if fitted else {}
-    save_aggregator(settings.out / WEIGHTS_FILE, spec=prepared.spec, classes=prepared.classes, state=state)
+    path = settings.out / WEIGHTS_FILE
+    save_aggregator(path, spec=prepared.spec, shapes=prepared.shapes, classes=prepared.classes, state=state)
     history = fitted.history if fitted else []
     if fitted:
         save_curves(history, settings.out / "curves.png", title=f"{settings.aggregator}, {prepared.selection.pattern}")
@@ -106,7 +107,7 @@ def _train(settings: TrainAggregatorSettings, prepared: Prepared, directory: Run
 
 
 def _fit(
-    settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory, model: Aggregator
+    settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory, model: VideoModel
 ) -> FitResult:
     own = settings.optimisation
     batches = partial(_batches, prepared, own, resolve_device(settings.device))
@@ -116,7 +117,7 @@ def _fit(
         run=directory,
         train_batches=batches,
         steps_per_epoch=len(_order(prepared, own, 0)),
-        loss=partial(_loss, model, own.label_smoothing),
+        loss=partial(_loss, model, prepared.selection.roles, own.label_smoothing),
         validate=partial(_validate, model, prepared, own.batch_size) if prepared.validation else None,
     )
 
@@ -134,14 +135,16 @@ def _batches(prepared: Prepared, own: OptimisationSettings, device: torch.device
         yield *batch_of(clips, device=device), torch.from_numpy(prepared.targets[videos]).to(device)
 
 
-def _loss(model: Aggregator, label_smoothing: float, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-    features, scores, targets = batch
-    predicted = model(features, scores)
+def _loss(
+    model: VideoModel, roles: tuple[str, ...], label_smoothing: float, batch: Batch
+) -> tuple[Tensor, dict[str, Tensor]]:
+    maps, scores, targets = batch
+    predicted = model(maps, scores, roles)
     loss = classification_loss(predicted, targets=targets, label_smoothing=label_smoothing)
     return loss, {"accuracy": accuracy(predicted, targets=targets)}
 
 
-def _validate(model: Aggregator, prepared: Prepared, batch_size: int) -> dict[str, float]:
+def _validate(model: VideoModel, prepared: Prepared, batch_size: int) -> dict[str, float]:
     targets = torch.from_numpy(prepared.targets[list(prepared.validation)])
     predicted = predict(model, prepared.inputs, prepared.validation, batch_size=batch_size)
     return {

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from ..pipeline.aggregator_inputs import AggregatorInputs, class_indices, describe_backbone
-from ..pipeline.aggregators import AggregatorSpec, build_aggregator
+from ..pipeline.aggregators import AggregatorSpec
+from ..pipeline.aggregators.video_model import build_video_model
 from ..pipeline.clip_selection import Selection, select
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import SettingsError
@@ -39,9 +40,12 @@ class TrainAggregatorSettings:
         val_fraction: share of them, class by class, that is held out to choose the best epoch; 0 = the last is best.
         dropout: before the last linear layer.
         reduction: r of the gates' bottlenecks.
+        width: channels at which the maps of both backbones meet; None = those of the wider one.
         optimisation: epochs, batch, rates, patience, seed.
         device: "auto", "cpu", "cuda" or "cuda:1".
         cache_gib: maps are kept in memory if they fit into so much.
+        local_copies: a folder of this machine where the maps are copied once, for all runs that name it; None = the
+            maps are read from the store.
     """
 
     store: Path
@@ -55,9 +59,11 @@ class TrainAggregatorSettings:
     val_fraction: float = 0.15
     dropout: float = 0.5
     reduction: int = 4
+    width: int | None = None
     optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
     device: str = "auto"
     cache_gib: float = 4.0
+    local_copies: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the fields that nothing else checks.
@@ -69,6 +75,8 @@ class TrainAggregatorSettings:
             raise SettingsError(f"--val-fraction must be in [0, 1); got {self.val_fraction}")
         if self.optimisation.patience and not self.val_fraction:
             raise SettingsError("--patience needs videos to validate on; give --val-fraction 0.15, or --patience 0")
+        if self.width is not None and self.width < 1:
+            raise SettingsError(f"--width must be at least 1; got {self.width}")
         if self.cache_gib < 0:
             raise SettingsError(f"--cache-gib must be at least 0; got {self.cache_gib}")
 
@@ -78,6 +86,7 @@ class Prepared:
     """A training that has been checked against its store.
 
     Attributes:
+        shapes: role -> (T', H', W', C) of the maps; empty where none are read.
         training: indices of the videos to train on; none for an aggregator without weights.
         validation: indices of the held-out ones.
         targets: (V,) class indices.
@@ -86,6 +95,7 @@ class Prepared:
     store: FeatureStore
     selection: Selection
     spec: AggregatorSpec
+    shapes: dict[str, tuple[int, int, int, int]]
     classes: tuple[str, ...]
     targets: np.ndarray
     training: tuple[int, ...]
@@ -103,30 +113,33 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
     selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
     classes, targets = store.manifest.classes, class_indices(store)
+    shapes = selection.shapes(store)
     spec = AggregatorSpec(
         name=settings.aggregator,
-        channels=store.backbone(next(iter(selection.backbones.values()))).feature_shape[-1],
+        channels=settings.width or max(shape[-1] for shape in shapes.values()),
         num_classes=len(classes),
         dropout=settings.dropout,
         reduction=settings.reduction,
     )
     with torch.device("meta"):
-        model = build_aggregator(spec)
+        model = build_video_model(spec, shapes=shapes)
     done = np.all([store.backbone(name).status() == Status.DONE for name in selection.backbones.values()], axis=0)
     training, validation = _split(settings, store, targets, done) if model.is_trained else ((), ())
     inputs = AggregatorInputs(
         store,
         selection=selection,
         classes=classes,
-        needs_features=model.needs_features,
-        needs_scores=model.needs_scores,
+        needs_features=model.aggregator.needs_features,
+        needs_scores=model.aggregator.needs_scores,
         cache_bytes=settings.cache_gib * GIB,
         cached_videos=len(training) + len(validation),
+        local_copies=settings.local_copies,
     )
     return Prepared(
         store=store,
         selection=selection,
         spec=spec,
+        shapes=inputs.shapes,
         classes=classes,
         targets=targets,
         training=training,

@@ -1,26 +1,34 @@
 """Aggregators: parity with a literal transcription of the paper's equations, its counts, and the common interface."""
 
+import copy
+
 import pytest
 import torch
+from literal_aggregators import literal_scores
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidpipe.pipeline.aggregators import AGGREGATORS, AggregatorSpec, AveragePooling, FastGRU, build_aggregator
+from vidpipe.pipeline.aggregators import AGGREGATORS, AggregatorSpec, build_aggregator
+from vidpipe.pipeline.aggregators.recurrent import Recurrent
+from vidpipe.pipeline.aggregators.video_model import VideoModel, build_video_model
 from vidpipe.pipeline.errors import SettingsError
 
+GATED = ["unit.from_input.weight", "unit.from_state.weight"]
+BOTTLENECK = [*GATED, "unit.read.weight", "unit.update.weight", "unit.candidate.weight"]
+NORM = [f"unit.norm.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")]
+CLASSIFIER = ["classifier.weight", "classifier.bias"]
 STATE_KEYS = {
     "average": [],
-    "fast-gru": [
-        "from_input.weight",
-        "from_state.weight",
-        "read.weight",
-        "update.weight",
-        "candidate.weight",
-        "classifier.weight",
-        "classifier.bias",
-    ],
+    "max": [],
+    "concat": [*GATED, *NORM, *CLASSIFIER],
+    "lstm": ["unit.from_input.weight", "unit.from_input.bias", "unit.from_state.weight", *CLASSIFIER],
+    "gru": [*GATED, "unit.candidate.weight", *CLASSIFIER],
+    "conv-gru": [*GATED, "unit.candidate.weight", *CLASSIFIER],
+    "fast-gru": [*BOTTLENECK, *CLASSIFIER],
+    "fast-gru-pooled": [*BOTTLENECK, *CLASSIFIER],
 }
+TRAINED = [name for name, keys in STATE_KEYS.items() if keys]
 
 
 def spec(name: str = "fast-gru", *, channels: int = 8, num_classes: int = 5, dropout: float = 0.0) -> AggregatorSpec:
@@ -33,51 +41,61 @@ def inputs(*, num_clips: int = 6, channels: int = 8, num_classes: int = 5) -> tu
     return features, torch.randn(2, num_clips, num_classes, generator=generator, dtype=torch.float64)
 
 
-def literal_fast_gru(x: list[Tensor], model: FastGRU, r: int) -> Tensor:
-    """Eq. 3 and 4 as printed, with 1x1x1 convolutions on (B, C, T', H', W') maps, one clip and one gate at a time."""
-    c = x[0].shape[1]
-
-    def kernel(weight: Tensor) -> Tensor:
-        return weight[:, :, None, None, None]
-
-    u_rx, u_zx, v_x = (kernel(w) for w in model.from_input.weight.split([c // r, c // r, c]))
-    u_ro, u_zo = (kernel(w) for w in model.from_state.weight.split([c // r, c // r]))
-    w_r, w_z, v_o = (kernel(m.weight) for m in (model.read, model.update, model.candidate))
-    o = x[0]
-    for x_t in x[1:]:
-        r_prime = torch.relu(F.conv3d(x_t, u_rx) + F.conv3d(o, u_ro))
-        z_prime = torch.relu(F.conv3d(x_t, u_zx) + F.conv3d(o, u_zo))
-        r_t = torch.sigmoid(F.conv3d(r_prime, w_r))
-        z_t = torch.sigmoid(F.conv3d(z_prime, w_z))
-        o_bar = torch.tanh(F.conv3d(x_t, v_x) + F.conv3d(r_t * o, v_o))
-        o = (1 - z_t) * o + z_t * o_bar
-    return F.linear(o.mean(dim=(2, 3, 4)), model.classifier.weight, model.classifier.bias)
-
-
+@pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("num_clips", [1, 2, 6])
-def test_fast_gru_equals_its_equations(num_clips: int) -> None:
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_unit_equals_its_equations(name: str, num_clips: int, training: bool) -> None:
     torch.manual_seed(0)
-    model = FastGRU(spec()).double()
+    model = build_aggregator(spec(name)).double().train(training)
+    assert isinstance(model, Recurrent)
     for parameter in model.parameters():  # larger than fresh ones, so that the gates leave the middle of the sigmoid
         nn.init.normal_(parameter, std=0.7)
     features, scores = inputs(num_clips=num_clips)
-    clips = [clip.permute(0, 4, 1, 2, 3) for clip in features.unbind(dim=1)]  # N times (B, C, T', H', W')
-    expected, got = literal_fast_gru(clips, model, r=4), model(features, scores)
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-10)
+    expected = literal_scores(copy.deepcopy(model), features)
+    torch.testing.assert_close(model(features, scores), expected, rtol=0, atol=1e-10)
 
-    weights = torch.linspace(-1, 1, got.numel(), dtype=got.dtype).view_as(got)
-    gradients = torch.autograd.grad((got * weights).sum(), list(model.parameters()), allow_unused=True)
-    literal = torch.autograd.grad((expected * weights).sum(), list(model.parameters()), allow_unused=True)
-    for ours, theirs in zip(gradients, literal, strict=True):
-        if num_clips > 1:
-            assert ours is not None
-        if ours is not None:
-            torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_unit_has_the_gradients_of_its_equations(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_aggregator(spec(name)).double()
+    assert isinstance(model, Recurrent)
+    features, scores = inputs()
+    gradients = []
+    for got in (model(features, scores), literal_scores(model, features)):
+        weights = torch.linspace(-1, 1, got.numel(), dtype=got.dtype).view_as(got)
+        gradients.append(torch.autograd.grad((got * weights).sum(), list(model.parameters())))
+    for ours, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-10)
+        assert ours.abs().sum() > 0
+
+
+def test_concats_running_statistics_see_every_step() -> None:
+    torch.manual_seed(0)
+    model, literal = (build_aggregator(spec("concat")).double() for _ in range(2))
+    literal.load_state_dict(model.state_dict())
+    features, scores = inputs()
+    model(features, scores)
+    assert isinstance(literal, Recurrent)
+    literal_scores(literal, features)
+    torch.testing.assert_close(model.unit.norm.running_mean, literal.unit.norm.running_mean, rtol=0, atol=1e-12)
+    torch.testing.assert_close(model.unit.norm.running_var, literal.unit.norm.running_var, rtol=0, atol=1e-12)
+
+
+def test_pooled_units_do_not_see_where_in_the_clip_something_is() -> None:
+    features, scores = inputs()
+    moved = features.flip(3)
+    moved[:, 0] = features[:, 0]
+    for name in TRAINED:
+        torch.manual_seed(0)
+        model = build_aggregator(spec(name)).double()
+        difference = (model(features, scores) - model(moved, scores)).abs().max().item()
+        assert (difference < 1e-12) is (name in ("lstm", "gru", "fast-gru-pooled")), name
 
 
 def test_fast_gru_has_the_papers_weights_and_macs() -> None:
     with torch.device("meta"):
-        model = FastGRU(spec(channels=2048, num_classes=400))
+        model = build_aggregator(spec(channels=2048, num_classes=400))
         assert sum(p.numel() for name, p in model.named_parameters() if "classifier" not in name) == 14_680_064
         macs = {}
         for num_clips in (1, 8):
@@ -96,9 +114,9 @@ def test_cells_of_the_papers_table_4(num_clips: int, num_expensive: int, gmacs: 
     assert backbones + (num_clips - 1) * 14_680_064 * positions / 1e9 == pytest.approx(gmacs, abs=0.1)
 
 
-def test_order_matters_to_fast_gru_and_not_to_averaging() -> None:
+def test_order_matters_to_units_and_not_to_pooling() -> None:
     features, scores = inputs()
-    for name, changes in (("fast-gru", True), ("average", False)):
+    for name, changes in [*((name, True) for name in TRAINED), ("average", False), ("max", False)]:
         torch.manual_seed(0)
         model = build_aggregator(spec(name)).double()
         difference = (model(features, scores) - model(features.flip(1), scores.flip(1))).abs().max()
@@ -107,9 +125,16 @@ def test_order_matters_to_fast_gru_and_not_to_averaging() -> None:
 
 def test_average_is_the_mean_of_probabilities() -> None:
     scores = torch.tensor([[[4.0, 0.0], [0.0, 0.0], [-100.0, 100.0]]])
-    got = AveragePooling(spec("average"))(torch.empty(1, 3, 1, 1, 1, 0), scores).softmax(dim=-1)
+    got = build_aggregator(spec("average"))(torch.empty(1, 3, 1, 1, 1, 0), scores).softmax(dim=-1)
     expected = (1 / (1 + torch.exp(torch.tensor(-4.0))) + 0.5 + 0.0) / 3
     torch.testing.assert_close(got, torch.tensor([[float(expected), 1 - float(expected)]]))
+
+
+def test_max_is_the_highest_probability_scaled_to_one() -> None:
+    scores = torch.tensor([[[4.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 3.0, 0.0]]])
+    got = build_aggregator(spec("max"))(torch.empty(1, 3, 1, 1, 1, 0), scores).softmax(dim=-1)
+    highest = scores.softmax(dim=-1).amax(dim=1)
+    torch.testing.assert_close(got, highest / highest.sum())
 
 
 @pytest.mark.parametrize("name", AGGREGATORS.names())
@@ -121,7 +146,7 @@ def test_every_aggregator_steps_online_to_the_same_scores(name: str) -> None:
     for count in range(1, features.shape[1] + 1):
         state, got = model.step(state, features[:, count - 1], scores[:, count - 1])
         expected = model(features[:, :count], scores[:, :count])
-        torch.testing.assert_close(got, expected, rtol=0, atol=1e-6 if name == "average" else 1e-12)
+        torch.testing.assert_close(got, expected, rtol=0, atol=1e-12 if STATE_KEYS[name] else 1e-6)
 
 
 @pytest.mark.parametrize("name", AGGREGATORS.names())
@@ -140,9 +165,85 @@ def test_every_aggregator_trains_and_keeps_its_state_keys(name: str) -> None:
 
 
 def test_unknown_names_and_impossible_specs_are_refused() -> None:
-    with pytest.raises(SettingsError, match="no aggregator 'fastgru'; known: average, fast-gru"):
+    with pytest.raises(SettingsError, match="no aggregator 'fastgru'; known: average, concat, conv-gru, fast-gru, "):
         build_aggregator(spec("fastgru"))
     with pytest.raises(SettingsError, match="reduction must divide the 6 channels; got 4"):
         build_aggregator(spec(channels=6))
     with pytest.raises(SettingsError, match=r"dropout must be in \[0, 1\); got 1"):
         spec(dropout=1.0)
+
+
+SHAPES = {"expensive": (2, 4, 4, 12), "cheap": (1, 2, 4, 8)}
+ROLES = ("expensive", "cheap", "cheap", "expensive", "cheap")
+
+
+def mixed_maps(shapes: dict[str, tuple[int, int, int, int]]) -> tuple[dict[str, Tensor], Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    maps = {
+        role: torch.randn(2, ROLES.count(role), *shape, generator=generator, dtype=torch.float64)
+        for role, shape in shapes.items()
+    }
+    return maps, torch.randn(2, len(ROLES), 5, generator=generator, dtype=torch.float64)
+
+
+def literal_mixing(model: VideoModel, maps: dict[str, Tensor]) -> Tensor:
+    """Each clip by itself: resample with plain weights of linear interpolation, then project."""
+    seen = dict.fromkeys(maps, 0)
+    clips = []
+    for role in ROLES:
+        clip = maps[role][:, seen[role]]  # (B, T', H', W', C)
+        seen[role] += 1
+        for axis, size in enumerate((2, 4, 4), start=1):
+            weights = interpolation(clip.shape[axis], size)
+            clip = torch.tensordot(weights, clip.movedim(axis, 0), dims=1).movedim(0, axis)
+        if role in model.mixing.projections:
+            clip = clip @ model.mixing.projections[role].weight.T
+        clips.append(clip)
+    return torch.stack(clips, dim=1)
+
+
+def interpolation(old: int, new: int) -> Tensor:
+    """Return (new, old) weights of linear interpolation between the middles of equal cells, held at the ends."""
+    places = ((torch.arange(new, dtype=torch.float64) + 0.5) * old / new - 0.5).clamp(0, old - 1)
+    return (1 - (places[:, None] - torch.arange(old)).abs()).clamp_min(0)
+
+
+@pytest.mark.parametrize("width", [12, 8, 4])
+def test_unequal_maps_meet_at_one_width_and_the_larger_grid(width: int) -> None:
+    torch.manual_seed(0)
+    model = build_video_model(spec("fast-gru", channels=width), shapes=SHAPES).double()
+    assert set(model.mixing.projections) == {role for role, shape in SHAPES.items() if shape[-1] != width}
+    maps, scores = mixed_maps(SHAPES)
+    met = literal_mixing(model, maps)
+    assert met.shape == (2, 5, 2, 4, 4, width)
+    torch.testing.assert_close(model.mixing(maps, ROLES), met, rtol=0, atol=1e-10)
+    torch.testing.assert_close(model(maps, scores, ROLES), model.aggregator(met, scores), rtol=0, atol=1e-10)
+
+
+def test_equal_maps_pass_as_they_are_in_the_clips_order() -> None:
+    maps, _ = mixed_maps(dict.fromkeys(SHAPES, (2, 3, 3, 8)))
+    model = build_video_model(spec("gru"), shapes=dict.fromkeys(SHAPES, (2, 3, 3, 8)))
+    met = model.mixing(maps, ROLES)
+    assert not list(model.mixing.parameters())
+    for place, (role, own) in enumerate([("expensive", 0), ("cheap", 0), ("cheap", 1), ("expensive", 1), ("cheap", 2)]):
+        assert torch.equal(met[:, place], maps[role][:, own])
+
+
+@pytest.mark.parametrize("name", AGGREGATORS.names())
+def test_every_model_steps_online_over_both_roles(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_video_model(spec(name), shapes=SHAPES).double().eval()
+    maps, scores = mixed_maps(SHAPES)
+    state, got, seen = None, torch.empty(0), dict.fromkeys(SHAPES, 0)
+    for place, role in enumerate(ROLES):
+        state, got = model.step(state, maps[role][:, seen[role]], scores[:, place], role)
+        seen[role] += 1
+    torch.testing.assert_close(got, model(maps, scores, ROLES), rtol=0, atol=1e-12 if STATE_KEYS[name] else 1e-6)
+
+
+def test_projections_are_trained() -> None:
+    torch.manual_seed(0)
+    model = build_video_model(spec("fast-gru", channels=4), shapes=SHAPES).double()
+    model(*mixed_maps(SHAPES), ROLES).square().sum().backward()
+    for layer in model.mixing.projections.values():
+        assert layer.weight.grad.abs().sum() > 0

@@ -171,7 +171,8 @@ def test_averaging_is_a_run_without_training(small: Path, tmp_path: Path) -> Non
         ({"num_training": 2}, {}, SettingsError, "none can be held out; give --val-fraction 0"),
         ({}, {"num_clips": 9}, SettingsError, "--clips must be from 1 to 8"),
         ({}, {"pattern": Pattern.parse("all-expensive")}, SettingsError, "makes clip 2 of 8 expensive"),
-        ({}, {"aggregator": "lstm"}, SettingsError, "no aggregator 'lstm'; known: average, fast-gru"),
+        ({}, {"aggregator": "rnn"}, SettingsError, "no aggregator 'rnn'; known: average, concat, "),
+        ({}, {"width": 0}, SettingsError, "--width must be at least 1; got 0"),
         ({}, {"reduction": 3}, SettingsError, "reduction must divide the 8 channels"),
         ({"labels": {1: ("high then low", "low then high")}}, {}, ManifestError, "has 2 labels"),
     ],
@@ -184,6 +185,23 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     with pytest.raises(error, match=message):
         run(replace(settings, **changes))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["concat", "lstm", "gru", "conv-gru", "fast-gru", "fast-gru-pooled"])
+def test_every_aggregator_learns_the_order_from_unequal_maps_at_a_width_of_its_own(tmp_path: Path, name: str) -> None:
+    shapes = {"expensive": (2, 2, 2, 12), "cheap": (1, 1, 1, 8)}
+    path = make_store(tmp_path / "s.zarr", MadeUp(num_training=50, num_test=2, shapes=shapes))
+    settings = TrainAggregatorSettings(
+        store=path, out=tmp_path / "run", aggregator=name, width=16, optimisation=replace(LEARN, epochs=20)
+    )
+    summary = run(settings)
+    assert summary.metrics["val_accuracy"] > 0.8
+    model, loaded = load_aggregator(tmp_path / "run" / "weights.safetensors")
+    assert loaded.shapes == shapes
+    assert {role: tuple(layer.weight.shape) for role, layer in model.mixing.projections.items()} == {
+        "expensive": (16, 12),
+        "cheap": (16, 8),
+    }
 
 
 def test_settings_that_contradict_each_other_are_refused(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from torch import Tensor
 
 from ..errors import SettingsError, WeightsError
 from ..run_directory import write_atomically
-from . import Aggregator, AggregatorSpec, build_aggregator
+from . import AggregatorSpec
+from .video_model import Shape, VideoModel, build_video_model
 
-FORMAT = "vidpipe aggregator 1"
+FORMAT = "vidpipe aggregator 2"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,25 +23,34 @@ class AggregatorWeights:
 
     Attributes:
         spec: what to build.
+        shapes: role -> (T', H', W', C) of the maps that it reads.
         classes: K names, in the order of the scores.
         state: the weights by name, on the CPU.
     """
 
     spec: AggregatorSpec
+    shapes: dict[str, Shape]
     classes: tuple[str, ...]
     state: dict[str, Tensor]
 
 
-def save_aggregator(path: Path, *, spec: AggregatorSpec, classes: Sequence[str], state: Mapping[str, Tensor]) -> None:
+def save_aggregator(
+    path: Path,
+    *,
+    spec: AggregatorSpec,
+    shapes: Mapping[str, Shape],
+    classes: Sequence[str],
+    state: Mapping[str, Tensor],
+) -> None:
     """Write an aggregator's weights, whole or not at all; equal weights make equal files."""
-    content = {"format": FORMAT, "spec": asdict(spec), "classes": list(classes)}
+    content = {"format": FORMAT, "spec": asdict(spec), "shapes": dict(shapes), "classes": list(classes)}
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     # One key: safetensors writes several in an order that changes from process to process.
     data = save(tensors, metadata={"vidpipe": json.dumps(content, sort_keys=True)})
     write_atomically(path, lambda partial: partial.write_bytes(data))
 
 
-def load_aggregator(path: Path) -> tuple[Aggregator, AggregatorWeights]:
+def load_aggregator(path: Path) -> tuple[VideoModel, AggregatorWeights]:
     """Return the aggregator of a weights file, in evaluation mode on the CPU, and what else the file says.
 
     Raises:
@@ -48,7 +58,7 @@ def load_aggregator(path: Path) -> tuple[Aggregator, AggregatorWeights]:
     """
     weights = _read(path)
     try:
-        model = build_aggregator(weights.spec)
+        model = build_video_model(weights.spec, shapes=weights.shapes)
         model.load_state_dict(weights.state)
     except (SettingsError, RuntimeError) as error:
         raise WeightsError(f"{path} does not fit its aggregator {weights.spec.name!r}: {error}") from error
@@ -63,10 +73,11 @@ def _read(path: Path) -> AggregatorWeights:
         if content["format"] != FORMAT:
             raise WeightsError(f"{path} has the format {content['format']!r}; this version reads {FORMAT!r}")
         spec = AggregatorSpec(**content["spec"])
+        shapes = {role: (int(t), int(h), int(w), int(c)) for role, (t, h, w, c) in content["shapes"].items()}
     except (OSError, SafetensorError) as error:
         raise WeightsError(f"{path} cannot be read: {error}. Train the aggregator again") from error
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, WeightsError):
             raise
         raise WeightsError(f"{path} is no aggregator's weights file of vidpipe: {error!r}") from error
-    return AggregatorWeights(spec=spec, classes=tuple(content["classes"]), state=state)
+    return AggregatorWeights(spec=spec, shapes=shapes, classes=tuple(content["classes"]), state=state)
