@@ -31,7 +31,8 @@ def command(*, as_json: bool, runs: tuple[Path, ...], **options: Any) -> None:
     """Score runs on a feature store: accuracy against cost.
 
     Writes metrics.json, accuracy_vs_gmacs.png and, for each run, predictions.csv, classes.csv, confusion.csv and
-    confusion.png into the output directory. Runs that differ in their seed alone make one point with an error bar.
+    confusion.png into the output directory. Runs that differ in their seed or
+    their splits alone make one point with an error bar.
     """
     from ..stages.evaluate import EvaluateSettings, run
 
@@ -45,7 +46,7 @@ def document_text(document: dict[str, Any]) -> str:
     parts += [_missing_line(run, document["split"]) for run in document["runs"] if run["missing"]]
     if any(len(group["members"]) > 1 for group in document["groups"]):
         rows = [_group_row(group) for group in document["groups"]]
-        parts += ["", format_table(("setting", "GMACs", "seeds", "top-1 %"), rows, right=range(1, 4))]
+        parts += ["", format_table(("setting", "GMACs", "runs", "top-1 %"), rows, right=range(1, 4))]
     return "\n".join([*parts, "", f"Tables and pictures: {document['out']}"])
 
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .presets import SETTING_NAMES, aggregator_defaults, preset_option
+
 if TYPE_CHECKING:
     from ..stages.train_aggregator import TrainAggregatorSummary
 
@@ -17,6 +19,7 @@ Example, FASTER with one expensive clip in four:
 
 
 @click.command("train-aggregator", epilog=EPILOG)
+@preset_option(aggregator_defaults, names=SETTING_NAMES)
 @click.option(
     "--store", type=click.Path(path_type=Path), required=True, help="Feature store that vidpipe extract made."
 )
@@ -32,6 +35,11 @@ Example, FASTER with one expensive clip in four:
 @click.option("--expensive", help="Name of the expensive backbone.  [default: the one extracted as such]")
 @click.option("--cheap", help="Name of the cheap backbone.  [default: the one extracted as such]")
 @click.option("--split", default="train", show_default=True, help="The videos to train on.")
+@click.option(
+    "--splits",
+    type=click.Path(path_type=Path),
+    help="Manifest of the same videos whose splits count in place of the store's, such as UCF-101's second.",
+)
 @click.option(
     "--val-fraction",
     default=0.15,

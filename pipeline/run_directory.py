@@ -106,6 +106,14 @@ class RunDirectory:
         write_json(self.path / "result.json", result)
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
+    def read_json(self, name: str) -> Any:
+        """Return what a JSON file of the directory holds.
+
+        Raises:
+            RunError: if it is gone or damaged.
+        """
+        return _read_json(self.path / name)
+
     def read_metrics(self) -> list[Record]:
         """Return the epochs' records, oldest first; a line that a kill cut short is left out."""
         path = self.path / "metrics.jsonl"

@@ -16,12 +16,13 @@ from ..pipeline.run_directory import RunDirectory, write_atomically, write_json
 from .evaluate_scores import EvaluateSettings, Evaluation, RunScores, evaluate
 
 SHOWN_CLASSES = 5  # of a prediction
+VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation")  # within a group of runs
 COST_PICTURE = "accuracy_vs_gmacs.png"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """Runs that differ in their seed alone.
+    """Runs that differ in their seed, or in who is in which split, alone.
 
     Attributes:
         label: what tells the group from the others.
@@ -70,7 +71,6 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
         {
             "store": str(evaluation.settings.store),
             "split": evaluation.settings.split,
-            "num_expected": len(evaluation.expected),
             "runs": [_run_document(name, scores) for name, scores in zip(folders, evaluation.runs, strict=True)],
             "groups": [asdict(group) | {"members": [folders[i] for i in group.members]} for group in groups],
             "out": str(out),
@@ -118,7 +118,7 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def group_runs(runs: Sequence[RunScores]) -> list[Group]:
-    """Return the runs in groups that differ in nothing but the seed, in the order of their first members."""
+    """Return the runs in groups that differ in seed or splits alone, in the order of their first members."""
     members: dict[str, list[int]] = {}
     for index, scores in enumerate(runs):
         members.setdefault(_identity(scores.run), []).append(index)
@@ -141,8 +141,8 @@ def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> G
 
 
 def _identity(run: RunDirectory) -> str:
-    """Return the settings but the seed and what follows from it, as text."""
-    made = {name: value for name, value in run.settings.items() if name != "videos_sha256"}
+    """Return the settings but the seed, the splits and what follows from them, as text."""
+    made = {name: value for name, value in run.settings.items() if name not in VARYING}
     made["optimisation"] = {name: value for name, value in made["optimisation"].items() if name != "seed"}
     return json.dumps(made, sort_keys=True)
 
@@ -182,7 +182,7 @@ def prediction_rows(evaluation: Evaluation, scores: RunScores) -> Iterable[Seque
     ranks = [column for rank in range(1, shown + 1) for column in (f"class_{rank}", f"probability_{rank}")]
     yield ("video_id", "label", "predicted", *ranks, "missing")
     rows = dict(zip(scores.videos, scores.probabilities, strict=True))
-    for index in evaluation.expected:
+    for index in scores.expected:
         video = manifest.videos[index]
         known = (video.video_id, video.labels[0])
         if index not in rows:

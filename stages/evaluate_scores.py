@@ -17,9 +17,10 @@ from ..pipeline.errors import RunError, SettingsError
 from ..pipeline.metrics import Metrics, score_predictions
 from ..pipeline.patterns import Pattern
 from ..pipeline.run_directory import RunDirectory, describe_differences
+from ..pipeline.split_choice import videos_of_split
 from ..pipeline.store import FeatureStore
 from ..pipeline.store_format import Status
-from .train_aggregator import WEIGHTS_FILE
+from .train_aggregator import SPLITS_FILE, WEIGHTS_FILE
 from .train_aggregator_plan import KIND
 
 SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
@@ -69,7 +70,8 @@ class RunScores:
         run: the run directory, opened.
         gmacs: 10^9 multiply-accumulates a video, backbones included.
         metrics: how good the predictions are.
-        videos: indices into the store of the scored videos, in its order.
+        expected: indices into the store of the videos of the run's split.
+        videos: those of them that are scored.
         probabilities: (V, K) float32 of the scored videos.
         missing: id -> reason, of the expected videos that have no prediction.
     """
@@ -77,6 +79,7 @@ class RunScores:
     run: RunDirectory
     gmacs: float
     metrics: Metrics
+    expected: tuple[int, ...]
     videos: tuple[int, ...]
     probabilities: npt.NDArray[np.float32]
     missing: dict[str, str]
@@ -88,13 +91,11 @@ class Evaluation:
 
     Attributes:
         targets: (V,) the class index of each of the store's videos.
-        expected: indices into the store of the split's videos.
     """
 
     settings: EvaluateSettings
     store: FeatureStore
     targets: npt.NDArray[np.int64]
-    expected: tuple[int, ...]
     runs: tuple[RunScores, ...]
 
 
@@ -106,14 +107,12 @@ def evaluate(settings: EvaluateSettings) -> Evaluation:
         RunError: if a run is unfinished, of another kind, or made from other backbones or classes.
     """
     store = FeatureStore.open(settings.store)
-    manifest, targets = store.manifest, class_indices(store)
-    manifest.subset(settings.split)  # refuses a split that is not there
-    expected = tuple(i for i, video in enumerate(manifest.videos) if video.split == settings.split)
+    targets = class_indices(store)
     runs = [RunDirectory.open(path) for path in settings.runs]
     for run in runs:
         check_fits(run, store)
-    scores = tuple(score_run(run, settings=settings, store=store, targets=targets, expected=expected) for run in runs)
-    return Evaluation(settings=settings, store=store, targets=targets, expected=expected, runs=scores)
+    scores = tuple(score_run(run, settings=settings, store=store, targets=targets) for run in runs)
+    return Evaluation(settings=settings, store=store, targets=targets, runs=scores)
 
 
 def check_fits(run: RunDirectory, store: FeatureStore) -> None:
@@ -156,15 +155,17 @@ def score_run(
     settings: EvaluateSettings,
     store: FeatureStore,
     targets: npt.NDArray[np.int64],
-    expected: tuple[int, ...],
 ) -> RunScores:
-    """Predict every extracted video of ``expected`` and score the predictions.
+    """Predict every extracted video of the split, as the run divides the videos, and score the predictions.
 
     Raises:
+        ManifestError: if there is no such split.
         SettingsError: if none is extracted, or the store lacks what the run's pattern needs.
         WeightsError: if the run's weights are damaged.
     """
     made = run.settings
+    splits = None if made.get("splits_sha256") is None else run.read_json(SPLITS_FILE)
+    expected = tuple(videos_of_split(store.manifest, settings.split, splits=splits).tolist())
     selection = select(
         store,
         pattern=Pattern.parse(made["pattern"]),
@@ -195,6 +196,7 @@ def score_run(
         metrics=score_predictions(
             scores.numpy(), targets=targets[list(videos)], classes=weights.classes, num_expected=len(expected)
         ),
+        expected=expected,
         videos=videos,
         probabilities=scores.softmax(dim=1).numpy(),
         missing=_missing(inputs, [i for i in expected if status[i] != Status.DONE]),

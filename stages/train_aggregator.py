@@ -22,11 +22,12 @@ from ..pipeline.batches import prefetched, shuffled_batches
 from ..pipeline.engine import resolve_device
 from ..pipeline.optimisation import OptimisationSettings, accuracy, classification_loss
 from ..pipeline.plotting import save_curves
-from ..pipeline.run_directory import RunDirectory
+from ..pipeline.run_directory import RunDirectory, write_json
 from ..pipeline.training import FitResult, fit
 from .train_aggregator_plan import Prepared, TrainAggregatorSettings, outcome, prepare
 
 WEIGHTS_FILE = "weights.safetensors"
+SPLITS_FILE = "splits.json"  # id -> split, where a run has others than its store
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]  # maps by role, scores, targets
 
 
@@ -67,6 +68,8 @@ def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
     prepared = prepare(settings)
     directory = RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared))
     directory.reopen_without(WEIGHTS_FILE)
+    if prepared.splits is not None:
+        write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
     already_done = directory.is_done
     if not already_done:
         _train(settings, prepared, directory)

@@ -17,6 +17,7 @@ from ..pipeline.errors import SettingsError
 from ..pipeline.manifest_folders import choose_test
 from ..pipeline.optimisation import OptimisationSettings
 from ..pipeline.patterns import Pattern
+from ..pipeline.split_choice import Splits, digest, read_splits, videos_of_split
 from ..pipeline.store import FeatureStore
 from ..pipeline.store_format import Status
 
@@ -37,6 +38,7 @@ class TrainAggregatorSettings:
         expensive: the backbone in that role; None = the one extracted in it.
         cheap: likewise.
         split: the videos to train on.
+        splits: a manifest of the same videos whose splits count in place of the store's; None = the store's.
         val_fraction: share of them, class by class, that is held out to choose the best epoch; 0 = the last is best.
         dropout: before the last linear layer.
         reduction: r of the gates' bottlenecks.
@@ -56,6 +58,7 @@ class TrainAggregatorSettings:
     expensive: str | None = None
     cheap: str | None = None
     split: str = "train"
+    splits: Path | None = None
     val_fraction: float = 0.15
     dropout: float = 0.5
     reduction: int = 4
@@ -87,6 +90,7 @@ class Prepared:
 
     Attributes:
         shapes: role -> (T', H', W', C) of the maps; empty where none are read.
+        splits: id -> split, where they are not the store's own.
         training: indices of the videos to train on; none for an aggregator without weights.
         validation: indices of the held-out ones.
         targets: (V,) class indices.
@@ -98,6 +102,7 @@ class Prepared:
     shapes: dict[str, tuple[int, int, int, int]]
     classes: tuple[str, ...]
     targets: np.ndarray
+    splits: Splits | None
     training: tuple[int, ...]
     validation: tuple[int, ...]
     inputs: AggregatorInputs
@@ -124,7 +129,8 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     with torch.device("meta"):
         model = build_video_model(spec, shapes=shapes)
     done = np.all([store.backbone(name).status() == Status.DONE for name in selection.backbones.values()], axis=0)
-    training, validation = _split(settings, store, targets, done) if model.is_trained else ((), ())
+    splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
+    training, validation = _split(settings, store, targets, splits, done) if model.is_trained else ((), ())
     inputs = AggregatorInputs(
         store,
         selection=selection,
@@ -142,6 +148,7 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
         shapes=inputs.shapes,
         classes=classes,
         targets=targets,
+        splits=splits,
         training=training,
         validation=validation,
         inputs=inputs,
@@ -149,16 +156,19 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
 
 
 def _split(
-    settings: TrainAggregatorSettings, store: FeatureStore, targets: np.ndarray, done: np.ndarray
+    settings: TrainAggregatorSettings,
+    store: FeatureStore,
+    targets: np.ndarray,
+    splits: Splits | None,
+    done: np.ndarray,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the videos to train on and those held out, refusing a training split that cannot teach every class."""
     manifest = store.manifest
-    manifest.subset(settings.split)  # refuses a split that is not there
-    wanted = np.array([video.split == settings.split for video in manifest.videos])
-    usable = np.flatnonzero(wanted & done)
+    listed = videos_of_split(manifest, settings.split, splits=splits)
+    usable = listed[done[listed]]
     if not len(usable):
         raise SettingsError(
-            f"no video of the split {settings.split!r} is extracted in {store.path} ({int(wanted.sum())} are listed). "
+            f"no video of the split {settings.split!r} is extracted in {store.path} ({len(listed)} are listed). "
             f"Run vidpipe extract with --split {settings.split} first"
         )
     if len(manifest.classes) < 2:
@@ -202,6 +212,7 @@ def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, 
         "sampling": asdict(store.sampling),
         "manifest_digest": store.manifest.digest,
         "split": settings.split,
+        "splits_sha256": None if prepared.splits is None else digest(prepared.splits),
         "val_fraction": settings.val_fraction,
         "num_training": len(prepared.training),
         "num_validation": len(prepared.validation),

@@ -177,7 +177,7 @@ def test_runs_that_are_none_or_unfinished_are_refused(place: Path, tmp_path: Pat
 
 
 def test_splits_without_videos_are_refused(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="no split 'val'; it has: test, train"):
+    with pytest.raises(ManifestError, match=r"no split 'val'; it has: test \(30\), train \(40\)"):
         evaluate(settings(place, tmp_path, "fast0", split="val"))
     store = make_store(tmp_path / "s.zarr", replace(WANTED, num_training=2, num_test=2, failed=(), pending=(2, 3)))
     with pytest.raises(SettingsError, match="none of the 2 videos of the split 'test' is extracted"):
@@ -203,3 +203,49 @@ def test_the_command_prints_aligned_tables_or_one_json_document(place: Path, doc
     assert "fast-gru 1:3" in result.stdout
     as_json = CliRunner().invoke(main, [*arguments, "--json"])
     assert json.loads(as_json.stdout) == document | {"out": str(tmp_path), "store": str(place / "s.zarr")}
+
+
+def write_splits(path: Path, test: range) -> Path:
+    """Write a manifest of the made-up videos in which those of ``test`` are the test split."""
+    rows = [
+        f"v{index:03},v{index:03}.mp4,{WANTED.classes[index % 2]},{'test' if index in test else 'train'}"
+        for index in range(WANTED.num_training + WANTED.num_test)
+    ]
+    path.write_text("video_id,path,label,split\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_runs_on_other_splits_of_one_store_are_scored_on_their_own_and_averaged(place: Path, tmp_path: Path) -> None:
+    short = replace(LEARN, epochs=2)
+    own = TrainAggregatorSettings(store=place / "s.zarr", out=tmp_path / "run", optimisation=short)
+    for number, test in enumerate((range(10), range(10, 30)), start=1):
+        train(replace(own, out=tmp_path / f"split{number}", splits=write_splits(tmp_path / f"{number}.csv", test)))
+    found = evaluate(
+        EvaluateSettings(
+            store=place / "s.zarr", runs=(tmp_path / "split1", tmp_path / "split2"), out=tmp_path / "report"
+        )
+    )
+    assert [run["metrics"]["num_expected"] for run in found["runs"]] == [10, 20]
+    scored = [[row["video_id"] for row in rows(tmp_path / "report" / f"split{n}" / "predictions.csv")] for n in (1, 2)]
+    assert scored == [[f"v{index:03}" for index in test] for test in (range(10), range(10, 30))]
+    (group,) = found["groups"]
+    top1 = [run["metrics"]["top1"] for run in found["runs"]]
+    assert group["members"] == ["split1", "split2"]
+    assert group["top1_mean"] == pytest.approx(sum(top1) / 2)
+
+
+def test_splits_that_do_not_fit_the_store_are_refused(place: Path, tmp_path: Path) -> None:
+    own = TrainAggregatorSettings(store=place / "s.zarr", out=tmp_path / "run", optimisation=LEARN)
+    good = write_splits(tmp_path / "good.csv", range(10)).read_text()
+    for text, message in (
+        (good + "other,o.mp4,high then low,test\n", "lists 1 videos that the store does not hold, such as 'other'"),
+        (
+            good.replace("v001.mp4,low then high", "v001.mp4,high then low"),
+            "labels 'v001' 'high then low', but the store",
+        ),
+        (good.replace(",train", ",fit"), r"no split 'train'; it has: fit \(\d+\), test \(10\)"),
+    ):
+        (tmp_path / "m.csv").write_text(text)
+        with pytest.raises(ManifestError, match=message):
+            train(replace(own, splits=tmp_path / "m.csv"))
+    assert not (tmp_path / "run").exists()
