@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .main import SOME_VIDEOS_FAILED
+from .presets import SETTING_NAMES, extract_defaults, preset_option
 from .tables import size_text
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Example:
 
 
 @click.command("extract", epilog=EPILOG)
+@preset_option(extract_defaults, names=SETTING_NAMES)
 @click.option("--manifest", type=click.Path(path_type=Path), required=True, help="CSV or Parquet list of videos.")
 @click.option(
     "--store", type=click.Path(path_type=Path), required=True, help="Feature store; an unfinished one goes on."

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .main import SOME_VIDEOS_FAILED
+from .presets import SETTING_NAMES, backbone_defaults, preset_option
 
 EPILOG = """\b
 Example, the small cheap backbone of the demo:
@@ -16,6 +17,7 @@ Example, the small cheap backbone of the demo:
 
 
 @click.command("train-backbone", epilog=EPILOG)
+@preset_option(backbone_defaults, names=("kinetics", *SETTING_NAMES))
 @click.option("--manifest", type=click.Path(path_type=Path), required=True, help="CSV or Parquet list of videos.")
 @click.option("--backbone", required=True, help="Registered name, such as r2d_26, r2plus1d_50, r2plus1d_14_w16.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory; an unfinished run goes on.")

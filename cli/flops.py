@@ -1,0 +1,174 @@
+"""`vidpipe flops`."""
+
+import dataclasses
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..pipeline.errors import SettingsError
+from .tables import format_table
+
+if TYPE_CHECKING:
+    from ..pipeline.paper_tables import Comparison, PaperTable
+    from ..stages.flops import FlopsReport
+
+EPILOG = """\b
+Examples:
+  vidpipe flops --backbone r2plus1d_50 --frames 8 --crop 224
+  vidpipe flops --aggregator fast-gru --channels 2048 --grid 1x7x7 --clips 32
+  vidpipe flops --expensive r2plus1d_50 --cheap r2d_26 --pattern 1:3 --frames 8 --clips 32
+  vidpipe flops --preset faster32 --pattern 1:3
+  vidpipe flops --paper-table 4
+"""
+GIGA = 10**9
+
+
+@click.command("flops", epilog=EPILOG)
+@click.option("--backbone", help="Count this backbone by itself.")
+@click.option("--preset", metavar="faster16|faster32", help="A setting of the paper; options beside it win.")
+@click.option("--expensive", help="Backbone of the expensive clips.")
+@click.option("--cheap", help="Backbone of the cheap clips.")
+@click.option("--aggregator", help="Aggregator over them; by itself with --channels and --grid.  [default: fast-gru]")
+@click.option("--pattern", help="Which clips are expensive: E:C (as 1:3), first, all-expensive or all-cheap.")
+@click.option("--frames", "num_frames", type=int, help="Frames in a clip.  [default: 8]")
+@click.option("--clips", "num_clips", type=int, help="Clips of a video.  [default: 32; 1 with --backbone]")
+@click.option("--crop", type=int, help="Side of the square input, pixels.  [default: 224]")
+@click.option("--classes", "num_classes", type=int, help="Classes to tell apart.  [default: 400]")
+@click.option("--channels", type=int, help="Of the maps that an aggregator by itself reads.")
+@click.option("--grid", metavar="TxHxW", help="Of these maps, as 1x7x7.")
+@click.option("--reduction", type=int, help="Factor of the bottleneck in FAST-GRU's gates.  [default: 4]")
+@click.option(
+    "--convention",
+    metavar="mac|mac+bn|flop",
+    default="mac",
+    show_default=True,
+    help="mac: a multiply-accumulate is 1; mac+bn: and an element through a batch norm is 2; flop: the former is 2.",
+)
+@click.option("--paper-table", type=int, metavar="2|4|5|6", help="Print this table of the FASTER paper beside ours.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def command(*, as_json: bool, paper_table: int | None, grid: str | None, **options: Any) -> None:
+    """Count what a backbone, an aggregator or a whole setting costs, per clip and per video.
+
+    Counted by running the shapes of the networks, without computing anything. Convolutions and matrix products count.
+    """
+    from ..stages.flops import FlopsSettings, compare_with_paper, run
+
+    if paper_table is not None:
+        _refuse_beside_table({**options, "grid": grid})
+        table, cells = compare_with_paper(paper_table)
+        click.echo(json.dumps(table_document(table, cells), indent=2) if as_json else table_text(table, cells))
+        return
+    report = run(FlopsSettings(grid=None if grid is None else parse_grid(grid), **options))
+    click.echo(json.dumps(report_document(report), indent=2) if as_json else report_text(report))
+
+
+def parse_grid(text: str) -> tuple[int, int, int]:
+    """Return (T', H', W') of ``text``, such as 1x7x7.
+
+    Raises:
+        SettingsError: if it is not of that form.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})[x×]([0-9]{1,6})[x×]([0-9]{1,6})", text)
+    if match is None:
+        raise SettingsError(f"--grid must be TxHxW with whole numbers, as 1x7x7; got {text!r}")
+    time, height, width = map(int, match.groups())
+    return time, height, width
+
+
+def _refuse_beside_table(options: dict[str, Any]) -> None:
+    """Raise SettingsError if anything is given that would change what the table counts."""
+    changed = options.pop("convention") != "mac" or any(value is not None for value in options.values())
+    if changed:
+        raise SettingsError(
+            "--paper-table stands alone, or with --json: its settings and its convention are the paper's"
+        )
+
+
+def report_text(report: "FlopsReport") -> str:
+    """Return a count as a heading and a table."""
+    from ..pipeline.flops import CONVENTIONS
+
+    cost = report.cost
+    rows = [
+        [part.name, part.network, f"{part.num_clips:,}", _figure(part.per_clip), _figure(part.per_video)]
+        for part in cost.parts
+    ]
+    if len(rows) > 1:
+        rows.append(["sum", "", f"{cost.num_clips:,}", _figure(cost.per_clip), _figure(cost.per_video)])
+    table = format_table(("part", "network", "clips", "a clip", "a video"), rows, right=range(2, 5))
+    return f"{heading(report)}\n{CONVENTIONS[cost.convention].unit}:\n\n{table}"
+
+
+def heading(report: "FlopsReport") -> str:
+    """Return what was counted, in words."""
+    own = report.counted
+    clips = "1 clip" if own["num_clips"] == 1 else f"{own['num_clips']:,} clips"
+    if report.kind == "aggregator":
+        return f"{own['aggregator']} over {clips}, maps {_times([*own['grid'], own['channels']])}"
+    clips += f" of {own['num_frames']} frames at {_times([own['crop']] * 2)}"
+    if report.kind == "backbone":
+        return f"{own['backbone']}, {clips}, maps {_times(own['feature_shape'])}"
+    networks = [part.network for part in report.cost.parts]
+    return f"{', '.join(networks)}; {clips}, {own['pattern']}"
+
+
+def report_document(report: "FlopsReport") -> dict[str, Any]:
+    """Return a count as JSON values; costs are 10^9 operations."""
+    from ..pipeline.flops import CONVENTIONS
+
+    cost = report.cost
+    parts = [{**dataclasses.asdict(part), "per_clip": part.per_clip} for part in cost.parts]
+    for entry in parts:
+        entry |= {name: entry[name] / GIGA for name in ("per_clip", "per_video")}
+    return {
+        "kind": report.kind,
+        **report.counted,
+        "convention": cost.convention,
+        "unit": CONVENTIONS[cost.convention].unit,
+        "parts": parts,
+        "per_clip": cost.per_clip / GIGA,
+        "per_video": cost.per_video / GIGA,
+    }
+
+
+def table_text(table: "PaperTable", cells: "tuple[Comparison, ...]") -> str:
+    """Return a table of the paper beside ours, one line a figure."""
+    rows = [
+        [cell.row, cell.column, f"{cell.ours:.2f}", f"{cell.paper:.1f}", f"{100 * cell.difference:+.2f} %", cell.remark]
+        for cell in cells
+    ]
+    header = ("row", "column", "ours", "paper", "difference", "remark")
+    close = sum(cell.agrees for cell in cells)
+    return "\n".join(
+        [
+            f"FASTER, Table {table.number}: {table.caption} (a multiply-accumulate is one FLOP)",
+            "",
+            format_table(header, rows, right=range(2, 5)),
+            "",
+            f"{close} of {len(cells)} figures within {_tolerance()}.",
+        ]
+    )
+
+
+def _tolerance() -> str:
+    from ..pipeline.paper_tables import TOLERANCE
+
+    return f"{100 * TOLERANCE:.1f} % of the paper's"
+
+
+def table_document(table: "PaperTable", cells: "tuple[Comparison, ...]") -> dict[str, Any]:
+    """Return a table of the paper beside ours as JSON values; ``difference`` is a share of the paper's figure."""
+    from ..pipeline.paper_tables import TOLERANCE
+
+    entries = [{**dataclasses.asdict(cell), "difference": cell.difference, "agrees": cell.agrees} for cell in cells]
+    return {"table": table.number, "caption": table.caption, "tolerance": TOLERANCE, "cells": entries}
+
+
+def _figure(operations: float) -> str:
+    return f"{operations / GIGA:,.3f}"
+
+
+def _times(sizes: list[int]) -> str:
+    return "×".join(map(str, sizes))
