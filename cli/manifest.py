@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .main import SOME_VIDEOS_FAILED
+from .manifest_official import official_commands
+from .manifest_output import MAX_ROWS, check_output, counted, write, written_text
 from .tables import format_table
 
 if TYPE_CHECKING:
-    from ..pipeline.manifest import Manifest
     from ..stages.check_manifest import CheckReport, VideoReport
-
-MAX_ROWS = 50  # what still fits a terminal's memory: longer tables show the problems alone, unless --all is given
 
 
 @click.group()
@@ -48,7 +47,9 @@ def from_folders(directory: Path, output: Path, test_fraction: float, seed: int,
     from ..pipeline.manifest_folders import manifest_from_folders
 
     check_output(output, force=force)
-    save(manifest_from_folders(directory, test_fraction=test_fraction, seed=seed), output)
+    manifest = manifest_from_folders(directory, test_fraction=test_fraction, seed=seed)
+    write(manifest.relative_to(output.parent), output)
+    click.echo(written_text(manifest, output))
 
 
 @command.command(short_help="Probe every file of a manifest, and list what is wrong.")
@@ -87,35 +88,8 @@ def check(
     ctx.exit(SOME_VIDEOS_FAILED if report.faulty else 0)
 
 
-def check_output(output: Path, *, force: bool) -> None:
-    """Refuse an output that is there already.
-
-    Raises:
-        click.UsageError: if it is there and ``force`` is not set.
-    """
-    if output.exists() and not force:
-        raise click.UsageError(f"{output} is there already; --force replaces it")
-
-
-def save(manifest: "Manifest", output: Path) -> None:
-    """Write a manifest with paths relative to it, and print how many videos each class has in each split."""
-    from ..pipeline.manifest import write_manifest
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    manifest = manifest.relative_to(output.parent)
-    write_manifest(manifest, output)
-    click.echo(split_table(manifest))
-    click.echo(f"\nWrote {output}: {_counted(len(manifest), 'video')} of {len(manifest.classes)} classes.")
-
-
-def split_table(manifest: "Manifest") -> str:
-    """Return classes × splits with the number of videos; only the totals if there are very many classes."""
-    counts = Counter((label, video.split) for video in manifest.videos for label in video.labels)
-    totals = Counter(video.split for video in manifest.videos)
-    classes = manifest.classes if len(manifest.classes) <= MAX_ROWS else ()
-    rows = [[label, *(str(counts[label, split]) for split in manifest.splits)] for label in classes]
-    rows.append(["all", *(str(totals[split]) for split in manifest.splits)])
-    return format_table(["class", *manifest.splits], rows, right=range(1, len(manifest.splits) + 1))
+for official in official_commands():
+    command.add_command(official)
 
 
 def as_text(report: "CheckReport", *, show_all: bool = False) -> str:
@@ -124,7 +98,7 @@ def as_text(report: "CheckReport", *, show_all: bool = False) -> str:
     header = ["line", "path", "codec", "size", "rate", "duration", "frames", "problem"]
     parts = [format_table(header, [_row(video) for video in shown], right=(0, 3, 4, 5, 6))] if shown else []
     if hidden := len(report.videos) - len(shown):
-        parts.append(f"{_counted(hidden, 'video')} without problems not shown; --all shows them.")
+        parts.append(f"{counted(hidden, 'video')} without problems not shown; --all shows them.")
     return "\n\n".join([*parts, _summary(report)])
 
 
@@ -186,17 +160,13 @@ def _summary(report: "CheckReport") -> str:
     infos = [info for info in report.files.values() if info is not None]
     codecs = Counter(info.codec for info in infos)
     seconds = sum(info.duration_seconds for info in infos)
-    files = _counted(len(report.files), "file") + ("" if report.settings.decode else ", headers only")
-    lines = [f"{_counted(len(report.videos), 'video')} in {files}: {_hours(seconds)} of video"]
+    files = counted(len(report.files), "file") + ("" if report.settings.decode else ", headers only")
+    lines = [f"{counted(len(report.videos), 'video')} in {files}: {_hours(seconds)} of video"]
     if codecs:
         lines[0] += f" ({', '.join(f'{codec} {count}' for codec, count in codecs.most_common())})"
     counts = ", ".join(f"{count} {kind}" for kind, count in report.problem_counts.items())
     lines.append(f"{len(report.faulty)} with problems: {counts}" if counts else "No problems.")
     return "\n".join(lines)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _hours(seconds: float) -> str:

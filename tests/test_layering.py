@@ -13,11 +13,11 @@ DOORS = {
     "click": ("cli/",),
     "zarr": ("pipeline/store",),
     "h5py": ("pipeline/hdf5.py",),
-    "dask": ("pipeline/execution.py",),
+    "dask": ("pipeline/execution.py", "pipeline/linear_probe.py"),
     "distributed": ("pipeline/execution.py",),
     "av": ("pipeline/video",),
-    "sklearn": ("pipeline/metrics.py",),
-    "matplotlib": ("pipeline/plotting.py",),
+    "sklearn": ("pipeline/metrics.py", "pipeline/linear_probe.py"),
+    "matplotlib": ("pipeline/plotting",),
     "pyarrow": ("pipeline/manifest_table.py",),
 }
 MODULES = sorted(path for folder in RANK for path in (ROOT / folder).rglob("*.py"))

@@ -1,0 +1,195 @@
+"""`vidpipe manifest from-ucf101` and its like: manifests from the official lists of data sets."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..pipeline.manifest import Manifest
+from ..pipeline.manifest_table import check_suffix
+from ..pipeline.official_lists import DATASETS, Imported, OfficialDataset, import_official
+from ..pipeline.official_lists_source import Source
+from .main import SOME_VIDEOS_FAILED
+from .manifest_output import check_output, counted, write, written_text
+
+MAX_SHOWN = 5  # ids and classes named in the report; the list beside the manifest has all ids
+
+HELP = """Make a manifest from the official lists of {title}.
+
+{remarks}Paths are written relative to the manifest. Videos that are not on disk are counted, and listed in
+OUTPUT.missing.txt; their rows stay in the manifest unless --skip-missing is given.
+
+\b
+Lists:  {annotations}
+Videos: {videos}
+
+\b
+Exit code: 0 if every video is there, or --skip-missing is given;
+3 if some are missing, 2 if a list is wrong in itself.
+
+\b
+Example:
+  vidpipe manifest from-{name} -o {name}.csv \\
+    --annotations {example}
+"""
+FRAMES_ADVICE = """\
+{count} there as folders, of frames most likely. vidpipe reads videos. This makes some in OUT, to import instead:
+  for d in {videos}/*/; do ffmpeg -loglevel error -framerate {rate} -pattern_type glob -i "$d*.jpg" \\
+    -vf "crop=trunc(iw/2)*2:trunc(ih/2)*2" -c:v libx264 -crf 18 -pix_fmt yuv420p "OUT/$(basename "$d").mp4"; done"""
+
+
+def official_commands() -> list[click.Command]:
+    """Return one command for every data set with official lists."""
+    return [_command(name, dataset) for name, dataset in DATASETS.items()]
+
+
+def as_text(imported: Imported, manifest: Manifest, *, dataset: OfficialDataset, videos: Path, output: Path) -> str:
+    """Return what was written, what is missing, and the notes."""
+    parts = [written_text(manifest, output)]
+    if imported.missing:
+        parts.append(_missing_text(imported, videos=videos, output=output))
+    if imported.frame_folders:
+        count = f"{imported.frame_folders:,} of them are"
+        rate = dataset.frame_rate or "RATE"
+        parts.append(FRAMES_ADVICE.format(count=count, videos=shlex.quote(str(videos)), rate=rate))
+    if imported.unlabelled:
+        unlabelled = counted(len(imported.unlabelled), "video")
+        parts.append(f"Left out: {unlabelled} without any class: {_some(imported.unlabelled)}.")
+    return "\n".join([*parts, *imported.notes])
+
+
+def as_document(imported: Imported, manifest: Manifest, *, name: str, output: Path) -> dict[str, Any]:
+    """Return the whole report in JSON's types."""
+    return {
+        "dataset": name,
+        "manifest": str(output),
+        "num_listed": imported.num_listed,
+        "num_videos": len(manifest),
+        "num_classes": len(manifest.classes),
+        "splits": {split: len(manifest.subset(split)) for split in manifest.splits},
+        "num_missing": len(imported.missing),
+        "first_missing": [video.video_id for video in imported.missing[:MAX_SHOWN]],
+        "missing_by_split": imported.missing_by_split,
+        "missing_left_out": imported.left_out,
+        "missing_list": str(_missing_list(output)) if imported.missing else None,
+        "classes_without_videos": imported.classes_without_videos,
+        "num_folders_of_frames": imported.frame_folders,
+        "unlabelled": imported.unlabelled,
+        "notes": imported.notes,
+    }
+
+
+def _command(name: str, dataset: OfficialDataset) -> click.Command:
+    def run(
+        *,
+        annotations: tuple[Path, ...],
+        videos: Path,
+        output: Path,
+        split: int = 1,
+        classes: Path | None = None,
+        separator: str = " ",
+        skip_missing: bool,
+        force: bool,
+        as_json: bool,
+    ) -> None:
+        separator = separator.replace("\\t", "\t")  # as one types a tabulator
+        source = Source(annotations=annotations, classes=classes, split=split, separator=separator)
+        _check_outputs(output, force=force)
+        imported = import_official(dataset, source, videos=videos, base=output.parent, skip_missing=skip_missing)
+        manifest = imported.manifest()
+        _write(imported, manifest, output)
+        if as_json:
+            click.echo(json.dumps(as_document(imported, manifest, name=name, output=output), indent=1))
+        else:
+            click.echo(as_text(imported, manifest, dataset=dataset, videos=videos, output=output))
+        click.get_current_context().exit(SOME_VIDEOS_FAILED if imported.missing and not skip_missing else 0)
+
+    short = f"From the official lists of {dataset.title}."
+    return click.Command(
+        f"from-{name}", params=_options(dataset), callback=run, help=_help(name, dataset), short_help=short
+    )
+
+
+def _options(dataset: OfficialDataset) -> list[click.Parameter]:
+    there = click.Path(path_type=Path, exists=True)
+    folder = click.Path(path_type=Path, exists=True, file_okay=False)
+    target = click.Path(path_type=Path, dir_okay=False)
+    lists = "The lists, or their folder; may be given several times."
+    options = [
+        click.Option(["--annotations"], type=there, multiple=True, required=True, help=lists),
+        click.Option(["--videos"], type=folder, required=True, help="The folder of the videos."),
+        click.Option(["-o", "--output"], type=target, required=True, help="The manifest: .csv or .parquet."),
+    ]
+    if dataset.num_splits > 1:
+        choice = click.IntRange(1, dataset.num_splits)
+        options.append(click.Option(["--split"], type=choice, default=1, show_default=True, help="Which of them."))
+    if dataset.class_list:
+        options.append(click.Option(["--classes"], type=there, help=f"The class list: {dataset.class_list}."))
+    if dataset.separator:
+        text = "Stands between path and label in lists of them, as ',' or '\\t'.  [default: a blank]"
+        options.append(click.Option(["--separator"], default=" ", help=text))
+    return [
+        *options,
+        click.Option(["--skip-missing"], is_flag=True, help="Leave out the videos that are not on disk."),
+        click.Option(["--force"], is_flag=True, help="Replace the output if it is there."),
+        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document instead of text."),
+    ]
+
+
+def _help(name: str, dataset: OfficialDataset) -> str:
+    remarks = ""
+    if dataset.num_splits > 1:
+        remarks += f"There are {dataset.num_splits} splits; results are the mean over them. "
+    if dataset.multi_label:
+        remarks += "Its videos have several labels, which training and evaluation do not take yet. "
+    return HELP.format(
+        name=name,
+        title=dataset.title,
+        remarks=remarks,
+        annotations=dataset.annotations,
+        videos=dataset.videos,
+        example=dataset.example,
+    )
+
+
+def _missing_list(output: Path) -> Path:
+    return output.with_name(f"{output.name}.missing.txt")
+
+
+def _check_outputs(output: Path, *, force: bool) -> None:
+    check_suffix(output)
+    check_output(output, force=force)
+    check_output(_missing_list(output), force=force)
+
+
+def _write(imported: Imported, manifest: Manifest, output: Path) -> None:
+    """Write the manifest, and beside it the ids of the missing videos; an older list of them goes."""
+    write(manifest, output)
+    if imported.missing:
+        ids = "".join(f"{video.video_id}\n" for video in imported.missing)
+        _missing_list(output).write_text(ids, encoding="utf-8", newline="\n")
+    else:
+        _missing_list(output).unlink(missing_ok=True)
+
+
+def _missing_text(imported: Imported, *, videos: Path, output: Path) -> str:
+    splits = ", ".join(f"{split} {count:,}" for split, count in imported.missing_by_split.items())
+    ids = [video.video_id for video in imported.missing]
+    lines = [
+        f"Missing in {videos}: {len(ids):,} of {counted(imported.num_listed, 'video')} ({splits}): {_some(ids)}.",
+        "They were left out."
+        if imported.left_out
+        else "Their rows are in the manifest all the same; --skip-missing leaves them out.",
+        f"All of them: {_missing_list(output)}. The first was sought at {imported.missing[0].path}.",
+    ]
+    for split, classes in imported.classes_without_videos.items():
+        lines.append(f"Classes of {split} without a single video: {len(classes):,} ({_some(classes)}).")
+    return "\n".join(lines)
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else ""
+    return ", ".join(names[:MAX_SHOWN]) + more
