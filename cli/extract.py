@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .main import SOME_VIDEOS_FAILED
+from .main import SOME_FAILED
 from .presets import SETTING_NAMES, extract_defaults, preset_option
 from .tables import size_text
 
@@ -103,7 +103,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     summary = run(settings, planned=lambda plan: _progress(plan, quiet=as_json))
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else _summary_text(summary))
     if summary.failed:
-        ctx.exit(SOME_VIDEOS_FAILED)
+        ctx.exit(SOME_FAILED)
 
 
 def settings_of(options: dict[str, Any]) -> "ExtractSettings":

@@ -13,7 +13,7 @@ from ..pipeline.errors import ManifestError, SettingsError, VidpipeError
 # anything else runs beside them, such as our own decoders. It has to be said before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-FAILED, USAGE, SOME_VIDEOS_FAILED, INTERRUPTED = 1, 2, 3, 130
+FAILED, USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 
 # Name -> (module of this folder that defines `command`, one line for the overview). Modules are imported when they are
 # asked for, so that `vidpipe --help` loads neither torch nor zarr.
@@ -22,9 +22,12 @@ COMMANDS = {
     "render": ("render", "Render a labelled set of real video files to try vidpipe on."),
     "train-backbone": ("train_backbone", "Train a clip backbone from scratch."),
     "extract": ("extract", "Run an expensive and a cheap backbone over videos into a feature store."),
+    "probe": ("probe", "Fit a linear classifier on pooled features: the quick baseline."),
     "store": ("store", "Inspect, verify, export and import feature stores."),
     "train-aggregator": ("train_aggregator", "Train an aggregator on a feature store."),
+    "sweep": ("sweep", "Train many aggregators on one store, and lay accuracy beside cost."),
     "evaluate": ("evaluate", "Score runs: accuracy against cost, predictions and pictures."),
+    "flops": ("flops", "Count what backbones, aggregators and whole settings cost."),
 }
 
 

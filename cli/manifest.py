@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .main import SOME_VIDEOS_FAILED
+from .main import SOME_FAILED
 from .manifest_official import official_commands
 from .manifest_output import MAX_ROWS, check_output, counted, write, written_text
 from .tables import format_table
@@ -85,7 +85,7 @@ def check(
     settings = CheckSettings(manifest=manifest, decode=not no_decode, workers=workers)
     report = run(settings, progress=partial(tqdm, unit="file", desc="probing", disable=None))
     click.echo(json.dumps(as_document(report), indent=1) if as_json else as_text(report, show_all=show_all))
-    ctx.exit(SOME_VIDEOS_FAILED if report.faulty else 0)
+    ctx.exit(SOME_FAILED if report.faulty else 0)
 
 
 for official in official_commands():

@@ -12,7 +12,7 @@ from ..pipeline.manifest import Manifest
 from ..pipeline.manifest_table import check_suffix
 from ..pipeline.official_lists import DATASETS, Imported, OfficialDataset, import_official
 from ..pipeline.official_lists_source import Source
-from .main import SOME_VIDEOS_FAILED
+from .main import SOME_FAILED
 from .manifest_output import check_output, counted, write, written_text
 
 MAX_SHOWN = 5  # ids and classes named in the report; the list beside the manifest has all ids
@@ -105,7 +105,7 @@ def _command(name: str, dataset: OfficialDataset) -> click.Command:
             click.echo(json.dumps(as_document(imported, manifest, name=name, output=output), indent=1))
         else:
             click.echo(as_text(imported, manifest, dataset=dataset, videos=videos, output=output))
-        click.get_current_context().exit(SOME_VIDEOS_FAILED if imported.missing and not skip_missing else 0)
+        click.get_current_context().exit(SOME_FAILED if imported.missing and not skip_missing else 0)
 
     short = f"From the official lists of {dataset.title}."
     return click.Command(

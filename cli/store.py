@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .main import SOME_VIDEOS_FAILED
+from .main import SOME_FAILED
 from .tables import format_table, size_text
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def verify_command(
     with tqdm(unit="video", desc="verifying", disable=None) as bar:
         report = verify(VerifySettings(store=store, **options), recompute=recompute, progress=bar.update)
     click.echo(as_document(asdict(report)) if as_json else report_text(report))
-    ctx.exit(SOME_VIDEOS_FAILED if report.problems else 0)
+    ctx.exit(SOME_FAILED if report.problems else 0)
 
 
 def _recompute(store: Path, manifest: Path | None, weights: tuple[Path, ...]) -> "Recompute":

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .main import SOME_VIDEOS_FAILED
+from .main import SOME_FAILED
 from .presets import SETTING_NAMES, backbone_defaults, preset_option
 
 EPILOG = """\b
@@ -91,4 +91,4 @@ def command(ctx: click.Context, *, as_json: bool, precision: str, **options: Any
     if summary.failures:
         for video_id, reason in summary.failures.items():
             click.echo(f"failed: {video_id}: {reason}", err=True)
-        ctx.exit(SOME_VIDEOS_FAILED)
+        ctx.exit(SOME_FAILED)

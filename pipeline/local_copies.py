@@ -11,8 +11,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -72,20 +73,54 @@ def open_copy(group: BackboneGroup, folder: Path) -> LocalCopy:
         OutOfSpaceError: if the disk does not hold the copy; the message says its size.
         StoreError: if no video is done, or one cannot be read.
     """
-    videos = np.flatnonzero(group.status() == Status.DONE)
+    videos = _done(group)
     if not len(videos):
         raise StoreError(f"{group.path} has no maps to copy: no video is done. Extract some first.")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{group.name}-{_digest(group, videos)}.float16"
+    path = _path(group, videos, folder)
     with _locked(path.with_suffix(".lock")):
         if not path.exists():
             _make(path, group, videos)
     return LocalCopy(path, group=group, videos=videos)
 
 
-def copy_bytes(group: BackboneGroup) -> int:
-    """Return the size of a copy of the videos that are done now."""
-    return int((group.status() == Status.DONE).sum()) * group.raw_bytes_per_video
+def write_maps(file: BinaryIO, group: BackboneGroup, videos: Iterable[int]) -> None:
+    """Write the maps of ``videos`` as a copy has them, and see to it that they are on disk."""
+    clips = np.flatnonzero(group.due).tolist()
+    for video in videos:
+        for view in range(group.num_views):
+            group.read(video, view=view, clips=clips).tofile(file)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def check_space(groups: Iterable[BackboneGroup], folder: Path) -> int:
+    """Return the bytes of those copies that are not in ``folder`` yet.
+
+    Raises:
+        OutOfSpaceError: if the disk does not hold them.
+    """
+    needed = sum(_num_bytes(group) for group in groups if not _path(group, _done(group), folder).exists())
+    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise OutOfSpaceError(
+            f"copies of the maps on this machine take {needed / 1e9:.3f} GB, and {free / 1e9:.3f} GB are free in "
+            f"{existing}. Name a folder on a larger disk with --cache-dir, or read from the store with --no-copies"
+        )
+    return needed
+
+
+def _done(group: BackboneGroup) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(group.status() == Status.DONE)
+
+
+def _path(group: BackboneGroup, videos: npt.NDArray[np.int64], folder: Path) -> Path:
+    return folder / f"{group.name}-{_digest(group, videos)}.float16"
+
+
+def _num_bytes(group: BackboneGroup) -> int:
+    return len(_done(group)) * group.raw_bytes_per_video
 
 
 def _shape(group: BackboneGroup, num_videos: int) -> tuple[int, ...]:
@@ -115,24 +150,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _make(path: Path, group: BackboneGroup, videos: npt.NDArray[np.int64]) -> None:
     """Write the copy; it appears whole or not at all."""
-    _check_space(path.parent, group)
-    draft, clips = path.with_name(path.name + PARTIAL), np.flatnonzero(group.due).tolist()
+    check_space([group], path.parent)
+    draft = path.with_name(path.name + PARTIAL)
     try:
         with disk_full_explained(path.parent), draft.open("wb") as file:
-            for video in videos.tolist():
-                for view in range(group.num_views):
-                    group.read(video, view=view, clips=clips).tofile(file)
-            file.flush()
-            os.fsync(file.fileno())
+            write_maps(file, group, videos.tolist())
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
-
-
-def _check_space(folder: Path, group: BackboneGroup) -> None:
-    needed, free = copy_bytes(group), shutil.disk_usage(folder).free
-    if needed > free:
-        raise OutOfSpaceError(
-            f"the copy of {group.path} on this machine takes {needed / 1e9:.3f} GB, and {free / 1e9:.3f} GB are free in "
-            f"{folder}. Name a folder on a larger disk with --cache-dir, or read from the store with --no-copies."
-        )

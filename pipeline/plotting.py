@@ -70,7 +70,7 @@ def save_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str 
             _draw_curve(axes, records, name)
         if title:
             figure.suptitle(title, fontsize=10)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def save_accuracy_against_cost(points: Sequence[CostPoint], path: Path, *, title: str = "") -> None:
@@ -88,14 +88,14 @@ def save_accuracy_against_cost(points: Sequence[CostPoint], path: Path, *, title
         looks = [families.index(point.family) for point in points]
         for point, look in zip(points, looks, strict=True):
             _draw_point(axes, point, COLOURS[look % len(COLOURS)], MARKERS[look % len(MARKERS)])
-        _scale_cost(axes, [point.gmacs for point in points])
+        scale_cost(axes, [point.gmacs for point in points])
         axes.margins(x=0.18, y=0.22)
         low, high = axes.get_ylim()
         axes.set_ylim(max(low, -4), min(high, 104))  # no ticks beyond 0 and 100 %
         axes.set(xlabel="GMACs a video", ylabel="Top-1 accuracy (%)", title=title)
         axes.title.set_fontsize(10)
         _place_labels(figure, axes, points, [COLOURS[look % len(COLOURS)] for look in looks])
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def save_confusion_matrix(
@@ -129,7 +129,7 @@ def save_confusion_matrix(
             _name_classes(axes, classes, cell=side / number)
         if numbered:
             _number_cells(axes, matrix, shares)
-        _save(figure, path)
+        save_figure(figure, path)
 
 
 def shorten(name: str) -> str:
@@ -171,7 +171,7 @@ def _draw_point(axes: Axes, point: CostPoint, colour: str, marker: str) -> None:
     )
 
 
-def _scale_cost(axes: Axes, costs: Sequence[float]) -> None:
+def scale_cost(axes: Axes, costs: Sequence[float]) -> None:
     """Make the cost axis logarithmic if the costs span much, with plain numbers on it."""
     if min(costs, default=0) > 0 and max(costs) / min(costs) > LOG_SPAN:
         axes.set_xscale("log")
@@ -257,6 +257,6 @@ def _number_cells(axes: Axes, matrix: npt.NDArray[np.int64], shares: npt.NDArray
         text.set_in_layout(False)  # it is inside the axes; to lay out thousands takes long
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write ``figure`` as PNG, cut to what is drawn, whole or not at all."""
     write_atomically(path, lambda partial: figure.savefig(partial, format="png", bbox_inches="tight", pad_inches=0.06))

@@ -72,7 +72,7 @@ def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
         write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
     already_done = directory.is_done
     if not already_done:
-        _train(settings, prepared, directory)
+        train(settings, prepared, directory)
     result = directory.result
     return TrainAggregatorSummary(
         out=settings.out,
@@ -86,7 +86,7 @@ def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
     )
 
 
-def _train(settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory) -> None:
+def train(settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory) -> None:
     """Fit the aggregator, if it has weights, and leave weights, curves and result in the run directory."""
     began = time.monotonic()
     torch.manual_seed(settings.optimisation.seed)

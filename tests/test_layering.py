@@ -18,6 +18,7 @@ DOORS = {
     "av": ("pipeline/video",),
     "sklearn": ("pipeline/metrics.py", "pipeline/linear_probe.py"),
     "matplotlib": ("pipeline/plotting",),
+    "scipy": ("pipeline/confidence.py",),
     "pyarrow": ("pipeline/manifest_table.py",),
 }
 MODULES = sorted(path for folder in RANK for path in (ROOT / folder).rglob("*.py"))

@@ -19,13 +19,13 @@ from vidpipe.pipeline.plotting import CostPoint, save_accuracy_against_cost, sav
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Return a list that fills with every figure that is written."""
     figures: list[Figure] = []
-    write = plotting._save
+    write = plotting.save_figure
 
     def save(figure: Figure, path: Path) -> None:
         write(figure, path)
         figures.append(figure)
 
-    monkeypatch.setattr(plotting, "_save", save)
+    monkeypatch.setattr(plotting, "save_figure", save)
     return figures
 
 

@@ -1,0 +1,117 @@
+"""`vidpipe probe`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .tables import format_table
+
+EPILOG = """\b
+Examples, each backbone by itself, and the clips that an aggregator would see:
+  vidpipe probe --store s.zarr --out runs/probe
+  vidpipe probe --store s.zarr --out runs/probe_1_3 --pattern 1:3 --C 0.01 --C 1
+"""
+COLUMNS = ("backbone", "clips", "GMACs", "features", "C", "train %", "top-1 %", "top-5 %", "class mean %", "scored")
+
+
+@click.command("probe", epilog=EPILOG)
+@click.option(
+    "--store", type=click.Path(path_type=Path), required=True, help="Feature store that vidpipe extract made."
+)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory, new or of the same probe.")
+@click.option("--backbone", "backbones", multiple=True, help="Probe this one; may be repeated.  [default: all]")
+@click.option("--role", type=click.Choice(["expensive", "cheap"]), help="Probe the backbones of this role.")
+@click.option(
+    "--pattern",
+    help="Probe a mixture as E:C (as 1:3) or first: the pooled maps of both roles, side by side.  [default: each "
+    "backbone by itself]",
+)
+@click.option("--clips", "num_clips", type=int, help="Clips of a video, evenly spread.  [default: all that are stored]")
+@click.option("--split", default="train", show_default=True, help="The videos to fit on.")
+@click.option("--test-split", default="test", show_default=True, help="The videos to score.")
+@click.option(
+    "--splits",
+    type=click.Path(path_type=Path),
+    help="Manifest of the same videos whose splits count in place of the store's, such as UCF-101's second.",
+)
+@click.option(
+    "--C",
+    "strengths",
+    type=float,
+    multiple=True,
+    default=(1.0,),
+    show_default=True,
+    help="Inverse of the penalty. Of several, the best on a fifth of the training videos, held out, is taken.",
+)
+@click.option("--max-iter", default=1000, show_default=True, help="Iterations of the solver at most.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
+    """Fit logistic regression on pooled feature maps: the baseline to look at before training anything.
+
+    Features are the mean of a video's maps over clips, time and grid, standardised. They are read a few videos at a
+    time, so that the store may be larger than memory. Writes metrics.json and, for each probe, predictions.csv and
+    probe.npz (classes, mean, scale, coefficients, intercept).
+    """
+    from ..pipeline.patterns import Pattern
+    from ..stages.probe import run
+    from ..stages.probe_plan import ProbeSettings
+
+    parsed = None if pattern is None else Pattern.parse(pattern)
+    document = run(ProbeSettings(pattern=parsed, **options), planned=_progress)
+    click.echo(json.dumps(document, indent=2) if as_json else document_text(document))
+
+
+def _progress(total: int) -> Callable[[int], None]:
+    """Return what moves a bar of ``total`` reads; there is none where the output is no terminal."""
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, unit="video", desc="read", disable=None)
+
+    def advance(number: int) -> None:
+        bar.update(number)
+        if bar.n >= total:
+            bar.close()
+
+    return advance
+
+
+def document_text(document: dict[str, Any]) -> str:
+    """Return the document's figures as a table for the terminal, with what is to be said of them."""
+    parts = [format_table(COLUMNS, [_row(probe) for probe in document["probes"]], right=range(1, len(COLUMNS)))]
+    for probe in document["probes"]:
+        parts += _remarks(probe, document)
+    return "\n".join([*parts, "", f"Probes and predictions: {document['out']}"])
+
+
+def _row(probe: dict[str, Any]) -> list[str]:
+    metrics = probe["metrics"]
+    accuracies = (probe["train_accuracy"], metrics["top1"], metrics["top5"], metrics["mean_class_accuracy"])
+    cost = f"{probe['gmacs']:.3g}" if probe["gmacs"] < 100 else f"{probe['gmacs']:,.0f}"
+    scored = f"{metrics['num_scored']}/{metrics['num_expected']}"
+    shape = [str(probe["num_clips"]), cost, f"{probe['num_features']:,}", f"{probe['strength']:g}"]
+    return [probe["name"], *shape, *(f"{100 * accuracy:.1f}" for accuracy in accuracies), scored]
+
+
+def _remarks(probe: dict[str, Any], document: dict[str, Any]) -> list[str]:
+    """Return what a user must know of a probe beside its figures."""
+    metrics, left_out, lines = probe["metrics"], len(probe["missing_training"]), []
+    if left_out:
+        lines.append(
+            f"{probe['name']}: {left_out:,} of the {left_out + probe['num_training']:,} videos of "
+            f"{document['split']!r} have no features and were left out of the fit."
+        )
+    if probe["missing"]:
+        lines.append(
+            f"{probe['name']}: {len(probe['missing']):,} of the {metrics['num_expected']:,} videos of "
+            f"{document['test_split']!r} have no features; with them counted wrong, top-1 is "
+            f"{100 * metrics['top1_missing_wrong']:.1f} %."
+        )
+    if not probe["converged"]:
+        lines.append(
+            f"{probe['name']}: the fit stopped after {probe['iterations']:,} iterations and had not converged; type "
+            f"--max-iter {10 * document['max_iter']} or a smaller --C, and another --out."
+        )
+    return lines

@@ -1,0 +1,56 @@
+"""Confidence intervals against printed tables of Student's t, and Pareto fronts against their definition."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vidpipe.pipeline.confidence import mean_interval, pareto_front
+
+
+@pytest.mark.parametrize(
+    ("count", "quantile"),
+    [(2, 12.706), (3, 4.303), (4, 3.182), (5, 2.776), (10, 2.262), (31, 2.042)],  # t at 0.975, any printed table
+)
+def test_the_interval_is_students(count: int, quantile: float) -> None:
+    values = [0.5 + 0.01 * (i % 3) for i in range(count)]
+    found = mean_interval(values)
+    assert (found.count, found.mean) == (count, pytest.approx(np.mean(values)))
+    assert found.deviation == pytest.approx(np.std(values, ddof=1))
+    assert found.half_width == pytest.approx(quantile * np.std(values, ddof=1) / math.sqrt(count), rel=2e-4)
+
+
+def test_the_level_is_a_choice() -> None:
+    found = mean_interval([0.0, 1.0, 2.0], level=0.9)
+    assert found.half_width == pytest.approx(2.920 / math.sqrt(3), rel=2e-4)
+
+
+def test_a_single_value_has_no_interval_and_none_is_refused() -> None:
+    found = mean_interval([0.7])
+    assert (found.mean, found.deviation, found.half_width) == (0.7, None, None)
+    with pytest.raises(ValueError, match="needs a value"):
+        mean_interval([])
+
+
+def test_about_95_of_100_intervals_hold_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    found = [mean_interval(rng.normal(0.6, 0.02, 3).tolist()) for _ in range(2000)]
+    held = sum(abs(own.mean - 0.6) <= (own.half_width or 0.0) for own in found)
+    assert 0.935 < held / 2000 < 0.965
+
+
+COSTS = st.sampled_from([1.0, 2.0, 3.0, 4.0])
+
+
+@given(st.lists(st.tuples(COSTS, COSTS), max_size=12))
+def test_the_front_is_all_that_nothing_beats_once_each(points: list[tuple[float, float]]) -> None:
+    front = pareto_front(points)
+
+    def beaten(own: tuple[float, float]) -> bool:
+        return any(cost <= own[0] and quality >= own[1] and (cost, quality) != own for cost, quality in points)
+
+    assert {points[place] for place in front} == {own for own in points if not beaten(own)}
+    assert len({points[place] for place in front}) == len(front)
+    assert [points[place][0] for place in front] == sorted(points[place][0] for place in front)

@@ -1,0 +1,159 @@
+"""Pictures of sweeps: lines and panels as they should be, the Pareto front joined, and no name over another."""
+
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
+
+from vidpipe.pipeline import plotting_sweep
+from vidpipe.pipeline.plotting_sweep import (
+    SweepPoint,
+    arrange_panels,
+    save_accuracy_by_clips,
+    save_pareto_front,
+    spread_out,
+)
+
+METHODS = ("Avg. pool", "Concat", "LSTM", "GRU", "FAST-GRU")
+PATTERNS = ("all-expensive", "1:1", "1:3", "1:7", "first", "all-cheap")
+EXPENSIVE_SHARE = {"all-expensive": 1.0, "1:1": 1 / 2, "1:3": 1 / 4, "1:7": 1 / 8, "first": 0.0, "all-cheap": 0.0}
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Return a list that fills with every figure that is written."""
+    figures: list[Figure] = []
+    write = plotting_sweep.save_figure
+
+    def save(figure: Figure, path: Path) -> None:
+        write(figure, path)
+        figures.append(figure)
+
+    monkeypatch.setattr(plotting_sweep, "save_figure", save)
+    return figures
+
+
+def points(
+    *, methods: tuple[str, ...] = METHODS, patterns: tuple[str, ...] = PATTERNS, seed: int = 0
+) -> list[SweepPoint]:
+    """Return made-up results of N = 2, 8, 32, in which cost and accuracy rise with the expensive clips."""
+    rng = np.random.default_rng(seed)
+    return [
+        SweepPoint(
+            method=method,
+            pattern=pattern,
+            clips=clips,
+            gmacs=clips * (3 + 27 * EXPENSIVE_SHARE[pattern] + 0.1 * METHODS.index(method)),
+            accuracy=0.5 + 0.04 * math.log2(clips) + 0.1 * EXPENSIVE_SHARE[pattern] + rng.normal(0, 0.01),
+            spread=abs(rng.normal(0, 0.02)),
+        )
+        for method, pattern, clips in itertools.product(methods, patterns, (2, 8, 32))
+    ]
+
+
+def test_a_few_lines_share_a_panel_and_run_through_the_numbers_of_clips(tmp_path: Path, drawn: list[Figure]) -> None:
+    few = points(patterns=("first",))
+    save_accuracy_by_clips(list(reversed(few)), tmp_path / "figure3.png")
+    (axes,) = drawn[0].axes
+    lines = [line for line in axes.lines if len(np.asarray(line.get_xdata())) == 3]
+    assert len(lines) == len(METHODS)
+    for line, method in zip(lines, reversed(METHODS), strict=True):
+        own = [point for point in few if point.method == method]
+        np.testing.assert_allclose(np.asarray(line.get_xdata()), [point.gmacs for point in own])
+        np.testing.assert_allclose(np.asarray(line.get_ydata()), [100 * point.accuracy for point in own])
+    named = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert named == [*(f"{method}, first" for method in reversed(METHODS)), "2 clips", "8 clips", "32 clips"]
+
+
+def test_many_lines_get_a_panel_a_method_each_with_the_same_colours(tmp_path: Path, drawn: list[Figure]) -> None:
+    save_accuracy_by_clips(points(), tmp_path / "figure3.png")
+    shown = [axes for axes in drawn[0].axes if axes.get_visible()]
+    assert [axes.get_title() for axes in shown] == list(METHODS)
+    colours = [[line.get_color() for line in axes.lines if len(np.asarray(line.get_xdata())) == 3] for axes in shown]
+    assert len({tuple(own) for own in colours}) == 1
+    assert len(set(colours[0])) == len(PATTERNS)
+
+
+@pytest.mark.parametrize(("methods", "patterns", "panels"), [(2, 4, 1), (2, 6, 2), (5, 2, 2), (1, 1, 1)])
+def test_panels_hold_every_point_once(methods: int, patterns: int, panels: int) -> None:
+    given = points(methods=METHODS[:methods], patterns=PATTERNS[:patterns])
+    arranged = arrange_panels(given)
+    assert len(arranged) == panels
+    held = [point for lines in arranged.values() for own in lines.values() for point in own]
+    assert sorted(held, key=repr) == sorted(given, key=repr)
+
+
+def names(figure: Figure) -> list[Annotation]:
+    return [text for text in figure.axes[0].texts if isinstance(text, Annotation)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_names_on_the_front_cover_neither_each_other_nor_points(
+    tmp_path: Path, drawn: list[Figure], seed: int
+) -> None:
+    given = points(seed=seed)
+    save_pareto_front(given, tmp_path / "figure4.png")
+    axes, renderer = drawn[0].axes[0], FigureCanvasAgg(drawn[0]).get_renderer()
+    labels = names(drawn[0])
+    boxes = [text.get_window_extent(renderer) for text in labels]
+    texts = [super(Annotation, text).get_window_extent(renderer) for text in labels]  # without their lines
+    assert len(boxes) >= 4
+    for one, other in itertools.combinations(texts, 2):
+        assert not one.overlaps(other)
+    at = axes.transData.transform([(point.gmacs, 100 * point.accuracy) for point in given])
+    assert not any(box.contains(x, y) for box in texts for x, y in at)
+
+
+def test_exactly_the_settings_that_none_beats_are_named(tmp_path: Path, drawn: list[Figure]) -> None:
+    given = points()
+    save_pareto_front(given, tmp_path / "figure4.png")
+
+    def is_beaten(own: SweepPoint) -> bool:
+        return any(other != own and other.gmacs <= own.gmacs and other.accuracy >= own.accuracy for other in given)
+
+    assert {text.get_text() for text in names(drawn[0])} == {own.name for own in given if not is_beaten(own)}
+
+
+def test_one_setting_without_a_spread_can_be_drawn(tmp_path: Path) -> None:
+    alone = [SweepPoint(method="Avg. pool", pattern="first", clips=1, gmacs=3.0, accuracy=1.0)]
+    save_accuracy_by_clips(alone, tmp_path / "figure3.png")
+    save_pareto_front(alone, tmp_path / "figure4.png")
+    assert (tmp_path / "figure4.png").stat().st_size > 5000
+
+
+def test_wide_intervals_do_not_squeeze_the_means(tmp_path: Path, drawn: list[Figure]) -> None:
+    wide = [
+        SweepPoint(method="GRU", pattern="first", clips=n, gmacs=n, accuracy=0.5 + 0.01 * n, spread=2.5) for n in (2, 4)
+    ]
+    save_pareto_front(wide, tmp_path / "figure4.png")
+    low, high = drawn[0].axes[0].get_ylim()
+    assert 35 < low < 52 and 54 < high < 72
+
+
+@given(
+    places=st.lists(st.floats(0, 1), min_size=1, max_size=20).map(sorted),
+    gap=st.floats(0.01, 0.05),
+)
+def test_spread_out_keeps_order_gap_and_what_need_not_move(places: list[float], gap: float) -> None:
+    moved = spread_out(places, gap=gap)
+    assert all(later - earlier >= gap - 1e-9 for earlier, later in itertools.pairwise(moved))
+    assert moved[-1] <= 1.0
+    if all(later - earlier >= gap for earlier, later in itertools.pairwise(places)):
+        np.testing.assert_allclose(moved, places, atol=1e-9)
+
+
+def test_pictures_are_the_same_bytes_each_time(tmp_path: Path) -> None:
+    few = points(methods=METHODS[:2], patterns=("first",))
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        save_accuracy_by_clips(few, tmp_path / folder / "figure3.png")
+        save_pareto_front(few, tmp_path / folder / "figure4.png")
+    for name in ("figure3.png", "figure4.png"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
