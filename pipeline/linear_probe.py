@@ -1,16 +1,13 @@
 """The linear probe: logistic regression on pooled feature maps, the quick baseline before anything is trained.
 
-Maps are streamed through dask.array, a few videos at a time, so that a store may be larger than memory; what is kept
-is one vector a video.
+The features are one vector a video, streamed out of a store that may be larger than memory (see `execution_arrays`).
 """
 
-import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import dask.array as da
 import numpy as np
 import numpy.typing as npt
 from sklearn.exceptions import ConvergenceWarning
@@ -19,11 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from .metrics import top_k_accuracy
 from .run_directory import write_atomically
-from .store_backbone import BackboneGroup
-from .store_format import FEATURE_DTYPE
 
-BLOCK_BYTES = 32 * 2**20  # of maps that a thread holds at a time
-READERS = 4
 SCORED_ROWS = 4096  # at a time: what they take in float64 does not grow with their number
 
 
@@ -46,7 +39,7 @@ class LinearProbe:
     intercept: npt.NDArray[np.float64]
 
     def scores(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Return (V, K) logits of features (V, D), as `pooled_features` gives them."""
+        """Return (V, K) logits of features (V, D), as `pooled_features` of `execution_arrays` gives them."""
         blocks = (features[start : start + SCORED_ROWS] for start in range(0, len(features), SCORED_ROWS))
         scores = [(block - self.mean) / self.scale @ self.coefficients.T + self.intercept for block in blocks]
         return np.concatenate(scores) if scores else np.empty((0, len(self.classes)))
@@ -86,62 +79,6 @@ class Fit:
     probe: LinearProbe
     iterations: int
     converged: bool
-
-
-def stored_maps(
-    group: BackboneGroup,
-    videos: Sequence[int],
-    *,
-    clips: Sequence[int],
-    block_bytes: int = BLOCK_BYTES,
-    read: Callable[[int], None] = lambda _: None,
-) -> da.Array:
-    """Return the maps of view 0 as a lazy Dask array, (V, n, T', H', W', C) float16; reading begins with its compute.
-
-    Args:
-        group: the backbone's part of a store.
-        videos: V indices of videos that are done.
-        clips: n clip numbers, each of them due.
-        block_bytes: a block holds as many videos as fit into it, and one at least.
-        read: called with the number of videos that were just read, from any thread.
-    """
-    shape = (len(clips), *group.feature_shape)
-    videos_per_block = max(1, block_bytes // (math.prod(shape) * FEATURE_DTYPE.itemsize))
-
-    def read_block(block: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
-        maps = np.empty((len(block), *shape), FEATURE_DTYPE)
-        for place, video in enumerate(block.tolist()):
-            maps[place] = group.read(video, clips=clips)
-        read(len(block))
-        return maps
-
-    numbers = np.asarray(videos, np.int64)
-    indices = da.from_array(numbers, chunks=(videos_per_block,))  # pyright: ignore[reportArgumentType] (its default)
-    new_axes = list(range(1, 1 + len(shape)))
-    chunks = (indices.chunks[0], *((size,) for size in shape))
-    empty = np.empty((0,) * (1 + len(shape)), FEATURE_DTYPE)  # spares Dask a trial run
-    return indices.map_blocks(read_block, new_axis=new_axes, chunks=chunks, dtype=FEATURE_DTYPE, meta=empty)
-
-
-def pooled_features(
-    group: BackboneGroup,
-    videos: Sequence[int],
-    *,
-    clips: Sequence[int],
-    block_bytes: int = BLOCK_BYTES,
-    read: Callable[[int], None] = lambda _: None,
-) -> npt.NDArray[np.float32]:
-    """Return (V, C) float32, the mean of each video's maps over clips, time and grid, in bounded memory.
-
-    Beside the result there are at most `READERS` blocks of maps in memory, however many videos there are. Arguments as
-    for `stored_maps`.
-
-    Raises:
-        StoreError: if a clip that is due is not there, or is damaged.
-    """
-    maps = stored_maps(group, videos, clips=clips, block_bytes=block_bytes, read=read)
-    pooled = maps.mean(axis=tuple(range(1, maps.ndim - 1)), dtype=np.float32)  # (V, C)
-    return pooled.compute(scheduler="threads", num_workers=READERS)
 
 
 def fit_probe(

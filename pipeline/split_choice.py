@@ -28,8 +28,8 @@ def read_splits(path: Path, *, of: Manifest) -> Splits:
     unknown = [video.video_id for video in listed if video.video_id not in known]
     if unknown:
         raise ManifestError(
-            f"{path} lists {len(unknown)} videos that the store does not hold, such as {unknown[0]!r}; extract them too, "
-            "or leave them out"
+            f"{path} lists {len(unknown)} videos that the store does not hold, such as {unknown[0]!r}; extract them "
+            "too, or leave them out"
         )
     other = next((video for video in listed if video.labels != known[video.video_id]), None)
     if other is not None:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ..pipeline.aggregator_inputs import describe_backbone
 from ..pipeline.errors import SettingsError
-from ..pipeline.linear_probe import Fit, choose_strength, fit_probe, pooled_features
+from ..pipeline.execution_arrays import pooled_features
+from ..pipeline.linear_probe import Fit, choose_strength, fit_probe
 from ..pipeline.manifest_folders import choose_test
 from ..pipeline.metrics import score_predictions, top_k_accuracy
 from ..pipeline.run_directory import RunDirectory, write_json

@@ -13,7 +13,7 @@ DOORS = {
     "click": ("cli/",),
     "zarr": ("pipeline/store",),
     "h5py": ("pipeline/hdf5.py",),
-    "dask": ("pipeline/execution.py", "pipeline/linear_probe.py"),
+    "dask": ("pipeline/execution",),
     "distributed": ("pipeline/execution.py",),
     "av": ("pipeline/video",),
     "sklearn": ("pipeline/metrics.py", "pipeline/linear_probe.py"),

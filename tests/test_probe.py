@@ -16,7 +16,8 @@ from sklearn.preprocessing import StandardScaler
 
 from vidpipe.cli.probe import command
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, StoreError
-from vidpipe.pipeline.linear_probe import LinearProbe, fit_probe, pooled_features, stored_maps
+from vidpipe.pipeline.execution_arrays import pooled_features, stored_maps
+from vidpipe.pipeline.linear_probe import LinearProbe, fit_probe
 from vidpipe.pipeline.manifest import Manifest, write_manifest
 from vidpipe.pipeline.patterns import Pattern
 from vidpipe.pipeline.store import FeatureStore
