@@ -74,8 +74,8 @@ def concat(unit: nn.Module) -> Step:
 
     def step(o: Tensor, x: Tensor) -> Tensor:
         mixed = F.conv3d(o, w) + F.conv3d(x, u)
-        mean, var = norm.running_mean, norm.running_var
-        return torch.relu(F.batch_norm(mixed, mean, var, norm.weight, norm.bias, norm.training, 0.1, norm.eps))
+        mean, var, momentum = norm.running_mean, norm.running_var, norm.momentum or 0.0
+        return torch.relu(F.batch_norm(mixed, mean, var, norm.weight, norm.bias, norm.training, momentum, norm.eps))
 
     return step
 

@@ -77,9 +77,31 @@ def test_concats_running_statistics_see_every_step() -> None:
     features, scores = inputs()
     model(features, scores)
     assert isinstance(literal, Recurrent)
+    literal.unit.norm.momentum = 0.1 / 5  # a batch of six clips has five steps
     literal_scores(literal, features)
     torch.testing.assert_close(model.unit.norm.running_mean, literal.unit.norm.running_mean, rtol=0, atol=1e-12)
     torch.testing.assert_close(model.unit.norm.running_var, literal.unit.norm.running_var, rtol=0, atol=1e-12)
+
+
+def test_concats_running_statistics_are_those_of_all_steps_however_many() -> None:
+    torch.manual_seed(0)
+    model = build_aggregator(spec("concat"))
+    assert isinstance(model, Recurrent)
+    features, scores = (value.float() + value.float().abs() for value in inputs(num_clips=32))
+    features *= torch.linspace(0, 1, 32).view(1, 32, 1, 1, 1, 1)  # so that late steps are unlike early ones
+    means: list[Tensor] = []
+    model.unit.norm.register_forward_hook(lambda _module, given, _output: means.append(given[0].mean(dim=0)))
+    with torch.no_grad():
+        for _ in range(60):
+            model(features, scores)
+    steps = torch.stack(means[-31:])  # (N - 1, C) of the last batch
+    error = (model.unit.norm.running_mean - steps.mean(dim=0)).abs().max()
+    assert error < 0.1 * (steps[-1] - steps[0]).abs().max()
+
+
+def test_concat_cannot_normalise_a_single_vector() -> None:
+    with pytest.raises(SettingsError, match="--batch-size 2 or more"):
+        build_aggregator(spec("concat"))(torch.rand(1, 2, 1, 1, 1, 8), torch.empty(1, 2, 0))
 
 
 def test_pooled_units_do_not_see_where_in_the_clip_something_is() -> None:

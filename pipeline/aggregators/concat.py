@@ -3,17 +3,25 @@
 import torch
 from torch import Tensor, nn
 
+from ..errors import SettingsError
 from .recurrent import RecurrentUnit
+
+MOMENTUM = 0.1  # of the running statistics, a batch; torch's default
 
 
 class ConcatUnit(RecurrentUnit):
     """Project clip and state together, normalise, rectify; there are no gates.
 
     Source: Yang et al., FASTER Recurrent Networks (2019), eq. 5 and Fig. 2 (a), at every position of the grid. One
-    batch norm serves all steps, as one W and one U do; its statistics are over videos and positions of a step.
+    batch norm serves all steps, as one W and one U do; its statistics are over videos and positions of a step. Its
+    running statistics move by one batch norm's usual momentum a batch, shared evenly among the batch's steps: with so
+    much for each step, the last ones of a long video would be nearly all that is remembered.
 
     Args:
         channels: c.
+
+    Raises:
+        SettingsError: in training, if a step is a single vector, which cannot be normalised.
     """
 
     def __init__(self, channels: int) -> None:
@@ -23,10 +31,13 @@ class ConcatUnit(RecurrentUnit):
         self.norm = nn.BatchNorm1d(channels)
 
     def project(self, clips: Tensor) -> Tensor:
-        """Return (…, C) of ``clips`` (…, C)."""
+        """Return (B, N - 1, P, C) of ``clips`` (B, N - 1, P, C), or (B, P, C) of a single one (B, P, C)."""
+        self.norm.momentum = MOMENTUM / (clips.shape[1] if clips.dim() == 4 else 1)
         return self.from_input(clips)
 
     def recur(self, state: Tensor, projected: Tensor) -> Tensor:
         """Return o_t of o_{t-1} and the projection of x_t, (B, P, C) each."""
         mixed = self.from_state(state) + projected
+        if self.training and mixed.shape[:-1].numel() == 1:
+            raise SettingsError("concat normalises over videos and positions: give --batch-size 2 or more")
         return torch.relu(self.norm(mixed.flatten(0, 1))).view_as(mixed)
