@@ -24,7 +24,16 @@ Example, the paper's Table 3 and Table 4 in one:
   vidpipe sweep --store s.zarr --out sweep --aggregators average,concat,lstm,gru,fast-gru \\
       --patterns first,all-expensive,1:1,1:3,1:7,1:15,1:31 --clips 2,4,8,16,32 --seeds 3 --dry-run
 """
-OWN = {"store", "out", "aggregator", "pattern", "num_clips", "seed", "as_json"}  # of train-aggregator, not of its runs
+OWN = {
+    "store",
+    "out",
+    "aggregator",
+    "pattern",
+    "num_clips",
+    "seed",
+    "as_json",
+    "preset",
+}  # of train-aggregator, not of its runs
 
 
 class Names(click.ParamType):

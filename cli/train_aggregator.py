@@ -30,15 +30,16 @@ Example, FASTER with one expensive clip in four:
     show_default=True,
     help="average, max (nothing to train); concat, lstm, gru, conv-gru, fast-gru, fast-gru-pooled.",
 )
-@click.option("--pattern", help="E:C (as 1:3), first, all-expensive or all-cheap.  [default: as extracted]")
-@click.option("--clips", "num_clips", type=int, help="Clips of a video.  [default: all that are stored]")
+@click.option("--pattern", show_default="as extracted", help="E:C (as 1:3), first, all-expensive or all-cheap.")
+@click.option("--clips", "num_clips", type=int, show_default="all that are stored", help="Clips of a video.")
 @click.option("--expensive", help="Name of the expensive backbone.  [default: the one extracted as such]")
 @click.option("--cheap", help="Name of the cheap backbone.  [default: the one extracted as such]")
 @click.option("--split", default="train", show_default=True, help="The videos to train on.")
 @click.option(
     "--splits",
     type=click.Path(path_type=Path),
-    help="Manifest of the same videos whose splits count in place of the store's, such as UCF-101's second.",
+    help="Manifest of the same videos whose splits count in place of the store's, such as UCF-101's second. "
+    "Only for backbones that saw none of these videos.",
 )
 @click.option(
     "--val-fraction",

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from .errors import SettingsError, VidpipeError
 
@@ -31,6 +31,10 @@ class ExecutionError(VidpipeError, RuntimeError):
     """The machinery that runs tasks cannot be had, or a task brought its worker down."""
 
 
+class WorkerLostError(ExecutionError):
+    """A task brought its workers down, one after the other."""
+
+
 def run_tasks(
     function: Callable[[Task], Result],
     tasks: Iterable[Task],
@@ -38,6 +42,7 @@ def run_tasks(
     scheduler: str = IN_PROCESS,
     workers: int | None = None,
     threads_per_worker: int = 1,
+    lost: Callable[[Task, WorkerLostError], Result] | None = None,
 ) -> Iterator[Result]:
     """Yield ``function(task)`` for each task, as they complete. Closing the iterator stops: no new task begins.
 
@@ -48,6 +53,7 @@ def run_tasks(
             that runs, as `tcp://host:8786`.
         workers: processes of the local cluster; None for one a core. A running cluster has its own.
         threads_per_worker: OMP_NUM_THREADS of each process of the local cluster, which runs one task at a time.
+        lost: makes the result of a task whose workers died again and again; None = that ends it all.
 
     Raises:
         SettingsError: if there is no such scheduler, or ``workers`` does not apply to it.
@@ -56,7 +62,7 @@ def run_tasks(
     check_scheduler(scheduler, workers)
     if scheduler == IN_PROCESS:
         return map(function, tasks)
-    return _run_on_dask(function, tasks, scheduler, workers, threads_per_worker)
+    return _run_on_dask(function, tasks, scheduler, workers, threads_per_worker, lost)
 
 
 def check_scheduler(scheduler: str, workers: int | None = None) -> None:
@@ -79,6 +85,7 @@ def _run_on_dask(
     scheduler: str,
     workers: int | None,
     threads_per_worker: int,
+    lost: Callable[[Task, WorkerLostError], Result] | None,
 ) -> Iterator[Result]:
     """Keep a few tasks a worker submitted, and yield each result as it arrives."""
     from distributed import as_completed
@@ -96,11 +103,11 @@ def _run_on_dask(
         for future in completed:
             task = running.pop(future)
             completed.update(submit_next(1))
-            yield _result(future, task)
+            yield _result(future, task, lost)
 
 
-def _result(future: "Future", task: object) -> Any:
-    """Return what a task gave, or raise what it raised.
+def _result(future: "Future", task: Task, lost: Callable[[Task, WorkerLostError], Result] | None) -> Result:
+    """Return what a task gave, or what ``lost`` makes of one that killed its workers, or raise what it raised.
 
     Raises:
         ExecutionError: if the task has no outcome because its workers, or the cluster, are gone.
@@ -112,10 +119,13 @@ def _result(future: "Future", task: object) -> Any:
     try:
         return future.result()
     except KilledWorker as error:
-        raise ExecutionError(
+        reason = WorkerLostError(
             f"{RETRIES + 1} workers died one after the other while they ran {str(task)[:200]}. Most likely they ran "
             "out of memory: use fewer --workers; or leave --scheduler out, to see what happens."
-        ) from error
+        )
+        if lost is None:
+            raise reason from error
+        return lost(task, reason)
     except CancelledError as error:
         raise ExecutionError("The Dask cluster went away. What is done is kept; the same command goes on.") from error
 

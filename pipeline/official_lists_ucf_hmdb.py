@@ -23,7 +23,7 @@ from .official_lists_source import (
 
 _UCF_LINE = re.compile(r"(?P<path>(?P<label>[^/]+)/[^/]+?)(?:\s+(?P<index>\d+))?")
 _HMDB_LINE = re.compile(r"(?P<name>.+?)\s+(?P<code>[012])")
-_HMDB_SPLITS = {"0": "", "1": "train", "2": "test"}  # 0: the split does not use the video
+_HMDB_SPLITS = {"0": "unused", "1": "train", "2": "test"}  # all are kept, so that one store serves all three splits
 
 
 def read_ucf101(source: Source) -> OfficialList:
@@ -44,27 +44,20 @@ def read_hmdb51(source: Source) -> OfficialList:
     Raises:
         ManifestError: if there are no such files, or one is malformed.
     """
-    ending, unused = f"_test_split{source.split}.txt", 0
+    ending = f"_test_split{source.split}.txt"
 
     def read(file: Path) -> list[Entry]:
-        nonlocal unused
         label, entries = file.name.removesuffix(ending), []
         for line, text in read_lines(file):
             match = _HMDB_LINE.fullmatch(text)
             if match is None:
                 raise malformed(file, line, expected="'file.avi code', with the code 0, 1 or 2", found=text)
-            if split := _HMDB_SPLITS[match["code"]]:
-                path = f"{label}/{match['name']}"
-                entries.append(entry_at(path, file=file, line=line, labels=(label,), split=split))
-            else:
-                unused += 1
+            path, split = f"{label}/{match['name']}", _HMDB_SPLITS[match["code"]]
+            entries.append(entry_at(path, file=file, line=line, labels=(label,), split=split))
         return entries
 
     source.folder()  # refuses single files: a class by itself is no data set
-    found = gather(source, source.files([f"*{ending}"]), read)
-    if unused:
-        found.notes.append(f"Left out: {unused:,} videos that split {source.split} does not use.")
-    return found
+    return gather(source, source.files([f"*{ending}"]), read)
 
 
 def _read_ucf_list(file: Path, *, classes: Classes) -> list[Entry]:

@@ -16,7 +16,8 @@ from ..pipeline.run_directory import RunDirectory, write_atomically, write_json
 from .evaluate_scores import EvaluateSettings, Evaluation, RunScores, evaluate
 
 SHOWN_CLASSES = 5  # of a prediction
-VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation")  # within a group of runs
+FROM_SEED = ("videos_sha256",)  # settings of a run that follow from its seed
+FROM_SPLITS = ("splits_sha256", "num_training", "num_validation")  # and those that follow from other splits
 COST_PICTURE = "accuracy_vs_gmacs.png"
 
 
@@ -29,8 +30,8 @@ class Group:
         family: the aggregator.
         members: places in the evaluation's list of runs.
         gmacs: 10^9 multiply-accumulates a video.
-        top1_mean: over the members.
-        top1_deviation: the sample standard deviation; None of a single run.
+        top1_mean: over the members; where they are of several splits, over the means of the splits.
+        top1_deviation: the sample standard deviation of what the mean is over; None of a single run.
     """
 
     label: str
@@ -129,7 +130,11 @@ def group_runs(runs: Sequence[RunScores]) -> list[Group]:
 
 
 def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> Group:
-    top1 = np.array([scores.metrics.top1 for scores in runs])
+    by_split: dict[str | None, list[float]] = {}
+    for scores in runs:
+        by_split.setdefault(scores.run.settings.get("splits_sha256"), []).append(scores.metrics.top1)
+    several = [np.mean(own) for own in by_split.values()]
+    top1 = np.array(several if len(several) > 1 else by_split.popitem()[1])
     return Group(
         label=label,
         family=runs[0].run.settings["aggregator"]["name"],
@@ -142,7 +147,8 @@ def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> G
 
 def _identity(run: RunDirectory) -> str:
     """Return the settings but the seed, the splits and what follows from them, as text."""
-    made = {name: value for name, value in run.settings.items() if name not in VARYING}
+    left_out = FROM_SEED + (FROM_SPLITS if run.settings.get("splits_sha256") else ())
+    made = {name: value for name, value in run.settings.items() if name not in left_out}
     made["optimisation"] = {name: value for name, value in made["optimisation"].items() if name != "seed"}
     return json.dumps(made, sort_keys=True)
 

@@ -17,7 +17,7 @@ from ..pipeline.errors import RunError, SettingsError
 from ..pipeline.metrics import Metrics, score_predictions
 from ..pipeline.patterns import Pattern
 from ..pipeline.run_directory import RunDirectory, describe_differences
-from ..pipeline.split_choice import videos_of_split
+from ..pipeline.split_choice import Splits, digest, videos_of_split
 from ..pipeline.store import FeatureStore
 from ..pipeline.store_format import Status
 from .train_aggregator import SPLITS_FILE, WEIGHTS_FILE
@@ -164,8 +164,7 @@ def score_run(
         WeightsError: if the run's weights are damaged.
     """
     made = run.settings
-    splits = None if made.get("splits_sha256") is None else run.read_json(SPLITS_FILE)
-    expected = tuple(videos_of_split(store.manifest, settings.split, splits=splits).tolist())
+    expected = tuple(videos_of_split(store.manifest, settings.split, splits=splits_of(run, store)).tolist())
     selection = select(
         store,
         pattern=Pattern.parse(made["pattern"]),
@@ -201,6 +200,21 @@ def score_run(
         probabilities=scores.softmax(dim=1).numpy(),
         missing=_missing(inputs, [i for i in expected if status[i] != Status.DONE]),
     )
+
+
+def splits_of(run: RunDirectory, store: FeatureStore) -> Splits | None:
+    """Return id -> split as the run has it, or None where the store's own splits count: they do on another set.
+
+    Raises:
+        RunError: if the run's splits are not those that it was trained with.
+    """
+    made = run.settings
+    if made.get("splits_sha256") is None or made["manifest_digest"] != store.manifest.digest:
+        return None
+    splits = run.read_json(SPLITS_FILE)
+    if digest(splits) != made["splits_sha256"]:
+        raise RunError(f"{run.path / SPLITS_FILE} is not what the run was trained with; run its training command again")
+    return splits
 
 
 def _missing(inputs: AggregatorInputs, videos: list[int]) -> dict[str, str]:

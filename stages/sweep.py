@@ -137,13 +137,14 @@ def unfinished(settings: SweepSettings, whole: SweepPlan) -> list[SweepTask]:
     """Return the tasks without a score yet.
 
     Raises:
-        RunError: if a finished run was made from other features than the store's.
+        RunError: if a finished run was made from other features, or training videos, than the store's.
     """
     store = FeatureStore.open(settings.training.store)
 
     def is_missing(task: SweepTask) -> bool:
         num_test = len(whole.test[task.pattern, task.num_clips])
-        return read_score(settings.out / "runs" / task.name, store=store, num_test=num_test) is None
+        path, num_training = settings.out / "runs" / task.name, whole.num_training[task.name]
+        return read_score(path, store=store, num_training=num_training, num_test=num_test) is None
 
     return [task for task in whole.tasks if is_missing(task)]
 
@@ -202,4 +203,5 @@ def _results(
         scheduler=settings.scheduler,
         workers=settings.workers,
         threads_per_worker=settings.threads,
+        lost=lambda task, error: TaskResult(task=task, error=str(error)),
     )

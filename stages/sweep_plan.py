@@ -13,7 +13,7 @@ from ..pipeline.aggregators import AGGREGATORS
 from ..pipeline.clip_selection import Selection, select
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import SettingsError
-from ..pipeline.execution import IN_PROCESS, check_scheduler
+from ..pipeline.execution import IN_PROCESS, LOCAL, check_scheduler
 from ..pipeline.patterns import Pattern
 from ..pipeline.split_choice import Splits, digest, read_splits, videos_of_split
 from ..pipeline.store import FeatureStore
@@ -70,6 +70,13 @@ class SweepSettings:
         for name, value in (("clips", min(self.clips)), ("seeds", self.num_seeds), ("threads", self.threads)):
             if value < 1:
                 raise SettingsError(f"--{name} must be at least 1; got {value}")
+        if self.training.split == self.test_split:
+            raise SettingsError(f"--split and --test-split must differ; both are {self.test_split!r}")
+        if self.copies and self.cache_dir is None and self.scheduler not in (IN_PROCESS, LOCAL):
+            raise SettingsError(
+                f"with --scheduler {self.scheduler} nothing would remove the copies of the maps from the other "
+                "machines; give --cache-dir, a folder that may keep them, or --no-copies"
+            )
         if self.cache_dir is not None and not self.copies:
             raise SettingsError("--cache-dir says where copies of the maps go; leave it out, or leave out --no-copies")
 
@@ -104,12 +111,14 @@ class SweepPlan:
     Attributes:
         tasks: the runs, in order.
         left_out: a sentence for each combination of pattern and clips that is not run.
+        num_training: videos that each run trains on, held-out ones included; 0 where nothing is trained.
         test: (V,) indices of the videos of the test split that are extracted, by pattern and number of clips.
         backbones: names of those whose maps are read.
     """
 
     tasks: tuple[SweepTask, ...]
     left_out: tuple[str, ...]
+    num_training: Mapping[str, int]
     test: Mapping[Cell, npt.NDArray[np.int64]]
     backbones: tuple[str, ...]
 
@@ -180,6 +189,7 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
     store = FeatureStore.open(settings.training.store)
     selections = {cell: selection_of(store, settings, cell) for cell in cells}
     tasks: list[SweepTask] = []
+    num_training: dict[str, int] = {}
     trainings: dict[tuple[str, frozenset[str]], Prepared] = {}
     for aggregator in settings.aggregators:
         for cell in cells:
@@ -188,11 +198,15 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
             if key not in trainings:
                 trainings[key] = prepare(run_settings(settings, first))
             num_seeds = settings.num_seeds if trainings[key].training else 1  # where nothing is trained, all are equal
-            tasks += [replace(first, seed=seed) for seed in range(num_seeds)]
+            own = [replace(first, seed=seed) for seed in range(num_seeds)]
+            tasks += own
+            count = len(trainings[key].training) + len(trainings[key].validation)
+            num_training |= {task.name: count for task in own}
     read = {own.selection.backbones[role] for own in trainings.values() for role in own.shapes}
     return SweepPlan(
         tasks=tuple(tasks),
         left_out=tuple(left_out),
+        num_training=num_training,
         test=_videos_to_score(store, settings, selections),
         backbones=tuple(sorted(read)),
     )

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import TextIO
 
 import torch
@@ -24,6 +24,7 @@ from .train_aggregator import TrainAggregatorSummary, run
 
 SCORE_FILE = "score.json"
 DIGITS = 9  # of GMACs: to the last MAC
+ALONE = Lock()  # a Dask worker may run several tasks in one process, whose random numbers, in torch, are one stream
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,11 +91,11 @@ def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> T
         task: which run.
     """
     try:
-        with one_of_many(settings.threads):
+        with ALONE, one_of_many(settings.threads):
             return TaskResult(task=task, score=_train_and_score(settings, copies, task))
     except VidpipeError as error:
         return TaskResult(task=task, error=str(error))
-    except (RuntimeError, ValueError, MemoryError, OSError) as error:  # torch's own, such as no memory left on a GPU
+    except (RuntimeError, ValueError, TypeError, LookupError, MemoryError, OSError) as error:  # as torch's own
         return TaskResult(task=task, error=f"{type(error).__name__}: {error}")
 
 
@@ -155,20 +156,28 @@ def _score(
     )
 
 
-def read_score(run: Path, *, store: FeatureStore, num_test: int) -> Score | None:
+def read_score(run: Path, *, store: FeatureStore, num_training: int, num_test: int) -> Score | None:
     """Return the score that a finished run has left, or None if the run, or its score, is still to be made.
 
     Args:
         run: the run directory.
         store: the sweep's store.
+        num_training: videos that it would train on now, held-out ones included.
         num_test: videos that can be scored now; a score over fewer, or more, is made again.
 
     Raises:
-        RunError: if the run was made from other features than the store's, or a file is damaged.
+        RunError: if the run was made from other features or training videos than the store's, or a file is damaged.
     """
     if not (run / SCORE_FILE).is_file() or not (run / "result.json").is_file():
         return None
-    check_fits(RunDirectory.open(run), store)
+    done = RunDirectory.open(run)
+    check_fits(done, store)
+    trained = done.settings["num_training"] + done.settings["num_validation"]
+    if trained != num_training:
+        raise RunError(
+            f"{run} was trained on {trained} videos, and {num_training} are extracted by now; results of both do not "
+            "belong into one table. Choose another --out"
+        )
     score = load_score(run)
     return score if score.num_scored == num_test else None
 

@@ -102,7 +102,7 @@ def train(settings: TrainAggregatorSettings, prepared: Prepared, directory: RunD
         {
             "metrics": fitted.best if fitted else {},
             "epochs": len(history),
-            "num_weights": sum(value.numel() for value in state.values()),
+            "num_weights": sum(weight.numel() for weight in model.parameters()),
             "gmacs": video_gmacs(model, prepared.inputs),
             "seconds": sum((record["seconds"] for record in history), 0.0) or time.monotonic() - began,
         }

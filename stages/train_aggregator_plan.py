@@ -118,6 +118,8 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
     selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
     classes, targets = store.manifest.classes, class_indices(store)
+    if len(classes) < 2:
+        raise SettingsError(f"there must be two classes or more to tell apart; {store.path} has {classes}")
     shapes = selection.shapes(store)
     spec = AggregatorSpec(
         name=settings.aggregator,
@@ -171,8 +173,6 @@ def _split(
             f"no video of the split {settings.split!r} is extracted in {store.path} ({len(listed)} are listed). "
             f"Run vidpipe extract with --split {settings.split} first"
         )
-    if len(manifest.classes) < 2:
-        raise SettingsError(f"there must be two classes or more to tell apart; {store.path} has {manifest.classes}")
     unseen = [name for index, name in enumerate(manifest.classes) if index not in targets[usable]]
     if unseen:
         raise SettingsError(

@@ -233,6 +233,19 @@ def test_runs_on_other_splits_of_one_store_are_scored_on_their_own_and_averaged(
     assert group["members"] == ["split1", "split2"]
     assert group["top1_mean"] == pytest.approx(sum(top1) / 2)
 
+    again = replace(own, out=tmp_path / "split2b", splits=tmp_path / "2.csv", optimisation=replace(short, seed=1))
+    train(again)
+    runs = tuple(tmp_path / name for name in ("split1", "split2", "split2b"))
+    found = evaluate(EvaluateSettings(store=place / "s.zarr", runs=runs, out=tmp_path / "report"))
+    first, second, third = (run["metrics"]["top1"] for run in found["runs"])
+    (group,) = found["groups"]
+    assert group["top1_mean"] == pytest.approx((first + (second + third) / 2) / 2)  # splits weigh the same
+
+    path = tmp_path / "split1" / "splits.json"
+    path.write_text(path.read_text().replace('"train"', '"test"', 1))
+    with pytest.raises(RunError, match=r"splits\.json is not what the run was trained with"):
+        evaluate(EvaluateSettings(store=place / "s.zarr", runs=runs, out=tmp_path / "report"))
+
 
 def test_splits_that_do_not_fit_the_store_are_refused(place: Path, tmp_path: Path) -> None:
     own = TrainAggregatorSettings(store=place / "s.zarr", out=tmp_path / "run", optimisation=LEARN)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from distributed import KilledWorker
 
 from vidpipe.pipeline import execution
 from vidpipe.pipeline.errors import SettingsError, VideoError
@@ -109,9 +110,23 @@ def test_a_worker_that_died_is_replaced(tmp_path: Path):
     assert list(run_tasks(die_once, [marker], scheduler="local", workers=1)) == [marker]
 
 
-def test_a_task_that_kills_its_workers_is_named():
+def test_the_others_go_on_after_a_task_that_kills_its_workers_if_it_may_be_lost():
+    results = run_tasks(
+        die_at_three, range(6), scheduler="local", workers=1, lost=lambda task, error: (task, str(error))
+    )
+    by_kind = sorted(results, key=str)
+    assert by_kind[1:] == [0, 1, 2, 4, 5]
+    assert by_kind[0][0] == 3
+    assert by_kind[0][1].startswith("3 workers died one after the other while they ran 3")
+
+
+def test_a_task_that_kills_its_workers_is_named_if_it_may_not_be_lost():
+    class Killed:
+        def result(self) -> None:
+            raise KilledWorker("key", None, 2)  # type: ignore[arg-type]
+
     with pytest.raises(ExecutionError, match="3 workers died .* while they ran 3"):
-        list(run_tasks(die_at_three, range(6), scheduler="local", workers=1))
+        execution._result(Killed(), 3, None)  # type: ignore[arg-type]
 
 
 def test_an_address_where_nobody_answers_is_named(monkeypatch: pytest.MonkeyPatch):

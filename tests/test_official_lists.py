@@ -111,10 +111,10 @@ def test_hmdb51_has_class_names_with_underscores_odd_file_names_and_unused_video
     imported = take("hmdb51", folder, videos=touch(tmp_path / "v", f"cartwheel/{odd}", f"ride_bike/{bike}"))
     assert [row[1:] for row in rows(imported)] == [
         (f"v/cartwheel/{odd}", "cartwheel", "train"),
+        ("v/cartwheel/Acrobacias_de_un_fenomeno_cartwheel_f_0.avi", "cartwheel", "unused"),
         (f"v/ride_bike/{bike}", "ride_bike", "test"),
     ]
-    assert imported.missing == ()
-    assert imported.notes == ("Left out: 1 videos that split 1 does not use.",)
+    assert [video.split for video in imported.missing] == ["unused"]
     assert "holds no *_test_split3.txt" in refusal("hmdb51", folder, videos=tmp_path, split=3)
     write(folder / "wave_test_split1.txt", "a.avi 3")
     assert refusal("hmdb51", folder, videos=tmp_path).endswith(

@@ -250,6 +250,19 @@ def test_videos_that_are_extracted_later_are_scored(settings: SweepSettings, tmp
     assert [row["num_scored"] for row in rows(settings.out)] == ["10"]
 
 
+def test_runs_of_more_training_videos_do_not_join_those_of_fewer(settings: SweepSettings, tmp_path: Path) -> None:
+    path = make_store(tmp_path / "s.zarr", replace(WANTED, pending=(5,)))
+    settings = replace(settings, training=replace(settings.training, store=path), aggregators=("fast-gru",), clips=(2,))
+    run(settings)
+    store = FeatureStore.open(path, mode="r+")
+    for name in store.backbones():
+        group = store.backbone(name)
+        group.write(5, np.asarray(group.features[7]), np.asarray(group.scores[7]))
+        group.mark(5, Status.DONE)
+    with pytest.raises(RunError, match=r"was trained on 15 videos, and 16 are extracted by now"):
+        run(replace(settings, num_seeds=3))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -266,8 +279,8 @@ def test_another_store_test_split_or_number_of_threads_is_refused_too(finished: 
     other = make_store(tmp_path / "other.zarr", replace(WANTED, num_test=12))
     with pytest.raises(RunError, match="manifest_digest is"):
         run(replace(finished, training=replace(finished.training, store=other)))
-    with pytest.raises(RunError, match='test_split is "test" there, "train" here; threads is 1 there, 2 here'):
-        run(replace(finished, test_split="train", threads=2))
+    with pytest.raises(RunError, match='test_split is "test" there, "other" here; threads is 1 there, 2 here'):
+        run(replace(finished, test_split="other", threads=2))
     reweighted = make_store(tmp_path / "reweighted.zarr", replace(WANTED, weights="other"))
     with pytest.raises(RunError, match="does not belong to the store .*weights_sha256"):
         run(replace(finished, training=replace(finished.training, store=reweighted)))
@@ -439,6 +452,8 @@ def test_a_disk_without_room_for_the_copies_is_refused_before_anything_is_traine
         ({"patterns": patterns("1:15")}, "nothing to run: 1:15 at 2 clips: one round of it takes 16"),
         ({"scheduler": "dask"}, "--scheduler must be"),
         ({"copies": False, "cache_dir": Path("c")}, "--cache-dir says where"),
+        ({"test_split": "train"}, "--split and --test-split must differ; both are 'train'"),
+        ({"scheduler": "tcp://host:1"}, "nothing would remove the copies .*; give --cache-dir"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(
