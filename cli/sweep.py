@@ -70,9 +70,11 @@ class Numbers(Names):
 )
 @click.option("--aggregators", type=Names(), default="average,fast-gru", show_default=True, help="What to train.")
 @click.option(
-    "--patterns", type=Names(), default="first", show_default=True, help="E:C (as 1:3), first, all-expensive …"
+    "--patterns", type=Names(), show_default="first, or all-cheap", help="E:C (as 1:3), first, all-expensive …"
 )
-@click.option("--clips", type=Numbers(), default="2,4,8,16,32", show_default=True, help="Numbers of clips of a video.")
+@click.option(
+    "--clips", type=Numbers(), show_default="2,4,8,16,32 as far as stored", help="Numbers of clips of a video."
+)
 @click.option("--seeds", "num_seeds", default=3, show_default=True, help="Runs of each, with the seeds 0, 1, …")
 @click.option("--test-split", default="test", show_default=True, help="The videos to score.")
 @click.option(
@@ -119,7 +121,7 @@ def settings_of(options: dict[str, Any]) -> "SweepSettings":
     """Return the stage's settings for the command's options."""
     from ..pipeline.optimisation import OptimisationSettings
     from ..pipeline.patterns import Pattern
-    from ..stages.sweep_plan import SweepSettings
+    from ..stages.sweep_plan import SweepSettings, fitting_defaults
     from ..stages.train_aggregator_plan import TrainAggregatorSettings
 
     options = dict(options)
@@ -127,8 +129,15 @@ def settings_of(options: dict[str, Any]) -> "SweepSettings":
         options["warmup_epochs"] = min(1.0, options["epochs"] / 10)
     optimisation = OptimisationSettings(**_taken(options, OptimisationSettings))
     training = TrainAggregatorSettings(optimisation=optimisation, **_taken(options, TrainAggregatorSettings))
-    patterns = tuple(Pattern.parse(text) for text in options.pop("patterns"))
-    return SweepSettings(training=training, patterns=patterns, copies=not options.pop("no_copies"), **options)
+    given, clips = options.pop("patterns"), options.pop("clips")
+    patterns, numbers = ((), ()) if given and clips else fitting_defaults(training.store)
+    return SweepSettings(
+        training=training,
+        patterns=tuple(Pattern.parse(text) for text in given) if given else patterns,
+        clips=clips or numbers,
+        copies=not options.pop("no_copies"),
+        **options,
+    )
 
 
 def _taken(options: dict[str, Any], kind: type) -> dict[str, Any]:
@@ -178,7 +187,8 @@ def summary_text(summary: "SweepSummary") -> str:
     lines += [f"  failed: {name}: {reason}" for name, reason in summary.failed.items()]
     if summary.failed:
         lines.append("The same command tries them again.")
-    lines.append(f"Tables and figures: {summary.out}")
+    if summary.files:
+        lines.append(f"Tables and figures: {summary.out}")
     return "\n".join(lines)
 
 

@@ -81,7 +81,8 @@ def _own_pattern(store: FeatureStore, by_role: Mapping[str, str], given: str | N
     """Return the pattern that the store was extracted with."""
     if given is None and EXPENSIVE not in by_role.values():
         return Pattern.parse("all-cheap")
-    return Pattern.parse(store.backbone(_named(store, by_role, EXPENSIVE, given)).provenance["pattern"])
+    own = store.backbone(_named(store, by_role, EXPENSIVE, given)).provenance
+    return Pattern.parse(own["pattern"] if own["role"] == EXPENSIVE else "all-expensive")  # a cheap one saw all clips
 
 
 def _backbone_of(

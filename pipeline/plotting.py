@@ -19,8 +19,8 @@ from matplotlib.transforms import Bbox
 
 from .run_directory import write_atomically
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")  # eight of each: as many as aggregators
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,

@@ -16,7 +16,6 @@ from .confidence import pareto_front
 from .plotting import COLOURS, MARKERS, STYLE, save_figure, scale_cost
 
 Dash = Literal["", "-", "--", ":"]
-LOOKS, SIGNS = (*COLOURS, "#8C564B"), (*MARKERS, "<")  # eight of each: as many as aggregators, and as patterns to 1:31
 DASHES: tuple[Dash, ...] = ("-", "--", ":")
 MOST_LINES = 8  # in one panel
 MOST_COLUMNS = 3  # of panels
@@ -61,7 +60,9 @@ def save_accuracy_by_clips(points: Sequence[SweepPoint], path: Path) -> None:
         path: of the PNG file.
     """
     panels = arrange_panels(points)
-    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    methods = list(dict.fromkeys(point.method for point in points))  # the order, and so the looks, of Figure 4's form
+    found = dict.fromkeys(name for lines in panels.values() for name in lines)
+    names = sorted(found, key=lambda name: methods.index(name) if name in methods else len(methods))
     clips = sorted({point.clips for point in points})
     columns = min(MOST_COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
@@ -213,12 +214,12 @@ def _key(label: str, *, color: str, linestyle: Dash = "", marker: str = "") -> L
 
 
 def _colour(place: int) -> str:
-    return LOOKS[place % len(LOOKS)]
+    return COLOURS[place % len(COLOURS)]
 
 
 def _dash(place: int) -> Dash:
-    return DASHES[place // len(LOOKS) % len(DASHES)]
+    return DASHES[place // len(COLOURS) % len(DASHES)]
 
 
 def _marker(place: int) -> str:
-    return SIGNS[place % len(SIGNS)]
+    return MARKERS[place % len(MARKERS)]

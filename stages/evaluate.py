@@ -16,8 +16,7 @@ from ..pipeline.run_directory import RunDirectory, write_atomically, write_json
 from .evaluate_scores import EvaluateSettings, Evaluation, RunScores, evaluate
 
 SHOWN_CLASSES = 5  # of a prediction
-FROM_SEED = ("videos_sha256",)  # settings of a run that follow from its seed
-FROM_SPLITS = ("splits_sha256", "num_training", "num_validation")  # and those that follow from other splits
+VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation")  # what follows from seed and splits
 COST_PICTURE = "accuracy_vs_gmacs.png"
 
 
@@ -121,8 +120,12 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 def group_runs(runs: Sequence[RunScores]) -> list[Group]:
     """Return the runs in groups that differ in seed or splits alone, in the order of their first members."""
     members: dict[str, list[int]] = {}
+    counts: dict[tuple[str, str], str] = {}
     for index, scores in enumerate(runs):
-        members.setdefault(_identity(scores.run), []).append(index)
+        identity, own = _identity(scores.run), scores.run.settings
+        count = f"{own['num_training']} + {own['num_validation']}"
+        same = counts.setdefault((identity, own.get("splits_sha256") or ""), count) == count
+        members.setdefault(identity if same else identity + count, []).append(index)  # on one split, counts must agree
     labels = _labels([runs[own[0]].run for own in members.values()])
     return [
         _group(label, [runs[i] for i in own], tuple(own)) for label, own in zip(labels, members.values(), strict=True)
@@ -147,8 +150,7 @@ def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> G
 
 def _identity(run: RunDirectory) -> str:
     """Return the settings but the seed, the splits and what follows from them, as text."""
-    left_out = FROM_SEED + (FROM_SPLITS if run.settings.get("splits_sha256") else ())
-    made = {name: value for name, value in run.settings.items() if name not in left_out}
+    made = {name: value for name, value in run.settings.items() if name not in VARYING}
     made["optimisation"] = {name: value for name, value in made["optimisation"].items() if name != "seed"}
     return json.dumps(made, sort_keys=True)
 

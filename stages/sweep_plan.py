@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pipeline.aggregators import AGGREGATORS
-from ..pipeline.clip_selection import Selection, select
+from ..pipeline.clip_selection import EXPENSIVE, Selection, select
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import SettingsError
 from ..pipeline.execution import IN_PROCESS, LOCAL, check_scheduler
@@ -20,6 +20,7 @@ from ..pipeline.store import FeatureStore
 from ..pipeline.store_format import Status
 from .train_aggregator_plan import Prepared, TrainAggregatorSettings, prepare
 
+TABLE_3_CLIPS = (2, 4, 8, 16, 32)
 NOT_SHARED = {"store", "out", "aggregator", "pattern", "num_clips", "cache_gib", "local_copies"}
 
 
@@ -77,6 +78,8 @@ class SweepSettings:
                 f"with --scheduler {self.scheduler} nothing would remove the copies of the maps from the other "
                 "machines; give --cache-dir, a folder that may keep them, or --no-copies"
             )
+        if self.cache_dir is not None and self.cache_dir.exists() and not self.cache_dir.is_dir():
+            raise SettingsError(f"--cache-dir must be a folder; {self.cache_dir} is none")
         if self.cache_dir is not None and not self.copies:
             raise SettingsError("--cache-dir says where copies of the maps go; leave it out, or leave out --no-copies")
 
@@ -121,6 +124,19 @@ class SweepPlan:
     num_training: Mapping[str, int]
     test: Mapping[Cell, npt.NDArray[np.int64]]
     backbones: tuple[str, ...]
+
+
+def fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]]:
+    """Return the patterns and numbers of clips of a sweep that names none: those of the paper's Table 3 that fit.
+
+    Raises:
+        StoreError: if there is no store.
+    """
+    opened = FeatureStore.open(store)
+    roles = {opened.backbone(name).provenance["role"] for name in opened.backbones()}
+    pattern = Pattern.parse("first" if EXPENSIVE in roles else "all-cheap")
+    stored = opened.sampling.num_clips
+    return (pattern,), tuple(number for number in TABLE_3_CLIPS if number <= stored) or (stored,)
 
 
 def run_settings(settings: SweepSettings, task: SweepTask) -> TrainAggregatorSettings:

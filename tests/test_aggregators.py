@@ -189,7 +189,7 @@ def test_every_aggregator_trains_and_keeps_its_state_keys(name: str) -> None:
 def test_unknown_names_and_impossible_specs_are_refused() -> None:
     with pytest.raises(SettingsError, match="no aggregator 'fastgru'; known: average, concat, conv-gru, fast-gru, "):
         build_aggregator(spec("fastgru"))
-    with pytest.raises(SettingsError, match="reduction must divide the 6 channels; got 4"):
+    with pytest.raises(SettingsError, match="reduction must divide the width of 6 channels; got 4"):
         build_aggregator(spec(channels=6))
     with pytest.raises(SettingsError, match=r"dropout must be in \[0, 1\); got 1"):
         spec(dropout=1.0)

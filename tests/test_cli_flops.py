@@ -134,7 +134,7 @@ BY_ITSELF = "--aggregator fast-gru --channels 16 --grid 1x2x2"
         ("--aggregator gru --channels 16 --grid 2x2", "--grid must be TxHxW with whole numbers, as 1x7x7; got '2x2'"),
         ("--aggregator gru --channels 16 --grid 0x2x2", "--grid must lie between 1 and 512; got 0"),
         ("--aggregator gru --channels 0 --grid 1x2x2", "--channels must lie between 1 and 65,536; got 0"),
-        (f"{BY_ITSELF} --reduction 3", "--reduction must divide the 16 channels; got 3"),
+        (f"{BY_ITSELF} --reduction 3", "--reduction must divide the width of 16 channels; got 3"),
         (f"{BY_ITSELF} --frames 8", "leave out --frames: --channels and --grid count an aggregator by itself"),
         (f"{BY_ITSELF} --classes 0", "--classes must lie between 1 and 1,000,000; got 0"),
         ("--paper-table 3", "--paper-table must be one of 2, 4, 5, 6; got 3"),

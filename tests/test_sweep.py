@@ -516,7 +516,7 @@ def test_the_command_end_to_end(settings: SweepSettings) -> None:
 
 
 def test_the_command_takes_the_options_of_training(finished: SweepSettings) -> None:
-    result = invoke(*options(finished, finished.out), "--dropout", "0.25", "--preset", "faster32")
+    result = invoke(*options(finished, finished.out), "--dropout", "0.25", "--val-fraction", "0")
     assert isinstance(result.exception, RunError)
     differing = ("dropout is 0.5 there, 0.25 here", "val_fraction is 0.15 there, 0.0 here")
     assert all(phrase in str(result.exception) for phrase in differing)
@@ -531,6 +531,16 @@ def test_the_command_says_which_runs_failed_and_exits_with_3(
     assert result.exit_code == 3
     assert "1 runs done, 0 were done before, 1 failed" in result.stdout
     assert "failed: average_first_2clips_seed0: RuntimeError: CUDA out of memory" in result.stdout
+
+
+def test_a_sweep_that_names_neither_patterns_nor_clips_takes_those_that_fit(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "s.zarr", replace(WANTED, pattern=None))
+    done = invoke(f"--store={path}", f"--out={tmp_path / 'out'}", "--aggregators=average")
+    assert done.exit_code == 0, done.output
+    assert [(row["pattern"], row["clips"]) for row in rows(tmp_path / "out")] == [
+        ("all-cheap", "2"),
+        ("all-cheap", "4"),
+    ]
 
 
 def test_words_that_are_no_numbers_are_refused() -> None:

@@ -173,7 +173,7 @@ def test_averaging_is_a_run_without_training(small: Path, tmp_path: Path) -> Non
         ({}, {"pattern": Pattern.parse("all-expensive")}, SettingsError, "makes clip 2 of 8 expensive"),
         ({}, {"aggregator": "rnn"}, SettingsError, "no aggregator 'rnn'; known: average, concat, "),
         ({}, {"width": 0}, SettingsError, "--width must be at least 1; got 0"),
-        ({}, {"reduction": 3}, SettingsError, "reduction must divide the 8 channels"),
+        ({}, {"reduction": 3}, SettingsError, "reduction must divide the width of 8 channels"),
         ({"labels": {1: ("high then low", "low then high")}}, {}, ManifestError, "has 2 labels"),
     ],
 )

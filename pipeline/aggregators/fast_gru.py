@@ -25,7 +25,7 @@ class FastGRUUnit(RecurrentUnit):
     def __init__(self, channels: int, *, reduction: int) -> None:
         super().__init__()
         if channels % reduction:
-            raise SettingsError(f"--reduction must divide the {channels} channels; got {reduction}")
+            raise SettingsError(f"--reduction must divide the width of {channels} channels; got {reduction}")
         self.bottleneck = channels // reduction
         # Rows: U_rx, U_zx (c/r each), and the candidate's matrix on x_t (c).
         self.from_input = nn.Linear(channels, 2 * self.bottleneck + channels, bias=False)
