@@ -13,6 +13,7 @@ from .extract import duration_text
 from .main import SOME_FAILED
 from .tables import format_table, size_text
 from .train_aggregator import command as train_aggregator
+from .train_aggregator import take_settings
 
 if TYPE_CHECKING:
     from ..stages.sweep import Progress, SweepSummary
@@ -24,16 +25,8 @@ Example, the paper's Table 3 and Table 4 in one:
   vidpipe sweep --store s.zarr --out sweep --aggregators average,concat,lstm,gru,fast-gru \\
       --patterns first,all-expensive,1:1,1:3,1:7,1:15,1:31 --clips 2,4,8,16,32 --seeds 3 --dry-run
 """
-OWN = {
-    "store",
-    "out",
-    "aggregator",
-    "pattern",
-    "num_clips",
-    "seed",
-    "as_json",
-    "preset",
-}  # of train-aggregator, not of its runs
+# Options of train-aggregator that a sweep has in a form of its own, or sets itself in each run.
+OWN = {"store", "out", "aggregator", "pattern", "num_clips", "seed", "as_json", "preset"}
 
 
 class Names(click.ParamType):
@@ -119,16 +112,11 @@ command.params += [parameter for parameter in train_aggregator.params if paramet
 
 def settings_of(options: dict[str, Any]) -> "SweepSettings":
     """Return the stage's settings for the command's options."""
-    from ..pipeline.optimisation import OptimisationSettings
     from ..pipeline.patterns import Pattern
     from ..stages.sweep_plan import SweepSettings, fitting_defaults
-    from ..stages.train_aggregator_plan import TrainAggregatorSettings
 
     options = dict(options)
-    if options["warmup_epochs"] is None:
-        options["warmup_epochs"] = min(1.0, options["epochs"] / 10)
-    optimisation = OptimisationSettings(**_taken(options, OptimisationSettings))
-    training = TrainAggregatorSettings(optimisation=optimisation, **_taken(options, TrainAggregatorSettings))
+    training = take_settings(options)
     given, clips = options.pop("patterns"), options.pop("clips")
     patterns, numbers = ((), ()) if given and clips else fitting_defaults(training.store)
     return SweepSettings(
@@ -138,11 +126,6 @@ def settings_of(options: dict[str, Any]) -> "SweepSettings":
         copies=not options.pop("no_copies"),
         **options,
     )
-
-
-def _taken(options: dict[str, Any], kind: type) -> dict[str, Any]:
-    """Take those options out that are fields of the dataclass ``kind``."""
-    return {field.name: options.pop(field.name) for field in dataclasses.fields(kind) if field.name in options}
 
 
 def _progress(plan: "SweepPlan", todo: int, *, quiet: bool) -> "Progress":

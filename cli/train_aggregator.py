@@ -11,6 +11,7 @@ from .presets import SETTING_NAMES, aggregator_defaults, preset_option
 
 if TYPE_CHECKING:
     from ..stages.train_aggregator import TrainAggregatorSummary
+    from ..stages.train_aggregator_plan import TrainAggregatorSettings
 
 EPILOG = """\b
 Example, FASTER with one expensive clip in four:
@@ -78,18 +79,28 @@ def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
     Writes weights.safetensors, metrics.jsonl, curves.png and result.json into the run directory. Killed or stopped, the
     same command goes on and ends with the same weights.
     """
-    from ..pipeline.optimisation import OptimisationSettings
     from ..pipeline.patterns import Pattern
     from ..stages.train_aggregator import run
+
+    parsed = None if pattern is None else Pattern.parse(pattern)
+    summary = run(take_settings({**options, "pattern": parsed}))
+    click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
+
+
+def take_settings(options: dict[str, Any]) -> "TrainAggregatorSettings":
+    """Take the settings of training out of ``options``, by their fields' names, and return them."""
+    from ..pipeline.optimisation import OptimisationSettings
     from ..stages.train_aggregator_plan import TrainAggregatorSettings
 
     if options["warmup_epochs"] is None:
         options["warmup_epochs"] = min(1.0, options["epochs"] / 10)
-    own = {field.name for field in dataclasses.fields(OptimisationSettings)} & options.keys()
-    optimisation = OptimisationSettings(**{name: options.pop(name) for name in sorted(own)})
-    parsed = None if pattern is None else Pattern.parse(pattern)
-    summary = run(TrainAggregatorSettings(optimisation=optimisation, pattern=parsed, **options))
-    click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
+    optimisation = OptimisationSettings(**_take(options, OptimisationSettings))
+    return TrainAggregatorSettings(optimisation=optimisation, **_take(options, TrainAggregatorSettings))
+
+
+def _take(options: dict[str, Any], kind: type) -> dict[str, Any]:
+    """Take those options out that are fields of the dataclass ``kind``."""
+    return {field.name: options.pop(field.name) for field in dataclasses.fields(kind) if field.name in options}
 
 
 def summary_text(summary: "TrainAggregatorSummary") -> str:

@@ -7,10 +7,8 @@ import numpy as np
 
 from .clip_choice import ClipChoice, candidate_clips, stretch_edges
 from .errors import SettingsError
-from .patterns import Pattern
+from .patterns import CHEAP, EXPENSIVE, Pattern
 from .store import FeatureStore
-
-EXPENSIVE, CHEAP = "expensive", "cheap"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +28,7 @@ class Selection:
     @property
     def roles(self) -> tuple[str, ...]:
         """The role at each of the N places."""
-        return tuple(EXPENSIVE if expensive else CHEAP for expensive in self.pattern.expensive(self.num_clips))
+        return self.pattern.roles(self.num_clips)
 
     def shapes(self, store: FeatureStore) -> dict[str, tuple[int, int, int, int]]:
         """Return role -> (T', H', W', C) of its maps."""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from .errors import OutOfSpaceError, StoreError
 from .store_backbone import BackboneGroup
-from .store_disk import PARTIAL, disk_full_explained
+from .store_disk import PARTIAL, disk_full_explained, nearest_folder
 from .store_format import FEATURE_DTYPE, Status
 
 
@@ -101,7 +101,7 @@ def check_space(groups: Iterable[BackboneGroup], folder: Path) -> int:
         OutOfSpaceError: if the disk does not hold them.
     """
     needed = sum(_num_bytes(group) for group in groups if not _path(group, _done(group), folder).exists())
-    existing = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    existing = nearest_folder(folder)
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise OutOfSpaceError(

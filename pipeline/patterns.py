@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 from .errors import SettingsError
 
+EXPENSIVE, CHEAP = "expensive", "cheap"
+ROLES = (EXPENSIVE, CHEAP)
 NAMES = {"first": (1, None), "all-expensive": (1, 0), "all-cheap": (0, 1)}
 
 
@@ -64,3 +66,7 @@ class Pattern:
         if self.num_cheap is None:
             return places < self.num_expensive
         return places % (self.num_expensive + self.num_cheap) < self.num_expensive
+
+    def roles(self, num_clips: int) -> tuple[str, ...]:
+        """Return the role of each of a video's clips, by its place."""
+        return tuple(EXPENSIVE if expensive else CHEAP for expensive in self.expensive(num_clips))

@@ -89,14 +89,18 @@ def disk_full_explained(path: Path) -> Iterator[None]:
         ) from error
 
 
+def nearest_folder(path: Path) -> Path:
+    """Return ``path``, or the nearest place above it that is there: it is on the same disk."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
+
+
 def check_free_space(path: Path, needed_bytes: int) -> int:
     """Return the bytes free on the disk that ``path`` is, or will be, on.
 
     Raises:
         OutOfSpaceError: if fewer than ``needed_bytes`` are free.
     """
-    existing = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(existing).free
+    free = shutil.disk_usage(nearest_folder(path)).free
     if needed_bytes > free:
         raise OutOfSpaceError(
             f"{path} needs up to {needed_bytes / 1e9:.3f} GB, and {free / 1e9:.3f} GB are free on its disk. Free some "

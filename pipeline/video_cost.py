@@ -80,7 +80,7 @@ class Setting:
     @property
     def roles(self) -> tuple[str, ...]:
         """The role of each of the N clips."""
-        return tuple("expensive" if one else "cheap" for one in self.pattern.expensive(self.num_clips))
+        return self.pattern.roles(self.num_clips)
 
     @property
     def backbones(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..pipeline.errors import SettingsError
+from ..pipeline.manifest import Manifest
 from ..pipeline.metrics import Metrics, rank_classes
 from ..pipeline.plotting import CostPoint, save_accuracy_against_cost, save_confusion_matrix
 from ..pipeline.run_directory import RunDirectory, write_atomically, write_json
@@ -169,7 +170,7 @@ def write_run(folder: Path, evaluation: Evaluation, scores: RunScores) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     classes = evaluation.store.manifest.classes
     metrics = scores.metrics
-    write_csv(folder / "predictions.csv", prediction_rows(evaluation, scores))
+    write_csv(folder / "predictions.csv", prediction_rows(evaluation.store.manifest, scores))
     write_csv(folder / "classes.csv", _class_rows(metrics))
     matrix = ([name, *row] for name, row in zip(classes, metrics.confusion.tolist(), strict=True))
     write_csv(folder / "confusion.csv", [["true \\ predicted", *classes], *matrix])
@@ -184,9 +185,9 @@ def _class_rows(metrics: Metrics) -> Iterable[Sequence[Any]]:
         yield (own.name, f"{own.precision:.6f}", f"{own.recall:.6f}", f"{own.f1:.6f}", own.support)
 
 
-def prediction_rows(evaluation: Evaluation, scores: RunScores) -> Iterable[Sequence[Any]]:
+def prediction_rows(manifest: Manifest, scores: RunScores) -> Iterable[Sequence[Any]]:
     """Yield a header, then a row for each expected video; one without a prediction says why in the last column."""
-    manifest, shown = evaluation.store.manifest, min(SHOWN_CLASSES, len(evaluation.store.manifest.classes))
+    shown = min(SHOWN_CLASSES, len(manifest.classes))
     ranks = [column for rank in range(1, shown + 1) for column in (f"class_{rank}", f"probability_{rank}")]
     yield ("video_id", "label", "predicted", *ranks, "missing")
     rows = dict(zip(scores.videos, scores.probabilities, strict=True))

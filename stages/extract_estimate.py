@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ..pipeline.errors import VideoError
+from ..pipeline.store_disk import nearest_folder
 from ..pipeline.weights import Preprocessing
 from .extract import matching_store
 from .extract_plan import ExtractPlan, ExtractSettings, Prepared, plan, prepare_run
@@ -48,13 +49,12 @@ def estimate(settings: ExtractSettings) -> Estimate:
     """
     prepared = prepare_run(settings)
     todo = plan(prepared, matching_store(prepared))
-    home = next(folder for folder in (settings.store.absolute(), *settings.store.absolute().parents) if folder.exists())
     decode, compute = _timings(prepared, todo.tasks)
     counts = {own.name: own.num_videos for own in todo.backbones}
     busy = sum(seconds * counts[name] for name, seconds in compute.items())
     return Estimate(
         plan=todo,
-        free_bytes=shutil.disk_usage(home).free,
+        free_bytes=shutil.disk_usage(nearest_folder(settings.store)).free,
         timed_videos=min(TIMED_VIDEOS, len(todo.tasks)),
         decode_seconds=decode,
         compute_seconds=compute,

@@ -17,7 +17,7 @@ from ..pipeline.manifest_folders import choose_test
 from ..pipeline.metrics import score_predictions, top_k_accuracy
 from ..pipeline.run_directory import RunDirectory, write_json
 from .evaluate import prediction_rows, write_csv
-from .evaluate_scores import EvaluateSettings, Evaluation, RunScores
+from .evaluate_scores import RunScores
 from .probe_plan import Prepared, ProbePlan, ProbeSettings, prepare
 
 KIND = "linear probe"
@@ -93,7 +93,7 @@ def _fit_and_score(prepared: Prepared, own: ProbePlan, directory: RunDirectory, 
     folder = directory.path / own.name
     folder.mkdir(exist_ok=True)
     fit.probe.save(folder / PROBE_FILE)
-    write_csv(folder / "predictions.csv", prediction_rows(_evaluation(prepared), scores))
+    write_csv(folder / "predictions.csv", prediction_rows(prepared.store.manifest, scores))
     reasons = {prepared.store.manifest.videos[i].video_id: reason for i, reason in own.missing.items()}
     return {
         "name": own.name,
@@ -183,10 +183,3 @@ def _scores(
         probabilities=(odds / odds.sum(axis=1, keepdims=True)).astype(np.float32),
         missing={manifest.videos[i].video_id: own.missing[i] for i in prepared.expected if i in own.missing},
     )
-
-
-def _evaluation(prepared: Prepared) -> Evaluation:
-    """Return what the tables of `evaluate` need to know beside the scores."""
-    own = prepared.settings
-    settings = EvaluateSettings(store=own.store, runs=(own.out,), out=own.out, split=own.test_split)
-    return Evaluation(settings=settings, store=prepared.store, targets=prepared.targets, runs=())

@@ -10,12 +10,11 @@ from ..pipeline.aggregator_inputs import class_indices
 from ..pipeline.clip_choice import ClipChoice, candidate_clips, stretch_edges
 from ..pipeline.clip_selection import choose_clips, select
 from ..pipeline.errors import SettingsError
-from ..pipeline.patterns import Pattern
+from ..pipeline.patterns import ROLES, Pattern
 from ..pipeline.split_choice import read_splits, videos_of_split
 from ..pipeline.store import FeatureStore
 from ..pipeline.store_format import Status
 
-ROLES = ("expensive", "cheap")
 SHOWN = 8  # classes named in a message
 
 

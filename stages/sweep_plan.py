@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pipeline.aggregators import AGGREGATORS
-from ..pipeline.clip_selection import EXPENSIVE, Selection, select
+from ..pipeline.clip_selection import Selection, select
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import SettingsError
 from ..pipeline.execution import IN_PROCESS, LOCAL, check_scheduler
-from ..pipeline.patterns import Pattern
+from ..pipeline.patterns import EXPENSIVE, Pattern
 from ..pipeline.split_choice import Splits, digest, read_splits, videos_of_split
 from ..pipeline.store import FeatureStore
 from ..pipeline.store_format import Status

@@ -236,15 +236,20 @@ def test_seeds_clips_aggregators_and_patterns_are_added_to_what_is_there(finishe
     assert "| 1:3 " in (finished.out / "table4.md").read_text()
 
 
+def extract_later(path: Path, video: int, *, like: int) -> None:
+    """Give a pending video the maps and scores of another."""
+    store = FeatureStore.open(path, mode="r+")
+    for name in store.backbones():
+        group = store.backbone(name)
+        group.write(video, np.asarray(group.features[like]), np.asarray(group.scores[like]))
+        group.mark(video, Status.DONE)
+
+
 def test_videos_that_are_extracted_later_are_scored(settings: SweepSettings, tmp_path: Path) -> None:
     path = make_store(tmp_path / "s.zarr", replace(WANTED, pending=(25,)))
     settings = replace(settings, training=replace(settings.training, store=path), aggregators=("average",), clips=(2,))
     run(settings)
-    store = FeatureStore.open(path, mode="r+")
-    for name in store.backbones():
-        group = store.backbone(name)
-        group.write(25, np.asarray(group.features[24]), np.asarray(group.scores[24]))
-        group.mark(25, Status.DONE)
+    extract_later(path, 25, like=24)
     assert [row["num_scored"] for row in rows(settings.out)] == ["9"]
     assert done_by(settings) == ["average_first_2clips_seed0"]
     assert [row["num_scored"] for row in rows(settings.out)] == ["10"]
@@ -254,11 +259,7 @@ def test_runs_of_more_training_videos_do_not_join_those_of_fewer(settings: Sweep
     path = make_store(tmp_path / "s.zarr", replace(WANTED, pending=(5,)))
     settings = replace(settings, training=replace(settings.training, store=path), aggregators=("fast-gru",), clips=(2,))
     run(settings)
-    store = FeatureStore.open(path, mode="r+")
-    for name in store.backbones():
-        group = store.backbone(name)
-        group.write(5, np.asarray(group.features[7]), np.asarray(group.scores[7]))
-        group.mark(5, Status.DONE)
+    extract_later(path, 5, like=7)
     with pytest.raises(RunError, match=r"was trained on 15 videos, and 16 are extracted by now"):
         run(replace(settings, num_seeds=3))
 
