@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .clip_selection import Selection, choose_clips
-from .errors import ManifestError, StoreError
+from .errors import StoreError
 from .local_copies import LocalCopy, open_copy
 from .seeds import derived_seed
 from .store import FeatureStore
@@ -132,23 +132,6 @@ def batch_of(clips: Sequence[Clips], *, device: torch.device) -> tuple[dict[str,
 
     maps = {role: stacked([maps[role] for maps, _ in clips]) for role in clips[0][0]}
     return maps, stacked([scores for _, scores in clips])
-
-
-def class_indices(store: FeatureStore) -> npt.NDArray[np.int64]:
-    """Return (V,) the index of each video's class among the manifest's.
-
-    Raises:
-        ManifestError: if a video has several labels.
-    """
-    manifest = store.manifest
-    several = next((video for video in manifest.videos if len(video.labels) != 1), None)
-    if several is not None:
-        raise ManifestError(
-            f"video {several.video_id!r} of {store.path} has {len(several.labels)} labels; aggregators are trained and "
-            "scored on one label a video. Make a manifest with one"
-        )
-    place = {name: index for index, name in enumerate(manifest.classes)}
-    return np.array([place[video.labels[0]] for video in manifest.videos])
 
 
 def describe_backbone(group: BackboneGroup) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How a network is optimised: settings, learning-rate schedule, optimizer, precision and loss."""
 
 import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ class OptimisationSettings:
         label_smoothing: share of the target spread evenly over all classes.
         clip_norm: largest norm of a step's gradient; 0 = any.
         precision: of the forward pass, "float32" or "bfloat16" (autocast); weights are always float32.
+        ema: decay of an exponential moving average of the weights, which is then what is validated and kept; 0 = none.
         patience: epochs without a better validation after which training stops; 0 = never.
         seed: of initial weights, draws and dropout.
     """
@@ -45,6 +47,7 @@ class OptimisationSettings:
     label_smoothing: float = 0.0
     clip_norm: float = 0.0
     precision: str = "float32"
+    ema: float = 0.0
     patience: int = 0
     seed: int = 0
 
@@ -65,6 +68,7 @@ class OptimisationSettings:
             ("label_smoothing", 0 <= self.label_smoothing < 1, "in [0, 1)"),
             ("clip_norm", self.clip_norm >= 0, "at least 0"),
             ("precision", self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
+            ("ema", 0 <= self.ema < 1, "in [0, 1)"),
             ("patience", self.patience >= 0, "at least 0"),
             ("seed", 0 <= self.seed < NUMBER_OF_SEEDS, "at least 0 and below 2**63"),
         )
@@ -83,13 +87,36 @@ def cosine_schedule(step: int, *, total: int, warmup: int = 0) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
 
 
-def build_optimizer(model: nn.Module, *, settings: OptimisationSettings) -> torch.optim.Optimizer:
-    """Return the optimizer over the parameters of ``model`` that are to be trained."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    rate, decay = settings.learning_rate, settings.weight_decay
+def build_optimizer(
+    model: nn.Module, *, settings: OptimisationSettings, rates: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """Return the optimizer over the parameters of ``model`` that are to be trained.
+
+    Each group of parameters has its "peak_rate", for `set_rates`.
+
+    Args:
+        model: whose parameters.
+        settings: the optimizer's own.
+        rates: part of the model (a module's name, with dots) -> its peak learning rate; the others have
+            ``settings.learning_rate``. At 0 a part is not trained.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        part = next((part for part in rates or {} if name.startswith(f"{part}.")), None)
+        rate = settings.learning_rate if part is None or rates is None else rates[part]
+        if parameter.requires_grad and rate:
+            groups.setdefault(rate, []).append(parameter)
+    own = [{"params": parameters, "lr": rate, "peak_rate": rate} for rate, parameters in groups.items()]
+    decay = settings.weight_decay
     if settings.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
+        return torch.optim.AdamW(own, weight_decay=decay)
+    return torch.optim.SGD(own, momentum=settings.momentum, weight_decay=decay)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, *, factor: float) -> None:
+    """Set each group's learning rate to ``factor`` of its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_rate"] * factor
 
 
 def mixed_precision(device: torch.device | str, *, precision: str) -> AbstractContextManager[Any]:

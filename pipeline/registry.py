@@ -1,11 +1,13 @@
 """A dictionary of named builders that refuses duplicates and explains unknown names."""
 
+import difflib
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from .errors import SettingsError
 
 T = TypeVar("T")
+SHOWN_NAMES, NEAREST = 20, 6
 
 
 class Registry(Generic[T]):
@@ -38,10 +40,16 @@ class Registry(Generic[T]):
         """Return the entry called ``name``.
 
         Raises:
-            SettingsError: if there is none; the message lists the known names.
+            SettingsError: if there is none; the message lists the known names, or the nearest of very many.
         """
         if name not in self._entries:
-            raise SettingsError(f"there is no {self.kind} {name!r}; known: {', '.join(self.names())}")
+            known = self.names()
+            if len(known) > SHOWN_NAMES:
+                nearest = difflib.get_close_matches(name, known, n=NEAREST, cutoff=0.0)
+                raise SettingsError(
+                    f"there is no {self.kind} {name!r}; of {len(known)} the nearest: {', '.join(nearest)}"
+                )
+            raise SettingsError(f"there is no {self.kind} {name!r}; known: {', '.join(known)}")
         return self._entries[name]
 
     def __contains__(self, name: str) -> bool:

@@ -1,27 +1,36 @@
 """The training loop of every stage that trains: epochs, early stopping, checkpoints, and going on after a kill.
 
-A run that is killed at any moment and started again ends with the same weights, bit for bit, as one left in peace:
-state is kept at epoch boundaries only, and all randomness within an epoch derives from (seed, epoch).
+A run that is killed at any moment and started again ends with the same weights, bit for bit, as one left in peace: all
+randomness of a batch derives from (seed, epoch, batch), and a checkpoint is written between two batches. The processes
+that torchrun starts train one model together.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from .distributed import average_statistics, is_first, rank, sum_gradients, sum_over_processes, wait_for_all
 from .errors import RunError
-from .optimisation import OptimisationSettings, build_optimizer, cosine_schedule, mixed_precision
+from .optimisation import OptimisationSettings, build_optimizer, cosine_schedule, mixed_precision, set_rates
 from .run_directory import Record, RunDirectory
 from .seeds import derived_seed
+from .tensorboard import Curves
+from .training_progress import Progress, Trained, restore_progress, save_progress
+from .weight_average import averaged_weights, build_average
 
-TrainBatches = Callable[[int], Iterable[Any]]
-Loss = Callable[[Any], tuple[Tensor, Mapping[str, Tensor]]]
+Figures = Mapping[str, Tensor]
+TrainBatches = Callable[[int, int], Iterable[Any]]
+Gradients = Callable[[Any], Iterator[Figures]]
+Loss = Callable[[Any], tuple[Tensor, Figures]]
 Validate = Callable[[], Mapping[str, float]]
+
+WITHIN_AN_EPOCH = 12  # times as seldom as at an epoch's end, where there is less to keep
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,36 +53,33 @@ class FitResult:
         return self.history[self.best_epoch]
 
 
-@dataclass(kw_only=True, slots=True)
-class _Progress:
-    """Where training stands after some whole epochs; with model and optimizer, what a checkpoint holds."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Schedule:
+    """How long training lasts and what is kept of it.
 
-    history: list[Record] = field(default_factory=list)
-    best_epoch: int = -1
-    best_state: dict[str, Tensor] = field(default_factory=dict)
+    Attributes:
+        steps_per_epoch: batches of an epoch.
+        monitor: the validation's figure to maximise; ties go to the lower "val_loss", then to the earlier epoch.
+        checkpoint_every_seconds: at an epoch's end, write a checkpoint if the last one is at least this old; within an
+            epoch, if it is `WITHIN_AN_EPOCH` times as old.
+        rates: part of the model -> its peak learning rate, where it is not the settings'; see `build_optimizer`.
+    """
 
-    @property
-    def epoch(self) -> int:
-        """The next epoch."""
-        return len(self.history)
-
-    def is_over(self, settings: OptimisationSettings) -> bool:
-        """Whether every epoch is done, or patience has run out."""
-        waited = self.epoch - 1 - self.best_epoch
-        return self.epoch >= settings.epochs or 0 < settings.patience <= waited
+    steps_per_epoch: int
+    monitor: str = "val_accuracy"
+    checkpoint_every_seconds: float = 5.0
+    rates: Mapping[str, float] | None = None
 
 
 def fit(
     model: nn.Module,
     *,
     settings: OptimisationSettings,
+    schedule: Schedule,
     run: RunDirectory,
     train_batches: TrainBatches,
-    steps_per_epoch: int,
-    loss: Loss,
+    gradients: Gradients,
     validate: Validate | None = None,
-    monitor: str = "val_accuracy",
-    checkpoint_every_seconds: float = 5.0,
 ) -> FitResult:
     """Train ``model``, going on from the run's checkpoint where there is one, and return the best weights.
 
@@ -83,81 +89,140 @@ def fit(
     Args:
         model: on its device; holds the best weights afterwards.
         settings: how to optimise.
+        schedule: how many batches, rates, checkpoints.
         run: where metrics and checkpoints go.
-        train_batches: epoch -> its batches, of any form that ``loss`` takes; their order and content may depend on
-            the seed and the epoch alone.
-        steps_per_epoch: the number of those batches.
-        loss: batch -> the scalar to minimise, and scalars to be averaged into the epoch's record.
-        validate: gives the validation's figures, called in eval mode without gradients; None = the last epoch is best.
-        monitor: the figure of ``validate`` to maximise; ties go to the lower "val_loss", then to the earlier epoch.
-        checkpoint_every_seconds: at an epoch's end, write a checkpoint if the last one is at least this old.
+        train_batches: (epoch, n) -> its batches but the first n, of any form that ``gradients`` takes; their order and
+            content may depend on the seed and the epoch alone.
+        gradients: batch -> an iterator that leaves gradients on the parameters and yields scalar figures, "loss" among
+            them, each time an optimizer's step is due; `one_step` makes it of a loss. Of several processes each sees
+            a part of the batch; gradients and figures are summed over them.
+        validate: gives the validation's figures, called in eval mode without gradients, in every process; None = the
+            last epoch is best.
 
     Raises:
         RunError: if the loss is not finite, or the checkpoint does not fit the model.
     """
-    optimizer = build_optimizer(model, settings=settings)
-    progress = _restore(model, optimizer, run)
-    bar = tqdm(
-        total=settings.epochs * steps_per_epoch, initial=progress.epoch * steps_per_epoch, unit="batch", disable=None
+    trained = Trained(
+        model=model,
+        optimizer=build_optimizer(model, settings=settings, rates=schedule.rates),
+        average=build_average(model, decay=settings.ema),
     )
-    saved_at = time.monotonic()
-    with bar, torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
+    progress = restore_progress(run, trained)
+    if is_first():
+        run.write_metrics(progress.history)
+    wait_for_all()
+    loop = _Loop(settings, schedule, run, trained, progress)
+    with loop.curves, loop.bar, torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
         while not progress.is_over(settings):
-            record = _train_epoch(model, optimizer, settings, progress.epoch, train_batches, steps_per_epoch, loss, bar)
-            record |= _validation(model, validate)
-            _conclude_epoch(model, progress, record, monitor=monitor if validate else None)
-            run.append_metrics(record)
-            bar.set_postfix_str(" ".join(f"{name} {record[name]:.3g}" for name in ("loss", monitor) if name in record))
-            if progress.is_over(settings) or time.monotonic() - saved_at >= checkpoint_every_seconds:
-                _save(model, optimizer, run, progress)
-                saved_at = time.monotonic()
+            record = loop.train_epoch(train_batches, gradients)
+            with averaged_weights(model, trained.average):
+                record |= _validation(model, validate)
+                progress.conclude(record, model, monitor=schedule.monitor if validate else None)
+            loop.report(record)
+            loop.save_if_due(over=progress.is_over(settings))
+    wait_for_all()
     model.load_state_dict(progress.best_state)
     return FitResult(state=progress.best_state, best_epoch=progress.best_epoch, history=progress.history)
 
 
-def _train_epoch(
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    settings: OptimisationSettings,
-    epoch: int,
-    train_batches: TrainBatches,
-    steps_per_epoch: int,
-    loss: Loss,
-    bar: "tqdm[Any]",
-) -> Record:
-    """Take one epoch's steps and return its record, without the validation."""
-    began = time.monotonic()
-    torch.manual_seed(derived_seed(settings.seed, "epoch", epoch))
-    model.train()
-    total, warmup = settings.epochs * steps_per_epoch, round(settings.warmup_epochs * steps_per_epoch)
-    sums: dict[str, Tensor] = {}
-    for index, batch in enumerate(train_batches(epoch)):
-        factor = cosine_schedule(epoch * steps_per_epoch + index, total=total, warmup=warmup)
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * factor
-        for name, value in _step(model, optimizer, settings, loss, batch).items():
-            sums[name] = sums.get(name, torch.zeros_like(value)) + value
-        bar.update()
-    means = {name: float(value) / steps_per_epoch for name, value in sums.items()}
-    if not math.isfinite(means.get("loss", math.nan)):
-        raise RunError(f"training diverged: the loss of epoch {epoch} is {means.get('loss')}; lower --learning-rate")
-    rate = optimizer.param_groups[0]["lr"]
-    return {"epoch": epoch, "learning_rate": rate, **means, "seconds": round(time.monotonic() - began, 3)}
+def one_step(model: nn.Module, *, loss: Loss, precision: str) -> Gradients:
+    """Return `Gradients` of one backward pass and one step a batch.
+
+    Args:
+        model: what is trained.
+        loss: batch -> the scalar to minimise, and scalars to be averaged into the epoch's record.
+        precision: of the forward pass.
+    """
+
+    def gradients(batch: Any) -> Iterator[Figures]:
+        with mixed_precision(next(model.parameters()).device, precision=precision):
+            value, figures = loss(batch)
+        value.backward()
+        yield {"loss": value, **figures}
+
+    return gradients
 
 
-def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, settings: OptimisationSettings, loss: Loss, batch: Any
-) -> dict[str, Tensor]:
-    """Take one step and return its detached figures, the loss among them."""
-    device = next(model.parameters()).device
-    optimizer.zero_grad(set_to_none=True)
-    with mixed_precision(device, precision=settings.precision):
-        value, figures = loss(batch)
-    value.backward()
-    if settings.clip_norm:
-        nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-    optimizer.step()
-    return {"loss": value.detach().float(), **{name: figure.detach().float() for name, figure in figures.items()}}
+class _Loop:
+    """The parts of `fit` that share its state."""
+
+    def __init__(
+        self,
+        settings: OptimisationSettings,
+        schedule: Schedule,
+        run: RunDirectory,
+        trained: Trained,
+        progress: Progress,
+    ) -> None:
+        self.settings, self.schedule, self.run = settings, schedule, run
+        self.trained, self.progress = trained, progress
+        self.saved_at = time.monotonic()
+        self.curves = Curves(run.path, first_epoch=progress.epoch)
+        self.bar = tqdm(
+            total=settings.epochs * schedule.steps_per_epoch,
+            initial=progress.epoch * schedule.steps_per_epoch + progress.batches,
+            unit="batch",
+            disable=None if is_first() else True,
+        )
+
+    def train_epoch(self, train_batches: TrainBatches, gradients: Gradients) -> Record:
+        """Take what is left of an epoch's batches and return its record, without the validation."""
+        progress, own = self.progress, self.settings
+        self.trained.model.train()
+        began = time.monotonic() - progress.seconds
+        for batch in train_batches(progress.epoch, progress.batches):
+            torch.manual_seed(derived_seed(own.seed, "batch", progress.epoch, progress.batches) + rank())
+            progress.add(self._step(gradients, batch))
+            progress.seconds = time.monotonic() - began
+            self.bar.update()
+            if progress.batches < self.schedule.steps_per_epoch:
+                self.save_if_due(patience=WITHIN_AN_EPOCH)
+        names = sorted(progress.sums)
+        sums = sum_over_processes(torch.stack([progress.sums[name].double() for name in names])).tolist()
+        means = {name: value / self.schedule.steps_per_epoch for name, value in zip(names, sums, strict=True)}
+        if not math.isfinite(means.get("loss", math.nan)):
+            raise RunError(
+                f"training diverged: the loss of epoch {progress.epoch} is {means.get('loss')}; lower --learning-rate"
+            )
+        rate = max(group["lr"] for group in self.trained.optimizer.param_groups)
+        return {"epoch": progress.epoch, "learning_rate": rate, **means, "seconds": round(progress.seconds, 3)}
+
+    def _step(self, gradients: Gradients, batch: Any) -> dict[str, Tensor]:
+        """Take the steps of one batch and return the mean of their detached figures."""
+        model, optimizer, schedule = self.trained.model, self.trained.optimizer, self.schedule
+        total = self.settings.epochs * schedule.steps_per_epoch
+        warmup = round(self.settings.warmup_epochs * schedule.steps_per_epoch)
+        done = self.progress.epoch * schedule.steps_per_epoch + self.progress.batches
+        set_rates(optimizer, factor=cosine_schedule(done, total=total, warmup=warmup))
+        optimizer.zero_grad(set_to_none=True)
+        seen: list[Figures] = []
+        for figures in gradients(batch):
+            sum_gradients(model.parameters())
+            if self.settings.clip_norm:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), self.settings.clip_norm)
+            optimizer.step()
+            average_statistics(model)
+            if self.trained.average is not None:
+                self.trained.average.update_parameters(model)
+            optimizer.zero_grad(set_to_none=True)
+            seen.append({name: figure.detach().float() for name, figure in figures.items()})
+        return {name: torch.stack([figures[name] for figures in seen]).mean() for name in seen[0]}
+
+    def report(self, record: Record) -> None:
+        """Write an epoch's record wherever it is to be seen."""
+        if not is_first():
+            return
+        self.run.append_metrics(record)
+        self.curves.add(record)
+        shown = (name for name in ("loss", self.schedule.monitor) if name in record)
+        self.bar.set_postfix_str(" ".join(f"{name} {record[name]:.3g}" for name in shown))
+
+    def save_if_due(self, *, patience: float = 1, over: bool = False) -> None:
+        """Write a checkpoint if the last one is old enough, or if training is ``over``."""
+        due = time.monotonic() - self.saved_at >= self.schedule.checkpoint_every_seconds * patience
+        if is_first() and (over or due):
+            save_progress(self.run, self.trained, self.progress)
+            self.saved_at = time.monotonic()
 
 
 @torch.no_grad()
@@ -166,44 +231,3 @@ def _validation(model: nn.Module, validate: Validate | None) -> Record:
         return {}
     model.eval()
     return {name: float(value) for name, value in validate().items()}
-
-
-def _conclude_epoch(model: nn.Module, progress: _Progress, record: Record, *, monitor: str | None) -> None:
-    """Add the epoch's record to the history, and keep its weights if it is the best so far."""
-    best = progress.history[progress.best_epoch] if progress.history else None
-    progress.history.append(record)
-    if best is None or monitor is None or _quality(record, monitor) > _quality(best, monitor):
-        progress.best_epoch = progress.epoch - 1
-        progress.best_state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
-
-
-def _quality(record: Record, monitor: str) -> tuple[float, float]:
-    return record[monitor], -record.get("val_loss", 0.0)
-
-
-def _save(model: nn.Module, optimizer: torch.optim.Optimizer, run: RunDirectory, progress: _Progress) -> None:
-    run.save_checkpoint(
-        {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "history": progress.history,
-            "best_epoch": progress.best_epoch,
-            "best_state": progress.best_state,
-        }
-    )
-
-
-def _restore(model: nn.Module, optimizer: torch.optim.Optimizer, run: RunDirectory) -> _Progress:
-    """Load the run's checkpoint into model and optimizer, and cut its metrics back to it."""
-    checkpoint = run.load_checkpoint()
-    if checkpoint is None:
-        run.write_metrics([])
-        return _Progress()
-    try:
-        model.load_state_dict(checkpoint["model"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
-    except (KeyError, RuntimeError, ValueError) as error:
-        raise RunError(f"the checkpoint in {run.path} does not fit the network: {error}") from error
-    run.write_metrics(checkpoint["history"])
-    keys = ("history", "best_epoch", "best_state")
-    return _Progress(**{key: checkpoint[key] for key in keys})

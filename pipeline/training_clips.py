@@ -2,11 +2,14 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 
+from .batches import prefetched
 from .clips import ClipSampling, Timeline, frame_indices, random_starts, uniform_starts
 from .errors import VideoError
 from .manifest import Video
@@ -16,45 +19,29 @@ from .video import VideoReader, iterate_frames
 from .weights import Preprocessing
 
 Clip = tuple[torch.Tensor, int]
+ReadFrames = Callable[[np.ndarray], np.ndarray]
+Made = TypeVar("Made")
 
 PROBED_VIDEOS = 64  # enough to foresee what a manifest takes in memory
 
 
-class TrainingClips:
-    """The clips of a list of videos, as training and validation see them.
+class VideoSource:
+    """Opens the videos of a list, keeps them decoded where that is asked for, and notes which cannot be read.
 
-    A clip depends on (seed, epoch, video) alone, whichever thread makes it and in whatever order. With ``cache`` a
-    video is decoded once and kept in memory, its short side reduced to the most that the scale jitter asks for.
+    With ``cache`` a video is decoded once and kept in memory, its short side reduced to the most that the scale jitter
+    asks for.
 
     Args:
-        videos: whose clips.
-        labels: (V,) the class index of each video.
-        sampling: how a clip's frames are taken; its ``num_clips`` and ``views`` do not matter here.
-        preprocessing: what the network sees.
-        seed: of the draws.
-        flip: whether a clip may be mirrored; no, where left and right are what tells classes apart.
+        videos: which ones.
+        crop: side in pixels of the largest square that is cut from them.
         cache: keep decoded videos in memory.
     """
 
-    def __init__(
-        self,
-        videos: Sequence[Video],
-        *,
-        labels: Sequence[int],
-        sampling: ClipSampling,
-        preprocessing: Preprocessing,
-        seed: int = 0,
-        flip: bool = True,
-        cache: bool = False,
-    ) -> None:
+    def __init__(self, videos: Sequence[Video], *, crop: int, cache: bool = False) -> None:
         self.videos = tuple(videos)
-        self.labels = tuple(labels)
-        self.sampling = sampling
-        self.preprocessing = preprocessing
-        self.seed = seed
-        self.flip = flip
         self.failures: dict[str, str] = {}
-        self.visited = False
+        self._seen: set[int] = set()
+        self._short_side = jitter_range(crop)[1]
         self._cache: dict[int, tuple[Timeline, np.ndarray]] | None = {} if cache else None
         self._lock = threading.Lock()
 
@@ -63,55 +50,33 @@ class TrainingClips:
         """Whether decoded videos are kept in memory."""
         return self._cache is not None
 
-    def random_clip(self, index: int, *, epoch: int) -> Clip | None:
-        """Return a random augmented clip (L, crop, crop, 3) uint8 of video ``index`` and its label.
+    def see(self, index: int, make: Callable[[Timeline, ReadFrames], Made]) -> Made | None:
+        """Return what ``make`` makes of a video's timeline and a function from places in it to (n, H, W, 3) uint8.
 
         None stands for a video that cannot be read; its reason is then in ``failures``.
         """
-        rng = np.random.default_rng(derived_seed(self.seed, self.videos[index].video_id, epoch))
-
-        def clip(timeline: Timeline, read: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
-            video = self.videos[index]
-            starts = random_starts(self._one_clip, timeline, rng=rng, start=video.start, end=video.end)
-            frames = read(self._indices(index, timeline, starts[0]))
-            return augment(frames, self.preprocessing, rng, flip=self.flip)
-
-        return self._clip(index, clip)
-
-    def central_clip(self, index: int) -> Clip | None:
-        """Return the middle clip of video ``index`` as testing sees it, and its label; None as in `random_clip`."""
-
-        def clip(timeline: Timeline, read: Callable[[np.ndarray], np.ndarray]) -> torch.Tensor:
-            video = self.videos[index]
-            starts = uniform_starts(self._one_clip, timeline, start=video.start, end=video.end)
-            return preprocess_test(read(self._indices(index, timeline, starts[0])), self.preprocessing)
-
-        return self._clip(index, clip)
-
-    @property
-    def _one_clip(self) -> ClipSampling:
-        own = self.sampling
-        return ClipSampling(
-            num_frames=own.num_frames, sampling_rate=own.sampling_rate, fps=own.fps, num_clips=1, short=own.short
-        )
-
-    def _indices(self, index: int, timeline: Timeline, start: float) -> np.ndarray:
         video = self.videos[index]
-        return frame_indices(timeline, start, self.sampling, start=video.start, end=video.end)
-
-    def _clip(self, index: int, clip: Callable[..., torch.Tensor]) -> Clip | None:
-        video = self.videos[index]
-        self.visited = True
+        self._seen.add(index)
         try:
             if self._cache is not None:
                 timeline, frames = self._decoded(index)
-                return clip(timeline, lambda indices: frames[indices]), self.labels[index]
+                return make(timeline, lambda indices: frames[indices])
             with VideoReader(video.path) as reader:
-                return clip(reader.timeline, reader.read_frames), self.labels[index]
+                return make(reader.timeline, reader.read_frames)
         except VideoError as error:
             with self._lock:
                 self.failures[video.video_id] = str(error)
             return None
+
+    def all_failures(self, look: Callable[[int], object], *, workers: int) -> dict[str, str]:
+        """Return id -> reason of the videos that cannot be read, taking a ``look`` at those not seen yet.
+
+        An earlier process of a resumed training may have met them.
+        """
+        unseen = [[index] for index in range(len(self.videos)) if index not in self._seen]
+        for _ in prefetched(look, unseen, workers=workers):
+            pass
+        return dict(sorted(self.failures.items()))
 
     def _decoded(self, index: int) -> tuple[Timeline, np.ndarray]:
         assert self._cache is not None
@@ -119,9 +84,69 @@ class TrainingClips:
             path = self.videos[index].path
             with VideoReader(path) as reader:
                 timeline = reader.timeline
-            short_side = jitter_range(self.preprocessing.crop)[1]
-            self._cache[index] = timeline, read_reduced(path, short_side=short_side)
+            self._cache[index] = timeline, read_reduced(path, short_side=self._short_side)
         return self._cache[index]
+
+
+class TrainingClips:
+    """The clips of a list of videos, as training and validation of a backbone see them.
+
+    A clip depends on (seed, epoch, video) alone, whichever thread makes it and in whatever order.
+
+    Args:
+        source: the videos.
+        labels: (V,) the class index of each video.
+        sampling: how a clip's frames are taken; its ``num_clips`` and ``views`` do not matter here.
+        preprocessing: what the network sees.
+        seed: of the draws.
+        flip: whether a clip may be mirrored; no, where left and right are what tells classes apart.
+    """
+
+    def __init__(
+        self,
+        source: VideoSource,
+        *,
+        labels: Sequence[int],
+        sampling: ClipSampling,
+        preprocessing: Preprocessing,
+        seed: int = 0,
+        flip: bool = True,
+    ) -> None:
+        self.source = source
+        self.labels = tuple(labels)
+        self.sampling = replace(sampling, num_clips=1, views=1)
+        self.preprocessing = preprocessing
+        self.seed = seed
+        self.flip = flip
+
+    def random_clip(self, index: int, *, epoch: int) -> Clip | None:
+        """Return a random augmented clip (L, crop, crop, 3) uint8 of video ``index`` and its label.
+
+        None stands for a video that cannot be read; its reason is then in the source's ``failures``.
+        """
+        video = self.source.videos[index]
+        rng = np.random.default_rng(derived_seed(self.seed, video.video_id, epoch))
+
+        def clip(timeline: Timeline, read: ReadFrames) -> Clip:
+            starts = random_starts(self.sampling, timeline, rng=rng, start=video.start, end=video.end)
+            frames = read(self._indices(video, timeline, starts[0]))
+            return augment(frames, self.preprocessing, rng, flip=self.flip), self.labels[index]
+
+        return self.source.see(index, clip)
+
+    def central_clip(self, index: int) -> Clip | None:
+        """Return the middle clip of video ``index`` as testing sees it, and its label; None as in `random_clip`."""
+        video = self.source.videos[index]
+
+        def clip(timeline: Timeline, read: ReadFrames) -> Clip:
+            starts = uniform_starts(self.sampling, timeline, start=video.start, end=video.end)
+            frames = read(self._indices(video, timeline, starts[0]))
+            return preprocess_test(frames, self.preprocessing), self.labels[index]
+
+        return self.source.see(index, clip)
+
+    def _indices(self, video: Video, timeline: Timeline, start: float) -> np.ndarray:
+        return frame_indices(timeline, start, self.sampling, start=video.start, end=video.end)
 
 
 def read_reduced(path: Path, *, short_side: int) -> np.ndarray:

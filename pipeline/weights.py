@@ -48,6 +48,23 @@ class Preprocessing:
             raise SettingsError(f"mean and std need three values, std positive; got {self.mean} and {self.std}")
 
 
+def preprocessing_for(crop: int) -> Preprocessing:
+    """Return the preprocessing of a network trained from scratch at ``crop`` pixels: 256 to 224, in proportion."""
+    return Preprocessing(crop=crop, short_side=round(crop * 256 / 224))
+
+
+def parse_preprocessing(fields: Mapping[str, Any]) -> Preprocessing:
+    """Return the preprocessing of its fields as JSON has them.
+
+    Raises:
+        KeyError, TypeError: if a field is missing or of another kind.
+        SettingsError: if a value is out of range.
+    """
+    return Preprocessing(
+        short_side=fields["short_side"], crop=fields["crop"], mean=tuple(fields["mean"]), std=tuple(fields["std"])
+    )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
     """A trained backbone at rest.
@@ -214,13 +231,10 @@ def _parse_json(path: Path, raw: str) -> dict[str, Any]:
 def _parse(path: Path, metadata: dict[str, Any], state: dict[str, Tensor]) -> Weights:
     """Return the weights that the metadata and tensors make, or say what is missing."""
     try:
-        pre = metadata["preprocessing"]
         return Weights(
             backbone=metadata["backbone"],
             classes=tuple(metadata["classes"]),
-            preprocessing=Preprocessing(
-                short_side=pre["short_side"], crop=pre["crop"], mean=tuple(pre["mean"]), std=tuple(pre["std"])
-            ),
+            preprocessing=parse_preprocessing(metadata["preprocessing"]),
             num_frames=metadata["num_frames"],
             sampling_rate=metadata["sampling_rate"],
             fps=metadata["fps"],

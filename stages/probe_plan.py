@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..pipeline.aggregator_inputs import class_indices
 from ..pipeline.clip_choice import ClipChoice, candidate_clips, stretch_edges
 from ..pipeline.clip_selection import choose_clips, select
 from ..pipeline.errors import SettingsError
+from ..pipeline.learning_split import class_indices
 from ..pipeline.patterns import ROLES, Pattern
 from ..pipeline.split_choice import read_splits, videos_of_split
 from ..pipeline.store import FeatureStore
@@ -141,7 +141,7 @@ def prepare(settings: ProbeSettings) -> Prepared:
         SettingsError, ManifestError, StoreError: for what does not fit.
     """
     store = FeatureStore.open(settings.store)
-    targets = class_indices(store)
+    targets = class_indices(store.manifest)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
     train, test = (
         tuple(videos_of_split(store.manifest, split, splits=splits).tolist())

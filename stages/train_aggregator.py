@@ -23,11 +23,10 @@ from ..pipeline.engine import resolve_device
 from ..pipeline.optimisation import OptimisationSettings, accuracy, classification_loss
 from ..pipeline.plotting import save_curves
 from ..pipeline.run_directory import RunDirectory, write_json
-from ..pipeline.training import FitResult, fit
+from ..pipeline.training import FitResult, Schedule, fit, one_step
+from .run_kinds import SPLITS_FILE, WEIGHTS_FILE
 from .train_aggregator_plan import Prepared, TrainAggregatorSettings, outcome, prepare
 
-WEIGHTS_FILE = "weights.safetensors"
-SPLITS_FILE = "splits.json"  # id -> split, where a run has others than its store
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]  # maps by role, scores, targets
 
 
@@ -114,13 +113,14 @@ def _fit(
 ) -> FitResult:
     own = settings.optimisation
     batches = partial(_batches, prepared, own, resolve_device(settings.device))
+    loss = partial(_loss, model, prepared.selection.roles, own.label_smoothing)
     return fit(
         model,
         settings=own,
+        schedule=Schedule(steps_per_epoch=len(_order(prepared, own, 0))),
         run=directory,
         train_batches=batches,
-        steps_per_epoch=len(_order(prepared, own, 0)),
-        loss=partial(_loss, model, prepared.selection.roles, own.label_smoothing),
+        gradients=one_step(model, loss=loss, precision=own.precision),
         validate=partial(_validate, model, prepared, own.batch_size) if prepared.validation else None,
     )
 
@@ -130,8 +130,10 @@ def _order(prepared: Prepared, own: OptimisationSettings, epoch: int) -> list[li
     return [[prepared.training[place] for place in batch] for batch in places]
 
 
-def _batches(prepared: Prepared, own: OptimisationSettings, device: torch.device, epoch: int) -> Iterator[Batch]:
-    order = _order(prepared, own, epoch)
+def _batches(
+    prepared: Prepared, own: OptimisationSettings, device: torch.device, epoch: int, done: int
+) -> Iterator[Batch]:
+    order = _order(prepared, own, epoch)[done:]
     read = partial(prepared.inputs.drawn_clips, seed=own.seed, epoch=epoch)
     clips_of_batches = prefetched(read, order, workers=num_readers(prepared.inputs))
     for videos, clips in zip(order, clips_of_batches, strict=True):

@@ -8,21 +8,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..pipeline.aggregator_inputs import AggregatorInputs, class_indices, describe_backbone
+from ..pipeline.aggregator_inputs import AggregatorInputs, describe_backbone
 from ..pipeline.aggregators import AggregatorSpec
+from ..pipeline.aggregators.base import check_min_clips
 from ..pipeline.aggregators.video_model import build_video_model
 from ..pipeline.clip_selection import Selection, select
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import SettingsError
-from ..pipeline.manifest_folders import choose_test
+from ..pipeline.learning_split import check_classes, class_indices, hold_out
 from ..pipeline.optimisation import OptimisationSettings
 from ..pipeline.patterns import Pattern
 from ..pipeline.split_choice import Splits, digest, read_splits, videos_of_split
 from ..pipeline.store import FeatureStore
 from ..pipeline.store_format import Status
+from .run_kinds import AGGREGATOR
 
 GIB = 2**30
-KIND = "aggregator"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +42,7 @@ class TrainAggregatorSettings:
         splits: a manifest of the same videos whose splits count in place of the store's; None = the store's.
         val_fraction: share of them, class by class, that is held out to choose the best epoch; 0 = the last is best.
         dropout: before the last linear layer.
-        reduction: r of the gates' bottlenecks.
+        reduction: r of the gates' bottlenecks and of the memories.
         width: channels at which the maps of both backbones meet; None = those of the wider one.
         optimisation: epochs, batch, rates, patience, seed.
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -89,6 +90,7 @@ class Prepared:
     """A training that has been checked against its store.
 
     Attributes:
+        min_clips: the fewest clips of a video that this aggregator trains on.
         shapes: role -> (T', H', W', C) of the maps; empty where none are read.
         splits: id -> split, where they are not the store's own.
         training: indices of the videos to train on; none for an aggregator without weights.
@@ -99,6 +101,7 @@ class Prepared:
     store: FeatureStore
     selection: Selection
     spec: AggregatorSpec
+    min_clips: int
     shapes: dict[str, tuple[int, int, int, int]]
     classes: tuple[str, ...]
     targets: np.ndarray
@@ -117,9 +120,8 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     store = FeatureStore.open(settings.store)
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
     selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
-    classes, targets = store.manifest.classes, class_indices(store)
-    if len(classes) < 2:
-        raise SettingsError(f"there must be two classes or more to tell apart; {store.path} has {classes}")
+    classes, targets = store.manifest.classes, class_indices(store.manifest)
+    check_classes(store.manifest)
     shapes = selection.shapes(store)
     spec = AggregatorSpec(
         name=settings.aggregator,
@@ -130,6 +132,8 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     )
     with torch.device("meta"):
         model = build_video_model(spec, shapes=shapes)
+    min_clips = model.aggregator.min_clips
+    check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=min_clips)
     done = np.all([store.backbone(name).status() == Status.DONE for name in selection.backbones.values()], axis=0)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
     training, validation = _split(settings, store, targets, splits, done) if model.is_trained else ((), ())
@@ -147,6 +151,7 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
         store=store,
         selection=selection,
         spec=spec,
+        min_clips=min_clips,
         shapes=inputs.shapes,
         classes=classes,
         targets=targets,
@@ -173,29 +178,13 @@ def _split(
             f"no video of the split {settings.split!r} is extracted in {store.path} ({len(listed)} are listed). "
             f"Run vidpipe extract with --split {settings.split} first"
         )
-    unseen = [name for index, name in enumerate(manifest.classes) if index not in targets[usable]]
-    if unseen:
-        raise SettingsError(
-            f"the extracted videos of the split {settings.split!r} show nothing of {len(unseen)} of the "
-            f"{len(manifest.classes)} classes in {store.path}: {', '.join(map(repr, unseen[:8]))}"
-            f"{', …' if len(unseen) > 8 else ''}. Extract training videos of them, or leave them out of the manifest"
-        )
-    held = _held_out(settings, store, targets, usable)
-    if settings.val_fraction and not held:
-        raise SettingsError("no class has two training videos, so none can be held out; give --val-fraction 0")
-    return tuple(i for i in usable.tolist() if i not in held), tuple(sorted(held))
-
-
-def _held_out(
-    settings: TrainAggregatorSettings, store: FeatureStore, targets: np.ndarray, usable: np.ndarray
-) -> frozenset[int]:
-    """Return the same share of each class's videos, chosen by seed and id; a class's only video is never held out."""
-    held: set[int] = set()
-    for index, name in enumerate(store.manifest.classes):
-        places = {store.manifest.videos[i].video_id: i for i in usable.tolist() if targets[i] == index}
-        key = f"validation {settings.optimisation.seed} {name}"
-        held |= {places[i] for i in choose_test(sorted(places), test_fraction=settings.val_fraction, key=key)}
-    return frozenset(held)
+    return hold_out(
+        manifest,
+        usable=usable.tolist(),
+        targets=targets,
+        fraction=settings.val_fraction,
+        seed=settings.optimisation.seed,
+    )
 
 
 def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, Any]:
@@ -203,7 +192,7 @@ def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, 
     store, selection = prepared.store, prepared.selection
     trained_on = [store.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
     return {
-        "kind": KIND,
+        "kind": AGGREGATOR,
         "aggregator": asdict(prepared.spec),
         "pattern": str(selection.pattern),
         "num_clips": selection.num_clips,

@@ -6,6 +6,7 @@ Source: Zhu et al. (AAAI 2020), setups for clip-level backbones, after Tran et a
 
 import os
 import time
+from collections import ChainMap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -20,15 +21,16 @@ from ..pipeline.backbones import Backbone, build_backbone, feature_shape
 from ..pipeline.batches import prefetched, shuffled_batches
 from ..pipeline.clips import ClipSampling
 from ..pipeline.engine import resolve_device
-from ..pipeline.errors import ManifestError, SettingsError
-from ..pipeline.manifest import Manifest, Video, read_manifest
+from ..pipeline.errors import SettingsError
+from ..pipeline.learning_split import check_classes, class_indices
+from ..pipeline.manifest import Manifest, read_manifest
 from ..pipeline.optimisation import OptimisationSettings, accuracy, classification_loss
 from ..pipeline.plotting import save_curves
 from ..pipeline.run_directory import RunDirectory, write_json
-from ..pipeline.training import fit
-from ..pipeline.training_clips import TrainingClips, collate, foreseen_bytes
+from ..pipeline.training import Schedule, fit, one_step
+from ..pipeline.training_clips import TrainingClips, VideoSource, collate, foreseen_bytes
 from ..pipeline.transforms import jitter_range, normalise
-from ..pipeline.weights import Preprocessing, collect_weights, load_weights, save_weights
+from ..pipeline.weights import Preprocessing, collect_weights, load_weights, preprocessing_for, save_weights
 
 GIB = 2**30
 WEIGHTS_FILE = "weights.safetensors"
@@ -135,12 +137,13 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
     began = time.perf_counter()
     manifest = read_manifest(settings.manifest)
     classes = manifest.classes
+    check_classes(manifest)
     feature_shape(settings.backbone, num_frames=settings.num_frames, size=settings.crop)  # refuses what cannot be run
     training = _clips(manifest, settings, settings.split)
     validation = _clips(manifest, settings, settings.val_split) if settings.val_split else None
     everything = [clips for clips in (training, validation) if clips is not None]
     directory = RunDirectory.open_or_create(
-        settings.out, settings=settings.outcome(manifest, caches=[clips.caches_frames for clips in everything])
+        settings.out, settings=settings.outcome(manifest, caches=[clips.source.caches_frames for clips in everything])
     )
     directory.reopen_without(WEIGHTS_FILE)
     if not directory.is_done:
@@ -150,7 +153,7 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
         weights=settings.out / WEIGHTS_FILE,
         digest=load_weights(settings.out / WEIGHTS_FILE).digest,
         classes=classes,
-        num_videos=len(training.videos),
+        num_videos=len(training.source.videos),
         metrics=directory.result["metrics"],
         failures=failures,
         seconds=time.perf_counter() - began,
@@ -159,35 +162,18 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
 
 def _clips(manifest: Manifest, settings: TrainBackboneSettings, split: str) -> TrainingClips:
     videos = manifest.subset(split).videos
-    preprocessing = _preprocessing(settings)
+    preprocessing = preprocessing_for(settings.crop)
     foreseen = foreseen_bytes(videos, short_side=jitter_range(preprocessing.crop)[1])
     return TrainingClips(
-        videos,
-        labels=_class_indices(videos, manifest.classes),
+        VideoSource(videos, crop=preprocessing.crop, cache=foreseen <= settings.cache_gib * GIB),
+        labels=class_indices(manifest, videos=videos).tolist(),
         sampling=ClipSampling(
             num_frames=settings.num_frames, sampling_rate=settings.sampling_rate, fps=settings.fps, num_clips=1
         ),
         preprocessing=preprocessing,
         seed=settings.optimisation.seed,
         flip=settings.flip,
-        cache=foreseen <= settings.cache_gib * GIB,
     )
-
-
-def _preprocessing(settings: TrainBackboneSettings) -> Preprocessing:
-    return Preprocessing(crop=settings.crop, short_side=round(settings.crop * 256 / 224))
-
-
-def _class_indices(videos: tuple[Video, ...], classes: tuple[str, ...]) -> list[int]:
-    several = next((video for video in videos if len(video.labels) != 1), None)
-    if several is not None:
-        raise ManifestError(
-            f"video {several.video_id!r} has {len(several.labels)} labels; training a backbone takes one label a video"
-        )
-    if len(classes) < 2:
-        raise ManifestError(f"training needs at least two classes; the manifest has {len(classes)}: {list(classes)}")
-    index = {name: i for i, name in enumerate(classes)}
-    return [index[video.labels[0]] for video in videos]
 
 
 def _train(
@@ -210,16 +196,16 @@ def _train(
     ).to(device)
     model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
     workers = settings.workers if settings.workers is not None else os.cpu_count() or 1
-    batches = partial(_batches, training, own, workers)
+    steps = len(shuffled_batches(len(training.source.videos), batch_size=own.batch_size, seed=own.seed, epoch=0))
+    loss = partial(clip_loss, model, preprocessing=training.preprocessing, smoothing=own.label_smoothing)
     fitted = fit(
         model,
         settings=own,
+        schedule=Schedule(steps_per_epoch=steps, checkpoint_every_seconds=settings.checkpoint_seconds),
         run=directory,
-        train_batches=batches,
-        steps_per_epoch=len(shuffled_batches(len(training.videos), batch_size=own.batch_size, seed=own.seed, epoch=0)),
-        loss=partial(clip_loss, model, preprocessing=training.preprocessing, smoothing=own.label_smoothing),
+        train_batches=partial(_batches, training, own, workers),
+        gradients=one_step(model, loss=loss, precision=own.precision),
         validate=partial(_validate, model, validation, own.batch_size, workers) if validation else None,
-        checkpoint_every_seconds=settings.checkpoint_seconds,
     )
     weights = collect_weights(
         model,
@@ -231,24 +217,15 @@ def _train(
     )
     save_weights(settings.out / WEIGHTS_FILE, weights)
     save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone)
-    failures = _failures([clips for clips in (training, validation) if clips is not None], workers=workers)
+    everything = [clips for clips in (training, validation) if clips is not None]
+    found = [clips.source.all_failures(clips.central_clip, workers=workers) for clips in everything]
+    failures = dict(sorted(ChainMap(*found).items()))
     write_json(settings.out / "failures.json", failures)
     directory.finish({"metrics": fitted.best, "failures": failures})
 
 
-def _failures(everything: list[TrainingClips], *, workers: int) -> dict[str, str]:
-    """Return id -> reason of the videos that cannot be read; looks again where an earlier process met them."""
-    failures: dict[str, str] = {}
-    for clips in everything:
-        if not clips.visited:
-            for _ in prefetched(clips.central_clip, [[index] for index in range(len(clips.videos))], workers=workers):
-                pass
-        failures |= clips.failures
-    return dict(sorted(failures.items()))
-
-
-def _batches(clips: TrainingClips, own: OptimisationSettings, workers: int, epoch: int) -> Iterator[Batch]:
-    order = shuffled_batches(len(clips.videos), batch_size=own.batch_size, seed=own.seed, epoch=epoch)
+def _batches(clips: TrainingClips, own: OptimisationSettings, workers: int, epoch: int, done: int) -> Iterator[Batch]:
+    order = shuffled_batches(len(clips.source.videos), batch_size=own.batch_size, seed=own.seed, epoch=epoch)[done:]
     batches = prefetched(partial(clips.random_clip, epoch=epoch), order, workers=workers)
     return map(partial(collate, at_least=2), batches)  # batch norm cannot normalise a single clip
 
@@ -269,7 +246,7 @@ def clip_loss(
 
 def _validate(model: nn.Module, clips: TrainingClips, batch_size: int, workers: int) -> dict[str, float]:
     """Return loss and accuracy over the central clips; a video that cannot be read counts as wrong."""
-    count = len(clips.videos)
+    count = len(clips.source.videos)
     order = [list(range(i, min(i + batch_size, count))) for i in range(0, count, batch_size)]
     device = next(model.parameters()).device
     loss = correct = 0.0

@@ -86,3 +86,21 @@ def write_video(
 def make_video() -> Callable[..., Path]:
     """Return `write_video`, so that test files need no import of this one."""
     return write_video
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with 12 videos, half of them bright and half dark, and a manifest."""
+    folder = tmp_path_factory.mktemp("world")
+    lines = ["path,label,split"]
+    for index in range(12):
+        level = 60 if index % 2 else 190
+        noise = np.random.default_rng(index)
+
+        def frame(_: int, level: int = level, noise: np.random.Generator = noise) -> np.ndarray:
+            return noise.integers(level - 40, level + 40, (40, 48, 3), dtype=np.uint8)
+
+        write_video(folder / f"v{index}.mp4", num_frames=12, size=(48, 40), frame=frame)
+        lines.append(f"v{index}.mp4,{'dark' if index % 2 else 'bright'},{'val' if index >= 8 else 'train'}")
+    (folder / "m.csv").write_text("\n".join(lines) + "\n")
+    return folder

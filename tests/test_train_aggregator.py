@@ -21,7 +21,7 @@ from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, Weig
 from vidpipe.pipeline.optimisation import OptimisationSettings
 from vidpipe.pipeline.patterns import Pattern
 from vidpipe.pipeline.run_directory import RunDirectory
-from vidpipe.pipeline.training import fit
+from vidpipe.pipeline.training import Schedule
 from vidpipe.stages import train_aggregator
 from vidpipe.stages.train_aggregator import run
 from vidpipe.stages.train_aggregator_plan import TrainAggregatorSettings, prepare
@@ -92,7 +92,7 @@ def test_killed_and_resumed_is_undisturbed(
 
     settings = TrainAggregatorSettings(store=small, out=tmp_path / "whole", optimisation=SHORT)
     run(settings)
-    monkeypatch.setattr(train_aggregator, "fit", partial(fit, checkpoint_every_seconds=0))
+    monkeypatch.setattr(train_aggregator, "Schedule", partial(Schedule, checkpoint_every_seconds=0))
     monkeypatch.setattr(RunDirectory, "append_metrics", kill)
     with pytest.raises(Killed):
         run(replace(settings, out=tmp_path / "killed"))

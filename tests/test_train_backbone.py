@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,28 +18,10 @@ from vidpipe.pipeline.batches import prefetched, shuffled_batches
 from vidpipe.pipeline.clips import ClipSampling
 from vidpipe.pipeline.errors import VideoError
 from vidpipe.pipeline.manifest import read_manifest
-from vidpipe.pipeline.training_clips import TrainingClips, collate, foreseen_bytes, read_reduced
+from vidpipe.pipeline.training_clips import TrainingClips, VideoSource, collate, foreseen_bytes, read_reduced
 from vidpipe.pipeline.transforms import resize_short_side
 from vidpipe.pipeline.video import read_all
 from vidpipe.pipeline.weights import Preprocessing, load_backbone, load_weights
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, make_video: Callable[..., Path]) -> Path:
-    """Return a folder with 12 videos, half of them bright and half dark, and a manifest."""
-    folder = tmp_path_factory.mktemp("world")
-    lines = ["path,label,split"]
-    for index in range(12):
-        level = 60 if index % 2 else 190
-        noise = np.random.default_rng(index)
-
-        def frame(_: int, level: int = level, noise: np.random.Generator = noise) -> np.ndarray:
-            return noise.integers(level - 40, level + 40, (40, 48, 3), dtype=np.uint8)
-
-        make_video(folder / f"v{index}.mp4", num_frames=12, size=(48, 40), frame=frame)
-        lines.append(f"v{index}.mp4,{'dark' if index % 2 else 'bright'},{'val' if index >= 8 else 'train'}")
-    (folder / "m.csv").write_text("\n".join(lines) + "\n")
-    return folder
 
 
 def command(world: Path, out: Path, *more: str) -> list[str]:
@@ -114,7 +95,7 @@ def test_an_unreadable_video_is_reported_and_left_out(world: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--backbone=r2d_27"], 2, "known: r2d_101"),
+        (["--backbone=r2d_27"], 2, "of 108 the nearest: r"),
         (["--frames=9"], 2, "multiple of 8"),
         (["--split=nothing"], 2, "nothing"),
         (["--device=tpu"], 2, "tpu"),
@@ -184,14 +165,14 @@ def test_a_run_of_other_settings_is_refused(world: Path, tmp_path: Path):
     assert "dropout" in result.stderr
 
 
-def clips_of(world: Path, **changes) -> TrainingClips:
+def clips_of(world: Path, *, cache: bool = False, **changes) -> TrainingClips:
     videos = read_manifest(world / "m.csv").videos
     own = {
         "labels": [0] * len(videos),
         "sampling": ClipSampling(num_frames=4),
         "preprocessing": Preprocessing(crop=32, short_side=36),
     }
-    return TrainingClips(videos, **(own | changes))
+    return TrainingClips(VideoSource(videos, crop=32, cache=cache), **(own | changes))
 
 
 def test_a_clip_depends_on_seed_epoch_and_video_alone(world: Path):

@@ -24,7 +24,7 @@ from vidpipe.pipeline.optimisation import (
 )
 from vidpipe.pipeline.run_directory import RunDirectory
 from vidpipe.pipeline.seeds import derived_seed
-from vidpipe.pipeline.training import FitResult, fit
+from vidpipe.pipeline.training import FitResult, Schedule, fit, one_step
 
 SETTINGS = OptimisationSettings(epochs=6, batch_size=8, learning_rate=0.1, warmup_epochs=1, clip_norm=5.0)
 Hook = Callable[[int], None]
@@ -51,10 +51,10 @@ def train(
     steps = 32 // settings.batch_size
     epochs_seen: list[int] = []
 
-    def batches(epoch: int) -> Iterator[tuple[int, Tensor]]:
+    def batches(epoch: int, done: int) -> Iterator[tuple[int, Tensor]]:
         epochs_seen.append(epoch)
         order = torch.randperm(32, generator=torch.Generator().manual_seed(derived_seed(settings.seed, epoch)))
-        yield from ((epoch * steps + i, part) for i, part in enumerate(order.split(settings.batch_size)))
+        yield from [(epoch * steps + i, part) for i, part in enumerate(order.split(settings.batch_size))][done:]
 
     def loss(batch: tuple[int, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         on_batch(batch[0])
@@ -72,12 +72,11 @@ def train(
     return fit(
         model,
         settings=settings,
+        schedule=Schedule(steps_per_epoch=steps, checkpoint_every_seconds=checkpoint_every_seconds),
         run=run,
         train_batches=batches,
-        steps_per_epoch=steps,
-        loss=loss,
+        gradients=one_step(model, loss=loss, precision=settings.precision),
         validate=validate,
-        checkpoint_every_seconds=checkpoint_every_seconds,
     )
 
 
@@ -92,10 +91,10 @@ def without_times(records: list[dict]) -> list[dict]:
     return [{name: value for name, value in record.items() if name != "seconds"} for record in records]
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize(("optimizer", "ema"), [("sgd", 0.0), ("adamw", 0.0), ("adamw", 0.9)])
 @pytest.mark.parametrize("kill_at", [0, 1, 4, 10, 23])
-def test_killed_and_resumed_is_undisturbed(tmp_path: Path, optimizer: str, kill_at: int) -> None:
-    settings = replace(SETTINGS, optimizer=optimizer)
+def test_killed_and_resumed_is_undisturbed(tmp_path: Path, optimizer: str, ema: float, kill_at: int) -> None:
+    settings = replace(SETTINGS, optimizer=optimizer, ema=ema)
     whole = train(tmp_path / "whole", settings=settings)
     steps: list[int] = []
 
@@ -111,7 +110,7 @@ def test_killed_and_resumed_is_undisturbed(tmp_path: Path, optimizer: str, kill_
         file.write('{"epoch": 4}\n{"epo')  # written after the last checkpoint, and cut short
     resumed = train(tmp_path / "killed", settings=settings, on_batch=kill)
     assert_same(whole, resumed)
-    assert steps[kill_at + 1] == kill_at // 4 * 4  # went on at the epoch's start, not at the run's
+    assert steps[kill_at + 1] == kill_at  # went on at the batch, not at the epoch's or the run's start
     metrics = RunDirectory.open(tmp_path / "killed").read_metrics()
     assert without_times(metrics) == without_times(whole.history)
     again = train(tmp_path / "killed", settings=settings, on_batch=lambda step: pytest.fail("trained again"))
