@@ -21,6 +21,7 @@ Examples:
   vidpipe flops --expensive r2plus1d_50 --cheap r2d_26 --pattern 1:3 --frames 8 --clips 32
   vidpipe flops --preset faster32 --pattern 1:3
   vidpipe flops --paper-table 4
+  vidpipe flops --paper-table peers
 """
 GIGA = 10**9
 
@@ -38,7 +39,7 @@ GIGA = 10**9
 @click.option("--classes", "num_classes", type=int, help="Classes to tell apart.  [default: 400]")
 @click.option("--channels", type=int, help="Of the maps that an aggregator by itself reads.")
 @click.option("--grid", metavar="TxHxW", help="Of these maps, as 1x7x7.")
-@click.option("--reduction", type=int, help="Factor of the bottleneck in FAST-GRU's gates.  [default: 4]")
+@click.option("--reduction", type=int, help="C over the width of FAST-GRU's bottleneck, or of a memory.  [default: 4]")
 @click.option(
     "--convention",
     metavar="mac|mac+bn|flop",
@@ -46,9 +47,13 @@ GIGA = 10**9
     show_default=True,
     help="mac: a multiply-accumulate is 1; mac+bn: and an element through a batch norm is 2; flop: the former is 2.",
 )
-@click.option("--paper-table", type=int, metavar="2|4|5|6", help="Print this table of the FASTER paper beside ours.")
+@click.option(
+    "--paper-table",
+    metavar="2|4|5|6|peers",
+    help="Print this table of the FASTER paper, or model zoos' figures, beside ours.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-def command(*, as_json: bool, paper_table: int | None, grid: str | None, **options: Any) -> None:
+def command(*, as_json: bool, paper_table: str | None, grid: str | None, **options: Any) -> None:
     """Count what a backbone, an aggregator or a whole setting costs, per clip and per video.
 
     Counted by running the shapes of the networks, without computing anything. Convolutions and matrix products count.
@@ -82,7 +87,7 @@ def _refuse_beside_table(options: dict[str, Any]) -> None:
     changed = options.pop("convention") != "mac" or any(value is not None for value in options.values())
     if changed:
         raise SettingsError(
-            "--paper-table stands alone, or with --json: its settings and its convention are the paper's"
+            "--paper-table stands alone, or with --json: its settings and its convention are those of the table"
         )
 
 
@@ -134,20 +139,27 @@ def report_document(report: "FlopsReport") -> dict[str, Any]:
 
 
 def table_text(table: "PaperTable", cells: "tuple[Comparison, ...]") -> str:
-    """Return a table of the paper beside ours, one line a figure."""
+    """Return a table in print beside ours, one line a figure."""
     rows = [
-        [cell.row, cell.column, f"{cell.ours:.2f}", f"{cell.paper:.1f}", f"{100 * cell.difference:+.2f} %", cell.remark]
+        [
+            cell.row,
+            cell.column,
+            f"{cell.ours:.2f}",
+            f"{cell.paper:.{table.decimals}f}",
+            f"{100 * cell.difference:+.2f} %",
+            cell.remark,
+        ]
         for cell in cells
     ]
-    header = ("row", "column", "ours", "paper", "difference", "remark")
+    header = ("row", "column", "ours", table.printed_by, "difference", "remark")
     close = sum(cell.agrees for cell in cells)
     return "\n".join(
         [
-            f"FASTER, Table {table.number}: {table.caption} (a multiply-accumulate is one FLOP)",
+            f"{table.title}: {table.caption} (a multiply-accumulate is one FLOP)",
             "",
             format_table(header, rows, right=range(2, 5)),
             "",
-            f"{close} of {len(cells)} figures within {_tolerance()}.",
+            f"{close} of {len(cells)} figures within {_tolerance()} of the {table.printed_by}'s.",
         ]
     )
 
@@ -155,11 +167,11 @@ def table_text(table: "PaperTable", cells: "tuple[Comparison, ...]") -> str:
 def _tolerance() -> str:
     from ..pipeline.paper_tables import TOLERANCE
 
-    return f"{100 * TOLERANCE:.1f} % of the paper's"
+    return f"{100 * TOLERANCE:.1f} %"
 
 
 def table_document(table: "PaperTable", cells: "tuple[Comparison, ...]") -> dict[str, Any]:
-    """Return a table of the paper beside ours as JSON values; ``difference`` is a share of the paper's figure."""
+    """Return a table in print beside ours as JSON values; ``difference`` is a share of the printed figure."""
     from ..pipeline.paper_tables import TOLERANCE
 
     entries = [{**dataclasses.asdict(cell), "difference": cell.difference, "agrees": cell.agrees} for cell in cells]

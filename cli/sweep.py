@@ -61,7 +61,13 @@ class Numbers(Names):
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Directory; a sweep there goes on or grows."
 )
-@click.option("--aggregators", type=Names(), default="average,fast-gru", show_default=True, help="What to train.")
+@click.option(
+    "--aggregators",
+    type=Names(),
+    default="average,fast-gru",
+    show_default=True,
+    help="What to train, of the names that train-aggregator knows.",
+)
 @click.option(
     "--patterns", type=Names(), show_default="first, or all-cheap", help="E:C (as 1:3), first, all-expensive …"
 )

@@ -29,7 +29,8 @@ Example, FASTER with one expensive clip in four:
     "--aggregator",
     default="fast-gru",
     show_default=True,
-    help="average, max (nothing to train); concat, lstm, gru, conv-gru, fast-gru, fast-gru-pooled.",
+    help="average, max (nothing to train); concat, lstm, gru, conv-gru, fast-gru, fast-gru-pooled (in order); memory, "
+    "memory-residual, context-average, context-max (two clips or more), multi-clip (in no order).",
 )
 @click.option("--pattern", show_default="as extracted", help="E:C (as 1:3), first, all-expensive or all-cheap.")
 @click.option("--clips", "num_clips", type=int, show_default="all that are stored", help="Clips of a video.")
@@ -49,7 +50,12 @@ Example, FASTER with one expensive clip in four:
     help="Share of them held out, class by class, to choose the best epoch; 0: the last epoch is best.",
 )
 @click.option("--dropout", default=0.5, show_default=True, help="Before the classifier.")
-@click.option("--reduction", default=4, show_default=True, help="Factor of the bottleneck in FAST-GRU's gates.")
+@click.option(
+    "--reduction",
+    default=4,
+    show_default=True,
+    help="Factor by which FAST-GRU's gates, and memories and contexts, compress the channels.",
+)
 @click.option("--width", type=int, help="Channels at which both backbones' maps meet.  [default: the wider one's]")
 @click.option("--epochs", default=40, show_default=True, help="Visits of each video, at most.")
 @click.option(

@@ -50,7 +50,7 @@ class Setting:
         num_clips: N.
         crop: side of the square clip in pixels.
         num_classes: K.
-        reduction: r of the bottleneck in FAST-GRU's gates.
+        reduction: r of the bottleneck in FAST-GRU's gates, and of a memory's width.
     """
 
     expensive: str | None = None

@@ -45,7 +45,7 @@ class FlopsSettings:
         num_classes: K.
         channels: C of the maps.
         grid: (T', H', W') of the maps.
-        reduction: r of the bottleneck in FAST-GRU's gates.
+        reduction: r of the bottleneck in FAST-GRU's gates, and of a memory's width.
         convention: what counts as an operation.
     """
 
@@ -131,8 +131,11 @@ def run(settings: FlopsSettings) -> FlopsReport:
     return {BACKBONE: _backbone, AGGREGATOR: _aggregator, SETTING: _setting}[settings.kind](settings)
 
 
-def compare_with_paper(number: int) -> tuple[PaperTable, tuple[Comparison, ...]]:
-    """Return a table of the FASTER paper, and each of its figures beside ours.
+def compare_with_paper(number: int | str) -> tuple[PaperTable, tuple[Comparison, ...]]:
+    """Return a table in print, and each of its figures beside ours.
+
+    Args:
+        number: that of a table of the FASTER paper, or "peers".
 
     Raises:
         SettingsError: if it is none that prints costs of ours.

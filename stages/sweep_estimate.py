@@ -23,10 +23,11 @@ from ..pipeline.store import FeatureStore
 from ..pipeline.store_backbone import BackboneGroup
 from ..pipeline.store_disk import bytes_on_disk, check_free_space
 from ..pipeline.store_format import Status
+from .run_kinds import WEIGHTS_FILE
 from .sweep import absolute, copies_folder, known_patterns, unfinished
 from .sweep_plan import SweepPlan, SweepSettings, SweepTask, plan, run_settings, shared_outcome
 from .sweep_task import one_of_many
-from .train_aggregator import WEIGHTS_FILE, train
+from .train_aggregator import train
 from .train_aggregator_plan import Prepared, TrainAggregatorSettings, prepare
 
 TIMED_BATCHES, TIMED_EPOCHS = 4, 3

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pipeline.aggregators import AGGREGATORS
+from ..pipeline.aggregators.base import check_min_clips
 from ..pipeline.clip_selection import Selection, select
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import SettingsError
@@ -210,9 +211,10 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
     for aggregator in settings.aggregators:
         for cell in cells:
             first = SweepTask(aggregator=aggregator, pattern=cell[0], num_clips=cell[1], seed=0)
-            key = aggregator, frozenset(selections[cell].backbones.values())  # all that a refusal now depends on
+            key = aggregator, frozenset(selections[cell].backbones.values())  # all that other refusals depend on
             if key not in trainings:
                 trainings[key] = prepare(run_settings(settings, first))
+            check_min_clips(aggregator, num_clips=cell[1], min_clips=trainings[key].min_clips)
             num_seeds = settings.num_seeds if trainings[key].training else 1  # where nothing is trained, all are equal
             own = [replace(first, seed=seed) for seed in range(num_seeds)]
             tasks += own

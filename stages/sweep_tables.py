@@ -21,7 +21,12 @@ TITLES = {
     "conv-gru": "Conv. GRU",
     "fast-gru-pooled": "FAST-GRU, pooled",
     "fast-gru": "FAST-GRU",
-}  # as the paper writes them, and in its order
+    "multi-clip": "Multi-clip",
+    "context-average": "Average context",
+    "context-max": "Max. context",
+    "memory-residual": "Memory, residual",
+    "memory": "Memory",
+}  # as the papers write them, and in their order
 TIMES = ("training_seconds", "scoring_seconds")
 NOTE = (
     "Top-1 accuracy, %: mean over seeds ± half of the 95 % confidence interval (Student's t); no interval where there "

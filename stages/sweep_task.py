@@ -18,7 +18,8 @@ from ..pipeline.errors import RunError, VidpipeError
 from ..pipeline.metrics import Metrics
 from ..pipeline.run_directory import RunDirectory, write_json
 from ..pipeline.store import FeatureStore
-from .evaluate_scores import EvaluateSettings, check_fits, evaluate
+from .evaluate_plan import EvaluateSettings, check_fits
+from .evaluate_scores import evaluate
 from .sweep_plan import SweepSettings, SweepTask, run_settings, selection_of
 from .train_aggregator import TrainAggregatorSummary, run
 
@@ -114,12 +115,13 @@ def _train_and_score(settings: SweepSettings, copies: Path | None, task: SweepTa
             local_copies=copies,
         )
     )
-    selection = selection_of(evaluation.store, settings, (task.pattern, task.num_clips))
+    store = FeatureStore.open(training.store)
+    selection = selection_of(store, settings, (task.pattern, task.num_clips))
     score = _score(
         task,
         summary,
         metrics=evaluation.runs[0].metrics,
-        backbone_gmacs=selection.backbone_gmacs(evaluation.store),
+        backbone_gmacs=selection.backbone_gmacs(store),
         scoring_seconds=time.monotonic() - began,
     )
     write_json(training.out / SCORE_FILE, asdict(score))

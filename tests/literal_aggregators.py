@@ -1,4 +1,5 @@
-"""The aggregation units of the FASTER paper as printed: one clip, one gate, one convolution or matrix at a time.
+"""The aggregators as printed: FASTER's units one clip, one gate, one convolution or matrix at a time; the collaborative
+memory, and what the poster sets beside it, one position at a time.
 
 What the fast implementations are held against; they share their weights, which are cut into the paper's matrices here.
 """
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vidpipe.pipeline.aggregators.memory import ContextAggregator, MultiClip
 from vidpipe.pipeline.aggregators.recurrent import Recurrent
 
 Step = Callable[[Tensor, Tensor], Tensor]  # (o_{t-1}, x_t) -> o_t
@@ -107,3 +109,89 @@ STEPS: dict[str, Callable[[nn.Module], Step]] = {
     "ConcatUnit": concat,
     "LSTMUnit": lstm,
 }
+
+
+Clips = list[Tensor]  # X_n, (P, C) each; the clips of one video
+
+
+def literal_context_scores(model: ContextAggregator | MultiClip, features: Tensor) -> Tensor:
+    """Return (B, K) logits for ``features`` (B, N, T', H', W', C): the mean of the logits of each clip by itself."""
+    videos = []
+    for video in features.flatten(2, 4):
+        clips = list(video)  # N times (P, C)
+        if isinstance(model, ContextAggregator):
+            told = CONTEXTS[type(model.context).__name__](model.context, clips)
+            infuse, w_o = INFUSIONS[type(model.infusion).__name__], _matrix(model.infusion.output)
+            clips = [infuse(x, m, w_o) for x, m in zip(clips, told, strict=True)]
+        logits = [F.linear(x.mean(dim=0), model.classifier.weight, model.classifier.bias) for x in clips]
+        videos.append(torch.stack(logits).mean(dim=0))
+    return torch.stack(videos)
+
+
+def literal_gated_maps(features: Tensor, w_k: Tensor, w_v: Tensor, w_q: Tensor, w_o: Tensor) -> Tensor:
+    """Return (B, N, T', H', W', C), the maps gated by the memory; W_k, W_v and W_q are (C, C'), W_O is (C', C)."""
+    videos = []
+    for video in features.flatten(2, 4):
+        told = pop(push(list(video), w_k, w_v), list(video), w_q)
+        videos.append(torch.stack([gate(x, m, w_o) for x, m in zip(video, told, strict=True)]))
+    return torch.stack(videos).view_as(features)
+
+
+def push(clips: Clips, w_k: Tensor, w_v: Tensor) -> Tensor:
+    """Memory push, (C', C'); but for the mean over a clip's positions, which W_v takes up."""
+    memory = torch.zeros(w_k.shape[1], w_v.shape[1], dtype=w_k.dtype, device=w_k.device)
+    for x in clips:
+        for row in x.split(1):  # (1, C), a position
+            memory = memory + (row @ w_k).T @ (row @ w_v) / len(x)
+    return memory / len(clips)
+
+
+def pop(memory: Tensor, clips: Clips, w_q: Tensor) -> Clips:
+    """Memory pop: M_n (P, C') of each clip."""
+    return [torch.cat([(row @ w_q) @ memory for row in x.split(1)]) for x in clips]
+
+
+def gate(x: Tensor, m: Tensor, w_o: Tensor) -> Tensor:
+    """Feature gating of X_n (P, C) by M_n (P, C')."""
+    return torch.sigmoid(m.mean(dim=0, keepdim=True) @ w_o) * x + x
+
+
+def residual(x: Tensor, m: Tensor, w_o: Tensor) -> Tensor:
+    """Memory without gating."""
+    return x + torch.cat([row @ w_o for row in m.split(1)])
+
+
+def associative(context: nn.Module, clips: Clips) -> Clips:
+    """What the memory tells each clip, (P, C')."""
+    w_k, w_v, w_q = (_matrix(layer) for layer in (context.key, context.value, context.query))
+    return pop(push(clips, w_k, w_v), clips, w_q)
+
+
+def average(context: nn.Module, clips: Clips) -> Clips:
+    """The mean of X_n W_v, (1, C') for every clip."""
+    rows = [row @ _matrix(context.value) for x in clips for row in x.split(1)]
+    return [torch.cat(rows).sum(dim=0, keepdim=True) / len(rows)] * len(clips)
+
+
+def maximum(context: nn.Module, clips: Clips) -> Clips:
+    """The maximum of X_n W_v, (1, C') for every clip."""
+    rows = [row @ _matrix(context.value) for x in clips for row in x.split(1)]
+    highest = rows[0]
+    for row in rows[1:]:
+        highest = torch.where(row > highest, row, highest)
+    return [highest] * len(clips)
+
+
+def _matrix(linear: nn.Module) -> Tensor:
+    """Return a layer's weight as the equations write it, to the right of X."""
+    weight = linear.weight
+    assert isinstance(weight, Tensor)
+    return weight.T
+
+
+CONTEXTS: dict[str, Callable[[nn.Module, Clips], Clips]] = {
+    "AssociativeMemory": associative,
+    "AverageContext": average,
+    "MaxContext": maximum,
+}
+INFUSIONS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"FeatureGate": gate, "Residual": residual}

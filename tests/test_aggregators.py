@@ -18,6 +18,8 @@ GATED = ["unit.from_input.weight", "unit.from_state.weight"]
 BOTTLENECK = [*GATED, "unit.read.weight", "unit.update.weight", "unit.candidate.weight"]
 NORM = [f"unit.norm.{name}" for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")]
 CLASSIFIER = ["classifier.weight", "classifier.bias"]
+MEMORY = [f"context.{name}.weight" for name in ("key", "value", "query")]
+OUTPUT = ["infusion.output.weight"]
 STATE_KEYS = {
     "average": [],
     "max": [],
@@ -27,8 +29,13 @@ STATE_KEYS = {
     "conv-gru": [*GATED, "unit.candidate.weight", *CLASSIFIER],
     "fast-gru": [*BOTTLENECK, *CLASSIFIER],
     "fast-gru-pooled": [*BOTTLENECK, *CLASSIFIER],
+    "multi-clip": CLASSIFIER,
+    "context-average": ["context.value.weight", *OUTPUT, *CLASSIFIER],
+    "context-max": ["context.value.weight", *OUTPUT, *CLASSIFIER],
+    "memory-residual": [*MEMORY, *OUTPUT, *CLASSIFIER],
+    "memory": [*MEMORY, *OUTPUT, *CLASSIFIER],
 }
-TRAINED = [name for name, keys in STATE_KEYS.items() if keys]
+UNITS = [name for name, keys in STATE_KEYS.items() if keys and keys[0].startswith("unit.")]
 
 
 def spec(name: str = "fast-gru", *, channels: int = 8, num_classes: int = 5, dropout: float = 0.0) -> AggregatorSpec:
@@ -43,7 +50,7 @@ def inputs(*, num_clips: int = 6, channels: int = 8, num_classes: int = 5) -> tu
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("num_clips", [1, 2, 6])
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", UNITS)
 def test_every_unit_equals_its_equations(name: str, num_clips: int, training: bool) -> None:
     torch.manual_seed(0)
     model = build_aggregator(spec(name)).double().train(training)
@@ -55,7 +62,7 @@ def test_every_unit_equals_its_equations(name: str, num_clips: int, training: bo
     torch.testing.assert_close(model(features, scores), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("name", UNITS)
 def test_every_unit_has_the_gradients_of_its_equations(name: str) -> None:
     torch.manual_seed(0)
     model = build_aggregator(spec(name)).double()
@@ -108,7 +115,7 @@ def test_pooled_units_do_not_see_where_in_the_clip_something_is() -> None:
     features, scores = inputs()
     moved = features.flip(3)
     moved[:, 0] = features[:, 0]
-    for name in TRAINED:
+    for name in UNITS:
         torch.manual_seed(0)
         model = build_aggregator(spec(name)).double()
         difference = (model(features, scores) - model(moved, scores)).abs().max().item()
@@ -136,9 +143,9 @@ def test_cells_of_the_papers_table_4(num_clips: int, num_expensive: int, gmacs: 
     assert backbones + (num_clips - 1) * 14_680_064 * positions / 1e9 == pytest.approx(gmacs, abs=0.1)
 
 
-def test_order_matters_to_units_and_not_to_pooling() -> None:
+def test_order_matters_to_units_and_to_nothing_else() -> None:
     features, scores = inputs()
-    for name, changes in [*((name, True) for name in TRAINED), ("average", False), ("max", False)]:
+    for name, changes in [(name, name in UNITS) for name in AGGREGATORS]:
         torch.manual_seed(0)
         model = build_aggregator(spec(name)).double()
         difference = (model(features, scores) - model(features.flip(1), scores.flip(1))).abs().max()
@@ -187,7 +194,7 @@ def test_every_aggregator_trains_and_keeps_its_state_keys(name: str) -> None:
 
 
 def test_unknown_names_and_impossible_specs_are_refused() -> None:
-    with pytest.raises(SettingsError, match="no aggregator 'fastgru'; known: average, concat, conv-gru, fast-gru, "):
+    with pytest.raises(SettingsError, match="no aggregator 'fastgru'; known: average, concat, context-average, "):
         build_aggregator(spec("fastgru"))
     with pytest.raises(SettingsError, match="reduction must divide the width of 6 channels; got 4"):
         build_aggregator(spec(channels=6))

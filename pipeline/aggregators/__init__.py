@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from ..registry import Registry
-from .base import Aggregator, AggregatorSpec
+from .base import Aggregator, AggregatorSpec, reduced_width
 from .concat import ConcatUnit
+from .contexts import AssociativeMemory, AverageContext, Context, MaxContext
 from .fast_gru import FastGRUUnit
 from .gru import GRUUnit
 from .lstm import LSTMUnit
+from .memory import ContextAggregator, FeatureGate, Infusion, MultiClip, Residual
 from .pooling import AveragePooling, MaxPooling
 from .recurrent import Recurrent
 
@@ -38,6 +40,18 @@ def _fast_gru_pooled(spec: AggregatorSpec) -> Aggregator:
     return Recurrent(FastGRUUnit(spec.channels, reduction=spec.reduction), spec, pools_clips=True)
 
 
+def _in_context(
+    context: Callable[[int, int], Context], infusion: Callable[[int, int], Infusion]
+) -> Callable[[AggregatorSpec], Aggregator]:
+    """Return what builds an aggregator of this context and this infusion, both made of C and C'."""
+
+    def build(spec: AggregatorSpec) -> Aggregator:
+        sizes = spec.channels, reduced_width(spec.channels, reduction=spec.reduction)
+        return ContextAggregator(context(*sizes), infusion(*sizes), spec)
+
+    return build
+
+
 AGGREGATORS: Registry[Callable[[AggregatorSpec], Aggregator]] = Registry("aggregator")
 AGGREGATORS.add("average", AveragePooling)
 AGGREGATORS.add("max", MaxPooling)
@@ -47,6 +61,11 @@ AGGREGATORS.add("gru", _gru)
 AGGREGATORS.add("conv-gru", _conv_gru)
 AGGREGATORS.add("fast-gru", _fast_gru)
 AGGREGATORS.add("fast-gru-pooled", _fast_gru_pooled)
+AGGREGATORS.add("multi-clip", MultiClip)
+AGGREGATORS.add("context-average", _in_context(AverageContext, FeatureGate))
+AGGREGATORS.add("context-max", _in_context(MaxContext, FeatureGate))
+AGGREGATORS.add("memory-residual", _in_context(AssociativeMemory, Residual))
+AGGREGATORS.add("memory", _in_context(AssociativeMemory, FeatureGate))
 
 
 def build_aggregator(spec: AggregatorSpec) -> Aggregator:

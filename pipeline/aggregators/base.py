@@ -18,7 +18,7 @@ class AggregatorSpec:
         channels: C of the feature maps.
         num_classes: K.
         dropout: share of the pooled features dropped before the last linear layer, in training.
-        reduction: r, the factor by which a gate's bottleneck compresses the channels.
+        reduction: r, the factor by which a gate's bottleneck, or a memory, compresses the channels.
     """
 
     name: str
@@ -45,10 +45,12 @@ class Aggregator(nn.Module, ABC):
     Attributes:
         needs_features: whether feature maps are read; otherwise empty ones (C = 0) may be given.
         needs_scores: whether the backbones' clip scores are read; otherwise empty ones (K = 0) may be given.
+        min_clips: the fewest clips of a video from which there is something to learn; fewer can still be scored.
     """
 
     needs_features: ClassVar[bool]
     needs_scores: ClassVar[bool]
+    min_clips: ClassVar[int] = 1
 
     @property
     def is_trained(self) -> bool:
@@ -79,3 +81,27 @@ class Aggregator(nn.Module, ABC):
         Returns:
             The state to pass on, and (B, K) scores of the clips so far.
         """
+
+
+def reduced_width(channels: int, *, reduction: int) -> int:
+    """Return C / r.
+
+    Raises:
+        SettingsError: if r does not divide C.
+    """
+    if channels % reduction:
+        raise SettingsError(f"--reduction must divide the width of {channels} channels; got {reduction}")
+    return channels // reduction
+
+
+def check_min_clips(name: str, *, num_clips: int, min_clips: int) -> None:
+    """Refuse to train the aggregator called ``name`` on fewer clips of a video than there must be to learn from.
+
+    Raises:
+        SettingsError: saying how many there must be.
+    """
+    if num_clips < min_clips:
+        raise SettingsError(
+            f"{name} learns what the clips of a video tell one another, from {min_clips} clips or more; got "
+            f"{num_clips}. Give --clips of {min_clips} or more, or an aggregator of single clips, such as multi-clip"
+        )

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..errors import SettingsError
+from .base import reduced_width
 from .recurrent import RecurrentUnit
 
 
@@ -24,9 +24,7 @@ class FastGRUUnit(RecurrentUnit):
 
     def __init__(self, channels: int, *, reduction: int) -> None:
         super().__init__()
-        if channels % reduction:
-            raise SettingsError(f"--reduction must divide the width of {channels} channels; got {reduction}")
-        self.bottleneck = channels // reduction
+        self.bottleneck = reduced_width(channels, reduction=reduction)
         # Rows: U_rx, U_zx (c/r each), and the candidate's matrix on x_t (c).
         self.from_input = nn.Linear(channels, 2 * self.bottleneck + channels, bias=False)
         self.from_state = nn.Linear(channels, 2 * self.bottleneck, bias=False)  # rows: U_ro, U_zo

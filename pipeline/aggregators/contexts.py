@@ -1,0 +1,111 @@
+"""Contexts: what the clips of a video leave to one another, position by position, in no order."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Context(nn.Module, ABC):
+    """What the clips of a video leave to one another, in C' channels, whatever their order and number."""
+
+    @abstractmethod
+    def push(self, positions: Tensor) -> Tensor:
+        """Return the memory (B, …) of ``positions`` (B, P, C): of one clip, or of as many as there are."""
+
+    @abstractmethod
+    def pop(self, memory: Tensor, pooled: Tensor) -> Tensor:
+        """Return Pool(M_n) (B, N, C'), what the memory (B, …) tells each of the clips ``pooled`` (B, N, C)."""
+
+    def join(self, memory: Tensor, fresh: Tensor, *, count: int) -> Tensor:
+        """Return the memory of ``count`` clips, from that of all but the last, and that of the last."""
+        return memory.lerp(fresh, 1 / count)
+
+
+class AssociativeMemory(Context):
+    """A C' × C' matrix that associates keys with values; a query reads from it.
+
+    Source: Yang et al., Beyond Short Clips (CVPR 2021), memory push M = 1/N Σ_n (X_n W_k)^T (X_n W_v) and memory pop
+    M_n = (X_n W_q) M.
+    Differs from the source: the sum over a clip's positions is taken as a mean, so that grids of every size start
+    alike; W_v absorbs the factor. Queries begin smaller by √C', as in attention, so that M_n of maps of unit size
+    begins no larger than they.
+
+    Args:
+        channels: C.
+        width: C'.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.key = projection(channels, width)  # W_k
+        self.value = projection(channels, width)  # W_v
+        self.query = projection(channels, width, scale=width**-0.5)  # W_q
+
+    def push(self, positions: Tensor) -> Tensor:
+        """Return M (B, C', C') of ``positions`` (B, P, C)."""
+        keys, values = self.key(positions), self.value(positions)  # (B, P, C') each
+        return keys.transpose(1, 2) @ values / positions.shape[1]
+
+    def pop(self, memory: Tensor, pooled: Tensor) -> Tensor:
+        """Return Pool(M_n) (B, N, C') of M (B, C', C') and ``pooled`` clips (B, N, C)."""
+        return self.query(pooled) @ memory
+
+
+class AverageContext(Context):
+    """One vector of the video in place of the memory: the mean of X_n W_v over clips and positions.
+
+    Args:
+        channels: C.
+        width: C'.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.value = projection(channels, width)  # W_v
+
+    def push(self, positions: Tensor) -> Tensor:
+        """Return the vector (B, C') of ``positions`` (B, P, C); the mean comes first, which is the same and cheaper."""
+        return self.value(positions.mean(dim=1))
+
+    def pop(self, memory: Tensor, pooled: Tensor) -> Tensor:
+        """Return the vector (B, C') for each of the clips, (B, N, C')."""
+        return _to_each(memory, pooled)
+
+
+class MaxContext(Context):
+    """One vector of the video in place of the memory: the maximum of X_n W_v over clips and positions.
+
+    Args:
+        channels: C.
+        width: C'.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.value = projection(channels, width)  # W_v
+
+    def push(self, positions: Tensor) -> Tensor:
+        """Return the vector (B, C') of ``positions`` (B, P, C)."""
+        return self.value(positions).amax(dim=1)
+
+    def pop(self, memory: Tensor, pooled: Tensor) -> Tensor:
+        """Return the vector (B, C') for each of the clips, (B, N, C')."""
+        return _to_each(memory, pooled)
+
+    def join(self, memory: Tensor, fresh: Tensor, *, count: int) -> Tensor:
+        """Return the larger of both, channel by channel."""
+        del count
+        return torch.maximum(memory, fresh)
+
+
+def projection(channels: int, width: int, *, scale: float = 1.0) -> nn.Linear:
+    """Return a matrix without bias, as printed, that multiplies the size of what passes by about ``scale``."""
+    layer = nn.Linear(channels, width, bias=False)
+    nn.init.normal_(layer.weight, std=scale * channels**-0.5)
+    return layer
+
+
+def _to_each(vector: Tensor, pooled: Tensor) -> Tensor:
+    """Return the ``vector`` (B, C') for each of the clips ``pooled`` (B, N, C), (B, N, C')."""
+    return vector[:, None].expand(-1, pooled.shape[1], -1)
