@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .backbones.resnet import ConvNorm
+from .backbones.layers import ConvNorm
 from .errors import SettingsError, VideoError
 from .transforms import normalise
 from .weights import Weights, load_backbone

@@ -1,4 +1,4 @@
-"""Backbones against the paper's Table 1, and every registered name for what all must keep."""
+"""Backbones against FASTER's Table 1, and every registered name for what all must keep."""
 
 import hashlib
 
@@ -7,10 +7,23 @@ import torch
 from torch import nn
 
 from vidpipe.pipeline.backbones import BACKBONES, build_backbone
-from vidpipe.pipeline.backbones.resnet import Bottleneck, stem_planes
+from vidpipe.pipeline.backbones.families import stem_planes
+from vidpipe.pipeline.backbones.layers import Bottleneck, ConvNorm
+from vidpipe.pipeline.backbones.non_local import NonLocal
 from vidpipe.pipeline.errors import SettingsError
 
-SMALL = ["r2d_14_w16", "r2plus1d_14_w16", "r3d_14_w16"]
+SMALL = [
+    "r2d_14_w16",
+    "r2plus1d_14_w16",
+    "r3d_14_w16",
+    "r2plus1d_14_ptv_w16",
+    "slow_only_14_w16",
+    "slowfast_14_4x16_w16",
+    "slowfast_14_8x8_w16",
+    "i3d_14_w16",
+    "i3d_14_nl_w16",
+]
+FRAMES_PER_MAP = {"slow_only_": 1, "_8x8": 4, "_ptv": 4}  # of the names with these parts; 8 of all others
 
 
 def meta(name: str, num_classes: int = 5):
@@ -18,10 +31,15 @@ def meta(name: str, num_classes: int = 5):
         return build_backbone(name, num_classes=num_classes)
 
 
+def frames_per_map(name: str) -> int:
+    return next((frames for part, frames in FRAMES_PER_MAP.items() if part in name), 8)
+
+
 def test_the_names_are_families_by_depth_and_width():
+    families = ("r2d_{}", "r2plus1d_{}", "r3d_{}", "r2plus1d_{}_ptv", "slow_only_{}", "i3d_{}", "i3d_{}_nl")
     expected = {
-        f"{family}_{depth}{width}"
-        for family in ("r2d", "r2plus1d", "r3d")
+        f"{family.format(depth)}{width}"
+        for family in (*families, "slowfast_{}_4x16", "slowfast_{}_8x8")
         for depth in (14, 26, 50, 101)
         for width in ("", "_w32", "_w16")
     }
@@ -40,12 +58,12 @@ def test_parameters_without_the_classifier(name, millions):
 def test_shapes_are_those_announced(name):
     backbone = meta(name)
     assert backbone.name == name
-    for frames, size in ((8, 224), (16, 97)):
+    for frames, size in ((8, 224), (16, 97)) if "_14_" in name else ((16, 97),):
         features, scores = backbone(torch.empty(2, 3, frames, size, size, device="meta"))
         time, height, width, channels = backbone.feature_shape(frames, size)
         assert features.shape == (2, channels, time, height, width)
         assert scores.shape == (2, 5)
-        assert (time, height, width) == (frames // 8, -(-size // 32), -(-size // 32))
+        assert (time, height, width) == (frames // frames_per_map(name), -(-size // 32), -(-size // 32))
         assert channels == backbone.channels
 
 
@@ -88,11 +106,32 @@ def test_time_strides_lie_on_the_temporal_convolution_and_the_shortcut():
 def test_training_reaches_every_parameter(name):
     torch.manual_seed(0)
     backbone = build_backbone(name, num_classes=3)
+    for module in backbone.modules():
+        if isinstance(module, NonLocal):  # it begins as the identity, which keeps gradients from its insides
+            nn.init.ones_(module.expand.norm.weight)
     _, scores = backbone(torch.randn(2, 3, 8, 32, 32))
     nn.functional.cross_entropy(scores, torch.tensor([0, 2])).backward()
     for key, parameter in backbone.named_parameters():
         assert parameter.grad is not None and parameter.grad.isfinite().all(), key
         assert parameter.grad.abs().sum() > 0 or key.endswith("norm.bias"), key
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 8])
+@pytest.mark.parametrize(("kernel", "stride"), [((3, 1, 1), (1, 1, 1)), ((3, 3, 3), (1, 1, 1)), ((5, 7, 7), (2, 2, 2))])
+def test_bfloat16_gradients_of_short_clips_are_those_of_float32(kernel, stride, frames):
+    torch.manual_seed(0)
+    layer = ConvNorm(16, 16, kernel=kernel, stride=stride, relu=False).to(memory_format=torch.channels_last_3d)
+    clip = torch.randn(4, 16, frames, 6, 6).to(memory_format=torch.channels_last_3d)
+    out = layer(clip)
+    wanted = torch.randn_like(out)
+    (expected,) = torch.autograd.grad(out, layer.conv.weight, wanted)
+    for _ in range(3):
+        for size in (10, 12, 14, 16, 18):  # what is left unwritten shows
+            del [torch.full((1 << size,), float("nan")) for _ in range(8)][:]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = layer(clip)
+        (found,) = torch.autograd.grad(out, layer.conv.weight, wanted.to(out.dtype))
+        assert (found - expected).norm() < 0.02 * expected.norm()
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -143,20 +182,23 @@ def test_convolutions_are_initialised_by_fan_out():
 
 
 @pytest.mark.parametrize("frames", [0, 4, 12])
-def test_r2d_refuses_frames_its_first_convolution_would_drop(frames):
-    backbone = meta("r2d_14_w16")
-    with pytest.raises(SettingsError, match=f"multiple of 8 frames; got {frames}"):
+@pytest.mark.parametrize("name", ["r2d_14_w16", "i3d_14_w16", "slowfast_14_4x16_w16"])
+def test_frames_that_would_be_dropped_are_refused(name, frames):
+    backbone = meta(name)
+    with pytest.raises(SettingsError, match=f"{name} needs clips of a multiple of 8 frames; got {frames}"):
         backbone.feature_shape(frames, 64)
     with pytest.raises(SettingsError, match="multiple of 8 frames"):
         backbone(torch.empty(1, 3, frames, 64, 64, device="meta"))
 
 
-@pytest.mark.parametrize("name", ["r2plus1d_14_w16", "r3d_14_w16"])
+@pytest.mark.parametrize("name", ["r2plus1d_14_w16", "r3d_14_w16", "r2plus1d_14_ptv_w16", "slow_only_14_w16"])
 @pytest.mark.parametrize("frames", [1, 2, 5, 12, 20])
 def test_other_families_take_any_number_of_frames(name, frames):
     backbone = meta(name)
     features, _ = backbone(torch.empty(1, 3, frames, 33, 33, device="meta"))
-    assert features.shape[2] == backbone.feature_shape(frames, 33)[0] == -(-frames // 8)
+    assert features.shape[2] == backbone.feature_shape(frames, 33)[0] == -(-frames // frames_per_map(name))
+    with pytest.raises(SettingsError, match="at least one frame; got 0"):
+        backbone.feature_shape(0, 33)
 
 
 @pytest.mark.parametrize(

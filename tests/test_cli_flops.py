@@ -35,6 +35,12 @@ def test_a_backbone_by_itself():
     assert found["per_video"] == pytest.approx(3 * found["per_clip"])
 
 
+def test_a_backbone_of_two_paths():
+    text = vidpipe("--backbone", "slowfast_50_8x8", "--frames", "32", "--crop", "256").stdout
+    assert text.startswith("slowfast_50_8x8, 1 clip of 32 frames at 256×256, maps 8×8×8×2304\nGMACs:\n")
+    assert text.splitlines()[-1].split() == ["clips", "slowfast_50_8x8", "1", "65.709", "65.709"]
+
+
 def test_an_aggregator_by_itself_a_step_and_a_video():
     found = counted("--aggregator", "fast-gru", "--channels", "2048", "--grid", "1x7x7", "--clips", "32")
     first, further = found["parts"]
@@ -94,6 +100,18 @@ def test_a_table_of_the_paper_beside_ours(number: str, close: str):
         assert cell["agrees"] is not bool(cell["remark"])
 
 
+def test_the_table_of_the_peers():
+    text = vidpipe("--paper-table", "peers").stdout
+    assert text.startswith("Peers: backbones of collaborative memory's table in model zoos, GFLOPs a clip ")
+    assert text.endswith("\n26 of 26 figures within 0.5 % of the peer's.\n")
+    (line,) = (line for line in text.splitlines() if "SlowFast-50 4×16" in line and "pytorchvideo" in line)
+    assert line.split()[-4:] == ["36.69", "36.69", "+0.00", "%"]
+    document = json.loads(vidpipe("--paper-table", "peers", "--json").stdout)
+    assert (document["table"], len(document["cells"])) == ("peers", 26)
+    for cell in document["cells"]:  # their counts come out to the last decimal that they print
+        assert cell["ours"] == pytest.approx(cell["paper"], abs=0.0051 if "counted" in cell["column"] else 0.051)
+
+
 def test_what_differs_says_why():
     line = next(line for line in vidpipe("--paper-table", "4").stdout.splitlines() if "+0.72 %" in line)
     assert line.startswith("1:15   8 frames × 32 clips   177.27  176.0")
@@ -108,7 +126,7 @@ BY_ITSELF = "--aggregator fast-gru --channels 16 --grid 1x2x2"
     [
         ("", "say what to count: --preset, --backbone, "),
         ("--aggregator gru", "say what to count: "),
-        ("--backbone x", "there is no backbone 'x'; known: r2d_101, "),
+        ("--backbone x", "there is no backbone 'x'; known: i3d_101, "),
         ("--backbone r2d_26 --frames 4", "r2d_26 needs clips of a multiple of 8 frames; got 4."),
         ("--backbone r2d_26 --crop 15", "--crop must lie between 16 and 8,192; got 15"),
         ("--backbone r2d_26 --crop 1000000", "--crop must lie between 16 and 8,192; got 1,000,000"),
@@ -137,7 +155,8 @@ BY_ITSELF = "--aggregator fast-gru --channels 16 --grid 1x2x2"
         (f"{BY_ITSELF} --reduction 3", "--reduction must divide the width of 16 channels; got 3"),
         (f"{BY_ITSELF} --frames 8", "leave out --frames: --channels and --grid count an aggregator by itself"),
         (f"{BY_ITSELF} --classes 0", "--classes must lie between 1 and 1,000,000; got 0"),
-        ("--paper-table 3", "--paper-table must be one of 2, 4, 5, 6; got 3"),
+        ("--paper-table 3", "--paper-table must be one of 2, 4, 5, 6, peers; got 3"),
+        (f"--paper-table {'9' * 5000}", "--paper-table must be one of 2, 4, 5, 6, peers; got 999"),
         ("--paper-table 4 --crop 256", "--paper-table stands alone, or with --json"),
         ("--paper-table 4 --convention flop", "--paper-table stands alone, or with --json"),
     ],

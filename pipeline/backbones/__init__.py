@@ -5,9 +5,10 @@ import torch
 from ..registry import Registry
 from .interface import Backbone, BackboneSpec
 from .resnet import resnet_specs
+from .slowfast import slowfast_specs
 
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
-for _spec in resnet_specs():
+for _spec in (*resnet_specs(), *slowfast_specs()):
     BACKBONES.add(_spec.name, _spec)
 
 

@@ -18,9 +18,12 @@ class Backbone(nn.Module, ABC):
         name: the name it is registered under.
         num_classes: K.
         channels: C of the feature map.
+        frames_multiple: clips must have a multiple of this many frames.
     """
 
-    def __init__(self, *, name: str, num_classes: int, channels: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, name: str, num_classes: int, channels: int, dropout: float = 0.0, frames_multiple: int = 1
+    ) -> None:
         super().__init__()
         if num_classes < 1:
             raise SettingsError(f"a backbone needs at least one class; got num_classes={num_classes}")
@@ -29,6 +32,7 @@ class Backbone(nn.Module, ABC):
         self.name = name
         self.num_classes = num_classes
         self.channels = channels
+        self.frames_multiple = frames_multiple
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(channels, num_classes)
 
@@ -50,6 +54,24 @@ class Backbone(nn.Module, ABC):
         Raises:
             SettingsError: if the backbone cannot take clips of that shape.
         """
+
+    def check_frames(self, frames: int) -> None:
+        """Raise SettingsError unless clips of so many frames can be taken whole."""
+        if frames < 1 or frames % self.frames_multiple:
+            wanted = (
+                f"a multiple of {self.frames_multiple} frames" if self.frames_multiple > 1 else "at least one frame"
+            )
+            raise SettingsError(f"{self.name} needs clips of {wanted}; got {frames}. Set --frames accordingly.")
+
+    def grid_side(self, size: int) -> int:
+        """Return H' = W' of a network that halves the picture five times, rounding up each time.
+
+        Raises:
+            SettingsError: if there is no picture.
+        """
+        if size < 1:
+            raise SettingsError(f"{self.name} needs clips of at least 1 pixel; got size={size}")
+        return -(-size // 32)
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """Return the feature map and the class scores of each clip.

@@ -1,0 +1,120 @@
+"""What the families share: a normalised convolution, the bottleneck block, a stage of them."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+BLOCKS = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # depth -> of res2 to res5
+WIDTHS = (64, 32, 16)  # of conv1; the first is the papers'
+EXPANSION = 4
+
+Size = tuple[int, int, int]
+Middle = Callable[[int, int, int], nn.Sequential]  # planes, temporal stride, spatial stride
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias, its batch norm and, unless ``relu`` is false, a ReLU.
+
+    Padding is half the kernel, rounded down, except along an axis whose kernel equals its stride, which needs none
+    (R2D's conv1 along time).
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, kernel: Size, stride: Size = (1, 1, 1), relu: bool = True) -> None:
+        super().__init__()
+        time, height, width = (0 if k == s else k // 2 for k, s in zip(kernel, stride, strict=True))
+        self.padding = (time, height, width)
+        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, self.padding, bias=False)
+        self.norm = nn.BatchNorm3d(outputs)
+        self.activation = nn.ReLU(inplace=True) if relu else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, T, H, W) to (B, outputs, T', H', W')."""
+        return self.activation(self.norm(self._convolve(x)))
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """Return the convolution; padded by hand in time where torch's gradient is garbage.
+
+        In bfloat16 on a CPU, oneDNN 3.12 (torch 2.13) leaves parts of the weights' gradient unwritten if the kernel is
+        longer than the clip and there are several positions for it: noise, or not numbers, with no error.
+        """
+        conv, frames, (time, height, width) = self.conv, x.shape[2], self.padding
+        reach, stride = conv.kernel_size[0], conv.stride[0]
+        short = frames < reach and frames + 2 * time - reach >= stride
+        if not (short and x.device.type == "cpu" and torch.is_grad_enabled() and _is_bfloat16(x)):
+            return conv(x)
+        padded = F.pad(x, (0, 0, 0, 0, time, time))
+        return F.conv3d(padded, conv.weight, conv.bias, conv.stride, (0, height, width))
+
+
+def _is_bfloat16(x: Tensor) -> bool:
+    """Return whether a convolution of ``x`` would be computed in bfloat16."""
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return x.dtype == torch.bfloat16
+
+
+def stem_pool(time: int = 1) -> nn.MaxPool3d:
+    """Return the max pool after conv1: 1×3×3, which halves the picture and takes every ``time``-th frame."""
+    return nn.MaxPool3d((1, 3, 3), (time, 2, 2), (0, 1, 1))
+
+
+def flat_middle(planes: int, time: int, space: int) -> nn.Sequential:
+    """Return the 1×3×3 of bottlenecks that look along time elsewhere, or not at all; it has both strides."""
+    return nn.Sequential(ConvNorm(planes, planes, kernel=(1, 3, 3), stride=(time, space, space)))
+
+
+class Bottleneck(nn.Module):
+    """K×1×1, the family's middle, 1×1×1 to four times the planes, and the shortcut around them.
+
+    The strides lie in the middle and on the shortcut, which is a convolution where it must change the shape.
+
+    Args:
+        inputs: channels that come in.
+        planes: channels of the middle.
+        middle: what makes the middle.
+        time: temporal stride.
+        space: spatial stride.
+        reach: K, the frames that the first convolution spans.
+    """
+
+    def __init__(
+        self, inputs: int, planes: int, *, middle: Middle, time: int = 1, space: int = 1, reach: int = 1
+    ) -> None:
+        super().__init__()
+        outputs = planes * EXPANSION
+        self.reduce = ConvNorm(inputs, planes, kernel=(reach, 1, 1))
+        self.middle = middle(planes, time, space)
+        self.expand = ConvNorm(planes, outputs, kernel=(1, 1, 1), relu=False)
+        self.activation = nn.ReLU(inplace=True)
+        self.shortcut = nn.Identity()
+        if inputs != outputs or (time, space) != (1, 1):
+            stride = (time, space, space)
+            self.shortcut = ConvNorm(inputs, outputs, kernel=(1, 1, 1), stride=stride, relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, T, H, W) to (B, 4 × planes, T / time, H / space, W / space), rounded up."""
+        out = self.expand(self.middle(self.reduce(x)))
+        out += self.shortcut(x)
+        return self.activation(out)
+
+
+def residual_stage(
+    inputs: int, planes: int, *, middle: Middle, time: int, space: int, reaches: Sequence[int]
+) -> nn.Sequential:
+    """Return bottlenecks in a row, one for each of ``reaches``; the first has the strides."""
+    first, *others = reaches
+    blocks = [Bottleneck(inputs, planes, middle=middle, time=time, space=space, reach=first)]
+    blocks += [Bottleneck(planes * EXPANSION, planes, middle=middle, reach=reach) for reach in others]
+    return nn.Sequential(*blocks)
+
+
+def residual_norms(network: nn.Module) -> list[nn.BatchNorm3d]:
+    """Return the last norm of each bottleneck's residual branch, in order."""
+    return [module.expand.norm for module in network.modules() if isinstance(module, Bottleneck)]
+
+
+def width_suffix(width: int) -> str:
+    """Return what a network's name ends with: nothing for the papers' width, ``_w16`` for one of 16."""
+    return "" if width == WIDTHS[0] else f"_w{width}"

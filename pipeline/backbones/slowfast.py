@@ -1,0 +1,137 @@
+"""SlowFast: a slow path that sees few frames with many channels, and a fast one that sees all with few."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .interface import Backbone, initialise
+from .layers import (
+    BLOCKS,
+    EXPANSION,
+    WIDTHS,
+    ConvNorm,
+    flat_middle,
+    residual_norms,
+    residual_stage,
+    stem_pool,
+    width_suffix,
+)
+
+BETA_INVERSE = 8  # the fast path has an eighth of the channels
+LATERAL_RATIO = 2  # what joins the slow path has twice the fast one's
+SLOW_REACHES, FAST_REACHES = (1, 1, 3, 3), (3, 3, 3, 3)  # frames that the bottlenecks of res2 to res5 span
+JOINED = ("stem", "res2", "res3", "res4")  # the fast path joins the slow one after these
+
+# Frames and stride of the slow path, in a clip of 32 frames with stride 2 -> alpha: it takes every so many frames.
+ALPHAS = {"4x16": 8, "8x8": 4}
+# (depth, rates) -> frames that the convolutions between the paths span, where they are not the paper's 5. Source: the
+# networks of PySlowFast and pytorchvideo; mmaction2 has 7 for its SlowFast-101 too. Depths 14 and 26 follow 50.
+LATERAL_FRAMES = {(depth, "8x8"): 7 for depth in (14, 26, 50)}
+
+
+class SlowFast(Backbone):
+    """Two residual networks over one clip, the fast one joining the slow one four times on the way.
+
+    The clip has the fast path's frames (32 of stride 2, in the paper); the slow path takes every alpha-th of them. Both
+    paths' last maps come on the slow one's grid: the fast path's is averaged over each alpha frames and its channels
+    follow the slow path's. The mean over that grid is the mean over each path, so that the head is SlowFast's own.
+
+    Source: Feichtenhofer et al., SlowFast Networks for Video Recognition (ICCV 2019), Table 1 and section 3.3
+    (time-strided convolution, joined by concatenation). As in PySlowFast and pytorchvideo, the bottlenecks' strides lie
+    on the 1×3×3 and the convolutions between the paths have a norm and a ReLU (mmaction2's have neither).
+    Differs from PySlowFast: its slow path takes frames spread from the first to the last, which drift against those
+    that the lateral convolutions are centred on; here, as in the paper and mmaction2, they are the same.
+    """
+
+    def __init__(self, spec: "SlowFastSpec", *, num_classes: int, dropout: float, zero_init_residual: bool) -> None:
+        width, fast_width = spec.width, spec.width // BETA_INVERSE
+        super().__init__(
+            name=spec.name,
+            num_classes=num_classes,
+            channels=(width + fast_width) * 8 * EXPANSION,
+            dropout=dropout,
+            frames_multiple=ALPHAS[spec.rates],
+        )
+        self.alpha = ALPHAS[spec.rates]
+        self.slow = _path(width, depth=spec.depth, stem_frames=1, reaches=SLOW_REACHES, joining=fast_width)
+        self.fast = _path(fast_width, depth=spec.depth, stem_frames=5, reaches=FAST_REACHES, joining=0)
+        self.laterals = _laterals(fast_width, alpha=self.alpha, frames=LATERAL_FRAMES.get((spec.depth, spec.rates), 5))
+        initialise(self, residual_norms=residual_norms(self) if zero_init_residual else [])
+
+    def features(self, clip: Tensor) -> Tensor:
+        """Return both paths' res5: (B, 3, L, H, W) -> (B, C, L / alpha, ceil(H / 32), ceil(W / 32))."""
+        self.check_frames(clip.shape[2])
+        slow, fast = clip[:, :, :: self.alpha], clip
+        for (name, slow_part), fast_part in zip(self.slow.named_children(), self.fast.children(), strict=True):
+            slow, fast = slow_part(slow), fast_part(fast)
+            if name in JOINED:
+                slow = torch.cat([slow, self.laterals[name](fast)], dim=1)
+        fast = fast.unflatten(2, (-1, self.alpha)).mean(dim=3)  # (B, C of the fast path, L / alpha, H', W')
+        return torch.cat([slow, fast], dim=1)
+
+    def feature_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
+        """Return (T', H', W', C): every alpha-th frame and a 32nd of the side, rounded up."""
+        self.check_frames(frames)
+        side = self.grid_side(size)
+        return frames // self.alpha, side, side, self.channels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SlowFastSpec:
+    """A depth of both paths (14, 26, 50, 101), rates (4x16, 8x8), and the slow path's width (64, 32, 16)."""
+
+    depth: int
+    rates: str
+    width: int
+
+    @property
+    def name(self) -> str:
+        """``slowfast_50_8x8``, or with another width than the paper's ``slowfast_14_8x8_w16``."""
+        return f"slowfast_{self.depth}_{self.rates}{width_suffix(self.width)}"
+
+    def build(self, *, num_classes: int, dropout: float, zero_init_residual: bool) -> SlowFast:
+        """Return a freshly initialised network, on torch's default device."""
+        return SlowFast(self, num_classes=num_classes, dropout=dropout, zero_init_residual=zero_init_residual)
+
+
+def slowfast_specs() -> list[SlowFastSpec]:
+    """Return every combination of depth, rates and width."""
+    return [
+        SlowFastSpec(depth=depth, rates=rates, width=width) for rates in ALPHAS for depth in BLOCKS for width in WIDTHS
+    ]
+
+
+def _path(width: int, *, depth: int, stem_frames: int, reaches: tuple[int, ...], joining: int) -> nn.Sequential:
+    """Return stem (conv1 and its pool) and res2 to res5 of one path.
+
+    Args:
+        width: channels of conv1.
+        depth: 14, 26, 50 or 101.
+        stem_frames: frames that conv1 spans.
+        reaches: frames that the bottlenecks of each stage span.
+        joining: width of the other path, if it joins this one before each stage; 0 if not.
+    """
+    conv1 = ConvNorm(3, width, kernel=(stem_frames, 7, 7), stride=(1, 2, 2))
+    parts: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Sequential(conv1, stem_pool()))
+    for index, (num_blocks, reach) in enumerate(zip(BLOCKS[depth], reaches, strict=True)):
+        scale = 1 if index == 0 else 2 ** (index - 1) * EXPANSION  # of what comes in, over the width
+        parts[f"res{index + 2}"] = residual_stage(
+            scale * (width + LATERAL_RATIO * joining),
+            width * 2**index,
+            middle=flat_middle,
+            time=1,
+            space=1 if index == 0 else 2,
+            reaches=[reach] * num_blocks,
+        )
+    return nn.Sequential(parts)
+
+
+def _laterals(fast_width: int, *, alpha: int, frames: int) -> nn.ModuleDict:
+    """Return the convolutions that bring the fast path's maps to the slow one's frames, by the part they follow."""
+    laterals = nn.ModuleDict()
+    for index, name in enumerate(JOINED):
+        channels = fast_width * (1 if index == 0 else 2 ** (index - 1) * EXPANSION)
+        laterals[name] = ConvNorm(channels, LATERAL_RATIO * channels, kernel=(frames, 1, 1), stride=(alpha, 1, 1))
+    return laterals
