@@ -30,8 +30,9 @@ from vidpipe.pipeline.engine import Engine, EngineSettings, build_engine, resolv
 from vidpipe.pipeline.flops import backbone_macs, count_macs
 from vidpipe.pipeline.manifest import Video
 from vidpipe.pipeline.patterns import Pattern
+from vidpipe.pipeline.video_clips import decode_clips
 from vidpipe.pipeline.weights import Preprocessing, collect_weights
-from vidpipe.stages.extract_task import LoadedBackbone, decode_clips, run_backbone
+from vidpipe.stages.extract_task import LoadedBackbone, run_backbone
 
 BACKBONES = {"expensive": "r2plus1d_50", "cheap": "r2d_26"}
 CLASSES = tuple(str(index) for index in range(400))

@@ -1,49 +1,90 @@
 """`vidpipe evaluate`."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .main import SOME_FAILED
 from .tables import format_table
 
 EPILOG = """\b
-Example:
+Examples:
   vidpipe evaluate --store s.zarr --run runs/cheap --run runs/expensive --run runs/faster --out report
+  vidpipe evaluate --manifest m.csv --run runs/end_to_end --out report
 """
 COLUMNS = ("run", "aggregator", "pattern", "clips", "GMACs", "top-1 %", "top-5 %", "class mean %", "scored")
 
 
 @click.command("evaluate", epilog=EPILOG)
+@click.option("--store", type=click.Path(path_type=Path), help="Feature store that vidpipe extract made.")
 @click.option(
-    "--store", type=click.Path(path_type=Path), required=True, help="Feature store that vidpipe extract made."
+    "--manifest",
+    type=click.Path(path_type=Path),
+    help="In place of a store, for end-to-end runs: decode these videos and run each run's own backbones.",
 )
 @click.option(
     "--run", "runs", type=click.Path(path_type=Path), required=True, multiple=True, help="Run directory; give several."
 )
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory for tables and pictures.")
 @click.option("--split", default="test", show_default=True, help="The videos to score.")
-@click.option("--batch-size", default=32, show_default=True, help="Videos a step.")
+@click.option("--batch-size", default=32, show_default=True, help="Videos a step of the aggregator.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="Of the backbones over videos; auto: the fastest that the machine has.",
+)
+@click.option("--batch", default=0, show_default=True, help="Clips a call of a backbone; 0: what suits the device.")
+@click.option("--threads", type=int, help="Of the backbones over videos.  [default: the cores]")
+@click.option("--workers", type=int, help="Threads that decode videos.  [default: the cores]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-def command(*, as_json: bool, runs: tuple[Path, ...], **options: Any) -> None:
-    """Score runs on a feature store: accuracy against cost.
+@click.pass_context
+def command(ctx: click.Context, *, as_json: bool, runs: tuple[Path, ...], **options: Any) -> None:
+    """Score runs on a feature store, or end-to-end runs on videos: accuracy against cost.
 
     Writes metrics.json, accuracy_vs_gmacs.png and, for each run, predictions.csv, classes.csv, confusion.csv and
-    confusion.png into the output directory. Runs that differ in their seed or
-    their splits alone make one point with an error bar.
+    confusion.png into the output directory. Runs that differ in their seed or their splits alone make one point with
+    an error bar. From videos, an end-to-end run gets the same figures as from a store that was extracted with its
+    backbones; videos that cannot be read are listed, and make the exit status 3.
     """
     from ..stages.evaluate import EvaluateSettings, run
 
-    document = run(EvaluateSettings(runs=runs, **options))
+    if options["manifest"] is not None and options["threads"] is None:
+        options["threads"] = os.cpu_count() or 1
+    document = run(EvaluateSettings(runs=runs, **options), started=_progress)
     click.echo(json.dumps(document, indent=2) if as_json else document_text(document))
+    if options["manifest"] is not None and any(scored["missing"] for scored in document["runs"]):
+        ctx.exit(SOME_FAILED)
+
+
+def _progress(run: Path, total: int) -> Callable[[], None]:
+    """Return what moves a bar of a run's videos; there is none where the output is no terminal."""
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, unit="video", desc=run.name, disable=None)
+
+    def advance() -> None:
+        bar.update()
+        if bar.n >= total:
+            bar.close()
+
+    return advance
 
 
 def document_text(document: dict[str, Any]) -> str:
     """Return the document's figures as tables for the terminal."""
     parts = [format_table(COLUMNS, [_row(run) for run in document["runs"]], right=range(3, len(COLUMNS)))]
-    parts += [_missing_line(run, document["split"]) for run in document["runs"] if run["missing"]]
+    without = "no features" if document["manifest"] is None else "no prediction"
+    parts += [_missing_line(run, document["split"], without) for run in document["runs"] if run["missing"]]
+    if document["manifest"] is not None:
+        reasons = {name: reason for run in document["runs"] for name, reason in run["missing"].items()}
+        parts += [f"  failed: {name}: {reason}" for name, reason in reasons.items()]
     if any(len(group["members"]) > 1 for group in document["groups"]):
         rows = [_group_row(group) for group in document["groups"]]
         parts += ["", format_table(("setting", "GMACs", "runs", "top-1 %"), rows, right=range(1, 4))]
@@ -61,10 +102,10 @@ def _cost(entry: dict[str, Any]) -> str:
     return f"{entry['gmacs']:.3g}" if entry["gmacs"] < 100 else f"{entry['gmacs']:,.0f}"
 
 
-def _missing_line(run: dict[str, Any], split: str) -> str:
+def _missing_line(run: dict[str, Any], split: str, without: str) -> str:
     metrics = run["metrics"]
     return (
-        f"{run['name']}: {len(run['missing'])} of the {metrics['num_expected']} videos of {split!r} have no features; "
+        f"{run['name']}: {len(run['missing'])} of the {metrics['num_expected']} videos of {split!r} have {without}; "
         f"with them counted wrong, top-1 is {100 * metrics['top1_missing_wrong']:.1f} %."
     )
 

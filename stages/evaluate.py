@@ -14,10 +14,13 @@ from ..pipeline.manifest import Manifest
 from ..pipeline.metrics import Metrics, rank_classes
 from ..pipeline.plotting import CostPoint, save_accuracy_against_cost, save_confusion_matrix
 from ..pipeline.run_directory import RunDirectory, write_atomically, write_json
-from .evaluate_scores import EvaluateSettings, Evaluation, RunScores, evaluate
+from .evaluate_plan import EvaluateSettings
+from .evaluate_scores import Evaluation, RunScores, Started, evaluate
+from .run_kinds import END_TO_END
 
 SHOWN_CLASSES = 5  # of a prediction
 VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation")  # what follows from seed and splits
+START = "start"  # in the settings of an end-to-end run: the run that it goes on from
 COST_PICTURE = "accuracy_vs_gmacs.png"
 
 
@@ -42,13 +45,18 @@ class Group:
     top1_deviation: float | None
 
 
-def run(settings: EvaluateSettings) -> dict[str, Any]:
+def run(settings: EvaluateSettings, *, started: Started = lambda _run, _total: lambda: None) -> dict[str, Any]:
     """Score every run, write tables and pictures, and return everything as one JSON document.
 
+    Args:
+        settings: what to score, on what.
+        started: as in `evaluate`.
+
     Raises:
-        SettingsError, ManifestError, StoreError, RunError, WeightsError: as `evaluate`.
+        SettingsError, ManifestError, StoreError, RunError, WeightsError, VideoError: as `evaluate`.
     """
-    return report(evaluate(settings))
+    _refuse_store(settings.out)
+    return report(evaluate(settings, started=started))
 
 
 def report(evaluation: Evaluation) -> dict[str, Any]:
@@ -58,7 +66,6 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
     `confusion.csv`, `confusion.png` and `classes.csv`.
     """
     out = evaluation.settings.out
-    _refuse_store(out)
     folders = unique_names([scores.run.path for scores in evaluation.runs])
     groups = group_runs(evaluation.runs)
     for folder, scores in zip(folders, evaluation.runs, strict=True):
@@ -70,7 +77,8 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
     save_accuracy_against_cost(points, out / COST_PICTURE)
     document = _as_json(
         {
-            "store": str(evaluation.settings.store),
+            "store": _text(evaluation.settings.store),
+            "manifest": _text(evaluation.settings.manifest),
             "split": evaluation.settings.split,
             "runs": [_run_document(name, scores) for name, scores in zip(folders, evaluation.runs, strict=True)],
             "groups": [asdict(group) | {"members": [folders[i] for i in group.members]} for group in groups],
@@ -79,6 +87,10 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
     )
     write_json(out / "metrics.json", document)
     return document
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _as_json(value: dict[str, Any]) -> dict[str, Any]:
@@ -98,6 +110,7 @@ def _run_document(name: str, scores: RunScores) -> dict[str, Any]:
     return {
         "name": name,
         "run": str(scores.run.path),
+        "kind": made["kind"],
         "aggregator": made["aggregator"]["name"],
         "pattern": made["pattern"],
         "num_clips": made["num_clips"],
@@ -122,8 +135,8 @@ def group_runs(runs: Sequence[RunScores]) -> list[Group]:
     """Return the runs in groups that differ in seed or splits alone, in the order of their first members."""
     members: dict[str, list[int]] = {}
     counts: dict[tuple[str, str], str] = {}
-    for index, scores in enumerate(runs):
-        identity, own = _identity(scores.run), scores.run.settings
+    for index, (identity, scores) in enumerate(zip(_identities(runs), runs, strict=True)):
+        own = scores.run.settings
         count = f"{own['num_training']} + {own['num_validation']}"
         same = counts.setdefault((identity, own.get("splits_sha256") or ""), count) == count
         members.setdefault(identity if same else identity + count, []).append(index)  # on one split, counts must agree
@@ -131,6 +144,24 @@ def group_runs(runs: Sequence[RunScores]) -> list[Group]:
     return [
         _group(label, [runs[i] for i in own], tuple(own)) for label, own in zip(labels, members.values(), strict=True)
     ]
+
+
+def _identities(runs: Sequence[RunScores]) -> list[str]:
+    """Return of each run what the others of its group have too, as text.
+
+    An end-to-end run may go on from a run of the same seed, so that where it began differs as the seed does. But where
+    two runs of one seed began elsewhere, that is a difference of its own, and tells the groups apart.
+    """
+    identities = [_identity(scores.run) for scores in runs]
+    beginnings = [_beginning(scores.run) for scores in runs]
+    of_seeds: dict[tuple[Any, ...], str] = {}
+    apart: set[str] = set()
+    for identity, beginning, scores in zip(identities, beginnings, runs, strict=True):
+        made = scores.run.settings
+        place = (identity, made.get("splits_sha256"), made["optimisation"]["seed"])
+        if of_seeds.setdefault(place, beginning) != beginning:
+            apart.add(identity)
+    return [own + start if own in apart else own for own, start in zip(identities, beginnings, strict=True)]
 
 
 def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> Group:
@@ -150,10 +181,19 @@ def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> G
 
 
 def _identity(run: RunDirectory) -> str:
-    """Return the settings but the seed, the splits and what follows from them, as text."""
+    """Return the settings but the seed, the splits and what follows, or may follow, from them, as text."""
     made = {name: value for name, value in run.settings.items() if name not in VARYING}
     made["optimisation"] = {name: value for name, value in made["optimisation"].items() if name != "seed"}
+    if made["kind"] == END_TO_END:
+        made["backbones"] = {role: own["name"] for role, own in made["backbones"].items()}
+        made.pop(START, None)
     return json.dumps(made, sort_keys=True)
+
+
+def _beginning(run: RunDirectory) -> str:
+    """Return what an end-to-end run began from, as text; of other runs nothing."""
+    made = run.settings
+    return json.dumps([made["backbones"], made.get(START)], sort_keys=True) if made["kind"] == END_TO_END else ""
 
 
 def _labels(runs: Sequence[RunDirectory]) -> list[str]:
@@ -168,9 +208,9 @@ def _labels(runs: Sequence[RunDirectory]) -> list[str]:
 def write_run(folder: Path, evaluation: Evaluation, scores: RunScores) -> None:
     """Write one run's tables and its confusion matrix into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    classes = evaluation.store.manifest.classes
+    classes = evaluation.manifest.classes
     metrics = scores.metrics
-    write_csv(folder / "predictions.csv", prediction_rows(evaluation.store.manifest, scores))
+    write_csv(folder / "predictions.csv", prediction_rows(evaluation.manifest, scores))
     write_csv(folder / "classes.csv", _class_rows(metrics))
     matrix = ([name, *row] for name, row in zip(classes, metrics.confusion.tolist(), strict=True))
     write_csv(folder / "confusion.csv", [["true \\ predicted", *classes], *matrix])

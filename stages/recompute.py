@@ -11,8 +11,8 @@ from ..pipeline.errors import StoreError
 from ..pipeline.manifest import Manifest, read_manifest
 from ..pipeline.store import FeatureStore
 from ..pipeline.store_verify import Recompute
-from ..pipeline.weights import Preprocessing, load_weights
-from .extract_task import decode_clips
+from ..pipeline.video_clips import decode_clips
+from ..pipeline.weights import Preprocessing, load_weights, parse_preprocessing
 
 
 def recomputer(store: FeatureStore, *, manifest: Path, weights: Sequence[Path]) -> Recompute:
@@ -68,15 +68,10 @@ def _engines(store: FeatureStore, paths: Sequence[Path]) -> dict[str, tuple[Engi
                 f"{store.path} was made with ({provenance['weights_sha256'][:12]}…)"
             )
         engine = build_engine(given[name], _engine_settings(provenance["engine"]))
-        engines[name] = engine, _preprocessing(provenance["preprocessing"])
+        engines[name] = engine, parse_preprocessing(provenance["preprocessing"])
     return engines
 
 
 def _engine_settings(recorded: dict[str, Any]) -> EngineSettings:
     kept = ("device", "precision", "batch", "threads")
     return EngineSettings(**{name: recorded[name] for name in kept if name in recorded})
-
-
-def _preprocessing(recorded: dict[str, Any]) -> Preprocessing:
-    triples: dict[str, Any] = {name: tuple(recorded[name]) for name in ("mean", "std")}
-    return Preprocessing(short_side=recorded["short_side"], crop=recorded["crop"], **triples)

@@ -149,7 +149,7 @@ def test_another_store_of_the_same_backbones_will_do(place: Path, tmp_path: Path
     ("changes", "message"),
     [
         ({"weights": "new"}, r'backbones\.expensive\.weights_sha256 is "w of big" there, "new of big" here'),
-        ({"classes": ("a", "b")}, r'classes is \["high then low", "low then high"\] there, \["a", "b"\] here'),
+        ({"classes": ("a", "b")}, "classes: 'high then low', 'low then high' only there, 'a', 'b' only here"),
         ({"pattern": None}, r'backbones\.expensive\.name is "big" there, null here'),
     ],
 )

@@ -1,0 +1,64 @@
+"""A video's clips as its backbones see them: decoded once, resized and cropped for each preprocessing."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from .clips import ClipSampling, frame_indices, view_starts
+from .manifest import Video
+from .seeds import derived_seed
+from .transforms import augment, preprocess_test
+from .video import VideoReader
+from .weights import Preprocessing
+
+
+def decode_clips(
+    video: Video, *, sampling: ClipSampling, due: np.ndarray, preprocessings: Iterable[Preprocessing]
+) -> tuple[np.ndarray, dict[Preprocessing, torch.Tensor]]:
+    """Decode a video once, from front to back, and prepare its clips for each preprocessing.
+
+    Args:
+        video: which one.
+        sampling: where its clips lie.
+        due: (N,) bool; the other clips are not decoded, and stay zero.
+        preprocessings: what the backbones want to see.
+
+    Returns:
+        The clips' starts, (R, N) float64 seconds, and by preprocessing the clips, (R, N, L, S, S, 3) uint8.
+
+    Raises:
+        VideoError: if a frame that a clip needs cannot be had.
+    """
+    shape = (sampling.views, sampling.num_clips, sampling.num_frames)
+    clips = {own: torch.zeros((*shape, own.crop, own.crop, 3), dtype=torch.uint8) for own in preprocessings}
+    interval = {"start": video.start, "end": video.end}
+    with VideoReader(video.path) as reader:
+        timeline = reader.timeline
+        starts = view_starts(sampling, timeline, video_id=video.video_id, **interval)  # (R, N)
+        places = [(view, int(clip)) for view in range(sampling.views) for clip in np.flatnonzero(due)]
+        places.sort(key=lambda place: starts[place])
+        indices = [frame_indices(timeline, starts[place], sampling, **interval) for place in places]
+        for (view, clip), frames in zip(places, reader.read_clips(indices), strict=True):
+            for own, out in clips.items():
+                out[view, clip] = see(frames, own, view=view, seed=(sampling.seed, video.video_id))
+    return starts, clips
+
+
+def see(frames: np.ndarray, preprocessing: Preprocessing, *, view: int, seed: tuple[int, str]) -> torch.Tensor:
+    """Return one clip as a view sees it: the first in test's centre crop, each other in a crop and a flip of its own.
+
+    All clips of a view are cropped alike, so that their maps keep one geometry.
+
+    Args:
+        frames: (L, H, W, 3) uint8.
+        preprocessing: of the backbone.
+        view: number of the view.
+        seed: of the sampling, and the video's id.
+
+    Returns:
+        (L, crop, crop, 3) uint8.
+    """
+    if view == 0:
+        return preprocess_test(frames, preprocessing)
+    return augment(frames, preprocessing, np.random.default_rng(derived_seed(*seed, view, "look")))
