@@ -26,6 +26,7 @@ COMMANDS = {
     "store": ("store", "Inspect, verify, export and import feature stores."),
     "train-aggregator": ("train_aggregator", "Train an aggregator on a feature store."),
     "sweep": ("sweep", "Train many aggregators on one store, and lay accuracy beside cost."),
+    "finetune": ("finetune", "Train backbones and aggregator together, end to end."),
     "evaluate": ("evaluate", "Score runs: accuracy against cost, predictions and pictures."),
     "flops": ("flops", "Count what backbones, aggregators and whole settings cost."),
 }

@@ -31,3 +31,7 @@ class RunError(VidpipeError, RuntimeError):
 
 class OutOfSpaceError(VidpipeError, OSError):
     """The disk is too full to go on, or to begin."""
+
+
+class OutOfMemoryError(VidpipeError, MemoryError):
+    """Training needs more memory than there is; the message names settings that would fit."""

@@ -1,0 +1,115 @@
+"""What an end-to-end training will cost, before it begins: time from a few real steps, memory, and disk."""
+
+import time
+from dataclasses import dataclass, replace
+from itertools import chain, count, islice
+
+import torch
+
+from ..pipeline.end_to_end import EndToEnd
+from ..pipeline.engine import resolve_device
+from ..pipeline.memory_foresight import foreseen_bytes
+from ..pipeline.optimisation import mixed_precision
+from ..pipeline.strategies import STRATEGIES, StrategySettings
+from ..pipeline.strategy_steps import strategy_gradients
+from ..pipeline.training_videos import batch_of
+from .finetune import build_model, objective_of, order_of, train_batches, training_videos, video_gmacs
+from .finetune_memory import check_memory, memory_limit, training_shape
+from .finetune_plan import Prepared, prepare
+from .finetune_settings import FinetuneSettings
+
+TIMED_STEPS = 3  # after a first one, in which kernels are chosen and memory is taken
+FLOAT_BYTES = 4
+COPIES_ON_DISK = 6  # of the weights: a checkpoint's own, two of the optimizer, an average, the best; then the result
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneEstimate:
+    """What a training is foreseen to cost.
+
+    Attributes:
+        gmacs: 10^9 multiply-accumulates a video, at test.
+        step_seconds: a training step, clips included.
+        validation_seconds: the held-out videos, once.
+        total_seconds: all epochs.
+        memory_bytes: strategy -> what its step is foreseen to take, with the settings given.
+        memory_limit_bytes: what there is.
+        disk_bytes: of the run, its checkpoint included.
+    """
+
+    num_training: int
+    num_validation: int
+    epochs: int
+    steps_per_epoch: int
+    gmacs: float
+    step_seconds: float
+    validation_seconds: float
+    total_seconds: float
+    strategy: str
+    memory_bytes: dict[str, int]
+    memory_limit_bytes: int
+    disk_bytes: int
+
+
+def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
+    """Time a few steps on the first videos and foresee the rest; writes nothing.
+
+    Raises:
+        SettingsError, ManifestError, WeightsError, RunError: as the training itself.
+    """
+    prepared, device = prepare(settings), resolve_device(settings.device)
+    limit = memory_limit(settings, device)
+    check_memory(settings, prepared, limit=limit)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    model = build_model(settings, prepared).to(device)
+    num_weights = sum(weight.numel() for weight in model.parameters())
+    step = _step_seconds(settings, prepared, model.train())
+    validation = _validation_seconds(settings, prepared, model.eval()) if prepared.validation else 0.0
+    steps, epochs = len(order_of(settings, prepared, epoch=0)), settings.optimisation.epochs
+    shape = training_shape(settings, prepared)
+    return FinetuneEstimate(
+        num_training=len(prepared.training),
+        num_validation=len(prepared.validation),
+        epochs=epochs,
+        steps_per_epoch=steps,
+        gmacs=video_gmacs(settings, prepared),
+        step_seconds=step,
+        validation_seconds=validation,
+        total_seconds=epochs * (steps * step + validation),
+        strategy=settings.strategy.name,
+        memory_bytes={
+            name: foreseen_bytes(shape, strategy=StrategySettings(name=name, granularity=settings.strategy.granularity))
+            for name in STRATEGIES
+        },
+        memory_limit_bytes=limit,
+        disk_bytes=num_weights * FLOAT_BYTES * COPIES_ON_DISK,
+    )
+
+
+def _step_seconds(settings: FinetuneSettings, prepared: Prepared, model: EndToEnd) -> float:
+    """Return what a step takes, clips included, of a few after the first."""
+    videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.training)
+    gradients = strategy_gradients(
+        model, strategy=settings.strategy, objective=objective_of(settings), accumulate=settings.accumulate
+    )
+    epochs = (train_batches(settings, prepared, videos, epoch, 0) for epoch in count())
+    began = 0.0
+    for place, batch in enumerate(islice(chain.from_iterable(epochs), 1 + TIMED_STEPS)):
+        for _ in gradients(batch):
+            model.zero_grad(set_to_none=True)
+        began = time.perf_counter() if place == 0 else began
+    return (time.perf_counter() - began) / TIMED_STEPS
+
+
+@torch.no_grad()
+def _validation_seconds(settings: FinetuneSettings, prepared: Prepared, model: EndToEnd) -> float:
+    """Return what the held-out videos take, by the first of them."""
+    videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.validation)
+    began = time.perf_counter()
+    batch = batch_of([videos.spread_clips(0)])
+    if len(batch):
+        device = next(model.parameters()).device
+        with mixed_precision(device, precision=settings.optimisation.precision):
+            model(batch.on(device, part=slice(1)).clips)
+    return (time.perf_counter() - began) * len(prepared.validation)

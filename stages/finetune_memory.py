@@ -1,0 +1,78 @@
+"""Whether an end-to-end training fits into memory, and what would, before it begins and when it did not."""
+
+import torch
+
+from ..pipeline.available_memory import available_bytes
+from ..pipeline.distributed import local_processes, world_size
+from ..pipeline.errors import OutOfMemoryError, SettingsError
+from ..pipeline.memory_foresight import TrainingShape, advice, foreseen_bytes, gigabytes, with_headroom
+from .finetune_plan import Prepared
+from .finetune_settings import FinetuneSettings
+
+GIB = 2**30
+
+
+def training_shape(settings: FinetuneSettings, prepared: Prepared) -> TrainingShape:
+    """Return what the memory of a step depends on: the videos that one process runs at once, and their networks.
+
+    Under batch reduction the batch before it is reduced, as `foreseen_bytes` asks.
+    """
+    own = -(-settings.optimisation.batch_size // world_size())
+    return TrainingShape(
+        backbones={role: settings.backbones[role].backbone for role in prepared.shapes},
+        roles=prepared.roles,
+        num_frames=prepared.sampling.num_frames,
+        crops={role: preprocessing.crop for role, preprocessing in prepared.preprocessing.items()},
+        num_classes=len(prepared.classes),
+        aggregator=prepared.spec,
+        batch_size=-(-own // settings.accumulate),
+        precision=settings.optimisation.precision,
+        optimizer=settings.optimisation.optimizer,
+        ema=bool(settings.optimisation.ema),
+        trained=prepared.trained,
+        distributed=world_size() > 1,
+    )
+
+
+def memory_limit(settings: FinetuneSettings, device: torch.device) -> int:
+    """Return how many bytes training may take on ``device``; ask before networks are built."""
+    if settings.memory_gib is not None:
+        return round(settings.memory_gib * GIB)
+    return available_bytes(device, processes=local_processes())
+
+
+def check_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int) -> None:
+    """Refuse a training that is foreseen not to fit; where a system ends such a process, it says nothing.
+
+    Raises:
+        SettingsError: naming settings that would fit.
+    """
+    needed = with_headroom(foreseen_bytes(training_shape(settings, prepared), strategy=settings.strategy))
+    if needed > limit:
+        raise SettingsError(
+            f"{_what(settings, prepared)} is foreseen to take up to {gigabytes(needed)}, and there are "
+            f"{gigabytes(limit)}; {_advice(settings, prepared, limit)}. (--memory-gib sets another limit)"
+        )
+
+
+def out_of_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int) -> OutOfMemoryError:
+    """Return the error of a training that ran out of memory, of which ``limit`` bytes had been there."""
+    kept = "its checkpoint is kept" if (settings.out / "checkpoint.pt").exists() else "nothing was trained yet"
+    return OutOfMemoryError(
+        f"out of memory in {settings.out}, by {_what(settings, prepared)}; {kept}. Run it again with less: "
+        f"{_advice(settings, prepared, limit)}"
+    )
+
+
+def _what(settings: FinetuneSettings, prepared: Prepared) -> str:
+    shape = training_shape(settings, prepared)
+    return f"--strategy {settings.strategy.name} with {shape.batch_size} videos of {len(shape.roles)} clips"
+
+
+def _advice(settings: FinetuneSettings, prepared: Prepared, limit: int) -> str:
+    return advice(
+        training_shape(settings, prepared),
+        available=limit,
+        strategy=settings.strategy.name,
+        accumulate=settings.accumulate,
+    )

@@ -1,0 +1,254 @@
+"""What an end-to-end training will be: settings, checked against videos, weights and the run to begin from."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..pipeline.aggregators import AggregatorSpec
+from ..pipeline.aggregators.base import check_min_clips
+from ..pipeline.aggregators.video_model import Shape, build_video_model
+from ..pipeline.backbones import feature_shape
+from ..pipeline.clips import ClipSampling
+from ..pipeline.end_to_end import FROZEN, TRACKED
+from ..pipeline.engine import resolve_device
+from ..pipeline.errors import SettingsError
+from ..pipeline.learning_split import class_indices, hold_out
+from ..pipeline.manifest import Manifest, read_manifest
+from ..pipeline.patterns import CHEAP, EXPENSIVE, Pattern
+from ..pipeline.split_choice import videos_of_split
+from ..pipeline.strategies import BATCH_REDUCTION, MULTI_ITERATION
+from ..pipeline.weights import Preprocessing, Weights, load_weights, parse_preprocessing, preprocessing_for
+from .finetune_settings import FinetuneSettings
+from .finetune_start import Start, check_start, open_start, start_digest
+from .run_kinds import END_TO_END
+
+DEFAULT_AGGREGATOR, DEFAULT_CLIPS, DEFAULT_CROP = "memory", 8, 224
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A training that has been checked.
+
+    Attributes:
+        classes: K names, in the order of the scores.
+        targets: (V,) class indices.
+        training: indices of the videos to train on.
+        validation: indices of the held-out ones.
+        pattern: which of the N places are expensive.
+        sampling: of the clips, its ``num_clips`` N.
+        weights: role -> weights to begin with, None from scratch.
+        preprocessing: role -> what its backbone sees.
+        shapes: role -> (T', H', W', C) of its maps.
+        spec: of the aggregator.
+        start: the run to begin from, if there is one.
+        statistics: of the batch norms, "frozen" or "tracked".
+        rates: role -> peak learning rate of its backbone.
+        videos_per_step: over all processes.
+    """
+
+    manifest: Manifest
+    classes: tuple[str, ...]
+    targets: npt.NDArray[np.int64]
+    training: tuple[int, ...]
+    validation: tuple[int, ...]
+    pattern: Pattern
+    sampling: ClipSampling
+    weights: Mapping[str, Weights | None]
+    preprocessing: Mapping[str, Preprocessing]
+    shapes: Mapping[str, Shape]
+    spec: AggregatorSpec
+    start: Start | None
+    statistics: str
+    rates: Mapping[str, float]
+    videos_per_step: int
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The role at each of the N places."""
+        return self.pattern.roles(self.sampling.num_clips)
+
+    @property
+    def trained(self) -> frozenset[str]:
+        """The roles whose backbones are trained."""
+        return frozenset(role for role in self.shapes if self.rates[role])
+
+
+def prepare(settings: FinetuneSettings) -> Prepared:
+    """Read manifest, weights and start, and check that they go together. Writes nothing.
+
+    Raises:
+        SettingsError, ManifestError, WeightsError, RunError: for what does not.
+    """
+    manifest = read_manifest(settings.manifest)
+    targets = class_indices(manifest)
+    start = None if settings.start is None else open_start(settings, manifest)
+    weights = {role: None if own.weights is None else _load(own.weights, own.backbone, role)
+               for role, own in settings.backbones.items()}  # fmt: skip
+    pattern, sampling = _clips(settings, start, weights)
+    roles = dict.fromkeys(pattern.roles(sampling.num_clips))
+    _check_roles(settings, roles, pattern)
+    preprocessing = {role: _preprocessing(settings, start, weights[role], role) for role in roles}
+    shapes = {
+        role: feature_shape(settings.backbones[role].backbone, num_frames=sampling.num_frames, size=own.crop)
+        for role, own in preprocessing.items()
+    }
+    if start is not None:
+        check_start(start, {role: weights[role] for role in roles})
+    training, validation = hold_out(
+        manifest,
+        usable=videos_of_split(manifest, settings.split, splits=None).tolist(),
+        targets=targets,
+        fraction=settings.val_fraction,
+        seed=settings.optimisation.seed,
+    )
+    spec = start.weights.spec if start else _fresh_spec(settings, shapes, num_classes=len(manifest.classes))
+    _check_aggregator(spec, shapes, sampling.num_clips)
+    all_begun = all(weights[role] is not None for role in roles)
+    return Prepared(
+        manifest=manifest,
+        classes=manifest.classes,
+        targets=targets,
+        training=training,
+        validation=validation,
+        pattern=pattern,
+        sampling=sampling,
+        weights={role: weights[role] for role in roles},
+        preprocessing=preprocessing,
+        shapes=shapes,
+        spec=spec,
+        start=start,
+        statistics=settings.statistics or (FROZEN if all_begun else TRACKED),
+        rates={role: _rate(settings, role, begun=weights[role] is not None) for role in roles},
+        videos_per_step=settings.videos_per_step(sampling.num_clips),
+    )
+
+
+def _load(path: Path, backbone: str, role: str) -> Weights:
+    weights = load_weights(path)
+    if weights.backbone != backbone:
+        raise SettingsError(
+            f"--{role} says {backbone}, but {path} holds weights of {weights.backbone}; type --{role} "
+            f"{weights.backbone}={path}"
+        )
+    return weights
+
+
+def _clips(
+    settings: FinetuneSettings, start: Start | None, weights: Mapping[str, Weights | None]
+) -> tuple[Pattern, ClipSampling]:
+    """Return which clips are expensive, and how clips are cut: as the start says, else the settings, else weights."""
+    if start is not None:
+        own = ClipSampling(**start.made["sampling"])
+        return Pattern.parse(start.made["pattern"]), replace(own, num_clips=start.made["num_clips"], views=1)
+    begun = next((own for own in weights.values() if own is not None), None)
+    sampling = ClipSampling(num_clips=DEFAULT_CLIPS)
+    if begun is not None:
+        sampling = replace(sampling, num_frames=begun.num_frames, sampling_rate=begun.sampling_rate, fps=begun.fps)
+    asked = {name: getattr(settings, name) for name in ("num_frames", "sampling_rate", "fps", "num_clips")}
+    sampling = replace(sampling, **{name: value for name, value in asked.items() if value is not None})
+    if settings.pattern is not None:
+        return settings.pattern, sampling
+    if len(settings.backbones) > 1:
+        raise SettingsError("with two backbones, say which clips are expensive: --pattern 1:3, 1:1 or first")
+    return Pattern.parse(f"all-{next(iter(settings.backbones))}"), sampling
+
+
+def _check_roles(settings: FinetuneSettings, roles: Mapping[str, Any], pattern: Pattern) -> None:
+    """Refuse backbones that no clip needs, and clips that no backbone takes."""
+    for role in (EXPENSIVE, CHEAP):
+        if role in roles and role not in settings.backbones:
+            raise SettingsError(f"--pattern {pattern} has {role} clips; give --{role} NAME[=WEIGHTS]")
+        if role in settings.backbones and role not in roles:
+            raise SettingsError(f"--pattern {pattern} has no {role} clips; leave --{role} out")
+
+
+def _preprocessing(
+    settings: FinetuneSettings, start: Start | None, weights: Weights | None, role: str
+) -> Preprocessing:
+    if start is None and weights is None:
+        return preprocessing_for(settings.crop or DEFAULT_CROP)
+    if settings.crop is not None:
+        raise SettingsError(
+            f"--size {settings.crop}: the weights of --{role} bring their own preprocessing; leave --size out"
+        )
+    if start is None:
+        assert weights is not None
+        return weights.preprocessing
+    return parse_preprocessing(start.made["backbones"][role]["preprocessing"])
+
+
+def _fresh_spec(settings: FinetuneSettings, shapes: Mapping[str, Shape], *, num_classes: int) -> AggregatorSpec:
+    return AggregatorSpec(
+        name=settings.aggregator or DEFAULT_AGGREGATOR,
+        channels=settings.width or max(shape[-1] for shape in shapes.values()),
+        num_classes=num_classes,
+        dropout=settings.dropout,
+        reduction=settings.reduction,
+    )
+
+
+def _check_aggregator(spec: AggregatorSpec, shapes: Mapping[str, Shape], num_clips: int) -> None:
+    with torch.device("meta"):
+        model = build_video_model(spec, shapes=shapes)
+    check_min_clips(spec.name, num_clips=num_clips, min_clips=model.aggregator.min_clips)
+
+
+def _rate(settings: FinetuneSettings, role: str, *, begun: bool) -> float:
+    own = settings.rates.get(role)
+    return settings.optimisation.learning_rate * (0.1 if begun else 1.0) if own is None else own
+
+
+def outcome(settings: FinetuneSettings, prepared: Prepared) -> dict[str, Any]:
+    """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same.
+
+    Strategies that take the same gradients may take turns: a run that ran out of memory goes on with another one.
+    """
+    used = [prepared.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
+    begun = {
+        role: {
+            "name": settings.backbones[role].backbone,
+            "weights_sha256": own and own.digest,
+            "preprocessing": asdict(prepared.preprocessing[role]),
+        }
+        for role, own in prepared.weights.items()
+    }
+    return {
+        "kind": END_TO_END,
+        "aggregator": asdict(prepared.spec),
+        "pattern": str(prepared.pattern),
+        "num_clips": prepared.sampling.num_clips,
+        "backbones": begun,
+        "classes": list(prepared.classes),
+        "sampling": asdict(prepared.sampling),
+        "manifest_digest": prepared.manifest.digest,
+        "split": settings.split,
+        "splits_sha256": None,
+        "val_fraction": settings.val_fraction,
+        "num_training": len(prepared.training),
+        "num_validation": len(prepared.validation),
+        "videos_sha256": hashlib.sha256("\n".join(used).encode()).hexdigest(),
+        "start": None if prepared.start is None else start_digest(prepared.start),
+        "flip": settings.flip,
+        "clip_weight": settings.clip_weight,
+        "statistics": prepared.statistics,
+        "rates": dict(prepared.rates),
+        "gradients": _gradients(settings, prepared),
+        "optimisation": asdict(settings.optimisation),
+        "device": resolve_device(settings.device).type,
+    }
+
+
+def _gradients(settings: FinetuneSettings, prepared: Prepared) -> dict[str, Any]:
+    """Return what gradients and statistics depend on: with frozen statistics, not on how clips share the memory."""
+    name = settings.strategy.name
+    own: dict[str, Any] = {"by": name if name in (BATCH_REDUCTION, MULTI_ITERATION) else "all clips"}
+    if prepared.statistics == TRACKED:
+        own |= {"clips_at_once": settings.strategy.seen_at_once(prepared.sampling.num_clips),
+                "accumulate": settings.accumulate}  # fmt: skip
+    return own
