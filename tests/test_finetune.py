@@ -256,7 +256,7 @@ def test_classes_of_other_weights_are_learnt_anew(
 
 
 def test_dry_run_foresees_and_writes_nothing(world: Path, tmp_path: Path) -> None:
-    result = invoke(*command(world, tmp_path / "run", "--dry-run", "--json", "--val-fraction=0.25"))
+    result = invoke(*command(world, tmp_path / "run", "--dry-run", "--json", "--val-fraction=0.25", "--clips=32"))
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["steps_per_epoch"] == 2 and document["epochs"] == 4

@@ -11,6 +11,7 @@ from vidpipe.pipeline.aggregators.video_model import build_video_model
 from vidpipe.pipeline.backbones import build_backbone, feature_shape
 from vidpipe.pipeline.end_to_end import FROZEN, TRACKED, EndToEnd
 from vidpipe.pipeline.errors import SettingsError
+from vidpipe.pipeline.memory_tracking import tracked_memory
 from vidpipe.pipeline.patterns import Pattern
 from vidpipe.pipeline.strategies import StrategySettings
 from vidpipe.pipeline.strategy_steps import ClipBatch, Objective, strategy_gradients
@@ -225,3 +226,23 @@ def test_frozen_statistics_and_dropout_by_mode() -> None:
 def test_wrong_strategies_are_refused(wrong: dict, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         StrategySettings(**wrong)
+
+
+def peak_bytes(num_clips: int, strategy: str) -> int:
+    """Return the most that the tensors of a step take, weights included, with one video of so many clips."""
+    model = make_model(pattern="all-expensive", num_clips=num_clips, dtype=torch.float32)
+    batch = make_batch(model, videos=1)
+    steps = strategy_gradients(model, strategy=StrategySettings(name=strategy), objective=Objective())
+    for parameter in model.parameters():  # there from the first step on
+        parameter.grad = torch.zeros_like(parameter)
+    held = [*model.parameters(), *(parameter.grad for parameter in model.parameters()), *model.buffers()]
+    with tracked_memory(torch.device("cpu"), held=[tensor for tensor in held if tensor is not None]) as memory:
+        for _ in steps(batch):
+            pass
+    return memory.peak_bytes
+
+
+def test_two_passes_take_hardly_more_memory_for_eight_clips_than_for_one() -> None:
+    assert peak_bytes(8, "two-pass") <= 1.25 * peak_bytes(1, "two-pass")
+    assert peak_bytes(8, "plain") > 2 * peak_bytes(1, "plain")  # so that there is something to save
+    assert peak_bytes(8, "checkpoint") < peak_bytes(8, "plain")
