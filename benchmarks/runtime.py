@@ -148,7 +148,7 @@ def decoder(size: int, threads: int) -> Callable[[Video], Clips]:
 
     def decode(video: Video) -> Clips:
         torch.set_num_threads(threads)  # torch keeps the number for each calling thread
-        return decode_clips(video, sampling=SAMPLING, due=due, preprocessings=[_preprocessing(size)])[1]
+        return decode_clips(video, sampling=SAMPLING, due={_preprocessing(size): due})[1]
 
     return decode
 

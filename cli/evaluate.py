@@ -16,6 +16,7 @@ Examples:
   vidpipe evaluate --store s.zarr --run runs/cheap --run runs/expensive --run runs/faster --out report
   vidpipe evaluate --manifest m.csv --run runs/end_to_end --out report
 """
+PLACES = {"num_clips": "--clips", "placement": "--placement", "short": "--short"}  # options of vidpipe extract
 COLUMNS = ("run", "aggregator", "pattern", "clips", "GMACs", "top-1 %", "top-5 %", "class mean %", "scored")
 
 
@@ -51,7 +52,8 @@ def command(ctx: click.Context, *, as_json: bool, runs: tuple[Path, ...], **opti
     Writes metrics.json, accuracy_vs_gmacs.png and, for each run, predictions.csv, classes.csv, confusion.csv and
     confusion.png into the output directory. Runs that differ in their seed or their splits alone make one point with
     an error bar. From videos, an end-to-end run gets the same figures as from a store that was extracted with its
-    backbones; videos that cannot be read are listed, and make the exit status 3.
+    backbones, its clips (--clips, --placement), and the precision and threads given here; where a store has other
+    clips, a line says so. Videos that cannot be read are listed, and make the exit status 3.
     """
     from ..stages.evaluate import EvaluateSettings, run
 
@@ -82,6 +84,7 @@ def document_text(document: dict[str, Any]) -> str:
     parts = [format_table(COLUMNS, [_row(run) for run in document["runs"]], right=range(3, len(COLUMNS)))]
     without = "no features" if document["manifest"] is None else "no prediction"
     parts += [_missing_line(run, document["split"], without) for run in document["runs"] if run["missing"]]
+    parts += [_other_clips_line(run) for run in document["runs"] if run["other_clips"]]
     if document["manifest"] is not None:
         reasons = {name: reason for run in document["runs"] for name, reason in run["missing"].items()}
         parts += [f"  failed: {name}: {reason}" for name, reason in reasons.items()]
@@ -108,6 +111,12 @@ def _missing_line(run: dict[str, Any], split: str, without: str) -> str:
         f"{run['name']}: {len(run['missing'])} of the {metrics['num_expected']} videos of {split!r} have {without}; "
         f"with them counted wrong, top-1 is {100 * metrics['top1_missing_wrong']:.1f} %."
     )
+
+
+def _other_clips_line(run: dict[str, Any]) -> str:
+    found = [f"{PLACES[name]} {own['store']}, the run {own['run']}" for name, own in run["other_clips"].items()]
+    what = f"the store has other clips than the run ({'; '.join(found)})"
+    return f"{run['name']}: {what}; --manifest may give other figures."
 
 
 def _group_row(group: dict[str, Any]) -> list[str]:

@@ -37,10 +37,10 @@ In two processes, on two GPUs or CPUs:
 @click.option("--pattern", show_default="that of --from", help="E:C (as 1:3), first, all-expensive or all-cheap.")
 @click.option("--clips", "num_clips", type=int, show_default="those of --from, or 8", help="Clips of a video.")
 @click.option(
-    "--frames", "num_frames", type=int, help="Frames in a clip.  [default: those of --from, the weights, or 8]"
+    "--frames", "num_frames", type=int, help="Frames in a clip.  [default: of --from, the weights, or as usual]"
 )
-@click.option("--stride", "sampling_rate", type=int, help="Take every so many frames.  [default: likewise, or 1]")
-@click.option("--fps", type=float, help="Resample to this rate by time.  [default: likewise, or the videos' frames]")
+@click.option("--stride", "sampling_rate", type=int, help="Take every so many frames.  [default: likewise]")
+@click.option("--fps", type=float, help="Resample to this rate by time.  [default: likewise, or the videos' own]")
 @click.option("--size", "crop", type=int, help="From scratch: side of the square input, pixels.  [default: 224]")
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the videos.")
 @click.option("--split", default="train", show_default=True, help="The videos to train on.")
@@ -70,9 +70,9 @@ In two processes, on two GPUs or CPUs:
     help="Statistics of the backbones: frozen or tracked.  [default: frozen with weights, tracked from scratch]",
 )
 @click.option("--clip-weight", default=1.0, show_default=True, help="Of the clips' loss, beside 1 for the video's.")
-@click.option("--dropout", default=0.5, show_default=True, help="Before the aggregator's classifier.")
+@click.option("--dropout", type=float, help="Before the aggregator's classifier.  [default: that of --from, or 0.5]")
 @click.option(
-    "--reduction", default=4, show_default=True, help="C over C' of the memory, and of FAST-GRU's bottleneck."
+    "--reduction", type=int, help="C over C' of the memory, and of FAST-GRU's bottleneck.  [default: likewise, or 4]"
 )
 @click.option("--width", type=int, help="Channels at which both backbones' maps meet.  [default: the wider one's]")
 @click.option("--epochs", default=20, show_default=True, help="Visits of each video, at most.")
@@ -105,7 +105,7 @@ In two processes, on two GPUs or CPUs:
 @click.option("--threads", type=int, help="Of the network, on a CPU.  [default: the cores]")
 @click.option("--workers", type=int, help="Threads that read clips.  [default: the cores]")
 @click.option("--cache-gib", default=2.0, show_default=True, help="Keep decoded videos in memory if they fit in this.")
-@click.option("--memory-gib", type=float, help="Refuse what is foreseen to need more.  [default: what is free]")
+@click.option("--memory-gb", type=float, help="Refuse what is foreseen to need more.  [default: what is free]")
 @click.option(
     "--checkpoint-seconds",
     default=5.0,
@@ -122,7 +122,7 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
     metrics.jsonl, curves.png, failures.json and result.json into the run directory. Killed or stopped, the same command
     goes on and ends with the same weights.
     """
-    from ..pipeline.distributed import first_of_launched
+    from ..pipeline.distributed import first_of_launched, launched
     from ..stages.finetune import run
     from ..stages.finetune_estimate import estimate
 
@@ -141,7 +141,8 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
     if summary.failures:
         for video_id, reason in summary.failures.items():
             click.echo(f"failed: {video_id}: {reason}", err=True)
-        ctx.exit(SOME_FAILED)
+        if not launched():  # torchrun takes any other status than 0 for a crash
+            ctx.exit(SOME_FAILED)
 
 
 def take_settings(options: dict[str, Any]) -> "FinetuneSettings":

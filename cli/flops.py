@@ -33,7 +33,9 @@ GIGA = 10**9
 @click.option("--cheap", help="Backbone of the cheap clips.")
 @click.option("--aggregator", help="Aggregator over them; by itself with --channels and --grid.  [default: fast-gru]")
 @click.option("--pattern", help="Which clips are expensive: E:C (as 1:3), first, all-expensive or all-cheap.")
-@click.option("--frames", "num_frames", type=int, help="Frames in a clip.  [default: 8]")
+@click.option(
+    "--frames", "num_frames", type=int, help="Frames in a clip.  [default: what its backbone is known for, as 8]"
+)
 @click.option("--clips", "num_clips", type=int, help="Clips of a video.  [default: 32; 1 with --backbone]")
 @click.option("--crop", type=int, help="Side of the square input, pixels.  [default: 224]")
 @click.option("--classes", "num_classes", type=int, help="Classes to tell apart.  [default: 400]")
@@ -175,7 +177,7 @@ def table_document(table: "PaperTable", cells: "tuple[Comparison, ...]") -> dict
     from ..pipeline.paper_tables import TOLERANCE
 
     entries = [{**dataclasses.asdict(cell), "difference": cell.difference, "agrees": cell.agrees} for cell in cells]
-    return {"table": table.number, "caption": table.caption, "tolerance": TOLERANCE, "cells": entries}
+    return {"table": table.name, "caption": table.caption, "tolerance": TOLERANCE, "cells": entries}
 
 
 def _figure(operations: float) -> str:

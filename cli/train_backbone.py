@@ -23,8 +23,8 @@ Example, the small cheap backbone of the demo:
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory; an unfinished run goes on.")
 @click.option("--split", default="train", show_default=True, help="The videos to train on.")
 @click.option("--val-split", help="Score these each epoch and keep the best epoch (else the last, as in the paper).")
-@click.option("--frames", "num_frames", default=8, show_default=True, help="Frames in a clip.")
-@click.option("--stride", "sampling_rate", default=1, show_default=True, help="Take every so many frames.")
+@click.option("--frames", "num_frames", type=int, show_default=True, help="Frames in a clip; see above.")
+@click.option("--stride", "sampling_rate", type=int, show_default=True, help="Take every so many frames; see above.")
 @click.option("--fps", type=float, help="Resample to this rate by time.  [default: the videos' own frames]")
 @click.option("--size", "crop", default=224, show_default=True, help="Side of the square input, pixels.")
 @click.option("--flip/--no-flip", default=True, show_default=True, help="Mirror half of the clips.")
@@ -59,6 +59,9 @@ Example, the small cheap backbone of the demo:
 def command(ctx: click.Context, *, as_json: bool, precision: str, **options: Any) -> None:
     """Train a clip backbone from scratch and write its weights.
 
+    Clips are those that the backbone is known for, unless you or a preset say otherwise: 8 frames in a row; of
+    slow_only 8 at stride 8, of r2plus1d_*_ptv 16 at stride 2, of i3d and slowfast 32 at stride 2.
+
     Writes weights.safetensors (with class list and preprocessing), metrics.jsonl, curves.png and failures.json into the
     run directory. Killed or stopped, the same command goes on and ends with the same weights.
     """
@@ -66,6 +69,7 @@ def command(ctx: click.Context, *, as_json: bool, precision: str, **options: Any
     from ..pipeline.optimisation import OptimisationSettings
     from ..stages.train_backbone import TrainBackboneSettings, run
 
+    options |= unsaid_clip(options)
     device = resolve_device(options["device"])
     if options["warmup_epochs"] is None:
         options["warmup_epochs"] = min(2.0, options["epochs"] / 10)
@@ -92,3 +96,16 @@ def command(ctx: click.Context, *, as_json: bool, precision: str, **options: Any
         for video_id, reason in summary.failures.items():
             click.echo(f"failed: {video_id}: {reason}", err=True)
         ctx.exit(SOME_FAILED)
+
+
+def unsaid_clip(options: dict[str, Any]) -> dict[str, int]:
+    """Return frames and stride of the clips that the backbone is known for, where ``options`` do not say them.
+
+    Raises:
+        SettingsError: if there is no such backbone.
+    """
+    from ..pipeline.backbones import usual_clip
+
+    frames, stride = usual_clip(options["backbone"])
+    usual = {"num_frames": frames, "sampling_rate": stride}
+    return {name: value for name, value in usual.items() if options[name] is None}

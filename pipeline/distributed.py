@@ -7,12 +7,14 @@ one backward pass a step, and the strategies of end-to-end training take several
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from .errors import SettingsError
+from .flops import BATCH_NORMS
 
 BUCKET_NUMBERS = 2**24  # summed at once: large enough to be fast, and 64 MiB more memory at most
 
@@ -35,6 +37,11 @@ def local_processes() -> int:
 def is_first() -> bool:
     """Whether this process is the one that writes."""
     return rank() == 0
+
+
+def launched() -> bool:
+    """Whether torchrun started this process."""
+    return "WORLD_SIZE" in os.environ
 
 
 def first_of_launched() -> bool:
@@ -91,6 +98,20 @@ def sum_over_processes(values: Tensor) -> Tensor:
     return total
 
 
+def gathered(own: Any) -> list[Any]:
+    """Return every process's ``own``, of plain Python values, in the order of their ranks."""
+    if world_size() == 1:
+        return [own]
+    everyone: list[Any] = [None] * world_size()
+    dist.all_gather_object(everyone, own)
+    return everyone
+
+
+def is_lost_peer(error: RuntimeError) -> bool:
+    """Return whether ``error`` says that another process has gone."""
+    return world_size() > 1 and any(sign in str(error) for sign in ("closed by peer", "reset by peer", "NCCL"))
+
+
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace each gradient by its sum over the processes; a parameter without one anywhere keeps none."""
     if world_size() == 1:
@@ -106,10 +127,11 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def average_statistics(model: nn.Module) -> None:
-    """Replace each floating-point buffer, such as a running mean, by its mean over the processes."""
+    """Replace the running statistics of batch norms in training mode by their means over the processes."""
     if world_size() == 1:
         return
-    buffers = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    norms = [module for module in model.modules() if isinstance(module, BATCH_NORMS) and module.training]
+    buffers = [buffer for norm in norms for buffer in norm.buffers() if buffer.is_floating_point()]
     _sum_in_buckets(buffers)
     for buffer in buffers:
         buffer /= world_size()

@@ -20,7 +20,7 @@ from .flops import backbone_macs
 from .manifest import Video
 from .patterns import Pattern
 from .store_format import SCORE_DTYPE
-from .video_clips import decode_clips
+from .video_clips import decode_clips, due_clips
 from .weights import Preprocessing, Weights
 
 LEAST_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
@@ -61,12 +61,19 @@ class LiveInputs:
         self.sampling = replace(sampling, views=1)
         self.roles = pattern.roles(sampling.num_clips)
         used = {role: own for role, own in weights.items() if role in self.roles}
-        each = {role: _gmacs_per_clip(own, sampling.num_frames) for role, own in used.items()}
-        self.backbone_gmacs = float(sum(each[role] for role in self.roles))
+        self.backbone_gmacs = clips_gmacs(
+            self.roles,
+            names={role: own.backbone for role, own in used.items()},
+            crops={role: own.preprocessing.crop for role, own in used.items()},
+            num_frames=sampling.num_frames,
+            num_classes=len(next(iter(used.values())).classes),
+        )
         self.shapes = {role: _shape(own, sampling.num_frames) for role, own in used.items()} if needs_features else {}
         self.num_scores = len(next(iter(used.values())).classes) if needs_scores else 0
         self._preprocessing = {role: own.preprocessing for role, own in used.items()}
-        self._places = {role: np.flatnonzero(np.array(self.roles) == role) for role in used}
+        masks = {role: np.array(self.roles) == role for role in used}
+        self._places = {role: np.flatnonzero(mask) for role, mask in masks.items()}
+        self._due = due_clips((self._preprocessing[role], mask) for role, mask in masks.items())
         self._engines = {role: build_engine(own, engine) for role, own in used.items()}
 
     def read(self, videos: Sequence[Video], *, workers: int) -> Iterator[Clips | VideoError]:
@@ -81,9 +88,8 @@ class LiveInputs:
             yield decoded if isinstance(decoded, VideoError) else self._compute(decoded)
 
     def _decode(self, video: Video) -> Decoded | VideoError:
-        due, wanted = np.ones(self.sampling.num_clips, dtype=bool), set(self._preprocessing.values())
         try:
-            _, clips = decode_clips(video, sampling=self.sampling, due=due, preprocessings=wanted)
+            _, clips = decode_clips(video, sampling=self.sampling, due=self._due)
         except VideoError as error:
             return error
         return {preprocessing: views[0] for preprocessing, views in clips.items()}
@@ -105,9 +111,28 @@ class LiveInputs:
         return maps, scores
 
 
-def _gmacs_per_clip(weights: Weights, num_frames: int) -> float:
-    size, num_classes = weights.preprocessing.crop, len(weights.classes)
-    return backbone_macs(weights.backbone, num_frames=num_frames, size=size, num_classes=num_classes) / 1e9
+def clips_gmacs(
+    roles: Sequence[str],
+    *,
+    names: Mapping[str, str],
+    crops: Mapping[str, int],
+    num_frames: int,
+    num_classes: int,
+) -> float:
+    """Return what the backbones cost for one video, in GMACs, added clip by clip as `Selection.backbone_gmacs` does.
+
+    Args:
+        roles: the role of each of the N clips.
+        names: role -> the backbone's registered name.
+        crops: role -> side of what it sees, in pixels.
+        num_frames: L.
+        num_classes: of the backbones' classifiers.
+    """
+    each = {
+        role: backbone_macs(names[role], num_frames=num_frames, size=crops[role], num_classes=num_classes) / 1e9
+        for role in dict.fromkeys(roles)
+    }
+    return float(sum(each[role] for role in roles))
 
 
 def _shape(weights: Weights, num_frames: int) -> tuple[int, int, int, int]:

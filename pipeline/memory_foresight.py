@@ -191,7 +191,7 @@ def advice(shape: TrainingShape, *, available: int, strategy: str = PLAIN, accum
     needed = with_headroom(min(foreseen_bytes(least, strategy=own) for own in _strategies(least)))
     return (
         f"no strategy would fit: even a batch of one video needs about {gigabytes(needed)}, and there are "
-        f"{gigabytes(available)}. A smaller --size, fewer --frames or --clips, or a smaller --backbone is needed"
+        f"{gigabytes(available)}. A smaller --size, fewer --frames or --clips, or a smaller network is needed"
     )
 
 

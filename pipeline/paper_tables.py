@@ -44,14 +44,14 @@ class PaperTable:
     """A table in print.
 
     Attributes:
-        number: its number in the FASTER paper, or its name if it is not there.
+        name: its number in the FASTER paper, or a word if it is not there.
         caption: what its figures say.
         cells: its figures in reading order.
         printed_by: who says so, in a word.
         decimals: of its figures.
     """
 
-    number: int | str
+    name: str
     caption: str
     cells: tuple[PaperCell, ...]
     printed_by: str = "paper"
@@ -60,7 +60,7 @@ class PaperTable:
     @property
     def title(self) -> str:
         """Where it stands."""
-        return f"FASTER, Table {self.number}" if isinstance(self.number, int) else str(self.number).capitalize()
+        return f"FASTER, Table {self.name}" if self.name.isdecimal() else self.name.capitalize()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,16 +90,15 @@ class Comparison:
         return abs(self.difference) <= TOLERANCE
 
 
-def paper_table(number: int | str) -> PaperTable:
-    """Return a table in print, by its number (also in letters) or name.
+def paper_table(name: str) -> PaperTable:
+    """Return the table in print called ``name``.
 
     Raises:
         SettingsError: if it is none that prints costs of ours.
     """
-    tables = {str(name): table for name, table in TABLES.items()}
-    if str(number) not in tables:
-        raise SettingsError(f"--paper-table must be one of {', '.join(tables)}; got {number}")
-    return tables[str(number)]
+    if name not in TABLES:
+        raise SettingsError(f"--paper-table must be one of {', '.join(TABLES)}; got {name}")
+    return TABLES[name]
 
 
 def compare(table: PaperTable) -> tuple[Comparison, ...]:
@@ -244,17 +243,17 @@ def _peers() -> Iterator[PaperCell]:
                 yield PaperCell(row=row, column=column, gflops=gflops, setting=setting, per_normalised=per_normalised)
 
 
-TABLES: dict[int | str, PaperTable] = {
-    table.number: table
+TABLES: dict[str, PaperTable] = {
+    table.name: table
     for table in (
-        PaperTable(number=2, caption="backbones, GFLOPs a clip", cells=tuple(_table_2())),
+        PaperTable(name="2", caption="backbones, GFLOPs a clip", cells=tuple(_table_2())),
         PaperTable(
-            number=4, caption="expensive to cheap clips, with FAST-GRU, GFLOPs a video", cells=tuple(_table_4())
+            name="4", caption="expensive to cheap clips, with FAST-GRU, GFLOPs a video", cells=tuple(_table_4())
         ),
-        PaperTable(number=5, caption="methods whose time is measured, GFLOPs a video", cells=tuple(_table_5())),
-        PaperTable(number=6, caption="two expensive backbones, GFLOPs a video", cells=tuple(_table_6())),
+        PaperTable(name="5", caption="methods whose time is measured, GFLOPs a video", cells=tuple(_table_5())),
+        PaperTable(name="6", caption="two expensive backbones, GFLOPs a video", cells=tuple(_table_6())),
         PaperTable(
-            number="peers",
+            name="peers",
             caption="backbones of collaborative memory's table in model zoos, GFLOPs a clip",
             cells=tuple(_peers()),
             printed_by="peer",

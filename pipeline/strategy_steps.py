@@ -4,7 +4,7 @@ All of them but multi-iteration, which is another optimisation, leave the same g
 norms that track, if they also show the backbone as many clips at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .checkpointing import checkpointed, untracked_statistics
-from .distributed import sum_over_processes
+from .distributed import sum_over_processes, world_size
 from .end_to_end import Clips, EndToEnd
 from .errors import SettingsError
 from .optimisation import mixed_precision
@@ -25,6 +25,7 @@ from .training import Figures, Gradients
 FIGURES: tuple[str, ...] = ("loss", "accuracy", "clip_loss", "clip_accuracy")
 Maps = dict[str, Tensor]  # role -> (B, N_role, T', H', W', C)
 Scores = dict[str, Tensor]  # role -> (B, N_role, K)
+Take = Callable[["_Step", "ClipBatch"], Iterator[Figures]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +45,8 @@ class ClipBatch:
 
     def on(self, device: torch.device, *, part: slice) -> "ClipBatch":
         """Return some of the videos, on ``device``."""
-        clips = {role: own[part].to(device, non_blocking=True) for role, own in self.clips.items()}
-        return ClipBatch(clips=clips, targets=self.targets[part].to(device, non_blocking=True))
+        clips = {role: own[part].to(device) for role, own in self.clips.items()}
+        return ClipBatch(clips=clips, targets=self.targets[part].to(device))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +67,7 @@ class Objective:
     label_smoothing: float = 0.0
     precision: str = "float32"
 
-    def loss(self, video: Tensor, clips: Tensor, *, targets: Tensor, total: float) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, video: Tensor, clips: Tensor, *, targets: Tensor, total: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return these videos' share in the batch's loss, and figures.
 
         Args:
@@ -111,18 +112,34 @@ def strategy_gradients(
     at_once = strategy.seen_at_once(len(model.roles))
 
     def gradients(batch: ClipBatch) -> Iterator[Figures]:
-        total = float(sum_over_processes(torch.tensor(float(len(batch)), device=device)))
+        total = len(batch)
+        if world_size() > 1:
+            total = int(sum_over_processes(torch.tensor(total, device=device)))
+        if not total:
+            return
         if not len(batch):  # none of this process's videos could be read
-            zero = torch.zeros((), device=device)
-            yield from [dict.fromkeys(FIGURES, zero)] * (len(model.roles) if strategy.name == MULTI_ITERATION else 1)
+            nothing = dict.fromkeys(FIGURES, torch.zeros((), device=device))
+            yield from [nothing] * (len(model.roles) if strategy.name == MULTI_ITERATION else 1)
             return
         size = -(-len(batch) // accumulate)
         parts = [slice(start, start + size) for start in range(0, len(batch), size)]
-        taken = [take(_Step(model, objective, total, at_once), batch.on(device, part=part)) for part in parts]
+        step = _Step(model, objective, total, at_once)
+        taken = [_part(take, step, batch, part) for part in parts]
         for figures in zip(*taken, strict=True):
             yield {name: torch.stack([own[name].detach() for own in figures]).sum() for name in FIGURES}
 
     return gradients
+
+
+def predict(model: EndToEnd, batch: ClipBatch, *, strategy: StrategySettings, precision: str) -> tuple[Tensor, Tensor]:
+    """Return (B, K) scores of the videos and (B, N, K) of their clips, as many clips at once as ``strategy`` takes.
+
+    Call it in evaluation mode, without gradients.
+    """
+    step = _Step(model, Objective(precision=precision), len(batch), strategy.seen_at_once(len(model.roles)))
+    maps, scores = step.look(batch.clips)
+    with step.autocast():
+        return model.conclude(maps, scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +153,7 @@ class _Step:
 
     model: EndToEnd
     objective: Objective
-    total: float
+    total: int
     at_once: int
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -188,6 +205,11 @@ class _Step:
         return figures
 
 
+def _part(take: Take, step: "_Step", batch: ClipBatch, part: slice) -> Iterator[Figures]:
+    """Take some of a batch's videos, which come to the device when their turn does."""
+    yield from take(step, batch.on(next(step.model.parameters()).device, part=part))
+
+
 def _all_at_once(step: _Step, batch: ClipBatch, granularity: str | None = None) -> Iterator[Figures]:
     """Keep the graph of all N clips, or of the parts' inputs alone."""
     with ExitStack() as parts:
@@ -196,6 +218,7 @@ def _all_at_once(step: _Step, batch: ClipBatch, granularity: str | None = None) 
                 parts.enter_context(checkpointed(backbone, granularity=granularity))
         maps, scores = step.look(batch.clips)
         figures = step.loss(maps, scores, batch.targets)
+        del maps, scores, batch  # suspended at a yield, parts of a batch must not keep what they are done with
     yield figures
 
 
@@ -217,6 +240,8 @@ def _in_two_passes(step: _Step, batch: ClipBatch) -> Iterator[Figures]:
         wanted = [own[role].grad for own in (maps, scores)]
         pairs = [(seen, grad[:, places]) for seen, grad in zip(again, wanted, strict=True) if grad is not None]
         torch.autograd.backward([seen for seen, _ in pairs], [grad for _, grad in pairs])
+        del again, wanted, pairs
+    del maps, scores, batch
     yield figures
 
 

@@ -1,8 +1,8 @@
 """The training loop of every stage that trains: epochs, early stopping, checkpoints, and going on after a kill.
 
-A run that is killed at any moment and started again ends with the same weights, bit for bit, as one left in peace: all
-randomness of a batch derives from (seed, epoch, batch), and a checkpoint is written between two batches. The processes
-that torchrun starts train one model together.
+A run that is killed at any moment and started again ends with the same weights, on a CPU bit for bit, as one left in
+peace: all randomness of a batch derives from (seed, epoch, batch), and a checkpoint is written between two batches. The
+processes that torchrun starts train one model together.
 """
 
 import math
@@ -30,7 +30,7 @@ Gradients = Callable[[Any], Iterator[Figures]]
 Loss = Callable[[Any], tuple[Tensor, Figures]]
 Validate = Callable[[], Mapping[str, float]]
 
-WITHIN_AN_EPOCH = 12  # times as seldom as at an epoch's end, where there is less to keep
+WITHIN_AN_EPOCH = 12  # times as seldom as at an epoch's end: a minute by default, against an epoch of perhaps a day
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,8 +94,8 @@ def fit(
         train_batches: (epoch, n) -> its batches but the first n, of any form that ``gradients`` takes; their order and
             content may depend on the seed and the epoch alone.
         gradients: batch -> an iterator that leaves gradients on the parameters and yields scalar figures, "loss" among
-            them, each time an optimizer's step is due; `one_step` makes it of a loss. Of several processes each sees
-            a part of the batch; gradients and figures are summed over them.
+            them, each time an optimizer's step is due, and not at all for a batch of nothing; `one_step` makes it of a
+            loss. Of several processes each sees a part of the batch; gradients and figures are summed over them.
         validate: gives the validation's figures, called in eval mode without gradients, in every process; None = the
             last epoch is best.
 
@@ -130,11 +130,14 @@ def one_step(model: nn.Module, *, loss: Loss, precision: str) -> Gradients:
 
     Args:
         model: what is trained.
-        loss: batch -> the scalar to minimise, and scalars to be averaged into the epoch's record.
+        loss: batch -> the scalar to minimise, and scalars to be averaged into the epoch's record; a batch of None is
+            passed over.
         precision: of the forward pass.
     """
 
     def gradients(batch: Any) -> Iterator[Figures]:
+        if batch is None:
+            return
         with mixed_precision(next(model.parameters()).device, precision=precision):
             value, figures = loss(batch)
         value.backward()
@@ -177,9 +180,11 @@ class _Loop:
             self.bar.update()
             if progress.batches < self.schedule.steps_per_epoch:
                 self.save_if_due(patience=WITHIN_AN_EPOCH)
-        names = sorted(progress.sums)
-        sums = sum_over_processes(torch.stack([progress.sums[name].double() for name in names])).tolist()
-        means = {name: value / self.schedule.steps_per_epoch for name, value in zip(names, sums, strict=True)}
+        if not progress.counted:
+            raise RunError(
+                f"no video of epoch {progress.epoch} could be read; look for reasons by vidpipe manifest check"
+            )
+        means = {name: float(value) / progress.counted for name, value in sorted(progress.sums.items())}
         if not math.isfinite(means.get("loss", math.nan)):
             raise RunError(
                 f"training diverged: the loss of epoch {progress.epoch} is {means.get('loss')}; lower --learning-rate"
@@ -188,7 +193,7 @@ class _Loop:
         return {"epoch": progress.epoch, "learning_rate": rate, **means, "seconds": round(progress.seconds, 3)}
 
     def _step(self, gradients: Gradients, batch: Any) -> dict[str, Tensor]:
-        """Take the steps of one batch and return the mean of their detached figures."""
+        """Take the steps of one batch and return the mean of their figures, over all processes; none without a step."""
         model, optimizer, schedule = self.trained.model, self.trained.optimizer, self.schedule
         total = self.settings.epochs * schedule.steps_per_epoch
         warmup = round(self.settings.warmup_epochs * schedule.steps_per_epoch)
@@ -206,7 +211,11 @@ class _Loop:
                 self.trained.average.update_parameters(model)
             optimizer.zero_grad(set_to_none=True)
             seen.append({name: figure.detach().float() for name, figure in figures.items()})
-        return {name: torch.stack([figures[name] for figures in seen]).mean() for name in seen[0]}
+        if not seen:
+            return {}
+        names = list(seen[0])
+        means = torch.stack([torch.stack([figures[name] for name in names]) for figures in seen]).mean(dim=0)
+        return dict(zip(names, sum_over_processes(means), strict=True))
 
     def report(self, record: Record) -> None:
         """Write an epoch's record wherever it is to be seen."""

@@ -11,6 +11,7 @@ import torch
 
 from .batches import prefetched
 from .clips import ClipSampling, Timeline, frame_indices, random_starts, uniform_starts
+from .distributed import gathered, rank, world_size
 from .errors import VideoError
 from .manifest import Video
 from .seeds import derived_seed
@@ -69,14 +70,16 @@ class VideoSource:
             return None
 
     def all_failures(self, look: Callable[[int], object], *, workers: int) -> dict[str, str]:
-        """Return id -> reason of the videos that cannot be read, taking a ``look`` at those not seen yet.
+        """Return id -> reason of the videos that cannot be read, taking a ``look`` at those that nobody has seen yet.
 
-        An earlier process of a resumed training may have met them.
+        An earlier process of a resumed training may have met them. Call it in every process.
         """
-        unseen = [[index] for index in range(len(self.videos)) if index not in self._seen]
-        for _ in prefetched(look, unseen, workers=workers):
+        seen = set().union(*gathered(self._seen))
+        unseen = [[index] for index in range(len(self.videos)) if index not in seen]
+        for _ in prefetched(look, unseen[rank() :: world_size()], workers=workers):
             pass
-        return dict(sorted(self.failures.items()))
+        found = {video_id: reason for own in gathered(self.failures) for video_id, reason in own.items()}
+        return dict(sorted(found.items()))
 
     def _decoded(self, index: int) -> tuple[Timeline, np.ndarray]:
         assert self._cache is not None
@@ -169,6 +172,8 @@ def foreseen_bytes(videos: Sequence[Video], *, short_side: int) -> int:
 
     Videos that cannot be opened count for nothing.
     """
+    if not videos:
+        return 0
     sample = videos[:: max(1, len(videos) // PROBED_VIDEOS)]
     total = 0
     for video in sample:

@@ -20,6 +20,7 @@ class Progress:
         best_epoch: the best of them, from 0; -1 before the first.
         best_state: its weights, on the CPU.
         batches: batches done of the epoch at hand.
+        counted: those of them that had something to learn from.
         sums: their figures, summed.
         seconds: what they took.
     """
@@ -28,6 +29,7 @@ class Progress:
     best_epoch: int = -1
     best_state: dict[str, Tensor] = field(default_factory=dict)
     batches: int = 0
+    counted: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -42,16 +44,17 @@ class Progress:
         return self.epoch >= settings.epochs or 0 < settings.patience <= waited
 
     def add(self, figures: dict[str, Tensor]) -> None:
-        """Count one more batch with its ``figures``, detached scalars."""
+        """Count one more batch with its ``figures``, detached scalars; none of a batch that could not be read."""
         for name, value in figures.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.batches += 1
+        self.counted += bool(figures)
 
     def conclude(self, record: Record, model: nn.Module, *, monitor: str | None) -> None:
         """Add a whole epoch's record, and keep its weights if it is the best so far; without ``monitor`` it is."""
         best = self.history[self.best_epoch] if self.history else None
         self.history.append(record)
-        self.batches, self.sums, self.seconds = 0, {}, 0.0
+        self.batches, self.counted, self.sums, self.seconds = 0, 0, {}, 0.0
         if best is None or monitor is None or _quality(record, monitor) > _quality(best, monitor):
             self.best_epoch = self.epoch - 1
             self.best_state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from .clips import ClipSampling, Timeline, frame_indices, random_starts, uniform_starts
+from .clips import ClipSampling, Timeline, frame_indices, random_starts, view_starts
 from .seeds import derived_seed
 from .strategy_steps import ClipBatch
 from .training_clips import ReadFrames, VideoSource
@@ -23,7 +23,7 @@ class TrainingVideos:
     Args:
         source: the videos.
         labels: (V,) the class index of each video.
-        sampling: how clips are cut, its ``num_clips`` N; its ``views`` do not matter here.
+        sampling: how clips are cut, its ``num_clips`` N, its ``views`` 1.
         preprocessing: role -> what its backbone sees.
         roles: the role of each of the N places.
         seed: of the draws.
@@ -69,11 +69,11 @@ class TrainingVideos:
         return self._clips(index, starts, see)
 
     def spread_clips(self, index: int) -> VideoClips | None:
-        """Return the N clips that a test sees of video ``index``, evenly spread, and its label; or None likewise."""
+        """Return the N clips that a test sees of video ``index``, and its label; or None likewise."""
         video = self.source.videos[index]
 
         def starts(timeline: Timeline) -> np.ndarray:
-            return uniform_starts(self.sampling, timeline, start=video.start, end=video.end)
+            return view_starts(self.sampling, timeline, video_id=video.video_id, start=video.start, end=video.end)[0]
 
         return self._clips(index, starts, preprocess_test)
 

@@ -19,6 +19,7 @@ from .errors import OutOfSpaceError, SettingsError, WeightsError
 
 FORMAT_VERSION = 1
 METADATA_KEY = "vidpipe"  # one key, because safetensors writes several in no fixed order
+PLAIN_FIELDS = ("backbone", "num_frames", "sampling_rate", "fps", "digest")  # of `Weights`, as they are in the metadata
 
 Triple = tuple[float, float, float]
 
@@ -146,13 +147,9 @@ def save_weights(path: Path | str, weights: Weights) -> None:
     """
     metadata = {
         "format_version": FORMAT_VERSION,
-        "backbone": weights.backbone,
         "classes": list(weights.classes),
         "preprocessing": asdict(weights.preprocessing),
-        "num_frames": weights.num_frames,
-        "sampling_rate": weights.sampling_rate,
-        "fps": weights.fps,
-        "digest": weights.digest,
+        **{name: getattr(weights, name) for name in PLAIN_FIELDS},
     }
     content = to_safetensors(weights.state, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     _write_atomically(Path(path), content)
@@ -232,14 +229,10 @@ def _parse(path: Path, metadata: dict[str, Any], state: dict[str, Tensor]) -> We
     """Return the weights that the metadata and tensors make, or say what is missing."""
     try:
         return Weights(
-            backbone=metadata["backbone"],
             classes=tuple(metadata["classes"]),
             preprocessing=parse_preprocessing(metadata["preprocessing"]),
-            num_frames=metadata["num_frames"],
-            sampling_rate=metadata["sampling_rate"],
-            fps=metadata["fps"],
             state=state,
-            digest=metadata["digest"],
+            **{name: metadata[name] for name in PLAIN_FIELDS},
         )
     except KeyError as error:
         raise WeightsError(f"{path} lacks {error} in its metadata; make it anew with vidpipe train-backbone") from error
@@ -274,10 +267,7 @@ def _check_fit(path: Path, weights: Weights) -> None:
 
 def _check_digest(path: Path, weights: Weights) -> None:
     found = weights_digest(
-        weights.state,
-        backbone=weights.backbone,
-        classes=weights.classes,
-        preprocessing=weights.preprocessing,
+        weights.state, backbone=weights.backbone, classes=weights.classes, preprocessing=weights.preprocessing
     )
     if found != weights.digest:
         raise WeightsError(

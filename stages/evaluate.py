@@ -15,12 +15,13 @@ from ..pipeline.metrics import Metrics, rank_classes
 from ..pipeline.plotting import CostPoint, save_accuracy_against_cost, save_confusion_matrix
 from ..pipeline.run_directory import RunDirectory, write_atomically, write_json
 from .evaluate_plan import EvaluateSettings
-from .evaluate_scores import Evaluation, RunScores, Started, evaluate
+from .evaluate_predictions import Started
+from .evaluate_scores import Evaluation, RunScores, evaluate
 from .run_kinds import END_TO_END
 
 SHOWN_CLASSES = 5  # of a prediction
 VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation")  # what follows from seed and splits
-START = "start"  # in the settings of an end-to-end run: the run that it goes on from
+START, DIGEST = "start", "weights_sha256"  # in an end-to-end run's settings: where aggregator and backbones began
 COST_PICTURE = "accuracy_vs_gmacs.png"
 
 
@@ -55,7 +56,7 @@ def run(settings: EvaluateSettings, *, started: Started = lambda _run, _total: l
     Raises:
         SettingsError, ManifestError, StoreError, RunError, WeightsError, VideoError: as `evaluate`.
     """
-    _refuse_store(settings.out)
+    _check_out(settings.out)
     return report(evaluate(settings, started=started))
 
 
@@ -98,10 +99,14 @@ def _as_json(value: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(value))
 
 
-def _refuse_store(out: Path) -> None:
-    """Raise SettingsError if ``out`` is, or lies in, a Zarr store, which nothing else may be written into."""
-    if any((folder / "zarr.json").exists() for folder in (out.absolute(), *out.absolute().parents)):
+def _check_out(out: Path) -> None:
+    """Raise SettingsError if ``out`` is or lies in a Zarr store, where nothing else may be written, or a file."""
+    folders = (out.absolute(), *out.absolute().parents)
+    if any((folder / "zarr.json").exists() for folder in folders):
         raise SettingsError(f"--out {out} lies in a feature store; choose a directory outside it")
+    file = next((folder for folder in folders if folder.exists() and not folder.is_dir()), None)
+    if file is not None:
+        raise SettingsError(f"--out {out} cannot be a directory: {file} is a file; choose another directory")
 
 
 def _run_document(name: str, scores: RunScores) -> dict[str, Any]:
@@ -118,6 +123,7 @@ def _run_document(name: str, scores: RunScores) -> dict[str, Any]:
         "gmacs": scores.gmacs,
         "metrics": metrics,
         "missing": scores.missing,
+        "other_clips": scores.other_clips,
     }
 
 
@@ -149,19 +155,25 @@ def group_runs(runs: Sequence[RunScores]) -> list[Group]:
 def _identities(runs: Sequence[RunScores]) -> list[str]:
     """Return of each run what the others of its group have too, as text.
 
-    An end-to-end run may go on from a run of the same seed, so that where it began differs as the seed does. But where
-    two runs of one seed began elsewhere, that is a difference of its own, and tells the groups apart.
+    End-to-end runs may begin from weights of the same seeds, so that where they began differs as the seeds do. Where
+    neither all seeds began from the same weights nor each from weights of its own, that is a difference beside the
+    seed's, and tells the groups apart.
     """
     identities = [_identity(scores.run) for scores in runs]
     beginnings = [_beginning(scores.run) for scores in runs]
-    of_seeds: dict[tuple[Any, ...], str] = {}
-    apart: set[str] = set()
+    pairs: dict[str, set[tuple[Any, str]]] = {}
     for identity, beginning, scores in zip(identities, beginnings, runs, strict=True):
         made = scores.run.settings
-        place = (identity, made.get("splits_sha256"), made["optimisation"]["seed"])
-        if of_seeds.setdefault(place, beginning) != beginning:
-            apart.add(identity)
+        seed = (made.get("splits_sha256"), made["optimisation"]["seed"])
+        pairs.setdefault(identity, set()).add((seed, beginning))
+    apart = {identity for identity, own in pairs.items() if not _differ_as_seeds_do(own)}
     return [own + start if own in apart else own for own, start in zip(identities, beginnings, strict=True)]
+
+
+def _differ_as_seeds_do(pairs: set[tuple[Any, str]]) -> bool:
+    """Return whether, of pairs of seed and beginning, the beginnings are all one, or each seed's its own."""
+    seeds, beginnings = ({pair[part] for pair in pairs} for part in (0, 1))
+    return len(beginnings) == 1 or len(pairs) == len(seeds) == len(beginnings)
 
 
 def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> Group:
@@ -181,12 +193,15 @@ def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> G
 
 
 def _identity(run: RunDirectory) -> str:
-    """Return the settings but the seed, the splits and what follows, or may follow, from them, as text."""
+    """Return the settings but the seed, the splits and what follows, or may follow, from them, as text.
+
+    Of the weights that an end-to-end run began from it holds whether there were any, and all but their digests.
+    """
     made = {name: value for name, value in run.settings.items() if name not in VARYING}
     made["optimisation"] = {name: value for name, value in made["optimisation"].items() if name != "seed"}
     if made["kind"] == END_TO_END:
-        made["backbones"] = {role: own["name"] for role, own in made["backbones"].items()}
-        made.pop(START, None)
+        made["backbones"] = {role: own | {DIGEST: own[DIGEST] is not None} for role, own in made["backbones"].items()}
+        made[START] = made.get(START) is not None
     return json.dumps(made, sort_keys=True)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..pipeline.aggregator_inputs import describe_backbone
+from ..pipeline.aggregators.weights import load_aggregator
 from ..pipeline.clips import ClipSampling
 from ..pipeline.engine import EngineSettings
 from ..pipeline.errors import RunError, SettingsError
@@ -17,9 +18,10 @@ from ..pipeline.run_directory import RunDirectory, describe_differences
 from ..pipeline.split_choice import Splits, digest
 from ..pipeline.store import FeatureStore
 from ..pipeline.weights import Weights, load_weights
-from .run_kinds import AGGREGATOR, COMMANDS, END_TO_END, SPLITS_FILE, backbone_file, backbones_of
+from .run_kinds import AGGREGATOR, COMMANDS, END_TO_END, SPLITS_FILE, WEIGHTS_FILE, backbone_file, backbones_of
 
 SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
+PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where a video's clips lie
 SAMPLING_OPTIONS = {  # of vidpipe extract, beside --clips
     "num_frames": "--frames",
     "sampling_rate": "--stride",
@@ -128,6 +130,17 @@ def check_fits(run: RunDirectory, store: FeatureStore) -> None:
         )
 
 
+def other_clips(run: RunDirectory, store: FeatureStore) -> dict[str, dict[str, Any]]:
+    """Return field -> values of "run" and "store", of those that make a store's clips others than an end-to-end run's.
+
+    Such a store is good to score the run on, but the figures are then others than those from the videos themselves.
+    """
+    if run.settings["kind"] != END_TO_END:
+        return {}
+    made, stored = run.settings["sampling"], asdict(store.sampling)
+    return {name: {"run": made[name], "store": stored[name]} for name in PLACE_FIELDS if made[name] != stored[name]}
+
+
 def check_has_backbones(run: RunDirectory) -> None:
     """Refuse a run that is unfinished, or leaves it to a store to have run its backbones.
 
@@ -218,6 +231,17 @@ def weights_of(run: RunDirectory) -> dict[str, Weights]:
         if weights[role].digest != own["weights_sha256"] or list(weights[role].classes) != run.settings["classes"]:
             raise RunError(f"{path} is not what the run has trained; bring the file back, or train the run again")
     return weights
+
+
+def check_weights(run: RunDirectory) -> None:
+    """Read an end-to-end run's weights, so that damaged files are refused before hours are spent on other runs.
+
+    Raises:
+        WeightsError: if a file is gone or damaged.
+        RunError: if a backbone is not what the run has trained.
+    """
+    weights_of(run)
+    load_aggregator(run.path / WEIGHTS_FILE)
 
 
 def splits_of(run: RunDirectory, manifest: Manifest) -> Splits | None:

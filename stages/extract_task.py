@@ -13,7 +13,7 @@ from ..pipeline.engine import Engine, EngineSettings, build_engine
 from ..pipeline.errors import VideoError, WeightsError
 from ..pipeline.manifest import Video
 from ..pipeline.store import FeatureStore
-from ..pipeline.video_clips import decode_clips
+from ..pipeline.video_clips import decode_clips, due_clips
 from ..pipeline.weights import Preprocessing, Weights, load_weights
 
 
@@ -81,7 +81,7 @@ class LoadedVideo:
 
     Args:
         clip_start: (R, N) float64 seconds.
-        clips: by preprocessing, uint8 (R, N, L, S, S, 3); clips that no backbone needs are left out of decoding.
+        clips: by preprocessing, uint8 (R, N, L, S, S, 3); zero where no backbone of that preprocessing needs them.
         error: why the video cannot be read, or None.
     """
 
@@ -166,10 +166,9 @@ def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
     """Decode the clips that the backbones need, once for all of them; that a video cannot be read is an answer too."""
     began = time.perf_counter()
     backbones = [prepare(job)[name] for name in task.backbones]
-    due = np.any([own.clips for own in backbones], axis=0)
-    wanted = {own.preprocessing for own in backbones}
+    due = due_clips((own.preprocessing, own.clips) for own in backbones)
     try:
-        clip_start, clips = decode_clips(task.video, sampling=job.sampling, due=due, preprocessings=wanted)
+        clip_start, clips = decode_clips(task.video, sampling=job.sampling, due=due)
     except VideoError as error:
         return LoadedVideo(task=task, seconds=time.perf_counter() - began, error=str(error))
     return LoadedVideo(task=task, seconds=time.perf_counter() - began, clip_start=clip_start, clips=clips)

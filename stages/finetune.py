@@ -3,8 +3,6 @@
 Source: Yang et al., Beyond Short Clips: End-to-End Video-level Learning with Collaborative Memories (CVPR 2021).
 """
 
-import os
-from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,31 +11,36 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..pipeline.aggregators.video_model import build_video_model
 from ..pipeline.aggregators.weights import save_aggregator
 from ..pipeline.available_memory import is_out_of_memory
-from ..pipeline.backbones import Backbone, build_backbone
-from ..pipeline.batches import prefetched, shuffled_batches
-from ..pipeline.distributed import is_first, joined_processes, rank, sum_over_processes, wait_for_all, world_size
+from ..pipeline.backbones import Backbone
+from ..pipeline.batches import prefetched
+from ..pipeline.distributed import (
+    is_first,
+    is_lost_peer,
+    joined_processes,
+    rank,
+    sum_over_processes,
+    wait_for_all,
+    world_size,
+)
 from ..pipeline.end_to_end import EndToEnd
 from ..pipeline.engine import resolve_device
-from ..pipeline.errors import OutOfMemoryError
-from ..pipeline.flops import aggregator_macs, backbone_macs
-from ..pipeline.optimisation import mixed_precision
+from ..pipeline.errors import RunError, VidpipeError
+from ..pipeline.flops import aggregator_macs
+from ..pipeline.live_inputs import clips_gmacs
 from ..pipeline.plotting import save_curves
 from ..pipeline.run_directory import RunDirectory, write_json
-from ..pipeline.strategy_steps import ClipBatch, Objective, strategy_gradients
+from ..pipeline.strategy_steps import FIGURES, Objective, predict, strategy_gradients
 from ..pipeline.training import FitResult, Schedule, fit
-from ..pipeline.training_clips import VideoSource, foreseen_bytes
 from ..pipeline.training_videos import TrainingVideos, batch_of
-from ..pipeline.transforms import jitter_range
-from ..pipeline.weights import Weights, collect_weights, load_backbone, save_weights
+from ..pipeline.weights import Weights, collect_weights, save_weights
 from .finetune_memory import check_memory, memory_limit, out_of_memory
+from .finetune_model import build_model
 from .finetune_plan import Prepared, outcome, prepare
 from .finetune_settings import FinetuneSettings
+from .finetune_videos import num_workers, order_of, train_batches, training_videos
 from .run_kinds import WEIGHTS_FILE, backbone_file
-
-GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +54,7 @@ class FinetuneSummary:
         epochs: epochs that were trained.
         gmacs: 10^9 multiply-accumulates a video, at test.
         failures: id -> reason of the videos that could not be read.
-        seconds: of all training, over interruptions.
+        seconds: of all training steps, over interruptions.
     """
 
     out: Path
@@ -83,20 +86,18 @@ def run(settings: FinetuneSettings) -> FinetuneSummary:
     """
     prepared = prepare(settings)
     with joined_processes(resolve_device(settings.device)) as device:
-        if is_first():
-            RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared))
-        wait_for_all()
-        directory = RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared))
-        already_done = directory.is_done
+        already_done = (settings.out / "result.json").is_file()
+        limit = memory_limit(settings, device)
         if not already_done:
-            limit = memory_limit(settings, device)
             check_memory(settings, prepared, limit=limit)
+        training = training_videos(settings, prepared, prepared.training)
+        validation = training_videos(settings, prepared, prepared.validation)
+        directory = _open_run(settings, prepared, training, validation)
+        if not already_done:
             try:
-                train(settings, prepared, directory, device)
+                train(settings, prepared, directory, device=device, training=training, validation=validation)
             except (RuntimeError, MemoryError) as error:
-                if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
-                    raise
-                raise out_of_memory(settings, prepared, limit=limit) from error
+                raise _explained(error, settings, prepared, limit=limit) from error
         wait_for_all()
     result = directory.result
     return FinetuneSummary(
@@ -113,89 +114,43 @@ def run(settings: FinetuneSettings) -> FinetuneSummary:
     )
 
 
-def build_model(settings: FinetuneSettings, prepared: Prepared) -> EndToEnd:
-    """Return the network as training begins with it, on the CPU; what is fresh in it follows from the seed."""
-    torch.manual_seed(settings.optimisation.seed)
-    video_model = build_video_model(prepared.spec, shapes=prepared.shapes)
-    if prepared.start is not None:
-        video_model.load_state_dict(prepared.start.weights.state)
-    backbones = {
-        role: _fresh(settings.backbones[role].backbone, prepared) if own is None else _begun(own, prepared)
-        for role, own in prepared.weights.items()
-    }
-    return EndToEnd(
-        backbones,
-        video_model,
-        preprocessing=prepared.preprocessing,
-        roles=prepared.roles,
-        statistics=prepared.statistics,
-        trained=prepared.trained,
-    )
+def _open_run(
+    settings: FinetuneSettings, prepared: Prepared, training: TrainingVideos, validation: TrainingVideos
+) -> RunDirectory:
+    """Return the run directory, which the first process makes."""
+    caches = [own.source.caches_frames for own in (training, validation)]
+    made = outcome(settings, prepared, reduced_in_cache=caches)
+    if is_first():
+        RunDirectory.open_or_create(settings.out, settings=made)
+    wait_for_all()
+    return RunDirectory.open_or_create(settings.out, settings=made)
 
 
-def _fresh(name: str, prepared: Prepared) -> Backbone:
-    return build_backbone(name, num_classes=len(prepared.classes), zero_init_residual=True)
+def _explained(
+    error: RuntimeError | MemoryError, settings: FinetuneSettings, prepared: Prepared, *, limit: int
+) -> BaseException:
+    """Return what to raise in place of an error in training."""
+    if is_out_of_memory(error) and not isinstance(error, VidpipeError):
+        return out_of_memory(settings, prepared, limit=limit)
+    if isinstance(error, RuntimeError) and is_lost_peer(error):
+        return RunError("another process of this training has ended; its message says why")
+    return error
 
 
-def _begun(weights: Weights, prepared: Prepared) -> Backbone:
-    """Return a backbone with its weights, and a fresh classifier if it told other classes apart."""
-    backbone = load_backbone(weights)
-    if weights.classes != prepared.classes:
-        backbone.num_classes = len(prepared.classes)
-        backbone.fc = nn.Linear(backbone.channels, backbone.num_classes)
-        nn.init.normal_(backbone.fc.weight, 0.0, 0.01)
-        nn.init.zeros_(backbone.fc.bias)
-    return backbone
-
-
-def train(settings: FinetuneSettings, prepared: Prepared, directory: RunDirectory, device: torch.device) -> None:
+def train(
+    settings: FinetuneSettings,
+    prepared: Prepared,
+    directory: RunDirectory,
+    *,
+    device: torch.device,
+    training: TrainingVideos,
+    validation: TrainingVideos,
+) -> None:
     """Fit the network, and leave weights, curves and result in the run directory."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     model = build_model(settings, prepared).to(device)
-    if device.type == "cuda" and world_size() > 1:
-        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # in place, since the network itself is no norm
-    training = training_videos(settings, prepared, prepared.training)
-    validation = training_videos(settings, prepared, prepared.validation) if prepared.validation else None
-    fitted = _fit(settings, prepared, directory, model, training, validation)
-    everything = [videos for videos in (training, validation) if videos is not None]
-    if is_first():
-        workers = num_workers(settings)
-        failures = [own.source.all_failures(own.spread_clips, workers=workers) for own in everything]
-        failed = {video_id: reason for found in failures for video_id, reason in found.items()}
-        _write(settings, prepared, directory, model, fitted, failures=failed)
-
-
-def num_workers(settings: FinetuneSettings) -> int:
-    """Return how many threads read clips."""
-    return settings.workers if settings.workers is not None else os.cpu_count() or 1
-
-
-def training_videos(settings: FinetuneSettings, prepared: Prepared, places: Sequence[int]) -> TrainingVideos:
-    """Return the clips of the videos at ``places`` in the manifest, as training sees them."""
-    videos = [prepared.manifest.videos[place] for place in places]
-    crop = max(own.crop for own in prepared.preprocessing.values())
-    foreseen = foreseen_bytes(videos, short_side=jitter_range(crop)[1])
-    return TrainingVideos(
-        VideoSource(videos, crop=crop, cache=foreseen <= settings.cache_gib * GIB),
-        labels=prepared.targets[list(places)].tolist(),
-        sampling=prepared.sampling,
-        preprocessing=prepared.preprocessing,
-        roles=prepared.roles,
-        seed=settings.optimisation.seed,
-        flip=settings.flip,
-    )
-
-
-def _fit(
-    settings: FinetuneSettings,
-    prepared: Prepared,
-    directory: RunDirectory,
-    model: EndToEnd,
-    training: TrainingVideos,
-    validation: TrainingVideos | None,
-) -> FitResult:
-    return fit(
+    fitted = fit(
         model,
         settings=settings.optimisation,
         schedule=Schedule(
@@ -208,8 +163,13 @@ def _fit(
         gradients=strategy_gradients(
             model, strategy=settings.strategy, objective=objective_of(settings), accumulate=settings.accumulate
         ),
-        validate=partial(_validate, model, settings, prepared, validation) if validation else None,
+        validate=partial(_validate, model, settings, validation) if prepared.validation else None,
     )
+    failures: dict[str, str] = {}
+    for own in (training, validation):
+        failures |= own.source.all_failures(own.spread_clips, workers=num_workers(settings))
+    if is_first():
+        _write(settings, prepared, directory, model, fitted, failures=failures)
 
 
 def objective_of(settings: FinetuneSettings) -> Objective:
@@ -218,45 +178,21 @@ def objective_of(settings: FinetuneSettings) -> Objective:
     return Objective(clip_weight=settings.clip_weight, label_smoothing=own.label_smoothing, precision=own.precision)
 
 
-def order_of(settings: FinetuneSettings, prepared: Prepared, *, epoch: int) -> list[list[int]]:
-    """Return an epoch's batches: places among the training videos, over all processes."""
-    return shuffled_batches(
-        len(prepared.training),
-        batch_size=prepared.videos_per_step,
-        seed=settings.optimisation.seed,
-        epoch=epoch,
-    )
-
-
-def train_batches(
-    settings: FinetuneSettings, prepared: Prepared, videos: TrainingVideos, epoch: int, done: int
-) -> Iterator[ClipBatch]:
-    """Yield an epoch's batches but the first ``done``, of each the share of this process."""
-    order = order_of(settings, prepared, epoch=epoch)[done:]
-    own = [batch[rank() :: world_size()] for batch in order]
-    made = prefetched(partial(videos.random_clips, epoch=epoch), own, workers=num_workers(settings), ahead=1)
-    return map(batch_of, made)
-
-
-def _validate(
-    model: EndToEnd, settings: FinetuneSettings, prepared: Prepared, videos: TrainingVideos
-) -> dict[str, float]:
-    """Return losses and accuracies over the spread clips; a video that cannot be read counts as wrong."""
-    count, size = len(videos.labels), prepared.videos_per_step
-    own = list(range(rank(), count, world_size()))
-    order = [own[i : i + size] for i in range(0, len(own), size)]
+@torch.no_grad()
+def _validate(model: EndToEnd, settings: FinetuneSettings, videos: TrainingVideos) -> dict[str, float]:
+    """Return losses and accuracies over the clips of a test; a video that cannot be read counts as wrong."""
+    count = len(videos.labels)
     device, objective = next(model.parameters()).device, objective_of(settings)
-    names = ("val_loss", "val_accuracy", "val_clip_loss", "val_clip_accuracy")
-    sums = torch.zeros(len(names), dtype=torch.float64)
-    for made in prefetched(videos.spread_clips, order, workers=num_workers(settings), ahead=1):
+    sums = torch.zeros(len(FIGURES), dtype=torch.float64)
+    order = [[place] for place in range(rank(), count, world_size())]
+    for made in prefetched(videos.spread_clips, order, workers=num_workers(settings)):
         batch = batch_of(made)
-        for place in range(len(batch)):
-            one = batch.on(device, part=slice(place, place + 1))
-            with mixed_precision(device, precision=objective.precision):
-                video, clips = model(one.clips)
-            figures = objective.loss(video, clips, targets=one.targets, total=count)[1]
-            sums += torch.stack([value.double().cpu() for value in figures.values()])
-    return dict(zip(names, sum_over_processes(sums.to(device)).tolist(), strict=True))
+        if len(batch):
+            batch = batch.on(device, part=slice(1))
+            video, clips = predict(model, batch, strategy=settings.strategy, precision=objective.precision)
+            figures = objective.loss(video, clips, targets=batch.targets, total=count)[1]
+            sums += torch.stack([figures[name].double().cpu() for name in FIGURES])
+    return dict(zip((f"val_{name}" for name in FIGURES), sum_over_processes(sums.to(device)).tolist(), strict=True))
 
 
 def _write(
@@ -317,14 +253,11 @@ def _collect(backbone: nn.Module, prepared: Prepared, role: str) -> Weights:
 
 def video_gmacs(settings: FinetuneSettings, prepared: Prepared) -> float:
     """Return the cost of one video at test, in GMACs: the backbones over their clips, and the aggregator."""
-    clips = sum(
-        prepared.roles.count(role)
-        * backbone_macs(
-            settings.backbones[role].backbone,
-            num_frames=prepared.sampling.num_frames,
-            size=own.crop,
-            num_classes=len(prepared.classes),
-        )
-        for role, own in prepared.preprocessing.items()
+    backbones = clips_gmacs(
+        prepared.roles,
+        names={role: settings.backbones[role].backbone for role in prepared.preprocessing},
+        crops={role: own.crop for role, own in prepared.preprocessing.items()},
+        num_frames=prepared.sampling.num_frames,
+        num_classes=len(prepared.classes),
     )
-    return (clips + aggregator_macs(prepared.spec, shapes=prepared.shapes, roles=prepared.roles)) / 1e9
+    return backbones + aggregator_macs(prepared.spec, shapes=prepared.shapes, roles=prepared.roles) / 1e9

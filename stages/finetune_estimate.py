@@ -8,19 +8,20 @@ import torch
 
 from ..pipeline.end_to_end import EndToEnd
 from ..pipeline.engine import resolve_device
-from ..pipeline.memory_foresight import foreseen_bytes
 from ..pipeline.optimisation import mixed_precision
-from ..pipeline.strategies import STRATEGIES, StrategySettings
+from ..pipeline.strategies import BATCH_REDUCTION, STRATEGIES, StrategySettings
 from ..pipeline.strategy_steps import strategy_gradients
 from ..pipeline.training_videos import batch_of
-from .finetune import build_model, objective_of, order_of, train_batches, training_videos, video_gmacs
-from .finetune_memory import check_memory, memory_limit, training_shape
+from .finetune import objective_of, video_gmacs
+from .finetune_memory import check_memory, foreseen, memory_limit
+from .finetune_model import build_model
 from .finetune_plan import Prepared, prepare
 from .finetune_settings import FinetuneSettings
+from .finetune_videos import order_of, train_batches, training_videos
 
 TIMED_STEPS = 3  # after a first one, in which kernels are chosen and memory is taken
 FLOAT_BYTES = 4
-COPIES_ON_DISK = 6  # of the weights: a checkpoint's own, two of the optimizer, an average, the best; then the result
+COPIES_ON_DISK = 11  # of the weights: of two checkpoints model, optimizer (2), average and best; and the result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +68,6 @@ def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
     step = _step_seconds(settings, prepared, model.train())
     validation = _validation_seconds(settings, prepared, model.eval()) if prepared.validation else 0.0
     steps, epochs = len(order_of(settings, prepared, epoch=0)), settings.optimisation.epochs
-    shape = training_shape(settings, prepared)
     return FinetuneEstimate(
         num_training=len(prepared.training),
         num_validation=len(prepared.validation),
@@ -78,13 +78,26 @@ def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
         validation_seconds=validation,
         total_seconds=epochs * (steps * step + validation),
         strategy=settings.strategy.name,
-        memory_bytes={
-            name: foreseen_bytes(shape, strategy=StrategySettings(name=name, granularity=settings.strategy.granularity))
-            for name in STRATEGIES
-        },
+        memory_bytes=_memory_by_strategy(settings, prepared),
         memory_limit_bytes=limit,
         disk_bytes=num_weights * FLOAT_BYTES * COPIES_ON_DISK,
     )
+
+
+def _memory_by_strategy(settings: FinetuneSettings, prepared: Prepared) -> dict[str, int]:
+    """Return what a step would take by each strategy: the chosen one as it is set, the others as they are by default.
+
+    Batch reduction is left out where the batch is too small for it.
+    """
+    own = settings.strategy
+    found = {}
+    for name in STRATEGIES:
+        strategy = own if name == own.name else StrategySettings(name=name, granularity=own.granularity)
+        if name != BATCH_REDUCTION or settings.optimisation.batch_size >= len(prepared.roles):
+            other = replace(settings, strategy=strategy)
+            per_step = other.videos_per_step(len(prepared.roles))
+            found[name] = foreseen(other, replace(prepared, videos_per_step=per_step))
+    return found
 
 
 def _step_seconds(settings: FinetuneSettings, prepared: Prepared, model: EndToEnd) -> float:
@@ -98,6 +111,8 @@ def _step_seconds(settings: FinetuneSettings, prepared: Prepared, model: EndToEn
     for place, batch in enumerate(islice(chain.from_iterable(epochs), 1 + TIMED_STEPS)):
         for _ in gradients(batch):
             model.zero_grad(set_to_none=True)
+        if place in (0, TIMED_STEPS) and torch.cuda.is_available():
+            torch.cuda.synchronize()  # a GPU's work is only begun when the call returns
         began = time.perf_counter() if place == 0 else began
     return (time.perf_counter() - began) / TIMED_STEPS
 

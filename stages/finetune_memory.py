@@ -1,23 +1,31 @@
 """Whether an end-to-end training fits into memory, and what would, before it begins and when it did not."""
 
+from dataclasses import replace
+
 import torch
 
 from ..pipeline.available_memory import available_bytes
 from ..pipeline.distributed import local_processes, world_size
+from ..pipeline.end_to_end import FROZEN
 from ..pipeline.errors import OutOfMemoryError, SettingsError
 from ..pipeline.memory_foresight import TrainingShape, advice, foreseen_bytes, gigabytes, with_headroom
+from ..pipeline.strategies import BATCH_REDUCTION, MULTI_ITERATION, PLAIN
 from .finetune_plan import Prepared
 from .finetune_settings import FinetuneSettings
+from .finetune_videos import order_of
 
-GIB = 2**30
+
+def foreseen(settings: FinetuneSettings, prepared: Prepared) -> int:
+    """Return the bytes that a step of one process is foreseen to take."""
+    name = settings.strategy.name
+    strategy = replace(settings.strategy, name=PLAIN) if name == BATCH_REDUCTION else settings.strategy
+    return foreseen_bytes(training_shape(settings, prepared), strategy=strategy)
 
 
 def training_shape(settings: FinetuneSettings, prepared: Prepared) -> TrainingShape:
-    """Return what the memory of a step depends on: the videos that one process runs at once, and their networks.
-
-    Under batch reduction the batch before it is reduced, as `foreseen_bytes` asks.
-    """
-    own = -(-settings.optimisation.batch_size // world_size())
+    """Return what the memory of a step depends on: videos that one process runs at once, and networks."""
+    most = max(len(batch) for batch in order_of(settings, prepared, epoch=0))
+    own = -(-most // world_size())
     return TrainingShape(
         backbones={role: settings.backbones[role].backbone for role in prepared.shapes},
         roles=prepared.roles,
@@ -36,8 +44,8 @@ def training_shape(settings: FinetuneSettings, prepared: Prepared) -> TrainingSh
 
 def memory_limit(settings: FinetuneSettings, device: torch.device) -> int:
     """Return how many bytes training may take on ``device``; ask before networks are built."""
-    if settings.memory_gib is not None:
-        return round(settings.memory_gib * GIB)
+    if settings.memory_gb is not None:
+        return round(settings.memory_gb * 1e9)
     return available_bytes(device, processes=local_processes())
 
 
@@ -47,20 +55,21 @@ def check_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int) 
     Raises:
         SettingsError: naming settings that would fit.
     """
-    needed = with_headroom(foreseen_bytes(training_shape(settings, prepared), strategy=settings.strategy))
+    needed = with_headroom(foreseen(settings, prepared))
     if needed > limit:
         raise SettingsError(
             f"{_what(settings, prepared)} is foreseen to take up to {gigabytes(needed)}, and there are "
-            f"{gigabytes(limit)}; {_advice(settings, prepared, limit)}. (--memory-gib sets another limit)"
+            f"{gigabytes(limit)}; {_advice(settings, prepared, limit)}. (--memory-gb sets another limit)"
         )
 
 
 def out_of_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int) -> OutOfMemoryError:
     """Return the error of a training that ran out of memory, of which ``limit`` bytes had been there."""
+    less = min(limit, with_headroom(foreseen(settings, prepared)) - 1)  # what was foreseen to fit did not
     kept = "its checkpoint is kept" if (settings.out / "checkpoint.pt").exists() else "nothing was trained yet"
     return OutOfMemoryError(
         f"out of memory in {settings.out}, by {_what(settings, prepared)}; {kept}. Run it again with less: "
-        f"{_advice(settings, prepared, limit)}"
+        f"{_advice(settings, prepared, less)}"
     )
 
 
@@ -70,9 +79,13 @@ def _what(settings: FinetuneSettings, prepared: Prepared) -> str:
 
 
 def _advice(settings: FinetuneSettings, prepared: Prepared, limit: int) -> str:
-    return advice(
+    """Return settings that would fit, and whether a run that is there could go on with them."""
+    offered = advice(
         training_shape(settings, prepared),
         available=limit,
         strategy=settings.strategy.name,
         accumulate=settings.accumulate,
     )
+    if prepared.statistics == FROZEN and settings.strategy.name not in (BATCH_REDUCTION, MULTI_ITERATION):
+        return offered
+    return f"{offered}. Here they change what is trained, all but checkpoint in place of plain: give another --out"

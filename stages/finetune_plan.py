@@ -13,8 +13,9 @@ import torch
 from ..pipeline.aggregators import AggregatorSpec
 from ..pipeline.aggregators.base import check_min_clips
 from ..pipeline.aggregators.video_model import Shape, build_video_model
-from ..pipeline.backbones import feature_shape
+from ..pipeline.backbones import feature_shape, usual_clip
 from ..pipeline.clips import ClipSampling
+from ..pipeline.distributed import world_size
 from ..pipeline.end_to_end import FROZEN, TRACKED
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import SettingsError
@@ -93,6 +94,8 @@ def prepare(settings: FinetuneSettings) -> Prepared:
     pattern, sampling = _clips(settings, start, weights)
     roles = dict.fromkeys(pattern.roles(sampling.num_clips))
     _check_roles(settings, roles, pattern)
+    if settings.crop is not None and (start or all(weights[role] is not None for role in roles)):
+        raise SettingsError(f"--size {settings.crop}: weights bring their own preprocessing; leave --size out")
     preprocessing = {role: _preprocessing(settings, start, weights[role], role) for role in roles}
     shapes = {
         role: feature_shape(settings.backbones[role].backbone, num_frames=sampling.num_frames, size=own.crop)
@@ -108,7 +111,8 @@ def prepare(settings: FinetuneSettings) -> Prepared:
         seed=settings.optimisation.seed,
     )
     spec = start.weights.spec if start else _fresh_spec(settings, shapes, num_classes=len(manifest.classes))
-    _check_aggregator(spec, shapes, sampling.num_clips)
+    rates = {role: _rate(settings, role, begun=weights[role] is not None) for role in roles}
+    _check_aggregator(spec, shapes, sampling.num_clips, trains_backbones=any(rates.values()))
     all_begun = all(weights[role] is not None for role in roles)
     return Prepared(
         manifest=manifest,
@@ -124,7 +128,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
         spec=spec,
         start=start,
         statistics=settings.statistics or (FROZEN if all_begun else TRACKED),
-        rates={role: _rate(settings, role, begun=weights[role] is not None) for role in roles},
+        rates=rates,
         videos_per_step=settings.videos_per_step(sampling.num_clips),
     )
 
@@ -147,9 +151,12 @@ def _clips(
         own = ClipSampling(**start.made["sampling"])
         return Pattern.parse(start.made["pattern"]), replace(own, num_clips=start.made["num_clips"], views=1)
     begun = next((own for own in weights.values() if own is not None), None)
-    sampling = ClipSampling(num_clips=DEFAULT_CLIPS)
-    if begun is not None:
-        sampling = replace(sampling, num_frames=begun.num_frames, sampling_rate=begun.sampling_rate, fps=begun.fps)
+    if begun is None:
+        frames, rate = usual_clip(next(iter(settings.backbones.values())).backbone)
+        fps = None
+    else:
+        frames, rate, fps = begun.num_frames, begun.sampling_rate, begun.fps
+    sampling = ClipSampling(num_frames=frames, sampling_rate=rate, fps=fps, num_clips=DEFAULT_CLIPS)
     asked = {name: getattr(settings, name) for name in ("num_frames", "sampling_rate", "fps", "num_clips")}
     sampling = replace(sampling, **{name: value for name, value in asked.items() if value is not None})
     if settings.pattern is not None:
@@ -171,15 +178,8 @@ def _check_roles(settings: FinetuneSettings, roles: Mapping[str, Any], pattern: 
 def _preprocessing(
     settings: FinetuneSettings, start: Start | None, weights: Weights | None, role: str
 ) -> Preprocessing:
-    if start is None and weights is None:
-        return preprocessing_for(settings.crop or DEFAULT_CROP)
-    if settings.crop is not None:
-        raise SettingsError(
-            f"--size {settings.crop}: the weights of --{role} bring their own preprocessing; leave --size out"
-        )
     if start is None:
-        assert weights is not None
-        return weights.preprocessing
+        return preprocessing_for(settings.crop or DEFAULT_CROP) if weights is None else weights.preprocessing
     return parse_preprocessing(start.made["backbones"][role]["preprocessing"])
 
 
@@ -188,15 +188,18 @@ def _fresh_spec(settings: FinetuneSettings, shapes: Mapping[str, Shape], *, num_
         name=settings.aggregator or DEFAULT_AGGREGATOR,
         channels=settings.width or max(shape[-1] for shape in shapes.values()),
         num_classes=num_classes,
-        dropout=settings.dropout,
-        reduction=settings.reduction,
+        **{name: getattr(settings, name) for name in ("dropout", "reduction") if getattr(settings, name) is not None},
     )
 
 
-def _check_aggregator(spec: AggregatorSpec, shapes: Mapping[str, Shape], num_clips: int) -> None:
+def _check_aggregator(
+    spec: AggregatorSpec, shapes: Mapping[str, Shape], num_clips: int, *, trains_backbones: bool
+) -> None:
     with torch.device("meta"):
         model = build_video_model(spec, shapes=shapes)
     check_min_clips(spec.name, num_clips=num_clips, min_clips=model.aggregator.min_clips)
+    if not (trains_backbones or model.is_trained):
+        raise SettingsError(f"nothing is left to train: {spec.name} has no weights, and every backbone's rate is 0")
 
 
 def _rate(settings: FinetuneSettings, role: str, *, begun: bool) -> float:
@@ -204,10 +207,15 @@ def _rate(settings: FinetuneSettings, role: str, *, begun: bool) -> float:
     return settings.optimisation.learning_rate * (0.1 if begun else 1.0) if own is None else own
 
 
-def outcome(settings: FinetuneSettings, prepared: Prepared) -> dict[str, Any]:
+def outcome(settings: FinetuneSettings, prepared: Prepared, *, reduced_in_cache: list[bool]) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same.
 
     Strategies that take the same gradients may take turns: a run that ran out of memory goes on with another one.
+
+    Args:
+        settings: what was asked.
+        prepared: what came of it.
+        reduced_in_cache: of training and validation videos, whether they are kept decoded, at a reduced size.
     """
     used = [prepared.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
     begun = {
@@ -228,7 +236,6 @@ def outcome(settings: FinetuneSettings, prepared: Prepared) -> dict[str, Any]:
         "sampling": asdict(prepared.sampling),
         "manifest_digest": prepared.manifest.digest,
         "split": settings.split,
-        "splits_sha256": None,
         "val_fraction": settings.val_fraction,
         "num_training": len(prepared.training),
         "num_validation": len(prepared.validation),
@@ -241,6 +248,8 @@ def outcome(settings: FinetuneSettings, prepared: Prepared) -> dict[str, Any]:
         "gradients": _gradients(settings, prepared),
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
+        "processes": world_size(),
+        "reduced_in_cache": reduced_in_cache,
     }
 
 

@@ -32,16 +32,16 @@ class FinetuneSettings:
         aggregator: a registered name; None = the start's, or "memory".
         pattern: which clips are expensive; None = the start's, or all clips of the only backbone.
         num_clips: N; None = the start's, or 8.
-        num_frames: L; None = the start's or the weights', or 8; likewise, with their own last resorts, the next three.
+        num_frames: L; None = the start's, the weights', or the backbone's usual; likewise the next two.
         sampling_rate: every how many frames one is taken.
         fps: frames a second to resample to, by time.
-        crop: side of the square input in pixels; only from scratch.
+        crop: side in pixels of the square input of backbones that begin from scratch; None = 224.
         flip: whether videos may be mirrored.
         split: the videos to train on.
         val_fraction: share of them, class by class, that is held out to choose the best epoch; 0 = the last is best.
-        dropout: before the aggregator's last linear layer.
-        reduction: r of the gates' bottlenecks and of the memories.
-        width: channels at which the maps of both backbones meet; None = those of the wider one.
+        dropout: before the aggregator's last linear layer; None = the start's, or a half.
+        reduction: r of the gates' bottlenecks and of the memories; None = the start's, or 4.
+        width: channels at which the maps of both backbones meet; None = the start's, or those of the wider one.
         clip_weight: of the clips' loss beside the video's.
         statistics: of the backbones' batch norms: "frozen", "tracked"; None = frozen where all backbones have weights.
         rates: role -> peak learning rate of its backbone, 0 to leave it as it is; where a role is missing, a tenth of
@@ -53,7 +53,7 @@ class FinetuneSettings:
         threads: of the network, on a CPU; None leaves torch's choice.
         workers: threads that read clips; None takes the machine's cores.
         cache_gib: decoded videos are kept in memory if they are foreseen to fit into so much.
-        memory_gib: refuse what is foreseen to need more memory; None = more than is free.
+        memory_gb: refuse what is foreseen to need more memory, 10^9 bytes; None = more than is free.
         checkpoint_seconds: as in `Schedule`.
     """
 
@@ -72,8 +72,8 @@ class FinetuneSettings:
     flip: bool = True
     split: str = "train"
     val_fraction: float = 0.15
-    dropout: float = 0.5
-    reduction: int = 4
+    dropout: float | None = None
+    reduction: int | None = None
     width: int | None = None
     clip_weight: float = 1.0
     statistics: str | None = None
@@ -85,7 +85,7 @@ class FinetuneSettings:
     threads: int | None = None
     workers: int | None = None
     cache_gib: float = 2.0
-    memory_gib: float | None = None
+    memory_gb: float | None = None
     checkpoint_seconds: float = 5.0
 
     def __post_init__(self) -> None:
@@ -104,7 +104,7 @@ class FinetuneSettings:
             ("threads", self.threads is None or self.threads >= 1, "at least 1", None),
             ("workers", self.workers is None or self.workers >= 0, "at least 0", None),
             ("cache_gib", self.cache_gib >= 0, "at least 0", None),
-            ("memory_gib", self.memory_gib is None or self.memory_gib > 0, "greater than 0", None),
+            ("memory_gb", self.memory_gb is None or self.memory_gb > 0, "greater than 0", None),
         )
         for name, holds, constraint, option in rules:
             if not holds:
@@ -115,6 +115,9 @@ class FinetuneSettings:
             raise SettingsError("give --expensive NAME[=WEIGHTS], --cheap NAME[=WEIGHTS], or both; got neither")
         if self.optimisation.patience and not self.val_fraction:
             raise SettingsError("--patience needs videos to validate on; give --val-fraction 0.15, or --patience 0")
+        idle = [role for role in self.rates if role not in self.backbones]
+        if idle:
+            raise SettingsError(f"--{idle[0]}-learning-rate is given, but no --{idle[0]} backbone")
         if any(not rate >= 0 for rate in self.rates.values()):
             raise SettingsError(f"a backbone's learning rate must be at least 0; got {dict(self.rates)}")
 

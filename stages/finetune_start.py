@@ -22,6 +22,8 @@ OPTIONS = {  # field of the settings -> option that a start leaves no room for
     "sampling_rate": "--stride",
     "fps": "--fps",
     "width": "--width",
+    "dropout": "--dropout",
+    "reduction": "--reduction",
 }
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..pipeline.aggregators import AggregatorSpec
-from ..pipeline.backbones import feature_shape
+from ..pipeline.backbones import feature_shape, usual_clip
 from ..pipeline.errors import SettingsError
 from ..pipeline.flops import find_convention
 from ..pipeline.paper_tables import Comparison, PaperTable, compare, paper_table
@@ -39,7 +39,7 @@ class FlopsSettings:
         cheap: backbone of the cheap clips.
         aggregator: a registered name; with ``channels`` and ``grid`` it is counted by itself.
         pattern: which clips are expensive.
-        num_frames: L.
+        num_frames: L; None = the preset's, or the usual of the backbone, the expensive one where there are two.
         num_clips: N.
         crop: side of the square clip in pixels.
         num_classes: K.
@@ -131,22 +131,23 @@ def run(settings: FlopsSettings) -> FlopsReport:
     return {BACKBONE: _backbone, AGGREGATOR: _aggregator, SETTING: _setting}[settings.kind](settings)
 
 
-def compare_with_paper(number: int | str) -> tuple[PaperTable, tuple[Comparison, ...]]:
+def compare_with_paper(name: str) -> tuple[PaperTable, tuple[Comparison, ...]]:
     """Return a table in print, and each of its figures beside ours.
 
     Args:
-        number: that of a table of the FASTER paper, or "peers".
+        name: the number of a table of the FASTER paper, or "peers".
 
     Raises:
         SettingsError: if it is none that prints costs of ours.
     """
-    table = paper_table(number)
+    table = paper_table(name)
     return table, compare(table)
 
 
 def _backbone(settings: FlopsSettings) -> FlopsReport:
-    own: dict[str, Any] = {"num_frames": 8, "crop": 224, "num_clips": 1, "num_classes": 400} | settings.given
-    name = own.pop("backbone")
+    given = settings.given
+    name = given.pop("backbone")
+    own = {"num_frames": usual_clip(name)[0], "crop": 224, "num_clips": 1, "num_classes": 400} | given
     cost = backbone_cost(name, **own, convention=settings.convention)
     shape = feature_shape(name, num_frames=own["num_frames"], size=own["crop"])
     return FlopsReport(kind=BACKBONE, counted={"backbone": name, **own, "feature_shape": list(shape)}, cost=cost)
@@ -182,10 +183,16 @@ def resolve_setting(settings: FlopsSettings) -> Setting:
     if preset is None:
         only = "all-expensive" if settings.cheap is None else "all-cheap"
         said["pattern"] = Pattern.parse(said.get("pattern", only))
-        return Setting(**said)
+        setting = Setting(**said)
+        return setting if "num_frames" in said else replace(setting, num_frames=_usual_frames(setting))
     if "pattern" in said:
         said["pattern"] = Pattern.parse(said["pattern"])
     return replace(find_setting(preset), **said)
+
+
+def _usual_frames(setting: Setting) -> int:
+    """Return the frames of the clips that the first of the setting's backbones is known for."""
+    return usual_clip(next(iter(setting.backbones.values())))[0]
 
 
 def _option(name: str) -> str:

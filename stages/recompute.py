@@ -47,9 +47,9 @@ class _Recomputer:
 
     def __call__(self, backbone: str, video_index: int, view: int, clip: int) -> tuple[np.ndarray, np.ndarray]:
         engine, preprocessing = self._engines[backbone]
-        due = np.arange(self._sampling.num_clips) == clip
+        due = {preprocessing: np.arange(self._sampling.num_clips) == clip}
         video = self._manifest.videos[video_index]
-        _, clips = decode_clips(video, sampling=self._sampling, due=due, preprocessings=[preprocessing])
+        _, clips = decode_clips(video, sampling=self._sampling, due=due)
         features, scores = engine.run(clips[preprocessing][view, clip][None])
         return features[0], scores[0]
 

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pipeline.aggregators import AGGREGATORS
-from ..pipeline.aggregators.base import check_min_clips
 from ..pipeline.clip_selection import Selection, select
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import SettingsError
@@ -207,14 +206,13 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
     selections = {cell: selection_of(store, settings, cell) for cell in cells}
     tasks: list[SweepTask] = []
     num_training: dict[str, int] = {}
-    trainings: dict[tuple[str, frozenset[str]], Prepared] = {}
+    trainings: dict[tuple[str, int, frozenset[str]], Prepared] = {}
     for aggregator in settings.aggregators:
         for cell in cells:
             first = SweepTask(aggregator=aggregator, pattern=cell[0], num_clips=cell[1], seed=0)
-            key = aggregator, frozenset(selections[cell].backbones.values())  # all that other refusals depend on
+            key = aggregator, cell[1], frozenset(selections[cell].backbones.values())  # all that refusals depend on
             if key not in trainings:
                 trainings[key] = prepare(run_settings(settings, first))
-            check_min_clips(aggregator, num_clips=cell[1], min_clips=trainings[key].min_clips)
             num_seeds = settings.num_seeds if trainings[key].training else 1  # where nothing is trained, all are equal
             own = [replace(first, seed=seed) for seed in range(num_seeds)]
             tasks += own

@@ -90,7 +90,6 @@ class Prepared:
     """A training that has been checked against its store.
 
     Attributes:
-        min_clips: the fewest clips of a video that this aggregator trains on.
         shapes: role -> (T', H', W', C) of the maps; empty where none are read.
         splits: id -> split, where they are not the store's own.
         training: indices of the videos to train on; none for an aggregator without weights.
@@ -101,7 +100,6 @@ class Prepared:
     store: FeatureStore
     selection: Selection
     spec: AggregatorSpec
-    min_clips: int
     shapes: dict[str, tuple[int, int, int, int]]
     classes: tuple[str, ...]
     targets: np.ndarray
@@ -132,8 +130,7 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     )
     with torch.device("meta"):
         model = build_video_model(spec, shapes=shapes)
-    min_clips = model.aggregator.min_clips
-    check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=min_clips)
+    check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=model.aggregator.min_clips)
     done = np.all([store.backbone(name).status() == Status.DONE for name in selection.backbones.values()], axis=0)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
     training, validation = _split(settings, store, targets, splits, done) if model.is_trained else ((), ())
@@ -151,7 +148,6 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
         store=store,
         selection=selection,
         spec=spec,
-        min_clips=min_clips,
         shapes=inputs.shapes,
         classes=classes,
         targets=targets,

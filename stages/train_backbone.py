@@ -231,13 +231,10 @@ def _batches(clips: TrainingClips, own: OptimisationSettings, workers: int, epoc
 
 
 def clip_loss(
-    model: Backbone, batch: Batch, *, preprocessing: Preprocessing, smoothing: float
+    model: Backbone, batch: tuple[torch.Tensor, torch.Tensor], *, preprocessing: Preprocessing, smoothing: float
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the cross-entropy of a batch of clips and its accuracy; zero, without gradient, for a batch of none."""
+    """Return the cross-entropy of a batch of clips and its accuracy."""
     device = next(model.parameters()).device
-    if batch is None:
-        zero = sum((p.sum() * 0.0 for p in model.parameters()), torch.zeros((), device=device))
-        return zero, {"accuracy": torch.zeros((), device=device)}
     clips, labels = batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
     scores = model(normalise(clips, preprocessing))[1].float()
     loss = classification_loss(scores, targets=labels, label_smoothing=smoothing)

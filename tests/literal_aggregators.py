@@ -1,5 +1,5 @@
 """The aggregators as printed: FASTER's units one clip, one gate, one convolution or matrix at a time; the collaborative
-memory, and what the poster sets beside it, one position at a time.
+memory, and what stands beside it, one position at a time.
 
 What the fast implementations are held against; they share their weights, which are cut into the paper's matrices here.
 """
@@ -138,11 +138,11 @@ def literal_gated_maps(features: Tensor, w_k: Tensor, w_v: Tensor, w_q: Tensor, 
 
 
 def push(clips: Clips, w_k: Tensor, w_v: Tensor) -> Tensor:
-    """Memory push, (C', C'); but for the mean over a clip's positions, which W_v takes up."""
+    """Memory push, (C', C')."""
     memory = torch.zeros(w_k.shape[1], w_v.shape[1], dtype=w_k.dtype, device=w_k.device)
     for x in clips:
         for row in x.split(1):  # (1, C), a position
-            memory = memory + (row @ w_k).T @ (row @ w_v) / len(x)
+            memory = memory + (row @ w_k).T @ (row @ w_v)
     return memory / len(clips)
 
 
@@ -157,14 +157,14 @@ def gate(x: Tensor, m: Tensor, w_o: Tensor) -> Tensor:
 
 
 def residual(x: Tensor, m: Tensor, w_o: Tensor) -> Tensor:
-    """Memory without gating."""
+    """The memory, added."""
     return x + torch.cat([row @ w_o for row in m.split(1)])
 
 
 def associative(context: nn.Module, clips: Clips) -> Clips:
-    """What the memory tells each clip, (P, C')."""
+    """What the memory tells each clip, (P, C'); the implementation's W_v is P times the printed one."""
     w_k, w_v, w_q = (_matrix(layer) for layer in (context.key, context.value, context.query))
-    return pop(push(clips, w_k, w_v), clips, w_q)
+    return pop(push(clips, w_k, w_v / len(clips[0])), clips, w_q)
 
 
 def average(context: nn.Module, clips: Clips) -> Clips:

@@ -29,7 +29,8 @@ class MadeUpRun:
     Attributes:
         crops: role -> side of what its backbone sees, in pixels.
         random: what the random weights depend on.
-        start: what the settings say of the run that it goes on from; None = nothing.
+        start: what the settings say of the run that it goes on from: the digest of its weights; None = nothing.
+        from_scratch: whether the settings say that the backbones began without weights.
         changes: what else the settings say.
     """
 
@@ -40,7 +41,8 @@ class MadeUpRun:
     crops: tuple[int, int] = (32, 32)
     random: int = 0
     seed: int = 0
-    start: Any = None
+    start: str | None = None
+    from_scratch: bool = False
     changes: Mapping[str, Any] | None = None
 
 
@@ -56,7 +58,10 @@ def make_run(path: Path, wanted: MadeUpRun = MadeUpRun()) -> Path:
         num_classes=len(wanted.classes),
     )
     model = make_model(spec, shapes=shapes, random=wanted.random)
-    began = {role: _described(own) | {"weights_sha256": f"where {role} began"} for role, own in weights.items()}
+    began = {
+        role: _described(own) | {"weights_sha256": None if wanted.from_scratch else f"where {role} began"}
+        for role, own in weights.items()
+    }
     run = RunDirectory.open_or_create(path, settings=_settings(wanted, spec, began))
     for role, own in weights.items():
         save_weights(path / f"{role}.safetensors", own)

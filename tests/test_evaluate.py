@@ -186,6 +186,14 @@ def test_splits_without_videos_are_refused(place: Path, tmp_path: Path) -> None:
         settings(place, tmp_path, "fast0", "fast0")
 
 
+def test_directories_that_cannot_be_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for out in (tmp_path / "file", tmp_path / "file" / "report" / "deep"):
+        with pytest.raises(SettingsError, match=rf"--out {out} cannot be a directory: .*/file is a file"):
+            evaluate(settings(tmp_path, out, "nowhere"))
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
 def test_names_are_as_short_as_can_be() -> None:
     assert unique_names([Path("/a/x"), Path("/a/y")]) == ["x", "y"]
     assert unique_names([Path("/a/x"), Path("/b/x")]) == ["a-x", "b-x"]

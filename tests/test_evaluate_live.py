@@ -14,18 +14,20 @@ from made_up_runs import NAMES, MadeUpRun, make_run
 from made_up_stores import MadeUp, make_store
 
 from vidpipe.cli.main import main
+from vidpipe.pipeline import video_clips
 from vidpipe.pipeline.aggregators.weights import load_aggregator
+from vidpipe.pipeline.backbones import feature_shape
 from vidpipe.pipeline.clips import ClipSampling
 from vidpipe.pipeline.end_to_end import EndToEnd
 from vidpipe.pipeline.engine import EngineSettings
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, VideoError, WeightsError
-from vidpipe.pipeline.flops import backbone_macs
-from vidpipe.pipeline.live_inputs import LiveInputs
+from vidpipe.pipeline.flops import aggregator_macs, backbone_macs
+from vidpipe.pipeline.live_inputs import LiveInputs, clips_gmacs
 from vidpipe.pipeline.manifest import read_manifest
 from vidpipe.pipeline.patterns import Pattern
 from vidpipe.pipeline.run_directory import RunDirectory, write_json
 from vidpipe.pipeline.video_clips import decode_clips
-from vidpipe.pipeline.weights import load_backbone, load_weights
+from vidpipe.pipeline.weights import Preprocessing, load_backbone, load_weights
 from vidpipe.stages.evaluate import group_runs, report
 from vidpipe.stages.evaluate import run as evaluate
 from vidpipe.stages.evaluate_plan import EvaluateSettings
@@ -156,8 +158,7 @@ def test_scores_are_those_of_the_network_that_was_trained(world: Path, tmp_path:
         _, seen = decode_clips(
             found.manifest.videos[index],
             sampling=ClipSampling(num_clips=4),
-            due=np.ones(4, bool),
-            preprocessings=preprocessing.values(),
+            due=dict.fromkeys(preprocessing.values(), np.ones(4, bool)),
         )
         clips = {role: seen[own][:, [r == role for r in roles]] for role, own in preprocessing.items()}
         with torch.no_grad():
@@ -173,6 +174,18 @@ def test_costs_are_those_of_the_clips_that_run(world: Path, tmp_path: Path) -> N
     each = {role: backbone_macs(name, num_frames=8, size=32, num_classes=3) / 1e9 for role, name in NAMES.items()}
     assert gmacs["average"] == pytest.approx(each["expensive"] + 3 * each["cheap"], rel=1e-12)
     assert gmacs["cheap"] == pytest.approx(4 * each["cheap"], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_costs_are_what_training_has_counted_to_the_last_bit(world: Path, tmp_path: Path, name: str) -> None:
+    (found,) = scores_of(replace(from_videos(world, tmp_path, name), split="train")).runs
+    roles, own = Pattern.parse(RUNS[name].pattern).roles(4), found.run.result["backbones"]
+    names, crops = ({role: one for role, one in zip(NAMES, of, strict=True) if role in own}
+                    for of in (NAMES.values(), RUNS[name].crops))  # fmt: skip
+    shapes = {role: feature_shape(names[role], num_frames=8, size=crops[role]) for role in own}
+    spec = load_aggregator(found.run.path / "weights.safetensors")[1].spec
+    clips = clips_gmacs(roles, names=names, crops=crops, num_frames=8, num_classes=3)
+    assert found.gmacs == clips + aggregator_macs(spec, shapes=shapes, roles=roles) / 1e9
 
 
 def test_only_the_clips_of_a_role_run_through_its_backbone(
@@ -198,10 +211,37 @@ def test_only_the_clips_of_a_role_run_through_its_backbone(
     assert ran == 7 * [(NAMES["expensive"], 4)]
 
 
-@pytest.mark.parametrize("workers", [0, 1, 5])
-def test_threads_and_batches_change_nothing(world: Path, tmp_path: Path, workers: int) -> None:
+def test_only_the_clips_of_a_role_are_made_for_it(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    see, seen = video_clips.see, []
+
+    def counting(frames, preprocessing, **own):
+        seen.append(preprocessing.crop)
+        return see(frames, preprocessing, **own)
+
+    monkeypatch.setattr(video_clips, "see", counting)
+    scores_of(from_videos(world, tmp_path, "concat"))
+    assert sorted(seen) == 7 * 3 * [32] + 7 * [40]
+    seen.clear()
+    scores_of(from_videos(world, tmp_path, "fast"))  # both of its backbones see the same pixels
+    assert seen == 7 * 4 * [32]
+
+
+def test_clips_stay_zero_where_they_are_not_due(world: Path) -> None:
+    first, second = (Preprocessing(crop=crop, short_side=36) for crop in (32, 24))
+    masks = {first: np.array([1, 0, 0, 0], bool), second: np.array([0, 1, 0, 1], bool)}
+    video = read_manifest(world / "m.csv").videos[0]
+    _, some = decode_clips(video, sampling=ClipSampling(num_clips=4), due=masks)
+    _, every = decode_clips(video, sampling=ClipSampling(num_clips=4), due=dict.fromkeys(masks, np.ones(4, bool)))
+    for own, mask in masks.items():
+        assert torch.equal(some[own][:, mask], every[own][:, mask])
+        assert not some[own][:, ~mask].any()
+        assert every[own].flatten(2).any(dim=2).all()
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(0, 1), (1, 2), (5, 2)])
+def test_threads_and_batches_change_nothing(world: Path, tmp_path: Path, workers: int, threads: int) -> None:
     plain = scores_of(from_videos(world, tmp_path, "fast")).runs[0]
-    changed = replace(from_videos(world, tmp_path, "fast"), workers=workers, batch=2, batch_size=7)
+    changed = replace(from_videos(world, tmp_path, "fast"), workers=workers, threads=threads, batch=2, batch_size=7)
     again = scores_of(changed).runs[0]
     assert again.missing == plain.missing
     np.testing.assert_allclose(again.probabilities, plain.probabilities, atol=1e-5)
@@ -288,6 +328,34 @@ def test_stores_of_the_backbones_before_finetuning_are_refused(world: Path, tmp_
     assert f"--cheap r2d_14_w16={own / 'cheap.safetensors'}" in message
 
 
+@pytest.mark.parametrize(
+    ("sampling", "differences", "words"),
+    [
+        (ClipSampling(num_clips=8), {"num_clips": {"run": 4, "store": 8}}, "(--clips 8, the run 4)"),
+        (
+            ClipSampling(num_clips=4, placement="dense", short="loop"),
+            {"placement": {"run": "uniform", "store": "dense"}, "short": {"run": "repeat_last", "store": "loop"}},
+            "(--placement dense, the run uniform; --short loop, the run repeat_last)",
+        ),
+        (ClipSampling(num_clips=4, views=2, seed=3), {}, ""),
+    ],
+)
+def test_stores_of_other_clips_will_do_and_are_named(
+    world: Path, tmp_path: Path, sampling: ClipSampling, differences: dict, words: str
+) -> None:
+    pattern = Pattern.parse("all-expensive")
+    store = store_of(world, "expensive", tmp_path / "s.zarr", sampling=sampling, pattern=pattern, split="train")
+    arguments = ["evaluate", "--run", str(world / "expensive"), "--out", str(tmp_path / "out"), "--split", "train"]
+    result = CliRunner().invoke(main, [*arguments, "--store", str(store)])
+    assert result.exit_code == 0, result.output
+    assert ("expensive: the store has other clips than the run " + words in result.stdout) == bool(words)
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert document["runs"][0]["other_clips"] == differences
+    stored = scores_of(replace(from_store(world, tmp_path, store, "expensive"), split="train")).runs[0]
+    live = scores_of(replace(from_videos(world, tmp_path, "expensive"), split="train")).runs[0]
+    assert (stored.probabilities.tobytes() == live.probabilities.tobytes()) == (not words)
+
+
 def test_what_the_refusal_says_can_be_typed_and_gives_the_same_files(world: Path, tmp_path: Path) -> None:
     make_run(tmp_path / "before", replace(RUNS["concat"], random=9))
     store = store_of(tmp_path, "before", tmp_path / "s.zarr", manifest=world / "m.csv", split="train")
@@ -328,8 +396,9 @@ def test_runs_that_lack_a_file_are_refused(
 ) -> None:
     make_run(tmp_path / "run")
     (tmp_path / "run" / file).unlink()
+    settings = replace(from_videos(world, tmp_path / "out", "fast"), runs=(world / "fast", tmp_path / "run"))
     with pytest.raises(error, match=message):
-        evaluate(replace(from_videos(world, tmp_path / "out", "fast"), runs=(world / "fast", tmp_path / "run")))
+        evaluate(settings, started=lambda run, _total: pytest.fail(f"{run} is decoded first"))
     assert not (tmp_path / "out").exists()
 
 
@@ -371,10 +440,28 @@ def groups_of(world: Path, scratch: Path, *wanted: MadeUpRun) -> list[list[str]]
 
 def test_seeds_that_began_from_runs_of_their_own_make_one_group(world: Path, tmp_path: Path) -> None:
     cheap = RUNS["cheap"]
-    seeds = [replace(cheap, random=n, seed=n, start={"weights_sha256": f"aggregator {n}"}) for n in range(3)]
+    seeds = [replace(cheap, random=n, seed=n, start=f"aggregator {n}") for n in range(3)]
     assert groups_of(world, tmp_path / "seeds", *seeds) == [["0", "1", "2"]]
-    others = [*seeds[:2], replace(seeds[0], start={"weights_sha256": "another"}), replace(seeds[1], num_clips=3)]
+    others = [*seeds[:2], replace(seeds[0], start="another"), replace(seeds[1], num_clips=3)]
     assert groups_of(world, tmp_path / "others", *others) == [["0"], ["1"], ["2"], ["3"]]
+    two_of_one = [*seeds[:2], replace(seeds[2], start=seeds[1].start)]
+    assert groups_of(world, tmp_path / "two", *two_of_one) == [["0"], ["1", "2"]]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"crops": (32, 48)},
+        {"from_scratch": True},
+        {"start": "an aggregator"},
+        {"changes": {"rates": {"cheap": 0.01}}},
+        {"changes": {"statistics": "tracked"}},
+    ],
+)
+def test_seeds_of_other_settings_make_groups_of_their_own(world: Path, tmp_path: Path, changes: dict) -> None:
+    first = [replace(RUNS["cheap"], random=seed, seed=seed) for seed in (0, 1)]
+    second = [replace(own, seed=own.seed + 2, **changes) for own in first]
+    assert groups_of(world, tmp_path, *first, *second) == [["0", "1"], ["2", "3"]]
 
 
 def test_the_command_prints_tables_lists_what_failed_and_exits_with_3(world: Path, tmp_path: Path) -> None:

@@ -38,8 +38,8 @@ def weights_in(out: Path) -> dict[str, torch.Tensor]:
     tensors = {
         f"aggregator {key}": value for key, value in load_aggregator(out / "weights.safetensors")[1].state.items()
     }
-    for path in sorted(out.glob("*e*p*.safetensors")):
-        if path.name != "weights.safetensors":
+    for path in (out / "expensive.safetensors", out / "cheap.safetensors"):
+        if path.is_file():
             tensors |= {f"{path.name} {key}": value for key, value in load_weights(path).state.items()}
     return tensors
 
@@ -92,7 +92,7 @@ def test_curves_are_written_for_tensorboard_too(whole: Path) -> None:
 def test_killed_and_resumed_ends_with_the_same_weights(world: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
     arguments = [sys.executable, "-m", "vidpipe.cli.main", *command(world, out, "--ema=0.5", "--checkpoint-seconds=0")]
-    for epochs in (1, 3):
+    for epochs in (1, 2):
         with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as own:
             wait_for_lines(out / "metrics.jsonl", epochs, own)
             own.send_signal(signal.SIGKILL)
@@ -133,19 +133,30 @@ def test_a_run_that_is_out_of_memory_keeps_its_checkpoint_and_goes_on_by_another
     result = invoke(*command(world, cut, *frozen, "--checkpoint-seconds=0"))
     assert result.exit_code == 1
     assert f"out of memory in {cut}, by --strategy plain with 4 videos of 2 clips" in result.stderr
-    assert "its checkpoint is kept" in result.stderr and "these would fit: --strategy" in result.stderr
+    assert "its checkpoint is kept" in result.stderr
     assert (cut / "checkpoint.pt").exists()
     monkeypatch.setattr(strategy_steps, "_all_at_once", plain)
-    result = invoke(*command(world, cut, *frozen, "--strategy=two-pass", "--accumulate=2"))
+    offered = result.stderr.split("these would fit: ")[1].split(" (about")[0]
+    assert offered != "--strategy plain"  # which is what ran out
+    result = invoke(*command(world, cut, *frozen, *offered.split()))
     assert result.exit_code == 0, result.output
     assert_same_weights(whole, cut, tolerance=1e-4)
 
 
 def test_a_training_that_is_foreseen_not_to_fit_is_refused_with_what_would(world: Path, tmp_path: Path) -> None:
-    result = invoke(*command(world, tmp_path / "run", "--memory-gib=0.012"))
+    words = command(world, tmp_path / "run", "--batch-norm=frozen", "--clips=32", "--epochs=1", "--memory-gb=0.59")
+    result = invoke(*words)
     assert result.exit_code == 2
-    assert "is foreseen to take" in result.stderr and "would fit" in result.stderr
-    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    assert "--strategy plain with 4 videos of 32 clips is foreseen to take up to" in result.stderr
+    assert not (tmp_path / "run").exists()
+    offered = result.stderr.split("these would fit: ")[1].split(" (about")[0]
+    assert invoke(*words, *offered.split()).exit_code == 0
+
+
+def test_with_tracked_statistics_the_advice_asks_for_another_run(world: Path, tmp_path: Path) -> None:
+    result = invoke(*command(world, tmp_path / "run", "--clips=32", "--memory-gb=0.59"))
+    assert result.exit_code == 2
+    assert "give another --out" in result.stderr
 
 
 def launched(count: int, arguments: list[str]) -> subprocess.CompletedProcess:
@@ -161,6 +172,7 @@ def launched(count: int, arguments: list[str]) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("strategy", ["plain", "multi-iteration"])
 def test_two_processes_train_as_one_does(world: Path, tmp_path: Path, strategy: str) -> None:
+    """Of six videos in batches of three, one process has two and the other one."""
     same = ["--batch-norm=frozen", "--dropout=0", f"--strategy={strategy}", "--batch-size=3", "--val-fraction=0.25"]
     result = invoke(*command(world, tmp_path / "one", *same))
     assert result.exit_code == 0, result.output
@@ -173,6 +185,13 @@ def test_two_processes_train_as_one_does(world: Path, tmp_path: Path, strategy: 
         for name in ("loss", "clip_loss", "val_loss", "val_clip_loss"):
             assert second[name] == pytest.approx(first[name], rel=1e-5), name
         assert second["val_accuracy"] == first["val_accuracy"]
+
+
+def test_a_process_that_cannot_go_on_ends_the_others_in_words(world: Path, whole: Path) -> None:
+    ended = launched(2, command(world, whole, "--ema=0.9"))
+    assert ended.returncode != 0
+    assert "optimisation.ema is 0.5 there, 0.9 here" in ended.stderr
+    assert "vidpipe/cli" not in ended.stderr.replace("\\", "/")  # no traceback of ours
 
 
 def test_a_video_that_cannot_be_read_is_listed_and_the_run_goes_on(world: Path, tmp_path: Path) -> None:
@@ -264,7 +283,7 @@ def test_dry_run_foresees_and_writes_nothing(world: Path, tmp_path: Path) -> Non
     assert document["total_seconds"] >= 8 * document["step_seconds"] > 0
     assert not (tmp_path / "run").exists()
     text = invoke(*command(world, tmp_path / "run", "--dry-run")).stdout
-    assert "8 videos to train on" not in text and "memory of a step, foreseen: plain" in text
+    assert "6 videos to train on, 2 held out" in text and "memory of a step, foreseen: plain" in text
 
 
 @pytest.mark.parametrize(
@@ -281,7 +300,9 @@ def test_dry_run_foresees_and_writes_nothing(world: Path, tmp_path: Path) -> Non
         (["--frames=6"], 2, "needs clips of a multiple of 8 frames"),
         (["--expensive-learning-rate=-1"], 2, "learning rate must be at least 0"),
         (["--from=/nowhere"], 1, "/nowhere is not a run directory"),
-        (["--split=none"], 2, "none"),
+        (["--split=none"], 2, "no split 'none'"),
+        (["--cheap-learning-rate=1e-3"], 2, "--cheap-learning-rate is given, but no --cheap backbone"),
+        (["--aggregator=average", "--expensive-learning-rate=0"], 2, "nothing is left to train"),
         (["--accumulate=0"], 2, "--accumulate must be at least 1"),
     ],
 )
@@ -306,7 +327,7 @@ def test_a_run_of_other_backbones_or_settings_is_refused(world: Path, begun: Pat
     assert result.exit_code == 2 and "bring their own preprocessing" in result.stderr
 
 
-def test_an_unfinished_run_of_other_settings_is_not_gone_on_with(world: Path, whole: Path) -> None:
+def test_a_run_of_other_settings_is_not_gone_on_with(world: Path, whole: Path) -> None:
     result = invoke(*command(world, whole, "--ema=0.9"))
     assert result.exit_code == 1
     assert "optimisation.ema is 0.5 there, 0.9 here" in result.stderr

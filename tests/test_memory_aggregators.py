@@ -1,9 +1,10 @@
-"""The collaborative memory and what the poster sets beside it: equations, order, cost, and what it takes to learn."""
+"""The collaborative memory and what stands beside it: equations, order, cost, and what it takes to learn."""
 
 import csv
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ from vidpipe.cli.main import main
 from vidpipe.pipeline.aggregators import Aggregator, AggregatorSpec, build_aggregator
 from vidpipe.pipeline.aggregators.memory import CollaborativeMemory, ContextAggregator, MultiClip
 from vidpipe.pipeline.aggregators.video_model import build_video_model
+from vidpipe.pipeline.backbones import feature_shape
 from vidpipe.pipeline.errors import SettingsError
-from vidpipe.pipeline.flops import aggregator_macs, count_macs
+from vidpipe.pipeline.flops import aggregator_macs, backbone_macs, count_macs
 from vidpipe.pipeline.store import FeatureStore
 
 IN_CONTEXT = ("memory", "memory-residual", "context-average", "context-max")
@@ -77,10 +79,12 @@ def test_scores_and_gradients_are_those_of_the_equations(name: str, num_clips: i
         assert ours.abs().sum() > 0
 
 
-def literal_weights(memory: CollaborativeMemory) -> list[Tensor]:
+def literal_weights(memory: CollaborativeMemory, *, positions: int) -> list[Tensor]:
+    """Return W_k, W_v, W_q and W_O as printed; the implementation's W_v has the number of a clip's positions in it."""
     context = memory.context
     layers = (context.key, context.value, context.query, memory.infusion.output)
-    return [layer.weight.T for layer in layers]
+    w_k, w_v, w_q, w_o = (layer.weight.T for layer in layers)
+    return [w_k, w_v / positions, w_q, w_o]
 
 
 def test_the_gated_maps_and_their_gradients_are_those_of_the_equations() -> None:
@@ -88,7 +92,7 @@ def test_the_gated_maps_and_their_gradients_are_those_of_the_equations() -> None
     memory = CollaborativeMemory(8, reduction=2).double()
     lively(memory)
     features = maps().requires_grad_()
-    both = memory(features), literal_gated_maps(features, *literal_weights(memory))
+    both = memory(features), literal_gated_maps(features, *literal_weights(memory, positions=2 * 3 * 2))
     assert both[0].shape == features.shape
     torch.testing.assert_close(*both, rtol=0, atol=1e-10)
     weights = torch.linspace(-1, 1, features.numel(), dtype=torch.float64).view_as(features)
@@ -105,6 +109,21 @@ def test_the_aggregator_classifies_the_gated_maps_and_shares_their_weights() -> 
     features = maps()
     expected = model.classifier(memory(features).mean(dim=(2, 3, 4))).mean(dim=1)
     torch.testing.assert_close(scored(model, features), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["memory", "memory-residual"])
+def test_a_fresh_memory_is_told_apart_in_bfloat16_too(name: str) -> None:
+    torch.manual_seed(0)
+    model = build_aggregator(spec(name, channels=256))
+    assert isinstance(model, ContextAggregator)
+    told = torch.randn(2, 4, 64).bfloat16()  # as bfloat16 leaves it, either way
+    ones = torch.ones(2, 4, 256)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = model.infusion(ones, told)
+    exact = model.infusion(ones, told.float())
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, exact, rtol=0, atol=1e-6)
+    assert 1e-3 < exact.std() < 2 / 128  # bfloat16's step from 1 to 2 is 1/128
 
 
 # Order, number and grid
@@ -192,30 +211,42 @@ def test_the_cost_is_two_small_products_and_linear_in_positions(grid: tuple[int,
     }
 
 
-# Grid and width of the maps, GMAC of the backbone for a clip at crop 256 (by running the peers' code), the poster's
-# overhead in %. A SlowFast network's two pathways give 2048 and 256 channels, which vidpipe joins.
-POSTER = {
-    "Slow-only-50 8x8": ((8, 8, 8), 2048, 54.52, 3),
-    "I3D-50+NL 32x2": ((4, 8, 8), 2048, 59.11, 2),
-    "R(2+1)D-50 16x2": ((4, 8, 8), 2048, 75.15, 1),
-    "SlowFast-50 4x16": ((4, 8, 8), 2304, 36.10, 2),
-    "SlowFast-50 8x8": ((8, 8, 8), 2304, 65.71, 3),
-}
+@dataclass(frozen=True, kw_only=True)
+class Overhead:
+    """What the memory adds to a backbone at crop 256, in % of a clip's multiply-accumulates."""
+
+    backbone: str
+    num_frames: int
+    poster: int  # it prints 1.03x, 1.02x, 1.01x: known to half a point either way
+    as_written: float  # the equations, on maps of 2048 channels
+    ships: float  # the aggregator, on vidpipe's maps: queries and gates of pooled clips
 
 
-@pytest.mark.parametrize(("grid", "channels", "gmacs", "poster"), POSTER.values(), ids=POSTER)
-def test_the_overhead_is_the_posters(grid: tuple[int, int, int], channels: int, gmacs: float, poster: float) -> None:
+# A SlowFast network's slow path gives 2048 channels; vidpipe joins the fast path's 256 to them.
+OVERHEADS = (
+    Overhead(backbone="slow_only_50", num_frames=8, poster=3, as_written=3.45, ships=2.22),
+    Overhead(backbone="i3d_50_nl", num_frames=32, poster=2, as_written=1.59, ships=1.03),
+    Overhead(backbone="r2plus1d_50_ptv", num_frames=16, poster=1, as_written=1.25, ships=0.81),
+    Overhead(backbone="slowfast_50_4x16", num_frames=32, poster=2, as_written=2.61, ships=2.13),
+    Overhead(backbone="slowfast_50_8x8", num_frames=32, poster=3, as_written=2.86, ships=2.33),
+)
+SLOW_CHANNELS = feature_shape("slow_only_50", num_frames=8, size=256)[-1]
+
+
+@pytest.mark.parametrize("known", OVERHEADS, ids=lambda known: known.backbone)
+def test_the_overhead_is_the_posters(known: Overhead) -> None:
+    clip = {"num_frames": known.num_frames, "size": 256}
+    *grid, channels = shape = feature_shape(known.backbone, **clip)
     with torch.device("meta"):
-        memory = CollaborativeMemory(2048)
-        features = torch.empty(1, 1, *grid, 2048)
-        as_written = count_macs(literal_gated_maps, features, *literal_weights(memory)) / gmacs / 1e7
-        on_maps = count_macs(memory, features) / gmacs / 1e7
-    computed = macs("memory", (*grid, channels), num_clips=1) / gmacs / 1e7
-    # The poster prints two decimals of a factor, half a point either way. SlowFast 4x16, with the slow pathway's 2048
-    # channels, comes to 2.61 % where it says 2.
-    assert abs(as_written - poster) <= 0.61
-    assert on_maps < 0.66 * as_written
-    assert computed - poster <= 0.25
+        weights = literal_weights(CollaborativeMemory(SLOW_CHANNELS), positions=int(np.prod(grid)))
+        written = count_macs(literal_gated_maps, torch.empty(1, 1, *grid, SLOW_CHANNELS), *weights)
+    percent = backbone_macs(known.backbone, **clip) / 100
+    as_written, ships = written / percent, macs("memory", shape, num_clips=1) / percent
+    assert (SLOW_CHANNELS, channels) == (2048, 2304 if "slowfast" in known.backbone else 2048)
+    assert (as_written, ships) == pytest.approx((known.as_written, known.ships), abs=0.01)
+    assert abs(as_written - known.poster) <= 0.61  # the farthest: SlowFast 4x16
+    assert known.poster - 1.0 <= ships <= known.poster + 0.25
+    assert ships < as_written  # what pooled clips spare
 
 
 # Learning
@@ -240,18 +271,19 @@ def test_no_gate_begins_saturated_and_gradients_reach_every_matrix(name: str, si
 def exclusive_store(path: Path) -> Path:
     """Write a store in which a class is told by how many of two events there are, one or not, and by nothing less.
 
-    Event 0 may be in any clip of the first half, event 1 in the second; a video has both, or neither, or one alone.
+    Event 0 may be in any clip of the first half, event 1 in the second; a video has both, or neither, or one alone, as
+    often each. A sum over the clips gets three of these four right at best.
     """
     shapes = dict.fromkeys(("expensive", "cheap"), (1, 2, 2, 32))
-    wanted = MadeUp(num_training=160, num_test=40, classes=("alike", "unlike"), num_clips=4, shapes=shapes)
+    wanted = MadeUp(num_training=80, num_test=40, classes=("alike", "unlike"), num_clips=4, shapes=shapes)
     store = FeatureStore.open(make_store(path, wanted), mode="r+")
     for index, video in enumerate(store.manifest.videos):
         rng = np.random.default_rng(index)
         first = index // 2 % 2
         second = first ^ (video.labels[0] == "unlike")
-        maps = np.abs(rng.normal(0, 0.3, (1, 4, 1, 2, 2, 32)))
-        maps[:, :2, ..., 0] += 1.5 * first
-        maps[:, 2:, ..., 1] += 1.5 * second
+        maps = np.abs(rng.normal(0, 0.15, (1, 4, 1, 2, 2, 32)))
+        maps[:, :2, ..., 0] += 3 * first
+        maps[:, 2:, ..., 1] += 3 * second
         for name in store.backbones():
             group = store.backbone(name)
             due = group.due[:, None, None, None, None]
@@ -271,7 +303,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return exclusive_store(tmp_path_factory.mktemp("store") / "s.zarr")
 
 
-@pytest.mark.parametrize(("name", "low", "high"), [*((name, 0.9, 1) for name in IN_CONTEXT), ("multi-clip", 0, 0.7)])
+@pytest.mark.parametrize(("name", "low", "high"), [*((name, 0.9, 1) for name in IN_CONTEXT), ("multi-clip", 0, 0.8)])
 def test_what_no_clip_shows_alone_takes_a_context(
     store: Path, tmp_path: Path, name: str, low: float, high: float
 ) -> None:

@@ -159,14 +159,14 @@ def test_averaging_is_a_run_without_training(small: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("wanted", "changes", "error", "message"),
     [
-        ({"classes": ("a",)}, {}, SettingsError, "two classes or more"),
+        ({"classes": ("a",)}, {}, ManifestError, "at least two classes"),
         ({"num_training": 0}, {}, ManifestError, "no split 'train'; it has: test"),
         ({"pending": tuple(range(16))}, {}, SettingsError, r"no video of the split 'train' is extracted.*\(16 are"),
         (
             {"classes": ("a", "b", "c"), "num_training": 2},
             {},
             SettingsError,
-            "show nothing of 1 of the 3 classes .* 'c'. Extract training videos",
+            "show nothing of 1 of the 3 classes: 'c'. Give training videos",
         ),
         ({"num_training": 2}, {}, SettingsError, "none can be held out; give --val-fraction 0"),
         ({}, {"num_clips": 9}, SettingsError, "--clips must be from 1 to 8"),

@@ -47,7 +47,7 @@ def _in_context(
 
     def build(spec: AggregatorSpec) -> Aggregator:
         sizes = spec.channels, reduced_width(spec.channels, reduction=spec.reduction)
-        return ContextAggregator(context(*sizes), infusion(*sizes), spec)
+        return ContextAggregator(context(*sizes), infusion=infusion(*sizes), spec=spec)
 
     return build
 

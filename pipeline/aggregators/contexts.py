@@ -52,8 +52,11 @@ class AssociativeMemory(Context):
         return self.query(pooled) @ memory
 
 
-class AverageContext(Context):
-    """One vector of the video in place of the memory: the mean of X_n W_v over clips and positions.
+class VectorContext(Context, ABC):
+    """One vector of the video in place of the memory: a reduction of X_n W_v over clips and positions.
+
+    Source: ours, to set the memory against. The poster of Yang et al., Beyond Short Clips (CVPR 2021), says only that
+    the memory captures what goes on between clips; it prints no other design.
 
     Args:
         channels: C.
@@ -63,35 +66,26 @@ class AverageContext(Context):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.value = projection(channels, width)  # W_v
+
+    def pop(self, memory: Tensor, pooled: Tensor) -> Tensor:
+        """Return the vector (B, C') for each of the clips, (B, N, C')."""
+        return memory[:, None].expand(-1, pooled.shape[1], -1)
+
+
+class AverageContext(VectorContext):
+    """The mean of X_n W_v over clips and positions."""
 
     def push(self, positions: Tensor) -> Tensor:
         """Return the vector (B, C') of ``positions`` (B, P, C); the mean comes first, which is the same and cheaper."""
         return self.value(positions.mean(dim=1))
 
-    def pop(self, memory: Tensor, pooled: Tensor) -> Tensor:
-        """Return the vector (B, C') for each of the clips, (B, N, C')."""
-        return _to_each(memory, pooled)
 
-
-class MaxContext(Context):
-    """One vector of the video in place of the memory: the maximum of X_n W_v over clips and positions.
-
-    Args:
-        channels: C.
-        width: C'.
-    """
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.value = projection(channels, width)  # W_v
+class MaxContext(VectorContext):
+    """The maximum of X_n W_v over clips and positions."""
 
     def push(self, positions: Tensor) -> Tensor:
         """Return the vector (B, C') of ``positions`` (B, P, C)."""
         return self.value(positions).amax(dim=1)
-
-    def pop(self, memory: Tensor, pooled: Tensor) -> Tensor:
-        """Return the vector (B, C') for each of the clips, (B, N, C')."""
-        return _to_each(memory, pooled)
 
     def join(self, memory: Tensor, fresh: Tensor, *, count: int) -> Tensor:
         """Return the larger of both, channel by channel."""
@@ -104,8 +98,3 @@ def projection(channels: int, width: int, *, scale: float = 1.0) -> nn.Linear:
     layer = nn.Linear(channels, width, bias=False)
     nn.init.normal_(layer.weight, std=scale * channels**-0.5)
     return layer
-
-
-def _to_each(vector: Tensor, pooled: Tensor) -> Tensor:
-    """Return the ``vector`` (B, C') for each of the clips ``pooled`` (B, N, C), (B, N, C')."""
-    return vector[:, None].expand(-1, pooled.shape[1], -1)

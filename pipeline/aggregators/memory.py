@@ -7,6 +7,7 @@ Pool(g * X + X) = (g + 1) * Pool(X). No position ever meets another one.
 """
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -19,18 +20,10 @@ START = 0.01  # of W_O: on maps of unit size the gates begin within 0.01 of one 
 
 
 class Infusion(nn.Module, ABC):
-    """How a clip's features take in what the context tells it."""
+    """How a clip's features take in what the context tells it, once W_O has brought it to their width.
 
-    @abstractmethod
-    def forward(self, pooled: Tensor, context: Tensor) -> Tensor:
-        """Return Pool(X̂_n) (B, N, C) of Pool(X_n) (B, N, C) and Pool(M_n) (B, N, C')."""
-
-
-class FeatureGate(Infusion):
-    """X̂_n = σ(Pool(M_n) W_O) ⊙ X_n + X_n.
-
-    Source: Yang et al., Beyond Short Clips (CVPR 2021), feature gating. Nothing says how W_O begins: here small, so
-    that no gate is saturated, and not at 0, so that the memory learns from the first step.
+    Nothing says how W_O begins: here small, so that no gate is saturated, and not at 0, so that the memory learns from
+    the first step.
 
     Args:
         channels: C.
@@ -41,9 +34,30 @@ class FeatureGate(Infusion):
         super().__init__()
         self.output = projection(width, channels, scale=START)  # W_O
 
+    @abstractmethod
+    def forward(self, pooled: Tensor, context: Tensor) -> Tensor:
+        """Return Pool(X̂_n) (B, N, C) of Pool(X_n) (B, N, C) and Pool(M_n) (B, N, C')."""
+
+    def told(self, context: Tensor) -> Tensor:
+        """Return Pool(M_n) W_O (B, N, C) of Pool(M_n) (B, N, C'), by the weights' precision under autocast too.
+
+        A fresh memory moves a gate by less than 0.01; bfloat16 goes in steps of 1/128 from 1 to 2.
+        """
+        device = context.device.type
+        exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+        with exact:
+            return self.output(context.to(self.output.weight.dtype))
+
+
+class FeatureGate(Infusion):
+    """X̂_n = σ(Pool(M_n) W_O) ⊙ X_n + X_n.
+
+    Source: Yang et al., Beyond Short Clips (CVPR 2021), feature gating.
+    """
+
     def factor(self, context: Tensor) -> Tensor:
         """Return σ(Pool(M_n) W_O) + 1 (B, N, C) of Pool(M_n) (B, N, C')."""
-        return 1 + torch.sigmoid(self.output(context))
+        return 1 + torch.sigmoid(self.told(context))
 
     def forward(self, pooled: Tensor, context: Tensor) -> Tensor:
         """Return Pool(X̂_n) (B, N, C): the gate is the same at every position."""
@@ -51,20 +65,15 @@ class FeatureGate(Infusion):
 
 
 class Residual(Infusion):
-    """X̂_n = X_n + M_n W_O, without a gate: what the poster's feature gating is set against.
+    """X̂_n = X_n + M_n W_O: the memory without a gate.
 
-    Args:
-        channels: C.
-        width: C'.
+    Source: ours, to set the gate against. The poster of Yang et al. (CVPR 2021) says only that feature gating can
+    prevent over-fitting; it prints neither the alternative nor its figures.
     """
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.output = projection(width, channels, scale=START)  # W_O
 
     def forward(self, pooled: Tensor, context: Tensor) -> Tensor:
         """Return Pool(X̂_n) (B, N, C)."""
-        return pooled + self.output(context)
+        return pooled + self.told(context)
 
 
 class CollaborativeMemory(nn.Module):
@@ -97,7 +106,7 @@ class CollaborativeMemory(nn.Module):
             features: (B, N, T', H', W', C) float, one feature map per clip, of any number of clips in any order.
 
         Returns:
-            (B, N, T', H', W', C), X̂_n.
+            (B, N, T', H', W', C), X̂_n; under autocast in the weights' precision, as the gates are.
 
         Raises:
             ValueError: if C differs from the module's channels.
@@ -124,7 +133,7 @@ class ContextAggregator(Aggregator):
     needs_scores = False
     min_clips = 2
 
-    def __init__(self, context: Context, infusion: Infusion, spec: AggregatorSpec) -> None:
+    def __init__(self, context: Context, *, infusion: Infusion, spec: AggregatorSpec) -> None:
         super().__init__()
         self.context = context
         self.infusion = infusion

@@ -29,6 +29,17 @@ def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0, zero_in
     return BACKBONES[name].build(num_classes=num_classes, dropout=dropout, zero_init_residual=zero_init_residual)
 
 
+def usual_clip(name: str) -> tuple[int, int]:
+    """Return (L, every how many frames one is taken): the clips that the backbone called ``name`` is known for.
+
+    A default; it takes others too.
+
+    Raises:
+        SettingsError: if there is no such backbone.
+    """
+    return BACKBONES[name].usual_clip
+
+
 def feature_shape(name: str, *, num_frames: int, size: int) -> tuple[int, int, int, int]:
     """Return (T', H', W', C) of the map that the backbone called ``name`` makes of ``num_frames`` × ``size``² pixels.
 
@@ -39,4 +50,4 @@ def feature_shape(name: str, *, num_frames: int, size: int) -> tuple[int, int, i
         return build_backbone(name, num_classes=1).feature_shape(num_frames, size)
 
 
-__all__ = ["BACKBONES", "Backbone", "BackboneSpec", "build_backbone", "feature_shape"]
+__all__ = ["BACKBONES", "Backbone", "BackboneSpec", "build_backbone", "feature_shape", "usual_clip"]

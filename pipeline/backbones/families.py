@@ -27,13 +27,13 @@ class Family:
         variant: what its name has after the depth; empty for the first of the name.
         stem: width -> conv1.
         middle: of each bottleneck.
-        frames_per_map: T' is the number of frames over this, rounded up.
         frames_multiple: clips must have a multiple of this many frames.
+        usual_clip: (L, every how many frames one is taken) of the clips that the source's figures are of.
         pool1_time: temporal stride of the max pool after conv1; None for no pool.
         pool2_time: that of a max pool over time between res2 and res3.
         time_strides: of the first blocks of res2 to res5.
         space_strides: likewise.
-        reaches: frames that the first convolutions of the blocks span, stage by stage; repeated along a stage.
+        temporal_kernels: frames that the first convolutions of the blocks span, by stage; repeated along a stage.
         non_local: whether non-local blocks stand in res3 and res4.
     """
 
@@ -41,13 +41,13 @@ class Family:
     variant: str = ""
     stem: Callable[[int], nn.Sequential]
     middle: Middle = flat_middle
-    frames_per_map: int
     frames_multiple: int = 1
+    usual_clip: tuple[int, int] = (8, 1)
     pool1_time: int | None = 1
     pool2_time: int = 1
     time_strides: Stages = (1, 1, 1, 1)
     space_strides: Stages = (1, 2, 2, 2)
-    reaches: tuple[tuple[int, ...], ...] = ((1,), (1,), (1,), (1,))
+    temporal_kernels: tuple[tuple[int, ...], ...] = ((1,), (1,), (1,), (1,))
     non_local: bool = False
 
 
@@ -62,8 +62,8 @@ def stem_planes(width: int) -> int:
 
 
 def grouping_stem(width: int) -> nn.Sequential:
-    """Return R2D's conv1: 8×7×7, temporal stride 8, so that one map stands for eight frames."""
-    return nn.Sequential(ConvNorm(3, width, kernel=(R2D_FRAMES, 7, 7), stride=(R2D_FRAMES, 2, 2)))
+    """Return R2D's conv1: 8×7×7, temporal stride 8 and no padding in time, so that one map stands for eight frames."""
+    return nn.Sequential(ConvNorm(3, width, kernel=(R2D_FRAMES, 7, 7), stride=(R2D_FRAMES, 2, 2), padding=(0, 3, 3)))
 
 
 def factorised_stem(width: int) -> nn.Sequential:
@@ -111,11 +111,9 @@ def full_middle(planes: int, time: int, space: int) -> nn.Sequential:
     return nn.Sequential(ConvNorm(planes, planes, kernel=(3, 3, 3), stride=(time, space, space)))
 
 
-R2D = Family(name="r2d", stem=grouping_stem, frames_per_map=R2D_FRAMES, frames_multiple=R2D_FRAMES)
-R2PLUS1D = Family(
-    name="r2plus1d", stem=factorised_stem, middle=factorised_middle, time_strides=(1, 2, 2, 2), frames_per_map=8
-)
-R3D = Family(name="r3d", stem=full_stem, middle=full_middle, time_strides=(1, 2, 2, 2), frames_per_map=8)
+R2D = Family(name="r2d", stem=grouping_stem, frames_multiple=R2D_FRAMES)
+R2PLUS1D = Family(name="r2plus1d", stem=factorised_stem, middle=factorised_middle, time_strides=(1, 2, 2, 2))
+R3D = Family(name="r3d", stem=full_stem, middle=full_middle, time_strides=(1, 2, 2, 2))
 
 # pytorchvideo's R(2+1)D, taken for the 16×2 of collaborative memory's table. It differs from `R2PLUS1D` (FASTER's
 # Table 1): conv1 is not factorised and no pool follows, res2 halves the picture in its place; the temporal convolution
@@ -129,23 +127,24 @@ R2PLUS1D_PTV = Family(
     middle=time_first_middle,
     time_strides=(1, 1, 2, 2),
     space_strides=(2, 2, 2, 2),
-    frames_per_map=4,
+    usual_clip=(16, 2),
 )
 
 # Source: Feichtenhofer et al., SlowFast Networks for Video Recognition (ICCV 2019), Table 1, the slow path by itself.
-# One network for clips of 4 frames (4×16) and of 8 (8×8); no stride in time.
-SLOW_ONLY = Family(name="slow_only", stem=flat_stem, reaches=((1,), (1,), (3,), (3,)), frames_per_map=1)
+# One network for clips of 4 frames (4×16) and of 8 (8×8, that of collaborative memory's table); no stride in time.
+SLOW_ONLY = Family(name="slow_only", stem=flat_stem, temporal_kernels=((1,), (1,), (3,), (3,)), usual_clip=(8, 8))
 
-# Source: I3D-50 of Wang et al., Non-local Neural Networks (CVPR 2018), as mmaction2 has it for clips of 32 frames: from
-# res3 on every second block is inflated, and time is halved by conv1, the pool after it and a pool after res2.
+# Source: mmaction2's I3D-50 for clips of 32 frames: from res3 on every second block is inflated, and time is halved by
+# conv1, the pool after it and a pool after res2. It goes back to Wang et al., Non-local Neural Networks (CVPR 2018),
+# whose own code halves time by the pool after res2 alone.
 I3D = Family(
     name="i3d",
     stem=inflated_stem,
     pool1_time=2,
     pool2_time=2,
-    reaches=((3,), (3, 1), (3, 1), (1, 3)),
-    frames_per_map=8,
+    temporal_kernels=((3,), (3, 1), (3, 1), (1, 3)),
     frames_multiple=8,
+    usual_clip=(32, 2),
 )
 I3D_NL = replace(I3D, variant="nl", non_local=True)
 

@@ -101,6 +101,11 @@ class BackboneSpec(Protocol):
         """The name it is registered under."""
         ...
 
+    @property
+    def usual_clip(self) -> tuple[int, int]:
+        """(L, every how many frames one is taken) of the clips that its source's figures are of."""
+        ...
+
     def build(self, *, num_classes: int, dropout: float, zero_init_residual: bool) -> Backbone:
         """Return a freshly initialised network, on torch's default device."""
         ...

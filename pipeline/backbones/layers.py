@@ -17,14 +17,27 @@ Middle = Callable[[int, int, int], nn.Sequential]  # planes, temporal stride, sp
 class ConvNorm(nn.Module):
     """A convolution without bias, its batch norm and, unless ``relu`` is false, a ReLU.
 
-    Padding is half the kernel, rounded down, except along an axis whose kernel equals its stride, which needs none
-    (R2D's conv1 along time).
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        kernel: (time, height, width).
+        stride: likewise.
+        padding: likewise; half the kernel, rounded down, if not said.
+        relu: whether a ReLU follows.
     """
 
-    def __init__(self, inputs: int, outputs: int, *, kernel: Size, stride: Size = (1, 1, 1), relu: bool = True) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        kernel: Size,
+        stride: Size = (1, 1, 1),
+        padding: Size | None = None,
+        relu: bool = True,
+    ) -> None:
         super().__init__()
-        time, height, width = (0 if k == s else k // 2 for k, s in zip(kernel, stride, strict=True))
-        self.padding = (time, height, width)
+        self.padding = padding or (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
         self.conv = nn.Conv3d(inputs, outputs, kernel, stride, self.padding, bias=False)
         self.norm = nn.BatchNorm3d(outputs)
         self.activation = nn.ReLU(inplace=True) if relu else nn.Identity()
@@ -40,8 +53,8 @@ class ConvNorm(nn.Module):
         longer than the clip and there are several positions for it: noise, or not numbers, with no error.
         """
         conv, frames, (time, height, width) = self.conv, x.shape[2], self.padding
-        reach, stride = conv.kernel_size[0], conv.stride[0]
-        short = frames < reach and frames + 2 * time - reach >= stride
+        kernel, stride = conv.kernel_size[0], conv.stride[0]
+        short = frames < kernel and frames + 2 * time - kernel >= stride
         if not (short and x.device.type == "cpu" and torch.is_grad_enabled() and _is_bfloat16(x)):
             return conv(x)
         padded = F.pad(x, (0, 0, 0, 0, time, time))
@@ -76,15 +89,15 @@ class Bottleneck(nn.Module):
         middle: what makes the middle.
         time: temporal stride.
         space: spatial stride.
-        reach: K, the frames that the first convolution spans.
+        temporal_kernel: K, the frames that the first convolution spans.
     """
 
     def __init__(
-        self, inputs: int, planes: int, *, middle: Middle, time: int = 1, space: int = 1, reach: int = 1
+        self, inputs: int, planes: int, *, middle: Middle, time: int = 1, space: int = 1, temporal_kernel: int = 1
     ) -> None:
         super().__init__()
         outputs = planes * EXPANSION
-        self.reduce = ConvNorm(inputs, planes, kernel=(reach, 1, 1))
+        self.reduce = ConvNorm(inputs, planes, kernel=(temporal_kernel, 1, 1))
         self.middle = middle(planes, time, space)
         self.expand = ConvNorm(planes, outputs, kernel=(1, 1, 1), relu=False)
         self.activation = nn.ReLU(inplace=True)
@@ -100,13 +113,18 @@ class Bottleneck(nn.Module):
         return self.activation(out)
 
 
+def stage_inputs(width: int, *, index: int) -> int:
+    """Return the channels that enter res2 (``index`` 0) to res5 (3) of a network whose conv1 has ``width``."""
+    return width if index == 0 else width * 2 ** (index - 1) * EXPANSION
+
+
 def residual_stage(
-    inputs: int, planes: int, *, middle: Middle, time: int, space: int, reaches: Sequence[int]
+    inputs: int, planes: int, *, middle: Middle, time: int, space: int, temporal_kernels: Sequence[int]
 ) -> nn.Sequential:
-    """Return bottlenecks in a row, one for each of ``reaches``; the first has the strides."""
-    first, *others = reaches
-    blocks = [Bottleneck(inputs, planes, middle=middle, time=time, space=space, reach=first)]
-    blocks += [Bottleneck(planes * EXPANSION, planes, middle=middle, reach=reach) for reach in others]
+    """Return bottlenecks in a row, one for each of ``temporal_kernels``; the first has the strides."""
+    first, *others = temporal_kernels
+    blocks = [Bottleneck(inputs, planes, middle=middle, time=time, space=space, temporal_kernel=first)]
+    blocks += [Bottleneck(planes * EXPANSION, planes, middle=middle, temporal_kernel=kernel) for kernel in others]
     return nn.Sequential(*blocks)
 
 

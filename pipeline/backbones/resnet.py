@@ -5,24 +5,35 @@ A name without a width is the paper's network (width 64); a width of w scales ev
 
 from dataclasses import dataclass
 from itertools import cycle, islice
+from math import prod
 
 from torch import Tensor, nn
 
 from .families import FAMILIES, Family
 from .interface import Backbone, initialise
-from .layers import BLOCKS, EXPANSION, WIDTHS, residual_norms, residual_stage, stem_pool, width_suffix
+from .layers import (
+    BLOCKS,
+    EXPANSION,
+    WIDTHS,
+    ConvNorm,
+    residual_norms,
+    residual_stage,
+    stage_inputs,
+    stem_pool,
+    width_suffix,
+)
 from .non_local import NonLocal
 
 # Non-local blocks follow these blocks of res3 and res4, the first being 0: five at depths 50 and 101. Source: Wang et
-# al. (CVPR 2018); in a ResNet-101 they stand as in PySlowFast.
+# al. (CVPR 2018) for 50, PySlowFast for 101, where the authors' code has them after every seventh block of res4.
 NON_LOCAL_STAGES, NON_LOCAL_AFTER = (1, 2), (1, 3, 5)
 
 
 class ResNet(Backbone):
     """One of the one-path families at a given depth and width.
 
-    Differs from the sources: nothing known at width 64. They have no depths 14 and 26 (but for R2D-26) and no other
-    widths. A family with non-local blocks has one after the only block of a stage at depth 14.
+    Differs from the sources, which `families` names: nothing known at width 64. They have no depths 14 and 26 (but for
+    R2D-26) and no other widths. A family with non-local blocks has one after the only block of a stage at depth 14.
 
     Clips may have any number of frames (each temporal stride rounds up), but where the source would drop the last of
     them: R2D reads whole groups of eight, and I3D's pool after res2 takes pairs. Such a family refuses other clips.
@@ -37,11 +48,11 @@ class ResNet(Backbone):
             dropout=dropout,
             frames_multiple=family.frames_multiple,
         )
-        self._frames_per_map = family.frames_per_map
         pool2 = (family.pool2_time, 1, 1)
         self.conv1 = family.stem(spec.width)
+        self._frames_per_map = _frames_per_map(family, conv1=self.conv1)
         self.pool1 = nn.Identity() if family.pool1_time is None else stem_pool(family.pool1_time)
-        self.res2, self.res3, self.res4, self.res5 = (_stage(spec, index) for index in range(4))
+        self.res2, self.res3, self.res4, self.res5 = (_stage(spec, index=index) for index in range(4))
         self.pool2 = nn.Identity() if family.pool2_time == 1 else nn.MaxPool3d(pool2)
         initialise(self, residual_norms=residual_norms(self) if zero_init_residual else [])
         for module in self.modules():
@@ -75,6 +86,11 @@ class ResNetSpec:
         variant = f"_{self.family.variant}" if self.family.variant else ""
         return f"{self.family.name}_{self.depth}{variant}{width_suffix(self.width)}"
 
+    @property
+    def usual_clip(self) -> tuple[int, int]:
+        """The family's."""
+        return self.family.usual_clip
+
     def build(self, *, num_classes: int, dropout: float, zero_init_residual: bool) -> ResNet:
         """Return a freshly initialised network, on torch's default device."""
         return ResNet(self, num_classes=num_classes, dropout=dropout, zero_init_residual=zero_init_residual)
@@ -90,17 +106,23 @@ def resnet_specs() -> list[ResNetSpec]:
     ]
 
 
-def _stage(spec: ResNetSpec, index: int) -> nn.Sequential:
+def _frames_per_map(family: Family, *, conv1: nn.Sequential) -> int:
+    """Return the temporal stride of the whole network: T' is the number of frames over this, rounded up."""
+    stem = prod(part.conv.stride[0] for part in conv1 if isinstance(part, ConvNorm))
+    return stem * (family.pool1_time or 1) * family.pool2_time * prod(family.time_strides)
+
+
+def _stage(spec: ResNetSpec, *, index: int) -> nn.Sequential:
     """Return res2 (``index`` 0) to res5 (3)."""
     family, num_blocks = spec.family, BLOCKS[spec.depth][index]
     planes = spec.width * 2**index
     stage = residual_stage(
-        spec.width if index == 0 else planes // 2 * EXPANSION,
+        stage_inputs(spec.width, index=index),
         planes,
         middle=family.middle,
         time=family.time_strides[index],
         space=family.space_strides[index],
-        reaches=list(islice(cycle(family.reaches[index]), num_blocks)),
+        temporal_kernels=list(islice(cycle(family.temporal_kernels[index]), num_blocks)),
     )
     if not (family.non_local and index in NON_LOCAL_STAGES):
         return stage

@@ -15,20 +15,22 @@ from .layers import (
     flat_middle,
     residual_norms,
     residual_stage,
+    stage_inputs,
     stem_pool,
     width_suffix,
 )
 
 BETA_INVERSE = 8  # the fast path has an eighth of the channels
 LATERAL_RATIO = 2  # what joins the slow path has twice the fast one's
-SLOW_REACHES, FAST_REACHES = (1, 1, 3, 3), (3, 3, 3, 3)  # frames that the bottlenecks of res2 to res5 span
+SLOW_KERNELS, FAST_KERNELS = (1, 1, 1, 3, 3), (5, 3, 3, 3, 3)  # frames that conv1 and the bottlenecks span
 JOINED = ("stem", "res2", "res3", "res4")  # the fast path joins the slow one after these
 
-# Frames and stride of the slow path, in a clip of 32 frames with stride 2 -> alpha: it takes every so many frames.
+USUAL_CLIP = (32, 2)  # frames of the fast path, which are the clip's, and their stride
+# Frames and stride of the slow path in such a clip -> alpha: it takes every so many frames.
 ALPHAS = {"4x16": 8, "8x8": 4}
 # (depth, rates) -> frames that the convolutions between the paths span, where they are not the paper's 5. Source: the
 # networks of PySlowFast and pytorchvideo; mmaction2 has 7 for its SlowFast-101 too. Depths 14 and 26 follow 50.
-LATERAL_FRAMES = {(depth, "8x8"): 7 for depth in (14, 26, 50)}
+LATERAL_KERNELS = {(depth, "8x8"): 7 for depth in (14, 26, 50)}
 
 
 class SlowFast(Backbone):
@@ -55,9 +57,10 @@ class SlowFast(Backbone):
             frames_multiple=ALPHAS[spec.rates],
         )
         self.alpha = ALPHAS[spec.rates]
-        self.slow = _path(width, depth=spec.depth, stem_frames=1, reaches=SLOW_REACHES, joining=fast_width)
-        self.fast = _path(fast_width, depth=spec.depth, stem_frames=5, reaches=FAST_REACHES, joining=0)
-        self.laterals = _laterals(fast_width, alpha=self.alpha, frames=LATERAL_FRAMES.get((spec.depth, spec.rates), 5))
+        lateral_width, lateral_kernel = LATERAL_RATIO * fast_width, LATERAL_KERNELS.get((spec.depth, spec.rates), 5)
+        self.slow = _path(width, depth=spec.depth, kernels=SLOW_KERNELS, lateral_width=lateral_width)
+        self.fast = _path(fast_width, depth=spec.depth, kernels=FAST_KERNELS, lateral_width=0)
+        self.laterals = _laterals(fast_width, alpha=self.alpha, kernel=lateral_kernel)
         initialise(self, residual_norms=residual_norms(self) if zero_init_residual else [])
 
     def features(self, clip: Tensor) -> Tensor:
@@ -91,6 +94,11 @@ class SlowFastSpec:
         """``slowfast_50_8x8``, or with another width than the paper's ``slowfast_14_8x8_w16``."""
         return f"slowfast_{self.depth}_{self.rates}{width_suffix(self.width)}"
 
+    @property
+    def usual_clip(self) -> tuple[int, int]:
+        """The same for both rates, which tell what the slow path takes of it."""
+        return USUAL_CLIP
+
     def build(self, *, num_classes: int, dropout: float, zero_init_residual: bool) -> SlowFast:
         """Return a freshly initialised network, on torch's default device."""
         return SlowFast(self, num_classes=num_classes, dropout=dropout, zero_init_residual=zero_init_residual)
@@ -103,35 +111,34 @@ def slowfast_specs() -> list[SlowFastSpec]:
     ]
 
 
-def _path(width: int, *, depth: int, stem_frames: int, reaches: tuple[int, ...], joining: int) -> nn.Sequential:
+def _path(width: int, *, depth: int, kernels: tuple[int, ...], lateral_width: int) -> nn.Sequential:
     """Return stem (conv1 and its pool) and res2 to res5 of one path.
 
     Args:
         width: channels of conv1.
         depth: 14, 26, 50 or 101.
-        stem_frames: frames that conv1 spans.
-        reaches: frames that the bottlenecks of each stage span.
-        joining: width of the other path, if it joins this one before each stage; 0 if not.
+        kernels: frames that conv1 and the bottlenecks of each stage span.
+        lateral_width: channels that join those of conv1 before res2, and in proportion before res3 to res5.
     """
-    conv1 = ConvNorm(3, width, kernel=(stem_frames, 7, 7), stride=(1, 2, 2))
+    stem_kernel, *stage_kernels = kernels
+    conv1 = ConvNorm(3, width, kernel=(stem_kernel, 7, 7), stride=(1, 2, 2))
     parts: OrderedDict[str, nn.Module] = OrderedDict(stem=nn.Sequential(conv1, stem_pool()))
-    for index, (num_blocks, reach) in enumerate(zip(BLOCKS[depth], reaches, strict=True)):
-        scale = 1 if index == 0 else 2 ** (index - 1) * EXPANSION  # of what comes in, over the width
+    for index, (num_blocks, kernel) in enumerate(zip(BLOCKS[depth], stage_kernels, strict=True)):
         parts[f"res{index + 2}"] = residual_stage(
-            scale * (width + LATERAL_RATIO * joining),
+            stage_inputs(width + lateral_width, index=index),
             width * 2**index,
             middle=flat_middle,
             time=1,
             space=1 if index == 0 else 2,
-            reaches=[reach] * num_blocks,
+            temporal_kernels=[kernel] * num_blocks,
         )
     return nn.Sequential(parts)
 
 
-def _laterals(fast_width: int, *, alpha: int, frames: int) -> nn.ModuleDict:
+def _laterals(fast_width: int, *, alpha: int, kernel: int) -> nn.ModuleDict:
     """Return the convolutions that bring the fast path's maps to the slow one's frames, by the part they follow."""
     laterals = nn.ModuleDict()
     for index, name in enumerate(JOINED):
-        channels = fast_width * (1 if index == 0 else 2 ** (index - 1) * EXPANSION)
-        laterals[name] = ConvNorm(channels, LATERAL_RATIO * channels, kernel=(frames, 1, 1), stride=(alpha, 1, 1))
+        channels = stage_inputs(fast_width, index=index)
+        laterals[name] = ConvNorm(channels, LATERAL_RATIO * channels, kernel=(kernel, 1, 1), stride=(alpha, 1, 1))
     return laterals
