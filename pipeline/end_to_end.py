@@ -64,8 +64,8 @@ class EndToEnd(nn.Module):
                     module.eval()
         return self
 
-    def look(self, role: str, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the role's backbone sees in clips.
+    def extract(self, role: str, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what the role's backbone makes of clips.
 
         Args:
             role: whose backbone.
@@ -80,7 +80,7 @@ class EndToEnd(nn.Module):
         maps = features.permute(0, 2, 3, 4, 1).unflatten(0, clips.shape[:2])
         return maps, scores.unflatten(0, clips.shape[:2])
 
-    def conclude(
+    def aggregate(
         self, maps: Mapping[str, Tensor], scores: Mapping[str, Tensor], *, num_clips: int | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the scores of videos and of their clips, in the order of the clips.
@@ -103,6 +103,6 @@ class EndToEnd(nn.Module):
 
     def forward(self, clips: Clips) -> tuple[Tensor, Tensor]:
         """Return (B, K) scores of the videos and (B, N, K) of their clips."""
-        seen = {role: self.look(role, own) for role, own in clips.items()}
+        seen = {role: self.extract(role, own) for role, own in clips.items()}
         maps, scores = ({role: pair[part] for role, pair in seen.items()} for part in (0, 1))
-        return self.conclude(maps, scores)
+        return self.aggregate(maps, scores)

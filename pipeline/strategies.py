@@ -40,7 +40,7 @@ class StrategySettings:
         if self.name == MULTI_ITERATION and self.clips_at_once not in (None, 1):
             raise SettingsError("multi-iteration runs one clip of each video an iteration; leave --clips-at-once out")
 
-    def seen_at_once(self, num_clips: int) -> int:
+    def clips_per_call(self, num_clips: int) -> int:
         """Return how many of ``num_clips`` clips of a video go through a backbone in one call."""
         default = 1 if self.name in (MULTI_ITERATION, TWO_PASS) else num_clips
         return min(self.clips_at_once or default, num_clips)

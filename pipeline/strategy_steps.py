@@ -109,7 +109,7 @@ def strategy_gradients(
         CHECKPOINT: partial(_all_at_once, granularity=strategy.granularity),
         TWO_PASS: _in_two_passes,
     }[strategy.name]
-    at_once = strategy.seen_at_once(len(model.roles))
+    at_once = strategy.clips_per_call(len(model.roles))
 
     def gradients(batch: ClipBatch) -> Iterator[Figures]:
         total = len(batch)
@@ -136,10 +136,10 @@ def predict(model: EndToEnd, batch: ClipBatch, *, strategy: StrategySettings, pr
 
     Call it in evaluation mode, without gradients.
     """
-    step = _Step(model, Objective(precision=precision), len(batch), strategy.seen_at_once(len(model.roles)))
-    maps, scores = step.look(batch.clips)
+    step = _Step(model, Objective(precision=precision), len(batch), strategy.clips_per_call(len(model.roles)))
+    maps, scores = step.extract_all(batch.clips)
     with step.autocast():
-        return model.conclude(maps, scores)
+        return model.aggregate(maps, scores)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,19 +166,19 @@ class _Step:
             for start in range(0, own.shape[1], self.at_once):
                 yield role, slice(start, start + self.at_once)
 
-    def look(self, clips: Clips) -> tuple[Maps, Scores]:
+    def extract_all(self, clips: Clips) -> tuple[Maps, Scores]:
         """Return maps and scores of all clips; those of backbones that are not trained have no graph."""
         maps: dict[str, list[Tensor]] = {role: [] for role in clips}
         scores: dict[str, list[Tensor]] = {role: [] for role in clips}
         for role, places in self.groups(clips):
-            seen = self.look_at(role, clips[role][:, places])
+            seen = self.extract(role, clips[role][:, places])
             maps[role].append(seen[0])
             scores[role].append(seen[1])
         return {r: torch.cat(own, dim=1) for r, own in maps.items()}, {
             r: torch.cat(own, 1) for r, own in scores.items()
         }
 
-    def look_at(self, role: str, clips: Tensor) -> tuple[Tensor, Tensor]:
+    def extract(self, role: str, clips: Tensor) -> tuple[Tensor, Tensor]:
         """Return maps (B, n, T', H', W', C) and scores (B, n, K) of some clips (B, n, L, S, S, 3) of a role.
 
         Raises:
@@ -186,7 +186,7 @@ class _Step:
         """
         try:
             with torch.set_grad_enabled(torch.is_grad_enabled() and role in self.model.trained), self.autocast():
-                return self.model.look(role, clips)
+                return self.model.extract(role, clips)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -199,7 +199,7 @@ class _Step:
     def loss(self, maps: Maps, scores: Scores, targets: Tensor) -> dict[str, Tensor]:
         """Take the loss of all clips, go backward from it, and return the figures."""
         with self.autocast():
-            video, clips = self.model.conclude(maps, scores)
+            video, clips = self.model.aggregate(maps, scores)
         value, figures = self.objective.loss(video, clips, targets=targets, total=self.total)
         value.backward()
         return figures
@@ -216,7 +216,7 @@ def _all_at_once(step: _Step, batch: ClipBatch, granularity: str | None = None) 
         if granularity is not None:
             for backbone in step.model.backbones.values():
                 parts.enter_context(checkpointed(backbone, granularity=granularity))
-        maps, scores = step.look(batch.clips)
+        maps, scores = step.extract_all(batch.clips)
         figures = step.loss(maps, scores, batch.targets)
         del maps, scores, batch  # suspended at a yield, parts of a batch must not keep what they are done with
     yield figures
@@ -229,14 +229,14 @@ def _in_two_passes(step: _Step, batch: ClipBatch) -> Iterator[Figures]:
     clips both times, and move their running statistics in the second pass alone.
     """
     with torch.no_grad(), untracked_statistics(step.model.backbones):
-        maps, scores = step.look(batch.clips)
+        maps, scores = step.extract_all(batch.clips)
     trained = [role for role in maps if role in step.model.trained]
     for role in trained:
         maps[role].requires_grad_()
         scores[role].requires_grad_()
     figures = step.loss(maps, scores, batch.targets)
     for role, places in step.groups({role: batch.clips[role] for role in trained}):
-        again = step.look_at(role, batch.clips[role][:, places])
+        again = step.extract(role, batch.clips[role][:, places])
         wanted = [own[role].grad for own in (maps, scores)]
         pairs = [(seen, grad[:, places]) for seen, grad in zip(again, wanted, strict=True) if grad is not None]
         torch.autograd.backward([seen for seen, _ in pairs], [grad for _, grad in pairs])
@@ -256,11 +256,11 @@ def _clip_by_clip(step: _Step, batch: ClipBatch) -> Iterator[Figures]:
     scores: Scores = {}
     for place, role in enumerate(step.model.roles):
         nth = maps[role].shape[1] if role in maps else 0
-        seen, own = step.look_at(role, batch.clips[role][:, nth : nth + 1])
+        seen, own = step.extract(role, batch.clips[role][:, nth : nth + 1])
         now = maps | {role: torch.cat([maps[role], seen], dim=1) if role in maps else seen}
         now_scores = scores | {role: torch.cat([scores[role], own], dim=1) if role in scores else own}
         with step.autocast():
-            video, _ = step.model.conclude(now, now_scores, num_clips=place + 1)
+            video, _ = step.model.aggregate(now, now_scores, num_clips=place + 1)
         value, figures = step.objective.loss(video, own, targets=batch.targets, total=step.total)
         value.backward()
         maps, scores = ({r: part.detach() for r, part in parts.items()} for parts in (now, now_scores))

@@ -258,6 +258,6 @@ def _gradients(settings: FinetuneSettings, prepared: Prepared) -> dict[str, Any]
     name = settings.strategy.name
     own: dict[str, Any] = {"by": name if name in (BATCH_REDUCTION, MULTI_ITERATION) else "all clips"}
     if prepared.statistics == TRACKED:
-        own |= {"clips_at_once": settings.strategy.seen_at_once(prepared.sampling.num_clips),
+        own |= {"clips_at_once": settings.strategy.clips_per_call(prepared.sampling.num_clips),
                 "accumulate": settings.accumulate}  # fmt: skip
     return own

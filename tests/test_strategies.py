@@ -110,7 +110,7 @@ def test_every_strategy_takes_plains_gradients(aggregator: str, strategy: dict) 
 
 @pytest.mark.parametrize("strategy", [{"name": "two-pass"}, {"name": "checkpoint", "granularity": "block"}], ids=str)
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_with_tracked_statistics_too_where_as_many_clips_are_seen_at_once(strategy: dict, at_once: int) -> None:
+def test_with_tracked_statistics_too_where_as_many_clips_are_clips_per_call(strategy: dict, at_once: int) -> None:
     model = make_model(statistics=TRACKED, num_clips=6)
     batch = make_batch(model)
     expected = gradients_of(model, batch, clips_at_once=at_once)
@@ -179,7 +179,7 @@ def _nth_iteration(model: EndToEnd, batch: ClipBatch, place: int) -> tuple[float
     for index, role in enumerate(model.roles[: place + 1]):
         clip = batch.clips[role][:, counts[role] : counts[role] + 1]
         counts[role] += 1
-        seen, own_scores = model.look(role, clip)
+        seen, own_scores = model.extract(role, clip)
         maps.append(seen[:, 0] if index == place else seen[:, 0].detach())
     assert own_scores is not None
     video = model.video_model.aggregator(torch.stack(maps, dim=1), own_scores[..., :0])
