@@ -10,6 +10,7 @@ import click
 from .extract import duration_text
 from .main import SOME_FAILED
 from .tables import size_text
+from .training_options import live_options, optimisation_options, take_fields, trained_precision
 
 if TYPE_CHECKING:
     from ..stages.finetune import FinetuneSummary
@@ -80,7 +81,6 @@ In two processes, on two GPUs or CPUs:
     "--patience", default=0, show_default=True, help="Stop after so many epochs without a better one; 0: never."
 )
 @click.option("--batch-size", default=8, show_default=True, help="Videos a step, over all processes.")
-@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="adamw", show_default=True, help="Optimizer.")
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Aggregator's peak; a cosine takes it to 0.")
 @click.option(
     "--expensive-learning-rate",
@@ -88,30 +88,11 @@ In two processes, on two GPUs or CPUs:
     help="The same for that backbone; 0: not trained.  [default: a tenth with weights, the same from scratch]",
 )
 @click.option("--cheap-learning-rate", type=float, help="Likewise.")
-@click.option("--weight-decay", default=1e-2, show_default=True, help="Weight decay.")
-@click.option("--warmup-epochs", type=float, help="Linear rise of the rate over so many epochs.  [default: 1, or less]")
-@click.option("--label-smoothing", default=0.0, show_default=True, help="Label smoothing.")
 @click.option("--clip-norm", default=1.0, show_default=True, help="Largest norm of a gradient; 0: any.")
 @click.option("--ema", default=0.0, show_default=True, help="Decay of a moving average of the weights; 0: none.")
-@click.option("--seed", default=0, show_default=True, help="Of initial weights and of every draw.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
-    default="auto",
-    show_default=True,
-    help="Of the forward passes. auto: bfloat16 where the machine has it.",
-)
-@click.option("--threads", type=int, help="Of the network, on a CPU.  [default: the cores]")
-@click.option("--workers", type=int, help="Threads that read clips.  [default: the cores]")
-@click.option("--cache-gib", default=2.0, show_default=True, help="Keep decoded videos in memory if they fit in this.")
+@optimisation_options(optimizer="adamw", weight_decay=1e-2, warmup="1, or less")
+@live_options
 @click.option("--memory-gb", type=float, help="Refuse what is foreseen to need more.  [default: what is free]")
-@click.option(
-    "--checkpoint-seconds",
-    default=5.0,
-    show_default=True,
-    help="Write a checkpoint after an epoch, at most this often; within one, twelve times as seldom.",
-)
 @click.option("--dry-run", is_flag=True, help="Time a few steps, say what the run will cost, and write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 @click.pass_context
@@ -147,7 +128,6 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
 
 def take_settings(options: dict[str, Any]) -> "FinetuneSettings":
     """Return the settings that ``options`` ask for."""
-    from ..pipeline.engine import resolve_device, resolve_precision
     from ..pipeline.optimisation import OptimisationSettings
     from ..pipeline.patterns import CHEAP, EXPENSIVE, ROLES, Pattern
     from ..pipeline.strategies import StrategySettings
@@ -155,8 +135,7 @@ def take_settings(options: dict[str, Any]) -> "FinetuneSettings":
 
     if options["warmup_epochs"] is None:
         options["warmup_epochs"] = min(1.0, options["epochs"] / 10)
-    resolved = resolve_precision(options["precision"], resolve_device(options["device"]))
-    options["precision"] = resolved if resolved == "bfloat16" else "float32"
+    options["precision"] = trained_precision(options["precision"], options["device"])
     given = {role: options.pop(f"{role}_learning_rate") for role in (EXPENSIVE, CHEAP)}
     rates = {role: rate for role, rate in given.items() if rate is not None}
     backbones = {role: parse_backbone(role, options.pop(role)) for role in ROLES}
@@ -166,8 +145,7 @@ def take_settings(options: dict[str, Any]) -> "FinetuneSettings":
         granularity=options.pop("granularity"),
         clips_at_once=options.pop("clips_at_once"),
     )
-    own = {field.name for field in dataclasses.fields(OptimisationSettings)} & options.keys()
-    optimisation = OptimisationSettings(**{name: options.pop(name) for name in own})
+    optimisation = OptimisationSettings(**take_fields(options, OptimisationSettings))
     return FinetuneSettings(
         pattern=None if pattern is None else Pattern.parse(pattern),
         strategy=strategy,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .presets import SETTING_NAMES, aggregator_defaults, preset_option
+from .training_options import optimisation_options, take_fields
 
 if TYPE_CHECKING:
     from ..stages.train_aggregator import TrainAggregatorSummary
@@ -62,14 +63,9 @@ Example, FASTER with one expensive clip in four:
     "--patience", default=0, show_default=True, help="Stop after so many epochs without a better one; 0: never."
 )
 @click.option("--batch-size", default=16, show_default=True, help="Videos a step.")
-@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="adamw", show_default=True, help="Optimizer.")
 @click.option("--learning-rate", default=1e-3, show_default=True, help="Peak rate; a cosine takes it to 0.")
-@click.option("--weight-decay", default=1e-2, show_default=True, help="Weight decay.")
-@click.option("--warmup-epochs", type=float, help="Linear rise of the rate over so many epochs.  [default: 1, or less]")
-@click.option("--label-smoothing", default=0.0, show_default=True, help="Label smoothing.")
+@optimisation_options(optimizer="adamw", weight_decay=1e-2, warmup="1, or less")
 @click.option("--clip-norm", default=1.0, show_default=True, help="Largest norm of a gradient; 0: any.")
-@click.option("--seed", default=0, show_default=True, help="Of initial weights and of every draw.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @click.option(
     "--precision",
     type=click.Choice(["float32", "bfloat16"]),
@@ -100,13 +96,8 @@ def take_settings(options: dict[str, Any]) -> "TrainAggregatorSettings":
 
     if options["warmup_epochs"] is None:
         options["warmup_epochs"] = min(1.0, options["epochs"] / 10)
-    optimisation = OptimisationSettings(**_take(options, OptimisationSettings))
-    return TrainAggregatorSettings(optimisation=optimisation, **_take(options, TrainAggregatorSettings))
-
-
-def _take(options: dict[str, Any], kind: type) -> dict[str, Any]:
-    """Take those options out that are fields of the dataclass ``kind``."""
-    return {field.name: options.pop(field.name) for field in dataclasses.fields(kind) if field.name in options}
+    optimisation = OptimisationSettings(**take_fields(options, OptimisationSettings))
+    return TrainAggregatorSettings(optimisation=optimisation, **take_fields(options, TrainAggregatorSettings))
 
 
 def summary_text(summary: "TrainAggregatorSummary") -> str:

@@ -9,6 +9,7 @@ import click
 
 from .main import SOME_FAILED
 from .presets import SETTING_NAMES, backbone_defaults, preset_option
+from .training_options import live_options, optimisation_options, take_fields, trained_precision
 
 EPILOG = """\b
 Example, the small cheap backbone of the demo:
@@ -31,32 +32,12 @@ Example, the small cheap backbone of the demo:
 @click.option("--dropout", default=0.0, show_default=True, help="Before the classifier.")
 @click.option("--epochs", default=45, show_default=True, help="Visits of each video, one random clip a visit.")
 @click.option("--batch-size", default=32, show_default=True, help="Clips a step.")
-@click.option("--optimizer", type=click.Choice(["sgd", "adamw"]), default="sgd", show_default=True, help="Optimizer.")
 @click.option("--learning-rate", default=0.01, show_default=True, help="Peak rate; a cosine takes it to 0.")
-@click.option("--weight-decay", default=1e-4, show_default=True, help="Weight decay.")
-@click.option("--warmup-epochs", type=float, help="Linear rise of the rate over so many epochs.  [default: 2, or less]")
-@click.option("--label-smoothing", default=0.0, show_default=True, help="Label smoothing.")
-@click.option("--seed", default=0, show_default=True, help="Of initial weights and of every draw.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16"]),
-    default="auto",
-    show_default=True,
-    help="auto: bfloat16 where the machine has it.",
-)
-@click.option("--threads", type=int, help="Of the network, on a CPU; 1 is best for small ones.  [default: the cores]")
-@click.option("--workers", type=int, help="Threads that read clips.  [default: the cores]")
-@click.option("--cache-gib", default=2.0, show_default=True, help="Keep decoded videos in memory if they fit in this.")
-@click.option(
-    "--checkpoint-seconds",
-    default=5.0,
-    show_default=True,
-    help="Write a checkpoint after an epoch, at most this often.",
-)
+@optimisation_options(optimizer="sgd", weight_decay=1e-4, warmup="2, or less")
+@live_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 @click.pass_context
-def command(ctx: click.Context, *, as_json: bool, precision: str, **options: Any) -> None:
+def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     """Train a clip backbone from scratch and write its weights.
 
     Clips are those that the backbone is known for, unless you or a preset say otherwise: 8 frames in a row; of
@@ -65,19 +46,14 @@ def command(ctx: click.Context, *, as_json: bool, precision: str, **options: Any
     Writes weights.safetensors (with class list and preprocessing), metrics.jsonl, curves.png and failures.json into the
     run directory. Killed or stopped, the same command goes on and ends with the same weights.
     """
-    from ..pipeline.engine import resolve_device, resolve_precision
     from ..pipeline.optimisation import OptimisationSettings
     from ..stages.train_backbone import TrainBackboneSettings, run
 
     options |= unsaid_clip(options)
-    device = resolve_device(options["device"])
+    options["precision"] = trained_precision(options["precision"], options["device"])
     if options["warmup_epochs"] is None:
         options["warmup_epochs"] = min(2.0, options["epochs"] / 10)
-    own = {field.name for field in dataclasses.fields(OptimisationSettings)} & options.keys()
-    resolved = resolve_precision(precision, device)
-    optimisation = OptimisationSettings(
-        precision=resolved if resolved == "bfloat16" else "float32", **{name: options.pop(name) for name in own}
-    )
+    optimisation = OptimisationSettings(**take_fields(options, OptimisationSettings))
     summary = run(TrainBackboneSettings(optimisation=optimisation, **options))
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))

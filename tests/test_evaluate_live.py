@@ -94,7 +94,7 @@ def from_store(world: Path, out: Path, store: Path, *names: str) -> EvaluateSett
     return EvaluateSettings(store=store, runs=runs, out=out, batch_size=3, device="cpu")
 
 
-def same_both_ways(world: Path, name: str, scratch: Path, **changes) -> None:
+def assert_same_both_ways(world: Path, name: str, scratch: Path, **changes) -> None:
     """Score a run from the videos and from a store, and compare everything that comes of it."""
     store = store_of(world, name, scratch / "s.zarr", **changes)
     settings = from_videos(world, scratch / "live", name), from_store(world, scratch / "stored", store, name)
@@ -112,7 +112,7 @@ def same_both_ways(world: Path, name: str, scratch: Path, **changes) -> None:
 
 @pytest.mark.parametrize("name", RUNS)
 def test_videos_and_a_store_give_the_same_to_the_last_bit(world: Path, tmp_path: Path, name: str) -> None:
-    same_both_ways(world, name, tmp_path)
+    assert_same_both_ways(world, name, tmp_path)
 
 
 @pytest.mark.cuda
@@ -127,7 +127,7 @@ def test_videos_and_a_store_give_the_same_on_a_gpu(world: Path, tmp_path: Path, 
 
 
 def test_a_store_with_more_views_gives_the_same(world: Path, tmp_path: Path) -> None:
-    same_both_ways(world, "fast", tmp_path, sampling=ClipSampling(num_clips=4, views=2))
+    assert_same_both_ways(world, "fast", tmp_path, sampling=ClipSampling(num_clips=4, views=2))
 
 
 def test_low_precision_is_the_same_both_ways_and_another_than_float32(world: Path, tmp_path: Path) -> None:
