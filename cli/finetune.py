@@ -182,7 +182,7 @@ def estimate_text(foreseen: "FinetuneEstimate") -> str:
             f"epochs of {foreseen.steps_per_epoch:,} steps; {foreseen.gmacs:.3g} GMACs a video at test",
             f"timed on a few steps ({foreseen.strategy}): {foreseen.step_seconds:.2f} s a step, and "
             f"{foreseen.validation_seconds:.0f} s an epoch for the held-out videos",
-            f"memory of a step, foreseen: {memory}; there are {size_text(foreseen.memory_limit_bytes)}",
+            f"memory, foreseen at most: {memory}; there are {size_text(foreseen.memory_limit_bytes)}",
             f"at most {size_text(foreseen.disk_bytes)} on disk, the checkpoint included",
             f"about {duration_text(foreseen.total_seconds)} in all on this machine, in one process",
         ]

@@ -24,6 +24,7 @@ M = TypeVar("M", bound=nn.Module)
 # On a CPU, networks of 30 GMAC are fastest clip by clip (larger batches leave the cache), and no pass is ever filled up
 # with blanks. Small networks gain up to a factor of two from 4, where a video has as many clips for them.
 AUTO_BATCH = {"cpu": 1, "cuda": 8}
+MOST_CLIPS = 1024  # a pass is always as large as it is said to be, with blanks where clips are fewer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,8 +48,8 @@ class EngineSettings:
     def __post_init__(self) -> None:
         if self.precision not in ("auto", *DTYPES):
             raise SettingsError(f"precision must be auto, {', '.join(DTYPES)}; got {self.precision!r}")
-        if self.batch < 0:
-            raise SettingsError(f"batch must be 0 (chosen by device) or more; got {self.batch}")
+        if not 0 <= self.batch <= MOST_CLIPS:
+            raise SettingsError(f"--batch must be 0 (chosen by device) or at most {MOST_CLIPS} clips; got {self.batch}")
         if self.threads is not None and self.threads < 1:
             raise SettingsError(f"threads must be at least 1; got {self.threads}")
 

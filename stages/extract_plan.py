@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..pipeline.backbone_checks import check_clip, check_roles
 from ..pipeline.backbones import feature_shape
 from ..pipeline.clips import ClipSampling
 from ..pipeline.engine import EngineSettings, resolve_device, resolve_precision
@@ -192,17 +193,9 @@ def prepare_run(settings: ExtractSettings) -> Prepared:
     if settings.split is not None:
         manifest.subset(settings.split)  # refuses a split that is not there
     backbones = tuple(_prepare_backbone(settings, role, given, clips) for role, given, clips in roles)
-    _refuse_swapped(backbones)
+    check_roles({own.job.role: (own.name, own.gmacs_per_clip) for own in backbones})
     job = settings.job([own.job for own in backbones])
     return Prepared(settings=settings, manifest=manifest, job=job, backbones=backbones)
-
-
-def _refuse_swapped(backbones: Sequence[PreparedBackbone]) -> None:
-    """Raise SettingsError if the expensive backbone costs less than the cheap one."""
-    cost = {own.job.role: own for own in backbones}
-    if len(cost) == 2 and cost["expensive"].gmacs_per_clip < cost["cheap"].gmacs_per_clip:
-        costs = ", ".join(f"{own.name} {own.gmacs_per_clip:.3f}" for own in backbones)
-        raise SettingsError(f"--expensive costs less than --cheap (GMACs a clip: {costs}); swap them")
 
 
 def _prepare_backbone(
@@ -212,7 +205,7 @@ def _prepare_backbone(
     name, crop, num_frames = weights.backbone, weights.preprocessing.crop, settings.sampling.num_frames
     if name != given.backbone:
         raise SettingsError(f"{given.path} holds {name}; --{role} calls it {given.backbone}")
-    _check_clip(weights, settings.sampling)
+    check_clip(weights, settings.sampling)
     macs = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=len(weights.classes))
     return PreparedBackbone(
         weights=weights,
@@ -220,23 +213,6 @@ def _prepare_backbone(
         feature_shape=feature_shape(name, num_frames=num_frames, size=crop),
         gmacs_per_clip=macs / 1e9,
     )
-
-
-def _check_clip(weights: Weights, sampling: ClipSampling) -> None:
-    """Refuse clips of other frames than the backbone was trained on: its scores would mean nothing."""
-    trained = (weights.num_frames, weights.sampling_rate, weights.fps)
-    asked = (sampling.num_frames, sampling.sampling_rate, sampling.fps)
-    if trained != asked:
-        rate = "and leave --fps out" if weights.fps is None else f"--fps {weights.fps}"
-        raise SettingsError(
-            f"{weights.backbone} was trained on clips of {_clip_text(*trained)}; asked for are {_clip_text(*asked)}. "
-            f"Give --frames {weights.num_frames} --stride {weights.sampling_rate} {rate}"
-        )
-
-
-def _clip_text(num_frames: int, sampling_rate: int, fps: float | None) -> str:
-    rate = "the video's own rate" if fps is None else f"{fps} frames/s"
-    return f"{num_frames} frames at stride {sampling_rate} and {rate}"
 
 
 def plan(prepared: Prepared, store: FeatureStore | None) -> ExtractPlan:

@@ -8,6 +8,7 @@ import torch
 
 from ..pipeline.end_to_end import EndToEnd
 from ..pipeline.engine import resolve_device
+from ..pipeline.memory_foresight import with_headroom
 from ..pipeline.optimisation import mixed_precision
 from ..pipeline.strategies import BATCH_REDUCTION, STRATEGIES, StrategySettings
 from ..pipeline.strategy_steps import strategy_gradients
@@ -33,7 +34,7 @@ class FinetuneEstimate:
         step_seconds: a training step, clips included.
         validation_seconds: the held-out videos, once.
         total_seconds: all epochs.
-        memory_bytes: strategy -> what its step is foreseen to take, with the settings given.
+        memory_bytes: strategy -> the most that its process is foreseen to take for a step.
         memory_limit_bytes: what there is.
         disk_bytes: of the run, its checkpoint included.
     """
@@ -96,7 +97,7 @@ def _memory_by_strategy(settings: FinetuneSettings, prepared: Prepared) -> dict[
         if name != BATCH_REDUCTION or settings.optimisation.batch_size >= len(prepared.roles):
             other = replace(settings, strategy=strategy)
             per_step = other.videos_per_step(len(prepared.roles))
-            found[name] = foreseen(other, replace(prepared, videos_per_step=per_step))
+            found[name] = with_headroom(foreseen(other, replace(prepared, videos_per_step=per_step)))
     return found
 
 

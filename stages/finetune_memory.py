@@ -86,6 +86,10 @@ def _advice(settings: FinetuneSettings, prepared: Prepared, limit: int) -> str:
         strategy=settings.strategy.name,
         accumulate=settings.accumulate,
     )
-    if prepared.statistics == FROZEN and settings.strategy.name not in (BATCH_REDUCTION, MULTI_ITERATION):
+    exact = prepared.statistics == FROZEN and settings.strategy.name not in (BATCH_REDUCTION, MULTI_ITERATION)
+    if exact or not settings.out.exists():
         return offered
-    return f"{offered}. Here they change what is trained, all but checkpoint in place of plain: give another --out"
+    return (
+        f"{offered}. With --batch-norm tracked, a run that was begun by plain goes on by checkpoint alone; for the "
+        "others give another --out"
+    )

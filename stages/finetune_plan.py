@@ -13,12 +13,14 @@ import torch
 from ..pipeline.aggregators import AggregatorSpec
 from ..pipeline.aggregators.base import check_min_clips
 from ..pipeline.aggregators.video_model import Shape, build_video_model
+from ..pipeline.backbone_checks import check_clip, check_roles
 from ..pipeline.backbones import feature_shape, usual_clip
 from ..pipeline.clips import ClipSampling
 from ..pipeline.distributed import world_size
 from ..pipeline.end_to_end import FROZEN, TRACKED
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import SettingsError
+from ..pipeline.flops import backbone_macs
 from ..pipeline.learning_split import class_indices, hold_out
 from ..pipeline.manifest import Manifest, read_manifest
 from ..pipeline.patterns import CHEAP, EXPENSIVE, Pattern
@@ -111,6 +113,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
         seed=settings.optimisation.seed,
     )
     spec = start.weights.spec if start else _fresh_spec(settings, shapes, num_classes=len(manifest.classes))
+    _check_backbones(settings, sampling, {role: weights[role] for role in roles}, preprocessing)
     rates = {role: _rate(settings, role, begun=weights[role] is not None) for role in roles}
     _check_aggregator(spec, shapes, sampling.num_clips, trains_backbones=any(rates.values()))
     all_begun = all(weights[role] is not None for role in roles)
@@ -183,9 +186,26 @@ def _preprocessing(
     return parse_preprocessing(start.made["backbones"][role]["preprocessing"])
 
 
+def _check_backbones(
+    settings: FinetuneSettings,
+    sampling: ClipSampling,
+    weights: Mapping[str, Weights | None],
+    preprocessing: Mapping[str, Preprocessing],
+) -> None:
+    """Refuse backbones in each other's role, and weights of other clips than these, unless they were asked for."""
+    typed = (settings.num_frames, settings.sampling_rate, settings.fps) != (None, None, None)
+    costs = {}
+    for role, own in weights.items():
+        if own is not None and not typed:
+            check_clip(own, sampling)
+        name, crop = settings.backbones[role].backbone, preprocessing[role].crop
+        costs[role] = name, backbone_macs(name, num_frames=sampling.num_frames, size=crop) / 1e9
+    check_roles(costs)
+
+
 def _fresh_spec(settings: FinetuneSettings, shapes: Mapping[str, Shape], *, num_classes: int) -> AggregatorSpec:
     return AggregatorSpec(
-        name=settings.aggregator or DEFAULT_AGGREGATOR,
+        name=DEFAULT_AGGREGATOR if settings.aggregator is None else settings.aggregator,
         channels=settings.width or max(shape[-1] for shape in shapes.values()),
         num_classes=num_classes,
         **{name: getattr(settings, name) for name in ("dropout", "reduction") if getattr(settings, name) is not None},

@@ -1,5 +1,6 @@
 """What an end-to-end training is asked to do."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,8 @@ from ..pipeline.errors import SettingsError
 from ..pipeline.optimisation import OptimisationSettings
 from ..pipeline.patterns import CHEAP, EXPENSIVE, Pattern
 from ..pipeline.strategies import BATCH_REDUCTION, StrategySettings
+
+MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use; a slip of the finger should not take an hour to be noticed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,16 +98,18 @@ class FinetuneSettings:
             SettingsError: naming the field and its constraint.
         """
         rules = (
-            ("crop", self.crop is None or self.crop >= 16, "at least 16 pixels", "size"),
+            ("crop", self.crop is None or 16 <= self.crop <= MOST_PIXELS, f"from 16 to {MOST_PIXELS} pixels", "size"),
             ("val_fraction", 0 <= self.val_fraction < 1, "in [0, 1)", None),
             ("width", self.width is None or self.width >= 1, "at least 1", None),
             ("clip_weight", self.clip_weight >= 0, "at least 0", None),
             ("statistics", self.statistics in (None, *STATISTICS), f"one of {', '.join(STATISTICS)}", "batch-norm"),
+            ("num_clips", self.num_clips is None or self.num_clips <= MOST_CLIPS, f"at most {MOST_CLIPS}", "clips"),
+            ("checkpoint_seconds", 0 <= self.checkpoint_seconds < math.inf, "at least 0", None),
             ("accumulate", self.accumulate >= 1, "at least 1", None),
             ("threads", self.threads is None or self.threads >= 1, "at least 1", None),
             ("workers", self.workers is None or self.workers >= 0, "at least 0", None),
             ("cache_gib", self.cache_gib >= 0, "at least 0", None),
-            ("memory_gb", self.memory_gb is None or self.memory_gb > 0, "greater than 0", None),
+            ("memory_gb", self.memory_gb is None or 0 < self.memory_gb < math.inf, "greater than 0", None),
         )
         for name, holds, constraint, option in rules:
             if not holds:

@@ -154,9 +154,10 @@ def test_a_training_that_is_foreseen_not_to_fit_is_refused_with_what_would(world
 
 
 def test_with_tracked_statistics_the_advice_asks_for_another_run(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
     result = invoke(*command(world, tmp_path / "run", "--clips=32", "--memory-gb=0.59"))
     assert result.exit_code == 2
-    assert "give another --out" in result.stderr
+    assert "others give another --out" in result.stderr
 
 
 def launched(count: int, arguments: list[str]) -> subprocess.CompletedProcess:
@@ -283,7 +284,7 @@ def test_dry_run_foresees_and_writes_nothing(world: Path, tmp_path: Path) -> Non
     assert document["total_seconds"] >= 8 * document["step_seconds"] > 0
     assert not (tmp_path / "run").exists()
     text = invoke(*command(world, tmp_path / "run", "--dry-run")).stdout
-    assert "6 videos to train on, 2 held out" in text and "memory of a step, foreseen: plain" in text
+    assert "6 videos to train on, 2 held out" in text and "memory, foreseen at most: plain" in text
 
 
 @pytest.mark.parametrize(
@@ -303,6 +304,10 @@ def test_dry_run_foresees_and_writes_nothing(world: Path, tmp_path: Path) -> Non
         (["--split=none"], 2, "no split 'none'"),
         (["--cheap-learning-rate=1e-3"], 2, "--cheap-learning-rate is given, but no --cheap backbone"),
         (["--aggregator=average", "--expensive-learning-rate=0"], 2, "nothing is left to train"),
+        (["--memory-gb=inf"], 2, "--memory-gb must be greater than 0; got inf"),
+        (["--clips=100000000"], 2, "--clips must be at most 10000"),
+        (["--size=100000"], 2, "--size must be from 16 to 8192 pixels"),
+        (["--aggregator="], 2, "there is no aggregator ''"),
         (["--accumulate=0"], 2, "--accumulate must be at least 1"),
     ],
 )
