@@ -13,9 +13,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from .errors import SettingsError
+from .errors import RunError, SettingsError
 from .flops import BATCH_NORMS
 
+LOST_PEER = ("closed by peer", "reset by peer", "NCCL")  # in what gloo and NCCL say when another process has gone
 BUCKET_NUMBERS = 2**24  # summed at once: large enough to be fast, and 64 MiB more memory at most
 
 
@@ -63,6 +64,7 @@ def joined_processes(device: torch.device) -> Iterator[torch.device]:
 
     Raises:
         SettingsError: if a machine has fewer GPUs than processes.
+        RunError: within, if another process has gone.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield device
@@ -79,6 +81,10 @@ def joined_processes(device: torch.device) -> Iterator[torch.device]:
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield device
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in LOST_PEER):
+            raise RunError("another process of this training has ended; its message says why") from error
+        raise
     finally:
         dist.destroy_process_group()
 
@@ -105,11 +111,6 @@ def gathered(own: Any) -> list[Any]:
     everyone: list[Any] = [None] * world_size()
     dist.all_gather_object(everyone, own)
     return everyone
-
-
-def is_lost_peer(error: RuntimeError) -> bool:
-    """Return whether ``error`` says that another process has gone."""
-    return world_size() > 1 and any(sign in str(error) for sign in ("closed by peer", "reset by peer", "NCCL"))
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:

@@ -17,7 +17,6 @@ from ..pipeline.backbones import Backbone
 from ..pipeline.batches import prefetched
 from ..pipeline.distributed import (
     is_first,
-    is_lost_peer,
     joined_processes,
     rank,
     sum_over_processes,
@@ -26,7 +25,6 @@ from ..pipeline.distributed import (
 )
 from ..pipeline.end_to_end import EndToEnd
 from ..pipeline.engine import resolve_device
-from ..pipeline.errors import RunError, VidpipeError
 from ..pipeline.flops import aggregator_macs
 from ..pipeline.live_inputs import clips_gmacs
 from ..pipeline.plotting import save_curves
@@ -97,7 +95,9 @@ def run(settings: FinetuneSettings) -> FinetuneSummary:
             try:
                 train(settings, prepared, directory, device=device, training=training, validation=validation)
             except (RuntimeError, MemoryError) as error:
-                raise _explained(error, settings, prepared, limit=limit) from error
+                if not is_out_of_memory(error):
+                    raise
+                raise out_of_memory(settings, prepared, limit=limit) from error
         wait_for_all()
     result = directory.result
     return FinetuneSummary(
@@ -124,17 +124,6 @@ def _open_run(
         RunDirectory.open_or_create(settings.out, settings=made)
     wait_for_all()
     return RunDirectory.open_or_create(settings.out, settings=made)
-
-
-def _explained(
-    error: RuntimeError | MemoryError, settings: FinetuneSettings, prepared: Prepared, *, limit: int
-) -> BaseException:
-    """Return what to raise in place of an error in training."""
-    if is_out_of_memory(error) and not isinstance(error, VidpipeError):
-        return out_of_memory(settings, prepared, limit=limit)
-    if isinstance(error, RuntimeError) and is_lost_peer(error):
-        return RunError("another process of this training has ended; its message says why")
-    return error
 
 
 def train(

@@ -223,7 +223,7 @@ def test_splits_and_labels_that_are_not_one_are_refused(store: Path, tmp_path: P
     several = make_store(
         tmp_path / "s.zarr", MadeUp(num_training=6, num_test=2, labels={4: CLASSES[:2]}, classes=CLASSES)
     )
-    with pytest.raises(ManifestError, match="'v004' of .* has 2 labels"):
+    with pytest.raises(ManifestError, match="'v004' has 2 labels"):
         run(ProbeSettings(store=several, out=tmp_path / "out"))
 
 

@@ -186,17 +186,14 @@ def _nth_iteration(model: EndToEnd, batch: ClipBatch, place: int) -> tuple[float
     loss = torch.nn.functional.cross_entropy(video, batch.targets)
     loss = loss + torch.nn.functional.cross_entropy(own_scores[:, 0], batch.targets)
     loss.backward()
-    return float(loss), {name: own.grad for name, own in model.named_parameters() if own.grad is not None}
+    return float(loss.detach()), {name: own.grad for name, own in model.named_parameters() if own.grad is not None}
 
 
 def test_a_batch_of_no_readable_video_counts_for_nothing() -> None:
     model = make_model()
-    batch = make_batch(model, videos=0)
-    for name, times in (("plain", 1), ("multi-iteration", 4)):
+    for name in ("plain", "multi-iteration"):
         steps = strategy_gradients(model, strategy=StrategySettings(name=name), objective=Objective())
-        figures = list(steps(batch))
-        assert len(figures) == times
-        assert all(float(value) == 0 for value in figures[0].values())
+        assert list(steps(make_batch(model, videos=0))) == []
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
