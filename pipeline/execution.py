@@ -175,6 +175,7 @@ def _local_cluster(workers: int, threads_per_worker: int) -> "Iterator[Client]":
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads_per_worker))
     settings = {
         "distributed.scheduler.allowed-failures": RETRIES,
+        "distributed.scheduler.worker-saturation": 1.0,  # or a task that waits with a worker is blamed for its death
         "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "CRITICAL"},
     }
     with contextlib.ExitStack() as stack:
