@@ -1,7 +1,7 @@
 """What an aggregator reads from a feature store: N clips of a video, expensive and cheap ones mixed by a pattern."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +137,12 @@ def batch_of(clips: Sequence[Clips], *, device: torch.device) -> tuple[dict[str,
 def describe_backbone(group: BackboneGroup) -> dict[str, Any]:
     """Return what an aggregator's weights depend on in a backbone: the weights it ran with, and what it saw."""
     own = group.provenance
-    return {"name": group.name, "weights_sha256": own["weights_sha256"], "preprocessing": own["preprocessing"]}
+    return backbone_record(group.name, digest=own["weights_sha256"], preprocessing=own["preprocessing"])
+
+
+def backbone_record(name: str, *, digest: str | None, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the form in which runs keep what they depend on in a backbone; a digest of None stands for no weights."""
+    return {"name": name, "weights_sha256": digest, "preprocessing": dict(preprocessing)}
 
 
 def _columns(group: BackboneGroup, classes: Sequence[str]) -> list[int]:

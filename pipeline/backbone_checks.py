@@ -1,11 +1,28 @@
 """Whether backbones go together with clips and with their roles."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from .clips import ClipSampling
 from .errors import SettingsError
 from .patterns import CHEAP, EXPENSIVE
-from .weights import Weights
+from .weights import Weights, load_weights
+
+
+def load_named(path: Path, *, backbone: str, role: str) -> Weights:
+    """Return the weights at ``path``, which are to be of the backbone that the user calls by name.
+
+    Raises:
+        WeightsError: if it is no weights file of ours.
+        SettingsError: if they are of another backbone; saying what to type.
+    """
+    weights = load_weights(path)
+    if weights.backbone != backbone:
+        raise SettingsError(
+            f"--{role} says {backbone}, but {path} holds weights of {weights.backbone}; type --{role} "
+            f"{weights.backbone}={path}"
+        )
+    return weights
 
 
 def check_clip(weights: Weights, sampling: ClipSampling) -> None:

@@ -1,6 +1,7 @@
 """Batches: in which order samples are visited, and threads that make them ahead of time."""
 
 import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +9,16 @@ from typing import TypeVar
 
 import numpy as np
 
+from .distributed import local_processes
 from .seeds import derived_seed
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
+
+
+def decoding_threads(asked: int | None) -> int:
+    """Return how many threads are to decode videos: as many as ``asked``, or this process's share of the cores."""
+    return max(1, (os.cpu_count() or 1) // local_processes()) if asked is None else asked
 
 
 def shuffled_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:

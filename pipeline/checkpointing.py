@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from .backbones.layers import BATCH_NORMS
 from .errors import SettingsError
-from .flops import BATCH_NORMS
 from .strategies import GRANULARITIES
 
 STEMS, STAGES = ("stem", "conv1"), ("res2", "res3", "res4", "res5")  # last names of modules, in any pathway

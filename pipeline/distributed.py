@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from .backbones.layers import BATCH_NORMS
 from .errors import RunError, SettingsError
-from .flops import BATCH_NORMS
 
 LOST_PEER = ("closed by peer", "reset by peer", "NCCL")  # in what gloo and NCCL say when another process has gone
 BUCKET_NUMBERS = 2**24  # summed at once: large enough to be fast, and 64 MiB more memory at most

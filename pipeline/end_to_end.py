@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .aggregators.video_model import VideoModel
 from .backbones import Backbone
-from .flops import BATCH_NORMS
+from .backbones.layers import BATCH_NORMS
 from .transforms import normalise
 from .weights import Preprocessing
 

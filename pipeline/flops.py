@@ -14,9 +14,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from .aggregators import AggregatorSpec
 from .aggregators.video_model import Shape, build_video_model
 from .backbones import build_backbone
+from .backbones.layers import BATCH_NORMS
 from .errors import SettingsError
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

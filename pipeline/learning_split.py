@@ -10,6 +10,7 @@ from .manifest import Manifest, Video
 from .manifest_folders import choose_test
 
 SHOWN_CLASSES = 8
+SHOWN_DIFFERENCES = 5
 
 
 def class_indices(manifest: Manifest, *, videos: Sequence[Video] | None = None) -> npt.NDArray[np.int64]:
@@ -37,6 +38,20 @@ def check_classes(manifest: Manifest) -> None:
     """
     if len(manifest.classes) < 2:
         raise ManifestError(f"training needs at least two classes; the manifest has {list(manifest.classes)}")
+
+
+def class_differences(there: Sequence[str], here: Sequence[str]) -> list[str]:
+    """Return a phrase for what tells two lists of classes apart; none where they are the same."""
+    if list(there) == list(here):
+        return []
+    only = {"there": [c for c in there if c not in set(here)], "here": [c for c in here if c not in set(there)]}
+    phrases = [f"{_listing(names)} only {where}" for where, names in only.items() if names]
+    return [f"classes: {', '.join(phrases)}" if phrases else "the classes stand in another order"]
+
+
+def _listing(names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:SHOWN_DIFFERENCES]))
+    return shown + (f" and {len(names) - SHOWN_DIFFERENCES} more" if len(names) > SHOWN_DIFFERENCES else "")
 
 
 def hold_out(

@@ -216,7 +216,7 @@ def _activation_bytes(shape: TrainingShape, strategy: StrategySettings) -> int:
     """Return the most that maps, activations and what passes take at any time beside weights and gradients."""
     two_pass, one_by_one = strategy.name == TWO_PASS, strategy.name in (MULTI_ITERATION, TWO_PASS)
     counts = {role: shape.roles.count(role) for role in dict.fromkeys(shape.roles)}
-    at_once = strategy.clips_at_once or (1 if one_by_one else shape.num_clips)
+    at_once = strategy.clips_per_call(shape.num_clips)
     seen = {role: min(at_once, count) for role, count in counts.items()}  # clips of a video in one call
     granularity = strategy.granularity if strategy.name == CHECKPOINT else None
     looks = [_call(shape, role, clips=seen[role]).peak for role in counts if two_pass or role not in shape.trained]

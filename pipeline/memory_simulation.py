@@ -17,7 +17,9 @@ from .memory_tracking import storage_bytes, tracked_memory
 from .optimisation import mixed_precision
 
 DEVICE = torch.device("cpu")  # of the fake tensors; what a GPU keeps for the backward pass is the same
-FEW, MANY = 2, 4  # clips: batch norms cannot normalise one that ends as a single position
+# Clips of the two runs between which, and beyond which, bytes are taken to grow evenly. A single one would not do:
+# batch norms cannot normalise a map of one position.
+FEW, MANY = 2, 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,6 +26,12 @@ Made = TypeVar("Made")
 PROBED_VIDEOS = 64  # enough to foresee what a manifest takes in memory
 
 
+def open_source(videos: Sequence[Video], *, crop: int, cache_bytes: float) -> "VideoSource":
+    """Return the videos, kept decoded in memory if they are foreseen to fit into ``cache_bytes``."""
+    fits = cache_bytes > 0 and foreseen_bytes(videos, short_side=jitter_range(crop)[1]) <= cache_bytes
+    return VideoSource(videos, crop=crop, cache=fits)
+
+
 class VideoSource:
     """Opens the videos of a list, keeps them decoded where that is asked for, and notes which cannot be read.
 

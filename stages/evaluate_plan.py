@@ -1,17 +1,18 @@
 """What an evaluation is asked to do, and which runs may be scored on what."""
 
-import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..pipeline.aggregator_inputs import describe_backbone
 from ..pipeline.aggregators.weights import load_aggregator
+from ..pipeline.batches import decoding_threads
 from ..pipeline.clips import ClipSampling
 from ..pipeline.engine import EngineSettings
 from ..pipeline.errors import RunError, SettingsError
+from ..pipeline.learning_split import class_differences
 from ..pipeline.manifest import Manifest
 from ..pipeline.patterns import EXPENSIVE, ROLES
 from ..pipeline.run_directory import RunDirectory, describe_differences
@@ -29,7 +30,6 @@ SAMPLING_OPTIONS = {  # of vidpipe extract, beside --clips
     "placement": "--placement",
     "short": "--short",
 }
-SHOWN_CLASSES = 5  # of those that differ
 VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # and what leaves each as it is
 
 
@@ -105,7 +105,7 @@ class EvaluateSettings:
     @property
     def decoders(self) -> int:
         """How many threads decode videos."""
-        return (os.cpu_count() or 1) if self.workers is None else self.workers
+        return decoding_threads(self.workers)
 
 
 def check_fits(run: RunDirectory, store: FeatureStore) -> None:
@@ -175,20 +175,6 @@ def _check_kind(run: RunDirectory) -> None:
     if run.settings.get("kind") not in COMMANDS:
         raise RunError(f"{run.path} is no run of {' or '.join(COMMANDS.values())}; evaluate scores no others")
     _ = run.result  # refuses an unfinished run
-
-
-def class_differences(there: Sequence[str], here: Sequence[str]) -> list[str]:
-    """Return a phrase for what tells two lists of classes apart; none where they are the same."""
-    if list(there) == list(here):
-        return []
-    only = {"there": [c for c in there if c not in set(here)], "here": [c for c in here if c not in set(there)]}
-    phrases = [f"{_listing(names)} only {where}" for where, names in only.items() if names]
-    return [f"classes: {', '.join(phrases)}" if phrases else "the classes stand in another order"]
-
-
-def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:SHOWN_CLASSES]))
-    return shown + (f" and {len(names) - SHOWN_CLASSES} more" if len(names) > SHOWN_CLASSES else "")
 
 
 def extract_advice(run: RunDirectory) -> str:

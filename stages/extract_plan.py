@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..pipeline.backbone_checks import check_clip, check_roles
+from ..pipeline.backbone_checks import check_clip, check_roles, load_named
 from ..pipeline.backbones import feature_shape
 from ..pipeline.clips import ClipSampling
 from ..pipeline.engine import EngineSettings, resolve_device, resolve_precision
@@ -18,7 +18,7 @@ from ..pipeline.manifest import Manifest, read_manifest
 from ..pipeline.patterns import Pattern
 from ..pipeline.store import FeatureStore
 from ..pipeline.store_format import DEFAULT_COMPRESSION, backbone_bytes, index_bytes
-from ..pipeline.weights import Weights, load_weights
+from ..pipeline.weights import Weights
 from .extract_task import BackboneJob, ExtractJob, ExtractTask, cropped
 
 ALL_EXPENSIVE = Pattern.parse("all-expensive")
@@ -201,10 +201,8 @@ def prepare_run(settings: ExtractSettings) -> Prepared:
 def _prepare_backbone(
     settings: ExtractSettings, role: str, given: RoleWeights, clips: tuple[bool, ...]
 ) -> PreparedBackbone:
-    weights = cropped(load_weights(given.path), settings.size)
+    weights = cropped(load_named(given.path, backbone=given.backbone, role=role), settings.size)
     name, crop, num_frames = weights.backbone, weights.preprocessing.crop, settings.sampling.num_frames
-    if name != given.backbone:
-        raise SettingsError(f"{given.path} holds {name}; --{role} calls it {given.backbone}")
     check_clip(weights, settings.sampling)
     macs = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=len(weights.classes))
     return PreparedBackbone(

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..pipeline.aggregator_inputs import backbone_record
 from ..pipeline.aggregators.weights import save_aggregator
 from ..pipeline.available_memory import is_out_of_memory
 from ..pipeline.backbones import Backbone
-from ..pipeline.batches import prefetched
+from ..pipeline.batches import decoding_threads, prefetched
 from ..pipeline.distributed import (
     is_first,
     joined_processes,
@@ -37,7 +38,7 @@ from .finetune_memory import check_memory, memory_limit, out_of_memory
 from .finetune_model import build_model
 from .finetune_plan import Prepared, outcome, prepare
 from .finetune_settings import FinetuneSettings
-from .finetune_videos import num_workers, order_of, train_batches, training_videos
+from .finetune_videos import order_of, train_batches, training_videos
 from .run_kinds import WEIGHTS_FILE, backbone_file
 
 
@@ -156,7 +157,7 @@ def train(
     )
     failures: dict[str, str] = {}
     for own in (training, validation):
-        failures |= own.source.all_failures(own.spread_clips, workers=num_workers(settings))
+        failures |= own.source.all_failures(own.spread_clips, workers=decoding_threads(settings.workers))
     if is_first():
         _write(settings, prepared, directory, model, fitted, failures=failures)
 
@@ -174,7 +175,7 @@ def _validate(model: EndToEnd, settings: FinetuneSettings, videos: TrainingVideo
     device, objective = next(model.parameters()).device, objective_of(settings)
     sums = torch.zeros(len(FIGURES), dtype=torch.float64)
     order = [[place] for place in range(rank(), count, world_size())]
-    for made in prefetched(videos.spread_clips, order, workers=num_workers(settings)):
+    for made in prefetched(videos.spread_clips, order, workers=decoding_threads(settings.workers)):
         batch = batch_of(made)
         if len(batch):
             batch = batch.on(device, part=slice(1))
@@ -216,11 +217,7 @@ def _write(
             "seconds": sum(record["seconds"] for record in fitted.history),
             "failures": failures,
             "backbones": {
-                role: {
-                    "name": own.backbone,
-                    "weights_sha256": own.digest,
-                    "preprocessing": asdict(own.preprocessing),
-                }
+                role: backbone_record(own.backbone, digest=own.digest, preprocessing=asdict(own.preprocessing))
                 for role, own in trained.items()
             },
         }

@@ -9,9 +9,8 @@ import torch
 from ..pipeline.end_to_end import EndToEnd
 from ..pipeline.engine import resolve_device
 from ..pipeline.memory_foresight import with_headroom
-from ..pipeline.optimisation import mixed_precision
 from ..pipeline.strategies import BATCH_REDUCTION, STRATEGIES, StrategySettings
-from ..pipeline.strategy_steps import strategy_gradients
+from ..pipeline.strategy_steps import predict, strategy_gradients
 from ..pipeline.training_videos import batch_of
 from .finetune import objective_of, video_gmacs
 from .finetune_memory import check_memory, foreseen, memory_limit
@@ -125,7 +124,6 @@ def _validation_seconds(settings: FinetuneSettings, prepared: Prepared, model: E
     began = time.perf_counter()
     batch = batch_of([videos.spread_clips(0)])
     if len(batch):
-        device = next(model.parameters()).device
-        with mixed_precision(device, precision=settings.optimisation.precision):
-            model(batch.on(device, part=slice(1)).clips)
+        batch = batch.on(next(model.parameters()).device, part=slice(1))
+        predict(model, batch, strategy=settings.strategy, precision=settings.optimisation.precision)
     return (time.perf_counter() - began) * len(prepared.validation)

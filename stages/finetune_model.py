@@ -5,6 +5,7 @@ from torch import nn
 
 from ..pipeline.aggregators.video_model import build_video_model
 from ..pipeline.backbones import Backbone, build_backbone
+from ..pipeline.backbones.interface import initialise_classifier
 from ..pipeline.end_to_end import EndToEnd
 from ..pipeline.weights import Weights, load_backbone
 from .finetune_plan import Prepared
@@ -41,6 +42,5 @@ def _begun(weights: Weights, prepared: Prepared) -> Backbone:
     if weights.classes != prepared.classes:
         backbone.num_classes = len(prepared.classes)
         backbone.fc = nn.Linear(backbone.channels, backbone.num_classes)
-        nn.init.normal_(backbone.fc.weight, 0.0, 0.01)
-        nn.init.zeros_(backbone.fc.bias)
+        initialise_classifier(backbone.fc)
     return backbone

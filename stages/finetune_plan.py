@@ -3,17 +3,17 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..pipeline.aggregator_inputs import backbone_record
 from ..pipeline.aggregators import AggregatorSpec
 from ..pipeline.aggregators.base import check_min_clips
 from ..pipeline.aggregators.video_model import Shape, build_video_model
-from ..pipeline.backbone_checks import check_clip, check_roles
+from ..pipeline.backbone_checks import check_clip, check_roles, load_named
 from ..pipeline.backbones import feature_shape, usual_clip
 from ..pipeline.clips import ClipSampling
 from ..pipeline.distributed import world_size
@@ -26,7 +26,7 @@ from ..pipeline.manifest import Manifest, read_manifest
 from ..pipeline.patterns import CHEAP, EXPENSIVE, Pattern
 from ..pipeline.split_choice import videos_of_split
 from ..pipeline.strategies import BATCH_REDUCTION, MULTI_ITERATION
-from ..pipeline.weights import Preprocessing, Weights, load_weights, parse_preprocessing, preprocessing_for
+from ..pipeline.weights import Preprocessing, Weights, parse_preprocessing, preprocessing_for
 from .finetune_settings import FinetuneSettings
 from .finetune_start import Start, check_start, open_start, start_digest
 from .run_kinds import END_TO_END
@@ -91,7 +91,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
     manifest = read_manifest(settings.manifest)
     targets = class_indices(manifest)
     start = None if settings.start is None else open_start(settings, manifest)
-    weights = {role: None if own.weights is None else _load(own.weights, own.backbone, role)
+    weights = {role: None if own.weights is None else load_named(own.weights, backbone=own.backbone, role=role)
                for role, own in settings.backbones.items()}  # fmt: skip
     pattern, sampling = _clips(settings, start, weights)
     roles = dict.fromkeys(pattern.roles(sampling.num_clips))
@@ -134,16 +134,6 @@ def prepare(settings: FinetuneSettings) -> Prepared:
         rates=rates,
         videos_per_step=settings.videos_per_step(sampling.num_clips),
     )
-
-
-def _load(path: Path, backbone: str, role: str) -> Weights:
-    weights = load_weights(path)
-    if weights.backbone != backbone:
-        raise SettingsError(
-            f"--{role} says {backbone}, but {path} holds weights of {weights.backbone}; type --{role} "
-            f"{weights.backbone}={path}"
-        )
-    return weights
 
 
 def _clips(
@@ -239,11 +229,11 @@ def outcome(settings: FinetuneSettings, prepared: Prepared, *, reduced_in_cache:
     """
     used = [prepared.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
     begun = {
-        role: {
-            "name": settings.backbones[role].backbone,
-            "weights_sha256": own and own.digest,
-            "preprocessing": asdict(prepared.preprocessing[role]),
-        }
+        role: backbone_record(
+            settings.backbones[role].backbone,
+            digest=own and own.digest,
+            preprocessing=asdict(prepared.preprocessing[role]),
+        )
         for role, own in prepared.weights.items()
     }
     return {

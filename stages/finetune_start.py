@@ -8,6 +8,7 @@ from typing import Any
 
 from ..pipeline.aggregators.weights import AggregatorWeights, load_aggregator
 from ..pipeline.errors import RunError, SettingsError
+from ..pipeline.learning_split import class_differences
 from ..pipeline.manifest import Manifest
 from ..pipeline.run_directory import RunDirectory
 from ..pipeline.weights import Weights
@@ -59,11 +60,11 @@ def open_start(settings: FinetuneSettings, manifest: Manifest) -> Start:
     for name, option in OPTIONS.items():
         if getattr(settings, name) is not None:
             raise SettingsError(f"{option} comes from the run {run.path}; leave it out, or leave --from out")
-    if list(manifest.classes) != run.settings["classes"]:
+    differences = class_differences(run.settings["classes"], manifest.classes)
+    if differences:
         raise RunError(
-            f"the run {run.path} tells {len(run.settings['classes'])} classes apart, which are not the "
-            f"{len(manifest.classes)} of {settings.manifest}: {run.settings['classes'][:5]} and "
-            f"{list(manifest.classes)[:5]}. Train an aggregator on these videos, or leave --from out"
+            f"the run {run.path} does not belong to the manifest {settings.manifest}: {'; '.join(differences)} (there: "
+            "the run, here: the manifest). Train an aggregator on these videos, or leave --from out"
         )
     return Start(path=run.path, made=run.settings, weights=load_aggregator(run.path / WEIGHTS_FILE)[1])
 

@@ -1,33 +1,25 @@
 """The videos of an end-to-end training, in the order in which they are seen."""
 
-import os
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from ..pipeline.batches import prefetched, shuffled_batches
+from ..pipeline.batches import decoding_threads, prefetched, shuffled_batches
 from ..pipeline.distributed import local_processes, rank, world_size
 from ..pipeline.strategy_steps import ClipBatch
-from ..pipeline.training_clips import VideoSource, foreseen_bytes
+from ..pipeline.training_clips import open_source
 from ..pipeline.training_videos import TrainingVideos, batch_of
-from ..pipeline.transforms import jitter_range
 from .finetune_plan import Prepared
 from .finetune_settings import FinetuneSettings
 
 GIB = 2**30
 
 
-def num_workers(settings: FinetuneSettings) -> int:
-    """Return how many threads read clips."""
-    return settings.workers if settings.workers is not None else max(1, (os.cpu_count() or 1) // local_processes())
-
-
 def training_videos(settings: FinetuneSettings, prepared: Prepared, places: Sequence[int]) -> TrainingVideos:
     """Return the clips of the videos at ``places`` in the manifest, as training sees them."""
     videos = [prepared.manifest.videos[place] for place in places]
     crop = max(own.crop for own in prepared.preprocessing.values())
-    foreseen = foreseen_bytes(videos, short_side=jitter_range(crop)[1])
     return TrainingVideos(
-        VideoSource(videos, crop=crop, cache=foreseen <= settings.cache_gib * GIB / local_processes()),
+        open_source(videos, crop=crop, cache_bytes=settings.cache_gib * GIB / local_processes()),
         labels=prepared.targets[list(places)].tolist(),
         sampling=prepared.sampling,
         preprocessing=prepared.preprocessing,
@@ -53,5 +45,7 @@ def train_batches(
     """Yield an epoch's batches but the first ``done``, of each the share of this process."""
     order = order_of(settings, prepared, epoch=epoch)[done:]
     own = [batch[rank() :: world_size()] for batch in order]
-    made = prefetched(partial(videos.random_clips, epoch=epoch), own, workers=num_workers(settings), ahead=1)
+    made = prefetched(
+        partial(videos.random_clips, epoch=epoch), own, workers=decoding_threads(settings.workers), ahead=1
+    )
     return map(batch_of, made)

@@ -4,7 +4,6 @@ Source: Zhu et al. (AAAI 2020), setups for clip-level backbones, after Tran et a
 [256, 320] for a crop of 224, random crop and flip, L consecutive frames, linear warm-up and a cosine schedule.
 """
 
-import os
 import time
 from collections import ChainMap
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..pipeline.backbones import Backbone, build_backbone, feature_shape
-from ..pipeline.batches import prefetched, shuffled_batches
+from ..pipeline.batches import decoding_threads, prefetched, shuffled_batches
 from ..pipeline.clips import ClipSampling
 from ..pipeline.engine import resolve_device
 from ..pipeline.errors import SettingsError
@@ -28,8 +27,8 @@ from ..pipeline.optimisation import OptimisationSettings, accuracy, classificati
 from ..pipeline.plotting import save_curves
 from ..pipeline.run_directory import RunDirectory, write_json
 from ..pipeline.training import Schedule, fit, one_step
-from ..pipeline.training_clips import TrainingClips, VideoSource, collate, foreseen_bytes
-from ..pipeline.transforms import jitter_range, normalise
+from ..pipeline.training_clips import TrainingClips, collate, open_source
+from ..pipeline.transforms import normalise
 from ..pipeline.weights import Preprocessing, collect_weights, load_weights, preprocessing_for, save_weights
 
 GIB = 2**30
@@ -163,9 +162,8 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
 def _clips(manifest: Manifest, settings: TrainBackboneSettings, split: str) -> TrainingClips:
     videos = manifest.subset(split).videos
     preprocessing = preprocessing_for(settings.crop)
-    foreseen = foreseen_bytes(videos, short_side=jitter_range(preprocessing.crop)[1])
     return TrainingClips(
-        VideoSource(videos, crop=preprocessing.crop, cache=foreseen <= settings.cache_gib * GIB),
+        open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),
         labels=class_indices(manifest, videos=videos).tolist(),
         sampling=ClipSampling(
             num_frames=settings.num_frames, sampling_rate=settings.sampling_rate, fps=settings.fps, num_clips=1
@@ -195,7 +193,7 @@ def _train(
         zero_init_residual=settings.zero_init_residual,
     ).to(device)
     model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
-    workers = settings.workers if settings.workers is not None else os.cpu_count() or 1
+    workers = decoding_threads(settings.workers)
     steps = len(shuffled_batches(len(training.source.videos), batch_size=own.batch_size, seed=own.seed, epoch=0))
     loss = partial(clip_loss, model, preprocessing=training.preprocessing, smoothing=own.label_smoothing)
     fitted = fit(

@@ -7,6 +7,7 @@ import hashlib
 
 import pytest
 import torch
+from made_up_backbones import lived_in
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,23 +30,6 @@ SMALL = [
 def meta(name: str, num_classes: int = 400):
     with torch.device("meta"):
         return build_backbone(name, num_classes=num_classes)
-
-
-def lived_in(name: str, num_classes: int = 5):
-    """A backbone with norms and embeddings such as training leaves behind."""
-    torch.manual_seed(0)
-    backbone = build_backbone(name, num_classes=num_classes)
-    for module in backbone.modules():
-        if isinstance(module, nn.BatchNorm3d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, 0, 0.1)
-        elif isinstance(module, NonLocal):
-            for embedding in (module.theta, module.phi, module.g):
-                nn.init.normal_(embedding.weight, 0, 0.03)
-                nn.init.normal_(embedding.bias, 0, 0.03)
-    return backbone.eval()
 
 
 # With 400 classes. Sources: mmaction2's metafiles, to the last one; its SlowFast lacks the 928 weights of the norms

@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from vidpipe.pipeline.backbones import BACKBONES, Backbone, build_backbone
+from vidpipe.pipeline.backbones.layers import BATCH_NORMS
 from vidpipe.pipeline.checkpointing import checkpointed, checkpointed_parts, untracked_statistics
 from vidpipe.pipeline.errors import SettingsError
-from vidpipe.pipeline.flops import BATCH_NORMS
 from vidpipe.pipeline.memory_tracking import tracked_memory
 from vidpipe.pipeline.strategies import GRANULARITIES
 

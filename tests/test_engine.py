@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from made_up_backbones import lived_in
 from torch import nn
 
 from vidpipe.pipeline import engine as engine_module
@@ -24,20 +25,6 @@ from vidpipe.pipeline.weights import Preprocessing, collect_weights, load_backbo
 SMALL = ["r2d_14_w16", "r2plus1d_14_w16"]
 PRECISIONS = ["float32", "bfloat16"]
 SIZE = 48
-
-
-def lived_in(name: str, num_classes: int = 5):
-    """A backbone with batch-norm statistics and scales such as training leaves behind."""
-    torch.manual_seed(0)
-    backbone = build_backbone(name, num_classes=num_classes)
-    for module in backbone.modules():
-        if isinstance(module, nn.BatchNorm3d):
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.5, 1.5)
-            nn.init.uniform_(module.weight, 0.5, 1.5)
-            nn.init.normal_(module.bias, 0, 0.1)
-    nn.init.normal_(backbone.fc.weight, 0, 0.1)
-    return backbone.eval()
 
 
 @pytest.fixture(scope="module")

@@ -123,7 +123,12 @@ def initialise(backbone: nn.Module, *, residual_norms: list[nn.BatchNorm3d]) -> 
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, 0.0, 0.01)
-            nn.init.zeros_(module.bias)
+            initialise_classifier(module)
     for norm in residual_norms:
         nn.init.zeros_(norm.weight)
+
+
+def initialise_classifier(classifier: nn.Linear) -> None:
+    """Give a classifier small weights and no bias, in place, as VMZ does."""
+    nn.init.normal_(classifier.weight, 0.0, 0.01)
+    nn.init.zeros_(classifier.bias)

@@ -10,6 +10,8 @@ BLOCKS = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 WIDTHS = (64, 32, 16)  # of conv1; the first is the papers'
 EXPANSION = 4
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
 Size = tuple[int, int, int]
 Middle = Callable[[int, int, int], nn.Sequential]  # planes, temporal stride, spatial stride
 
