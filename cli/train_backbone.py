@@ -46,8 +46,8 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     Writes weights.safetensors (with class list and preprocessing), metrics.jsonl, curves.png and failures.json into the
     run directory. Killed or stopped, the same command goes on and ends with the same weights.
     """
-    from ..pipeline.optimisation import OptimisationSettings
-    from ..stages.train_backbone import TrainBackboneSettings, run
+    from ..pipeline.training.optimisation import OptimisationSettings
+    from ..stages.train_backbone.run import TrainBackboneSettings, run
 
     options |= unsaid_clip(options)
     options["precision"] = trained_precision(options["precision"], options["device"])

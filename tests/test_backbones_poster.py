@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidpipe.pipeline.backbones import build_backbone
+from vidpipe.pipeline.backbones.engine import EngineSettings, build_engine, fold_batch_norm
 from vidpipe.pipeline.backbones.layers import Bottleneck
 from vidpipe.pipeline.backbones.non_local import NonLocal
-from vidpipe.pipeline.engine import EngineSettings, build_engine, fold_batch_norm
-from vidpipe.pipeline.weights import Preprocessing, collect_weights
+from vidpipe.pipeline.backbones.weights import Preprocessing, collect_weights
 
 SMALL = [
     "slow_only_14_w16",

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from vidpipe.cli.manifest import command
 from vidpipe.pipeline.errors import ManifestError, SettingsError
-from vidpipe.pipeline.manifest import (
+from vidpipe.pipeline.manifests.folders import choose_test, manifest_from_folders
+from vidpipe.pipeline.manifests.manifest import (
     Manifest,
     Video,
     default_video_id,
@@ -23,8 +24,7 @@ from vidpipe.pipeline.manifest import (
     read_manifest,
     write_manifest,
 )
-from vidpipe.pipeline.manifest_folders import choose_test, manifest_from_folders
-from vidpipe.pipeline.manifest_table import COLUMNS
+from vidpipe.pipeline.manifests.table import COLUMNS
 
 REPOSITORY = Path(__file__).parent.parent
 FORMATS = ("m.csv", "m.parquet")

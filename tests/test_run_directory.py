@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vidpipe.pipeline.errors import OutOfSpaceError, RunError
-from vidpipe.pipeline.run_directory import RunDirectory, describe_differences, write_atomically
+from vidpipe.pipeline.training.run_directory import RunDirectory, describe_differences, write_atomically
 
 SETTINGS = {"aggregator": "fast-gru", "optimisation": {"epochs": 3, "learning_rate": 0.1}, "classes": ["a", "b"]}
 

@@ -11,14 +11,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.errors import OutOfSpaceError, SettingsError, WeightsError
-from vidpipe.pipeline.weights import (
+from vidpipe.pipeline.backbones.weights import (
     Preprocessing,
     collect_weights,
     load_backbone,
     load_weights,
     save_weights,
 )
+from vidpipe.pipeline.errors import OutOfSpaceError, SettingsError, WeightsError
 
 CLASSES = ("run", "skip", "überholen")
 
