@@ -25,7 +25,6 @@ from vidpipe.pipeline.aggregators import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
 from vidpipe.pipeline.backbones import build_backbone, feature_shape
 from vidpipe.pipeline.backbones.engine import resolve_device
-from vidpipe.pipeline.backbones.weights import Preprocessing
 from vidpipe.pipeline.end_to_end.memory.available import available_bytes
 from vidpipe.pipeline.end_to_end.memory.foresight import TrainingShape, foreseen_bytes, with_headroom
 from vidpipe.pipeline.end_to_end.memory.tracking import tracked_memory
@@ -34,6 +33,7 @@ from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gra
 from vidpipe.pipeline.end_to_end.strategies import BATCH_REDUCTION, STRATEGIES, StrategySettings
 from vidpipe.pipeline.training.loop import Figures
 from vidpipe.pipeline.training.optimisation import OptimisationSettings, build_optimizer
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 ROLE = "expensive"
 MEGA = 1e6

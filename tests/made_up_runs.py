@@ -12,11 +12,12 @@ from vidpipe.pipeline.aggregators import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import VideoModel, build_video_model
 from vidpipe.pipeline.aggregators.weights import save_aggregator
 from vidpipe.pipeline.backbones import build_backbone, feature_shape
-from vidpipe.pipeline.backbones.weights import Preprocessing, Weights, collect_weights, save_weights
+from vidpipe.pipeline.backbones.weights import Weights, collect_weights, save_weights
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.training.optimisation import OptimisationSettings
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.videos.clips import ClipSampling
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 NAMES = {"expensive": "r2plus1d_14_w16", "cheap": "r2d_14_w16"}
 NUM_FRAMES = 8

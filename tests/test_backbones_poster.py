@@ -15,7 +15,8 @@ from vidpipe.pipeline.backbones import build_backbone
 from vidpipe.pipeline.backbones.engine import EngineSettings, build_engine, fold_batch_norm
 from vidpipe.pipeline.backbones.layers import Bottleneck
 from vidpipe.pipeline.backbones.non_local import NonLocal
-from vidpipe.pipeline.backbones.weights import Preprocessing, collect_weights
+from vidpipe.pipeline.backbones.weights import collect_weights
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 SMALL = [
     "slow_only_14_w16",

@@ -18,8 +18,9 @@ from vidpipe.pipeline.backbones.engine import (
     resolve_device,
     resolve_precision,
 )
-from vidpipe.pipeline.backbones.weights import Preprocessing, collect_weights, load_backbone
+from vidpipe.pipeline.backbones.weights import collect_weights, load_backbone
 from vidpipe.pipeline.errors import SettingsError, VideoError
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.transforms import normalise
 
 SMALL = ["r2d_14_w16", "r2plus1d_14_w16"]

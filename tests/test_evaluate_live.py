@@ -17,17 +17,19 @@ from vidpipe.cli.main import main
 from vidpipe.pipeline.aggregators.weights import load_aggregator
 from vidpipe.pipeline.backbones import feature_shape
 from vidpipe.pipeline.backbones.engine import EngineSettings
-from vidpipe.pipeline.backbones.weights import Preprocessing, load_backbone, load_weights
+from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
 from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs
 from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, VideoError, WeightsError
 from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.files import write_json
 from vidpipe.pipeline.inference.live_inputs import LiveInputs, clips_gmacs
 from vidpipe.pipeline.manifests.manifest import read_manifest
-from vidpipe.pipeline.training.run_directory import RunDirectory, write_json
+from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.videos import clip_reader as video_clips
 from vidpipe.pipeline.videos.clip_reader import decode_clips
 from vidpipe.pipeline.videos.clips import ClipSampling
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.stages.evaluate.plan import EvaluateSettings
 from vidpipe.stages.evaluate.run import group_runs, report
 from vidpipe.stages.evaluate.run import run as evaluate

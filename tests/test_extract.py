@@ -23,12 +23,13 @@ from vidpipe.cli.extract import settings_of
 from vidpipe.cli.main import main
 from vidpipe.pipeline.backbones import build_backbone
 from vidpipe.pipeline.backbones.engine import EngineSettings, build_engine
-from vidpipe.pipeline.backbones.weights import Preprocessing, collect_weights, load_weights, save_weights
+from vidpipe.pipeline.backbones.weights import collect_weights, load_weights, save_weights
 from vidpipe.pipeline.errors import OutOfSpaceError, SettingsError, StoreError, WeightsError
 from vidpipe.pipeline.features.format import Status
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.videos.clips import ClipSampling, frame_indices, view_starts
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import VideoReader, read_all
 from vidpipe.pipeline.videos.transforms import preprocess_test
 from vidpipe.stages.extract.estimate import estimate

@@ -11,7 +11,6 @@ from torch import nn
 from vidpipe.pipeline.aggregators import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
 from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.backbones.weights import Preprocessing
 from vidpipe.pipeline.end_to_end.memory import available as available_memory
 from vidpipe.pipeline.end_to_end.memory.available import available_bytes, is_out_of_memory
 from vidpipe.pipeline.end_to_end.memory.foresight import TrainingShape, advice, fitting, foreseen_bytes, with_headroom
@@ -20,6 +19,7 @@ from vidpipe.pipeline.end_to_end.network import FROZEN, TRACKED, EndToEnd
 from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gradients
 from vidpipe.pipeline.end_to_end.strategies import STRATEGIES, StrategySettings
 from vidpipe.pipeline.errors import SettingsError
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 CPU = torch.device("cpu")
 NAMES = {"expensive": "r2plus1d_14_w16", "cheap": "r2d_14_w16"}

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from vidpipe.pipeline.errors import OutOfSpaceError, StoreError
 from vidpipe.pipeline.features.backbone_group import BackboneGroup
-from vidpipe.pipeline.features.format import COMPRESSIONS, Status, backbone_bytes, check_free_space, differences
+from vidpipe.pipeline.features.format import COMPRESSIONS, Status, backbone_bytes, differences
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.features.verify import Problem, compare_clips, find_problems, reset
+from vidpipe.pipeline.files import check_free_space
 from vidpipe.pipeline.manifests.manifest import Manifest, Video
 from vidpipe.pipeline.videos.clips import ClipSampling
 

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidpipe.pipeline.backbones.weights import Preprocessing
 from vidpipe.pipeline.errors import SettingsError
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.transforms import (
     augment,
     center_crop,

@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import SettingsError, WeightsError
-from ..training.run_directory import write_atomically
+from ..files import write_atomically
 from . import AggregatorSpec
 from .video_model import Shape, VideoModel, build_video_model
 

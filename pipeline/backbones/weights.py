@@ -1,9 +1,7 @@
 """Backbone weights as a safetensors file that carries what is needed to use them: classes, preprocessing, a digest."""
 
-import errno
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,56 +12,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from ..errors import OutOfSpaceError, SettingsError, WeightsError
+from ..errors import SettingsError, WeightsError
+from ..files import write_atomically
+from ..videos.preprocessing import Preprocessing, parse_preprocessing
 from . import BACKBONES, Backbone, build_backbone
 
 FORMAT_VERSION = 1
 METADATA_KEY = "vidpipe"  # one key, because safetensors writes several in no fixed order
 PLAIN_FIELDS = ("backbone", "num_frames", "sampling_rate", "fps", "digest")  # of `Weights`, as they are in the metadata
-
-Triple = tuple[float, float, float]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Preprocessing:
-    """How the pixels were prepared that a backbone was trained on.
-
-    Attributes:
-        short_side: pixels of the shorter side after resizing, at test time.
-        crop: side in pixels of the square that the backbone sees, at most ``short_side``.
-        mean: per channel (red, green, blue), of values in [0, 1]. Source: the usual figures for Kinetics, as in VMZ.
-        std: the same for the standard deviation, positive.
-    """
-
-    short_side: int = 256
-    crop: int = 224
-    mean: Triple = (0.43216, 0.394666, 0.37645)
-    std: Triple = (0.22803, 0.22145, 0.216989)
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.crop <= self.short_side:
-            raise SettingsError(
-                f"crop must lie between 1 and short_side; got crop={self.crop}, short_side={self.short_side}"
-            )
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise SettingsError(f"mean and std need three values, std positive; got {self.mean} and {self.std}")
-
-
-def preprocessing_for(crop: int) -> Preprocessing:
-    """Return the preprocessing of a network trained from scratch at ``crop`` pixels: 256 to 224, in proportion."""
-    return Preprocessing(crop=crop, short_side=round(crop * 256 / 224))
-
-
-def parse_preprocessing(fields: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing of its fields as JSON has them.
-
-    Raises:
-        KeyError, TypeError: if a field is missing or of another kind.
-        SettingsError: if a value is out of range.
-    """
-    return Preprocessing(
-        short_side=fields["short_side"], crop=fields["crop"], mean=tuple(fields["mean"]), std=tuple(fields["std"])
-    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,7 +99,7 @@ def save_weights(path: Path | str, weights: Weights) -> None:
 
     Raises:
         OutOfSpaceError: if the disk is full; a file that stood there before is kept.
-        WeightsError: if the file cannot be written for another reason.
+        FileError: if the file cannot be written for another reason.
     """
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -152,7 +108,7 @@ def save_weights(path: Path | str, weights: Weights) -> None:
         **{name: getattr(weights, name) for name in PLAIN_FIELDS},
     }
     content = to_safetensors(weights.state, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-    _write_atomically(Path(path), content)
+    write_atomically(Path(path), lambda draft: draft.write_bytes(content))
 
 
 def load_weights(path: Path | str) -> Weights:
@@ -278,20 +234,3 @@ def _check_digest(path: Path, weights: Weights) -> None:
 
 def _first(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise OutOfSpaceError(
-                f"no space left to write {path}; free {len(content):,} bytes and try again"
-            ) from error
-        raise WeightsError(f"{path} cannot be written: {error}") from error

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..aggregators.video_model import VideoModel
 from ..backbones import Backbone
 from ..backbones.layers import BATCH_NORMS
-from ..backbones.weights import Preprocessing
+from ..videos.preprocessing import Preprocessing
 from ..videos.transforms import normalise
 
 FROZEN, TRACKED = "frozen", "tracked"

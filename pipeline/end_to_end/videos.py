@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from ..backbones.weights import Preprocessing
 from ..seeds import derived_seed
 from ..training.clips import ReadFrames, VideoSource
 from ..videos.clips import ClipSampling, Timeline, frame_indices, random_starts, view_starts
+from ..videos.preprocessing import Preprocessing
 from ..videos.transforms import augment, preprocess_test
 from .steps import ClipBatch
 

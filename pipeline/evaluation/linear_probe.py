@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ..training.run_directory import write_atomically
+from ..files import write_atomically
 from .metrics import top_k_accuracy
 
 SCORED_ROWS = 4096  # at a time: what they take in float64 does not grow with their number

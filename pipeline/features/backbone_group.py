@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 
 from ..errors import StoreError
-from .disk import disk_full_explained
+from ..files import disk_full_explained
 from .format import FEATURE_DTYPE, SCORE_DTYPE, SMALL_COMPRESSION, Status, open_array, open_group, read_array
 from .shards import DamagedError, read_chunk, read_shard, write_chunk, write_shard
 

@@ -12,7 +12,6 @@ import zarr
 from zarr.storage import LocalStore
 
 from ..errors import StoreError
-from .disk import check_free_space as check_free_space
 from .shards import LZ4_LEVEL, ZSTD_LEVEL
 
 FORMAT_VERSION = 1

@@ -24,10 +24,17 @@ import h5py
 import numpy as np
 
 from ..errors import OutOfSpaceError, StoreError
+from ..files import (
+    NOTHING_KEPT,
+    appearing_whole,
+    check_free_space,
+    disk_full_explained,
+    remove_drafts,
+    write_atomically,
+)
 from ..manifests.manifest import Manifest, Video
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
-from .disk import appearing_whole, check_free_space, disk_full_explained
 from .format import FORMAT_VERSION, Status
 from .store import KIND, FeatureStore
 
@@ -57,17 +64,15 @@ def export_hdf5(
     if path.exists():
         raise StoreError(f"{path} exists already. Choose another name, or remove it.")
     check_free_space(path, SPARE_BYTES + (raw_bytes(store) if compression == "none" else 0))
-    draft = path.with_name(f".{path.name}.partial")
-    draft.unlink(missing_ok=True)  # of a run that was killed
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with disk_full_explained(path):
-            # Since version 1.10 attributes may exceed 64 KiB: a list of 10,000 classes does.
-            with h5py.File(draft, "w", libver=("v110", "v110")) as file:
-                _write_store(store, file, compression, progress)
-            draft.rename(path)
-    finally:
-        draft.unlink(missing_ok=True)
+
+    def write(draft: Path) -> None:
+        # Since version 1.10 attributes may exceed 64 KiB: a list of 10,000 classes does.
+        with h5py.File(draft, "w", libver=("v110", "v110")) as file:
+            _write_store(store, file, compression, progress)
+
+    remove_drafts(path)
+    write_atomically(path, write, advice=NOTHING_KEPT)
 
 
 def raw_bytes(store: FeatureStore) -> int:

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OutOfSpaceError, StoreError
+from ..files import nearest_folder, remove_drafts, write_atomically
 from .backbone_group import BackboneGroup
-from .disk import PARTIAL, disk_full_explained, nearest_folder
 from .format import FEATURE_DTYPE, Status
 
 
@@ -151,10 +151,10 @@ def _locked(path: Path) -> Iterator[None]:
 def _make(path: Path, group: BackboneGroup, videos: npt.NDArray[np.int64]) -> None:
     """Write the copy; it appears whole or not at all."""
     check_space([group], path.parent)
-    draft = path.with_name(path.name + PARTIAL)
-    try:
-        with disk_full_explained(path.parent), draft.open("wb") as file:
+
+    def write(draft: Path) -> None:
+        with draft.open("wb") as file:
             write_maps(file, group, videos.tolist())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
+
+    remove_drafts(path)
+    write_atomically(path, write)

@@ -8,7 +8,6 @@ Source: Zarr v3 specification, codecs `sharding_indexed` (index at the end), `cr
 """
 
 import os
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -17,7 +16,7 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc, zstd  # pyright: ignore[reportAttributeAccessIssue]
 
-from .disk import PARTIAL
+from ..files import write_atomically
 
 CRC_BYTES = 4
 ABSENT = np.iinfo(np.uint64).max  # offset and length of a chunk that was never written
@@ -127,16 +126,12 @@ def _with_checksum(data: bytes) -> list[bytes]:
 
 def _write_whole(path: Path, parts: Sequence[bytes]) -> None:
     """Write a file under another name and rename it, so that no one ever sees half of it."""
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
-    try:
+
+    def write(draft: Path) -> None:
         with draft.open("wb") as file:
             file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())  # what is marked as done has to outlive a power cut
-        draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
+
+    write_atomically(path, write)
 
 
 def read_chunk(path: Path, out: np.ndarray, *, compression: str) -> bool:

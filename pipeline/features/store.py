@@ -28,11 +28,11 @@ import zarr
 from zarr.storage import LocalStore
 
 from ..errors import StoreError
+from ..files import appearing_whole, disk_full_explained, is_draft, lock_folder, remove_leftovers
 from ..manifests.manifest import Manifest
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
 from .columns import manifest_differences, read_columns, write_columns
-from .disk import appearing_whole, disk_full_explained, is_draft, lock_folder, remove_leftovers
 from .format import (
     COMPRESSIONS,
     DEFAULT_COMPRESSION,
@@ -121,7 +121,7 @@ class FeatureStore:
             StoreError: if there is none, or another run coordinates it.
         """
         store = cls(Path(path), writable=True)
-        store._unlock = weakref.finalize(store, os.close, lock_folder(store.path))
+        store._unlock = weakref.finalize(store, os.close, lock_folder(store.path, error=StoreError))
         remove_leftovers(store.path)
         return store
 

@@ -12,7 +12,7 @@ import torch
 
 from ..backbones import feature_shape
 from ..backbones.engine import EngineSettings, build_engine
-from ..backbones.weights import Preprocessing, Weights
+from ..backbones.weights import Weights
 from ..costs.flops import backbone_macs
 from ..errors import VideoError
 from ..features.format import SCORE_DTYPE
@@ -21,6 +21,7 @@ from ..manifests.manifest import Video
 from ..training.batches import prefetched
 from ..videos.clip_reader import decode_clips, due_clips
 from ..videos.clips import ClipSampling
+from ..videos.preprocessing import Preprocessing
 from .stored_inputs import Clips
 
 LEAST_AHEAD = 2  # videos that wait in memory, decoded, for the backbones

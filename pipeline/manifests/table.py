@@ -5,12 +5,12 @@ Both formats give the same rows, so that the rules of `manifest.py` are written 
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ManifestError
+from ..files import write_atomically
 
 REQUIRED_COLUMNS = ("path", "label", "split")
 OPTIONAL_COLUMNS = ("video_id", "start", "end")
@@ -98,14 +98,8 @@ def write_rows(path: Path, rows: Iterable[dict[str, str]], *, columns: Sequence[
         rows: text by column; '' stands for an absent value.
         columns: which columns to write, in this order.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        (_write_csv if path.suffix.lower() == ".csv" else _write_parquet)(partial, rows, columns)
-        partial.replace(path)
-    except OSError as error:
-        raise ManifestError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write = _write_csv if path.suffix.lower() == ".csv" else _write_parquet
+    write_atomically(path, lambda draft: write(draft, rows, columns))
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:

@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from ..backbones.weights import Preprocessing
 from ..errors import VideoError
 from ..manifests.manifest import Video
 from ..seeds import derived_seed
 from ..videos.clips import ClipSampling, Timeline, frame_indices, random_starts, uniform_starts
+from ..videos.preprocessing import Preprocessing
 from ..videos.reader import VideoReader, iterate_frames
 from ..videos.transforms import augment, jitter_range, preprocess_test, resize_short_side
 from .batches import prefetched

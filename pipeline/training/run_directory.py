@@ -6,20 +6,22 @@ the run), `metrics.jsonl` (a line an epoch), `checkpoint.pt` (while the run is u
 Every file is written beside its name and then renamed, so a kill leaves the old one or the new one.
 """
 
-import errno
 import io
 import json
 import os
 import pickle
 import platform
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import OutOfSpaceError, RunError
+from ..errors import RunError
+from ..files import PARTIAL, lock_folder, remove_leftovers, write_atomically, write_json, write_text
+from .distributed import is_first
 
 PACKAGES = ("vidpipe", "torch", "numpy", "zarr", "av", "safetensors", "scikit-learn")
 Record = dict[str, Any]
@@ -36,6 +38,7 @@ class RunDirectory:
     def __init__(self, path: Path, settings: Record) -> None:
         self.path = path
         self.settings = settings
+        self._unlock: weakref.finalize | None = None
 
     @classmethod
     def open(cls, path: Path | str) -> "RunDirectory":
@@ -51,22 +54,28 @@ class RunDirectory:
 
     @classmethod
     def open_or_create(cls, path: Path | str, *, settings: Mapping[str, Any]) -> "RunDirectory":
-        """Return the run at ``path``, begun here if there is none.
+        """Return the run at ``path``, begun here if there is none, and held for this process until it is closed.
+
+        Of several processes that train together, the first holds it for all.
 
         Args:
             path: the directory.
             settings: everything that the outcome depends on, as JSON values; a run goes on only under the same.
 
         Raises:
-            RunError: if another run stands there (the message names each field that differs), or other files do.
+            RunError: if another run stands there (the message names each field that differs), or other files do, or
+                another process is training it.
         """
         path, asked = Path(path), json.loads(json.dumps(settings))
         if not (path / "settings.json").is_file():
             _refuse_foreign_files(path)
             _make_directory(path)
+        run = cls(path, asked)
+        run._hold()
+        if not (path / "settings.json").is_file():
             write_json(path / "versions.json", software_versions())
             write_json(path / "settings.json", asked)
-        run = cls.open(path)
+        run.settings = _read_json(path / "settings.json")
         differences = describe_differences(run.settings, asked)
         if differences:
             raise RunError(
@@ -74,6 +83,23 @@ class RunDirectory:
                 "Choose another --out, or ask for the run's own settings to go on with it"
             )
         return run
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others train here."""
+        if self._unlock is not None:
+            self._unlock()
+
+    def _hold(self) -> None:
+        """Take the directory for this process, and clear what a process that was killed left half-written."""
+        if is_first():
+            self._unlock = weakref.finalize(self, os.close, lock_folder(self.path, error=RunError))
+            remove_leftovers(self.path)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -122,8 +148,7 @@ class RunDirectory:
 
     def write_metrics(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Replace all epochs' records by ``records``: what a resumed run does with those beyond its checkpoint."""
-        text = "".join(json.dumps(record) + "\n" for record in records)
-        write_atomically(self.path / "metrics.jsonl", lambda path: path.write_text(text, encoding="utf-8"))
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records))
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one epoch's record."""
@@ -171,31 +196,6 @@ def describe_differences(have: Any, asked: Any, *, name: str = "") -> list[str]:
     return [] if have == asked else [f"{name} is {_shorten(have)} there, {_shorten(asked)} here"]
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically."""
-    text = json.dumps(value, indent=2) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path`` and rename it to ``path`` once it is on disk.
-
-    Raises:
-        OutOfSpaceError: if the disk is full; the old file is left as it was.
-        RunError: if the file cannot be written for another reason.
-    """
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        kind = OutOfSpaceError if error.errno in (errno.ENOSPC, errno.EDQUOT) else RunError
-        raise kind(f"{path} cannot be written: {error.strerror or error}; what was there is unharmed") from error
-
-
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -204,8 +204,8 @@ def _read_json(path: Path) -> Any:
 
 
 def _refuse_foreign_files(path: Path) -> None:
-    ours = {"versions.json", "versions.json.partial", "settings.json.partial"}  # what a kill at the very start leaves
-    if path.is_dir() and any(entry.name not in ours for entry in path.iterdir()):
+    ours = {"versions.json"}  # what a kill at the very start leaves
+    if path.is_dir() and any(entry.name not in ours and not entry.name.endswith(PARTIAL) for entry in path.iterdir()):
         raise RunError(f"{path} has files in it but no run (no settings.json); choose an empty or new directory")
 
 

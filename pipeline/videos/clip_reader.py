@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 
-from ..backbones.weights import Preprocessing
 from ..manifests.manifest import Video
 from ..seeds import derived_seed
 from .clips import ClipSampling, frame_indices, view_starts
+from .preprocessing import Preprocessing
 from .reader import VideoReader
 from .transforms import augment, preprocess_test
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..backbones.weights import Preprocessing
 from ..errors import SettingsError
+from .preprocessing import Preprocessing
 
 SCALE_JITTER = (256 / 224, 320 / 224)  # shorter side over crop; Wang et al. (2018), as FASTER's training does
 MAX_ASPECT = 8  # of a longer picture only the middle is used: a strip of 2×9,000 pixels must not fill the memory

@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from ..training.run_directory import write_atomically
+from ..files import write_atomically
 
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]
 

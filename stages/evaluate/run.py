@@ -1,6 +1,5 @@
 """Score runs and write what comes of it: one JSON document, tables as CSV, and pictures."""
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,8 +11,9 @@ import numpy as np
 from ...pipeline.errors import SettingsError
 from ...pipeline.evaluation.metrics import Metrics, rank_classes
 from ...pipeline.evaluation.plots import CostPoint, save_accuracy_against_cost, save_confusion_matrix
+from ...pipeline.files import write_csv, write_json
 from ...pipeline.manifests.manifest import Manifest
-from ...pipeline.training.run_directory import RunDirectory, write_atomically, write_json
+from ...pipeline.training.run_directory import RunDirectory
 from ..run_kinds import END_TO_END
 from .plan import EvaluateSettings
 from .predictions import Started
@@ -255,13 +255,3 @@ def prediction_rows(manifest: Manifest, scores: RunScores) -> Iterable[Sequence[
         best = rank_classes(rows[index][None], most=shown)[0]
         cells = [cell for c in best for cell in (manifest.classes[c], f"{rows[index][c]:.6f}")]
         yield (*known, manifest.classes[best[0]], *cells, "")
-
-
-def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file, whole or not at all."""
-
-    def write(partial: Path) -> None:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
-
-    write_atomically(path, write)

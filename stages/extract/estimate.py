@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import torch
 
-from ...pipeline.backbones.weights import Preprocessing
 from ...pipeline.errors import VideoError
-from ...pipeline.features.disk import nearest_folder
+from ...pipeline.files import nearest_folder
+from ...pipeline.videos.preprocessing import Preprocessing
 from .plan import ExtractPlan, ExtractSettings, Prepared, plan, prepare_run
 from .run import matching_store
 from .task import ExtractTask, LoadedBackbone, load, prepare, run_backbone

@@ -17,8 +17,9 @@ from typing import Any
 
 from ...pipeline.execution import IN_PROCESS, run_tasks
 from ...pipeline.features.backbone_group import BackboneGroup
-from ...pipeline.features.format import Status, check_free_space
+from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.files import check_free_space
 from .plan import ExtractPlan, ExtractSettings, Prepared, PreparedBackbone, plan, prepare_run
 from .task import ExtractJob, ExtractTask, LoadedVideo, TaskResult, compute, load, prepare, run_task
 

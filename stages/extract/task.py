@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from ...pipeline.backbones.engine import Engine, EngineSettings, build_engine
-from ...pipeline.backbones.weights import Preprocessing, Weights, load_weights
+from ...pipeline.backbones.weights import Weights, load_weights
 from ...pipeline.errors import VideoError, WeightsError
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Video
 from ...pipeline.videos.clip_reader import decode_clips, due_clips
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.preprocessing import Preprocessing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from ...pipeline.aggregators.video_model import Shape, build_video_model
 from ...pipeline.backbones import feature_shape, usual_clip
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
 from ...pipeline.backbones.engine import resolve_device
-from ...pipeline.backbones.weights import Preprocessing, Weights, parse_preprocessing, preprocessing_for
+from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
 from ...pipeline.end_to_end.network import FROZEN, TRACKED
 from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, MULTI_ITERATION
@@ -27,6 +27,7 @@ from ...pipeline.training.distributed import world_size
 from ...pipeline.training.learning_split import class_indices, hold_out
 from ...pipeline.training.split_choice import videos_of_split
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing, preprocessing_for
 from ..run_kinds import END_TO_END
 from .settings import FinetuneSettings
 from .start import Start, check_start, open_start, start_digest

@@ -21,6 +21,7 @@ from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import FIGURES, Objective, predict, strategy_gradients
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
 from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.files import write_json
 from ...pipeline.inference.live_inputs import clips_gmacs
 from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.training.batches import decoding_threads, prefetched
@@ -33,7 +34,7 @@ from ...pipeline.training.distributed import (
     world_size,
 )
 from ...pipeline.training.loop import FitResult, Schedule, fit
-from ...pipeline.training.run_directory import RunDirectory, write_json
+from ...pipeline.training.run_directory import RunDirectory
 from ..run_kinds import WEIGHTS_FILE, backbone_file
 from .memory import check_memory, memory_limit, out_of_memory
 from .model import build_model
@@ -91,15 +92,15 @@ def run(settings: FinetuneSettings) -> FinetuneSummary:
             check_memory(settings, prepared, limit=limit)
         training = training_videos(settings, prepared, prepared.training)
         validation = training_videos(settings, prepared, prepared.validation)
-        directory = _open_run(settings, prepared, training, validation)
-        if not already_done:
-            try:
-                train(settings, prepared, directory, device=device, training=training, validation=validation)
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise out_of_memory(settings, prepared, limit=limit) from error
-        wait_for_all()
+        with _open_run(settings, prepared, training, validation) as directory:
+            if not already_done:
+                try:
+                    train(settings, prepared, directory, device=device, training=training, validation=validation)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise out_of_memory(settings, prepared, limit=limit) from error
+            wait_for_all()
     result = directory.result
     return FinetuneSummary(
         out=settings.out,
@@ -122,7 +123,7 @@ def _open_run(
     caches = [own.source.caches_frames for own in (training, validation)]
     made = outcome(settings, prepared, reduced_in_cache=caches)
     if is_first():
-        RunDirectory.open_or_create(settings.out, settings=made)
+        RunDirectory.open_or_create(settings.out, settings=made).close()
     wait_for_all()
     return RunDirectory.open_or_create(settings.out, settings=made)
 

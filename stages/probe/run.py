@@ -13,10 +13,11 @@ from ...pipeline.errors import SettingsError
 from ...pipeline.evaluation.linear_probe import Fit, choose_strength, fit_probe
 from ...pipeline.evaluation.metrics import score_predictions, top_k_accuracy
 from ...pipeline.features.arrays import pooled_features
+from ...pipeline.files import write_csv, write_json
 from ...pipeline.inference.stored_inputs import describe_backbone
 from ...pipeline.manifests.folders import choose_test
-from ...pipeline.training.run_directory import RunDirectory, write_json
-from ..evaluate.run import prediction_rows, write_csv
+from ...pipeline.training.run_directory import RunDirectory
+from ..evaluate.run import prediction_rows
 from ..evaluate.scores import RunScores
 from .plan import Prepared, ProbePlan, ProbeSettings, prepare
 
@@ -42,15 +43,15 @@ def run(settings: ProbeSettings, *, planned: Callable[[int], Progress] = lambda 
         RunError: if the run directory belongs to other settings, or has other files in it.
     """
     prepared = prepare(settings)
-    directory = RunDirectory.open_or_create(settings.out, settings=_outcome(prepared))
-    directory.reopen_without(METRICS_FILE)
-    if not directory.is_done:
-        began = time.monotonic()
-        read = planned(sum(own.num_reads for own in prepared.probes))
-        documents = [_fit_and_score(prepared, own, directory, read) for own in prepared.probes]
-        named = {name: str(getattr(settings, name)) for name in ("store", "out", "split", "test_split")}
-        write_json(settings.out / METRICS_FILE, named | {"max_iter": settings.max_iter, "probes": documents})
-        directory.finish({"seconds": time.monotonic() - began})
+    with RunDirectory.open_or_create(settings.out, settings=_outcome(prepared)) as directory:
+        directory.reopen_without(METRICS_FILE)
+        if not directory.is_done:
+            began = time.monotonic()
+            read = planned(sum(own.num_reads for own in prepared.probes))
+            documents = [_fit_and_score(prepared, own, directory, read) for own in prepared.probes]
+            named = {name: str(getattr(settings, name)) for name in ("store", "out", "split", "test_split")}
+            write_json(settings.out / METRICS_FILE, named | {"max_iter": settings.max_iter, "probes": documents})
+            directory.finish({"seconds": time.monotonic() - began})
     return directory.read_json(METRICS_FILE)
 
 

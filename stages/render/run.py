@@ -10,12 +10,13 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from ...pipeline.errors import RunError, SettingsError
+from ...pipeline.files import PARTIAL, write_json, write_text
 from ...pipeline.manifests.manifest import Manifest, Video, write_manifest
 from ...pipeline.rendering.design import accuracy_bounds, class_of, is_test, scene_classes
 from ...pipeline.rendering.frames import draw_frames
 from ...pipeline.rendering.plan import RENDERER_VERSION, SceneSettings, plan_video
 from ...pipeline.rendering.words import describe_set
-from ...pipeline.training.run_directory import describe_differences, write_atomically, write_json
+from ...pipeline.training.run_directory import describe_differences
 from ...pipeline.videos.writing import write_h264
 
 MANIFEST_FILE, DESIGN_FILE, README_FILE, VIDEO_FOLDER = "manifest.csv", "design.json", "README.md", "videos"
@@ -131,8 +132,8 @@ def claim_folder(settings: RenderSettings) -> None:
     except OSError as error:
         raise RunError(f"the folder {settings.out} cannot be made: {error.strerror}") from error
     if not file.exists():
-        ours = (VIDEO_FOLDER, f"{DESIGN_FILE}.partial")  # the latter is what a kill at the very start leaves
-        foreign = [path.name for path in settings.out.iterdir() if path.name not in ours]
+        entries = [path.name for path in settings.out.iterdir()]
+        foreign = [name for name in entries if name != VIDEO_FOLDER and not name.endswith(PARTIAL)]
         foreign += [path.name for path in (settings.out / VIDEO_FOLDER).iterdir()]
         if foreign:
             raise RunError(f"{settings.out} holds other files, such as {min(foreign)}; choose another folder")
@@ -142,7 +143,7 @@ def claim_folder(settings: RenderSettings) -> None:
         raise RunError(f"{settings.out} holds {have} videos; ask for at least as many, or choose another folder")
     write_json(file, design(settings))
     text = describe_set(settings.scene)
-    write_atomically(settings.out / README_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(settings.out / README_FILE, text)
 
 
 def design(settings: RenderSettings) -> dict[str, Any]:

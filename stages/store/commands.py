@@ -8,10 +8,10 @@ from typing import Any
 
 from ...pipeline.errors import SettingsError
 from ...pipeline.features.backbone_group import BackboneGroup
-from ...pipeline.features.disk import bytes_on_disk
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.features.verify import Comparison, Problem, Recompute, compare_clips, find_problems, reset
+from ...pipeline.files import bytes_on_disk
 
 Progress = Callable[[int], object]
 

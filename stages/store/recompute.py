@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from ...pipeline.backbones.engine import Engine, EngineSettings, build_engine
-from ...pipeline.backbones.weights import Preprocessing, load_weights, parse_preprocessing
+from ...pipeline.backbones.weights import load_weights
 from ...pipeline.errors import StoreError
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.features.verify import Recompute
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.videos.clip_reader import decode_clips
+from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing
 
 
 def recomputer(store: FeatureStore, *, manifest: Path, weights: Sequence[Path]) -> Recompute:

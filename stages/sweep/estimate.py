@@ -17,10 +17,10 @@ from ...pipeline.aggregators.weights import load_aggregator
 from ...pipeline.backbones.engine import resolve_device
 from ...pipeline.execution import LOCAL
 from ...pipeline.features.backbone_group import BackboneGroup
-from ...pipeline.features.disk import bytes_on_disk, check_free_space
 from ...pipeline.features.format import Status
 from ...pipeline.features.local_copies import check_space, write_maps
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.files import bytes_on_disk, check_free_space
 from ...pipeline.inference.predict import predict
 from ...pipeline.training.run_directory import RunDirectory
 from ..run_kinds import WEIGHTS_FILE
@@ -183,12 +183,12 @@ def _few_videos(prepared: Prepared, number: int) -> Prepared:
 def _train_few(own: TrainAggregatorSettings, few: Prepared, *, epochs: int) -> tuple[float, float]:
     """Return the seconds that a video takes in an epoch of training, and those of all that is not an epoch."""
     shutil.rmtree(own.out, ignore_errors=True)
-    directory = RunDirectory.open_or_create(own.out, settings={})
     optimisation = replace(own.optimisation, epochs=epochs, warmup_epochs=0.0, patience=0)
-    began = time.perf_counter()
-    train(replace(own, optimisation=optimisation), few, directory)
-    whole = time.perf_counter() - began
-    seconds = [record["seconds"] for record in directory.read_metrics()]
+    with RunDirectory.open_or_create(own.out, settings={}) as directory:
+        began = time.perf_counter()
+        train(replace(own, optimisation=optimisation), few, directory)
+        whole = time.perf_counter() - began
+        seconds = [record["seconds"] for record in directory.read_metrics()]
     return statistics.median(seconds or [0.0]) / max(1, len(few.training)), whole - sum(seconds)
 
 

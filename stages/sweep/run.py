@@ -16,14 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.errors import RunError
+from ...pipeline.errors import RunError, StoreError
 from ...pipeline.execution import run_tasks
-from ...pipeline.features.disk import lock_folder
 from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.training.run_directory import describe_differences, write_json
-from ..evaluate.run import write_csv
+from ...pipeline.files import lock_folder, write_csv, write_json
+from ...pipeline.training.run_directory import describe_differences
 from .plan import SweepPlan, SweepSettings, SweepTask, plan, shared_outcome
 from .tables import report
 from .task import TaskResult, read_score, run_task
@@ -157,7 +156,7 @@ def _directory(out: Path, sweep: Mapping[str, Any]) -> Iterator[None]:
         StoreError: if another process holds it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    descriptor = lock_folder(out)
+    descriptor = lock_folder(out, error=StoreError)
     try:
         write_json(out / SETTINGS_FILE, sweep)
         yield

@@ -7,8 +7,7 @@ from pathlib import Path
 from ...pipeline.evaluation.confidence import MeanInterval, mean_interval
 from ...pipeline.evaluation.sweep_plots import SweepPoint, save_accuracy_by_clips, save_pareto_front
 from ...pipeline.features.patterns import Pattern
-from ...pipeline.training.run_directory import write_atomically
-from ..evaluate.run import write_csv
+from ...pipeline.files import write_csv, write_text
 from .plan import is_feasible, stand_in
 from .task import SCORE_FILE, Score, load_score
 
@@ -117,7 +116,7 @@ def report(out: Path, *, patterns: Sequence[Pattern]) -> tuple[dict[str, str], t
     write_csv(out / "timings.csv", timing_rows(scores))
     write_csv(out / "summary.csv", summary_rows(settings))
     for name, text in tables.items():
-        write_atomically(out / name, lambda path, text=text: path.write_text(text, encoding="utf-8"))
+        write_text(out / name, text)
     points = [_point(own) for own in settings]
     save_accuracy_by_clips(points, out / "figure3.png")
     save_pareto_front(points, out / "figure4.png")

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from ...pipeline.errors import RunError, VidpipeError
 from ...pipeline.evaluation.metrics import Metrics
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.training.run_directory import RunDirectory, write_json
+from ...pipeline.files import write_json
+from ...pipeline.training.run_directory import RunDirectory
 from ..evaluate.plan import EvaluateSettings, check_fits
 from ..evaluate.scores import evaluate
 from ..train_aggregator.run import TrainAggregatorSummary, run

@@ -18,12 +18,13 @@ from ...pipeline.aggregators.video_model import VideoModel, build_video_model
 from ...pipeline.aggregators.weights import save_aggregator
 from ...pipeline.backbones.engine import resolve_device
 from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.files import write_json
 from ...pipeline.inference.predict import num_readers, predict, video_gmacs
 from ...pipeline.inference.stored_inputs import batch_of
 from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.optimisation import OptimisationSettings, accuracy, classification_loss
-from ...pipeline.training.run_directory import RunDirectory, write_json
+from ...pipeline.training.run_directory import RunDirectory
 from ..run_kinds import SPLITS_FILE, WEIGHTS_FILE
 from .plan import Prepared, TrainAggregatorSettings, outcome, prepare
 
@@ -65,13 +66,13 @@ def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
         RunError: if the run directory belongs to other settings.
     """
     prepared = prepare(settings)
-    directory = RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared))
-    directory.reopen_without(WEIGHTS_FILE)
-    if prepared.splits is not None:
-        write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
-    already_done = directory.is_done
-    if not already_done:
-        train(settings, prepared, directory)
+    with RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared)) as directory:
+        directory.reopen_without(WEIGHTS_FILE)
+        if prepared.splits is not None:
+            write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
+        already_done = directory.is_done
+        if not already_done:
+            train(settings, prepared, directory)
     result = directory.result
     return TrainAggregatorSummary(
         out=settings.out,

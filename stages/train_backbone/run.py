@@ -18,17 +18,19 @@ from torch.nn import functional as F
 
 from ...pipeline.backbones import Backbone, build_backbone, feature_shape
 from ...pipeline.backbones.engine import resolve_device
-from ...pipeline.backbones.weights import Preprocessing, collect_weights, load_weights, preprocessing_for, save_weights
+from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights
 from ...pipeline.errors import SettingsError
 from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.files import write_json
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
 from ...pipeline.training.clips import TrainingClips, collate, open_source
 from ...pipeline.training.learning_split import check_classes, class_indices
 from ...pipeline.training.loop import Schedule, fit, one_step
 from ...pipeline.training.optimisation import OptimisationSettings, accuracy, classification_loss
-from ...pipeline.training.run_directory import RunDirectory, write_json
+from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.preprocessing import Preprocessing, preprocessing_for
 from ...pipeline.videos.transforms import normalise
 
 GIB = 2**30
@@ -141,12 +143,11 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
     training = _clips(manifest, settings, settings.split)
     validation = _clips(manifest, settings, settings.val_split) if settings.val_split else None
     everything = [clips for clips in (training, validation) if clips is not None]
-    directory = RunDirectory.open_or_create(
-        settings.out, settings=settings.outcome(manifest, caches=[clips.source.caches_frames for clips in everything])
-    )
-    directory.reopen_without(WEIGHTS_FILE)
-    if not directory.is_done:
-        _train(settings, directory, classes, training, validation)
+    outcome = settings.outcome(manifest, caches=[clips.source.caches_frames for clips in everything])
+    with RunDirectory.open_or_create(settings.out, settings=outcome) as directory:
+        directory.reopen_without(WEIGHTS_FILE)
+        if not directory.is_done:
+            _train(settings, directory, classes, training, validation)
     failures = directory.result["failures"]
     return TrainBackboneSummary(
         weights=settings.out / WEIGHTS_FILE,
