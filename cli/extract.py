@@ -14,8 +14,9 @@ from .tables import size_text
 
 if TYPE_CHECKING:
     from ..stages.extract.estimate import Estimate
-    from ..stages.extract.plan import ExtractPlan, ExtractSettings
+    from ..stages.extract.plan import ExtractPlan
     from ..stages.extract.run import ExtractSummary, Progress
+    from ..stages.extract.settings import ExtractSettings
 
 EPILOG = """\b
 Example:
@@ -108,10 +109,10 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
 
 def settings_of(options: dict[str, Any]) -> "ExtractSettings":
     """Return the stage's settings for the command's options."""
-    from ..pipeline.backbones.engine import EngineSettings
+    from ..pipeline.backbones.engine_settings import EngineSettings
     from ..pipeline.features.patterns import Pattern
     from ..pipeline.videos.clips import ClipSampling
-    from ..stages.extract.plan import ExtractSettings
+    from ..stages.extract.settings import ExtractSettings
 
     sampling = ClipSampling(
         num_frames=options["frames"],
@@ -134,7 +135,7 @@ def settings_of(options: dict[str, Any]) -> "ExtractSettings":
 
 
 def _role(given: str | None, option: str) -> Any:
-    from ..stages.extract.plan import RoleWeights
+    from ..stages.extract.settings import RoleWeights
 
     if given is None:
         return None

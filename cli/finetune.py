@@ -130,7 +130,7 @@ def take_settings(options: dict[str, Any]) -> "FinetuneSettings":
     """Return the settings that ``options`` ask for."""
     from ..pipeline.end_to_end.strategies import StrategySettings
     from ..pipeline.features.patterns import CHEAP, EXPENSIVE, ROLES, Pattern
-    from ..pipeline.training.optimisation import OptimisationSettings
+    from ..pipeline.training.settings import OptimisationSettings
     from ..stages.finetune.settings import FinetuneSettings
 
     if options["warmup_epochs"] is None:

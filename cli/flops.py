@@ -12,7 +12,7 @@ from .tables import format_table
 
 if TYPE_CHECKING:
     from ..pipeline.costs.paper_tables import Comparison, PaperTable
-    from ..stages.flops import FlopsReport
+    from ..stages.flops.count import FlopsReport
 
 EPILOG = """\b
 Examples:
@@ -60,7 +60,7 @@ def command(*, as_json: bool, paper_table: str | None, grid: str | None, **optio
 
     Counted by running the shapes of the networks, without computing anything. Convolutions and matrix products count.
     """
-    from ..stages.flops import FlopsSettings, compare_with_paper, run
+    from ..stages.flops.count import FlopsSettings, compare_with_paper, run
 
     if paper_table is not None:
         _refuse_beside_table({**options, "grid": grid})

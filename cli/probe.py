@@ -56,8 +56,8 @@ def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
     probe.npz (classes, mean, scale, coefficients, intercept).
     """
     from ..pipeline.features.patterns import Pattern
-    from ..stages.probe.plan import ProbeSettings
     from ..stages.probe.run import run
+    from ..stages.probe.settings import ProbeSettings
 
     parsed = None if pattern is None else Pattern.parse(pattern)
     document = run(ProbeSettings(pattern=parsed, **options), planned=_progress)

@@ -77,7 +77,8 @@ def verify_command(
     """  # noqa: D301 - click reads the escape as "keep these lines"
     from tqdm import tqdm
 
-    from ..stages.store.commands import VerifySettings, verify
+    from ..stages.store.commands import verify
+    from ..stages.store.settings import VerifySettings
 
     recompute = _recompute(store, manifest, weights) if options["num_recomputed"] else None
     with tqdm(unit="video", desc="verifying", disable=None) as bar:

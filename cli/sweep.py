@@ -17,8 +17,9 @@ from .train_aggregator import take_settings
 
 if TYPE_CHECKING:
     from ..stages.sweep.estimate import SweepEstimate
-    from ..stages.sweep.plan import SweepPlan, SweepSettings
+    from ..stages.sweep.plan import SweepPlan
     from ..stages.sweep.run import Progress, SweepSummary
+    from ..stages.sweep.settings import SweepSettings
 
 EPILOG = """\b
 Example, the paper's Table 3 and Table 4 in one:
@@ -119,7 +120,8 @@ command.params += [parameter for parameter in train_aggregator.params if paramet
 def settings_of(options: dict[str, Any]) -> "SweepSettings":
     """Return the stage's settings for the command's options."""
     from ..pipeline.features.patterns import Pattern
-    from ..stages.sweep.plan import SweepSettings, fitting_defaults
+    from ..stages.sweep.plan import fitting_defaults
+    from ..stages.sweep.settings import SweepSettings
 
     options = dict(options)
     training = take_settings(options)

@@ -15,8 +15,8 @@ from made_up_stores import MadeUp, make_store
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.aggregators.weights import load_aggregator
-from vidpipe.pipeline.backbones import feature_shape
-from vidpipe.pipeline.backbones.engine import EngineSettings
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import feature_shape
 from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
 from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs
 from vidpipe.pipeline.end_to_end.network import EndToEnd
@@ -30,15 +30,15 @@ from vidpipe.pipeline.videos import clip_reader as video_clips
 from vidpipe.pipeline.videos.clip_reader import decode_clips
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
-from vidpipe.stages.evaluate.plan import EvaluateSettings
 from vidpipe.stages.evaluate.run import group_runs, report
 from vidpipe.stages.evaluate.run import run as evaluate
 from vidpipe.stages.evaluate.scores import evaluate as scores_of
-from vidpipe.stages.extract.plan import ExtractSettings, RoleWeights
+from vidpipe.stages.evaluate.settings import EvaluateSettings
 from vidpipe.stages.extract.run import run as extract
+from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
 from vidpipe.stages.run_kinds import backbone_file, backbones_of
-from vidpipe.stages.train_aggregator.plan import TrainAggregatorSettings
 from vidpipe.stages.train_aggregator.run import run as train
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 RUNS = {
     "fast": MadeUpRun(),

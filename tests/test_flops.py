@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vidpipe.pipeline.aggregators import AGGREGATORS, AggregatorSpec
-from vidpipe.pipeline.backbones import build_backbone
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
+from vidpipe.pipeline.aggregators.registry import AGGREGATORS
+from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.costs.flops import CONVENTIONS, aggregator_macs, backbone_macs, count_macs
 from vidpipe.pipeline.costs.paper_tables import TABLES, Comparison, PaperCell, PaperTable, compare
 from vidpipe.pipeline.costs.presets import FASTER16, FASTER32

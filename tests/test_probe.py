@@ -21,8 +21,8 @@ from vidpipe.pipeline.features.arrays import pooled_features, stored_maps
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.manifests.manifest import Manifest, write_manifest
-from vidpipe.stages.probe.plan import ProbeSettings
 from vidpipe.stages.probe.run import run
+from vidpipe.stages.probe.settings import ProbeSettings
 
 CLASSES = ("a", "b", "c")
 WANTED = MadeUp(num_training=45, num_test=30, classes=CLASSES, failed=(1, 46), pending=(49,))

@@ -23,11 +23,13 @@ from vidpipe.pipeline.rendering.design import (
     shortest_video,
 )
 from vidpipe.pipeline.rendering.frames import draw_frames
-from vidpipe.pipeline.rendering.plan import Look, SceneSettings, draw_look, plan_video
+from vidpipe.pipeline.rendering.plan import Look, draw_look, plan_video
+from vidpipe.pipeline.rendering.settings import SceneSettings
 from vidpipe.pipeline.videos.reader import probe, read_all
 from vidpipe.pipeline.videos.writing import Encoding, write_h264
 from vidpipe.stages.render import run as render
-from vidpipe.stages.render.run import RenderSettings, run
+from vidpipe.stages.render.run import run
+from vidpipe.stages.render.settings import RenderSettings
 
 SMALL = SceneSettings(size=32, frames=47)
 

@@ -29,15 +29,16 @@ from vidpipe.pipeline.features.clip_selection import select
 from vidpipe.pipeline.features.format import Status
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
-from vidpipe.pipeline.training.optimisation import OptimisationSettings
+from vidpipe.pipeline.training.settings import OptimisationSettings
 from vidpipe.stages.evaluate.scores import EvaluateSettings, evaluate
 from vidpipe.stages.sweep import run as sweep
 from vidpipe.stages.sweep import task as sweep_task
 from vidpipe.stages.sweep.estimate import estimate
-from vidpipe.stages.sweep.plan import SweepPlan, SweepSettings, SweepTask, choose_cells, is_feasible, plan
+from vidpipe.stages.sweep.plan import SweepPlan, SweepTask, choose_cells, is_feasible, plan
 from vidpipe.stages.sweep.run import copies_folder, run
+from vidpipe.stages.sweep.settings import SweepSettings
 from vidpipe.stages.sweep.task import TaskResult, run_task
-from vidpipe.stages.train_aggregator.plan import TrainAggregatorSettings
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 SHORT = OptimisationSettings(epochs=2, batch_size=8, optimizer="adamw", learning_rate=0.01)
 WANTED = MadeUp(num_training=16, num_test=10, num_clips=4, pattern="all-expensive")

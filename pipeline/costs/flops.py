@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..aggregators import AggregatorSpec
+from ..aggregators.base import AggregatorSpec
 from ..aggregators.video_model import Shape, build_video_model
-from ..backbones import build_backbone
 from ..backbones.layers import BATCH_NORMS
+from ..backbones.registry import build_backbone
 from ..errors import SettingsError
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from ..errors import SettingsError
 from ..features.patterns import Pattern
-from ..training.optimisation import OptimisationSettings
+from ..training.settings import OptimisationSettings
 from .video_cost import Setting
 
 # One expensive clip of 16 frames in eight: the paper's best inexpensive setting.

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..aggregators import AggregatorSpec
+from ..aggregators.base import AggregatorSpec
 from ..aggregators.video_model import Shape
-from ..backbones import feature_shape
+from ..backbones.registry import feature_shape
 from ..errors import SettingsError
 from ..features.patterns import Pattern
 from .flops import aggregator_macs, backbone_macs

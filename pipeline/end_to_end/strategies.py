@@ -44,3 +44,9 @@ class StrategySettings:
         """Return how many of ``num_clips`` clips of a video go through a backbone in one call."""
         default = 1 if self.name in (MULTI_ITERATION, TWO_PASS) else num_clips
         return min(self.clips_at_once or default, num_clips)
+
+
+FROZEN, TRACKED = "frozen", "tracked"
+
+
+STATISTICS = (FROZEN, TRACKED)

@@ -33,9 +33,9 @@ from ..manifests.manifest import Manifest
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
 from .columns import manifest_differences, read_columns, write_columns
+from .compression import DEFAULT_COMPRESSION
 from .format import (
     COMPRESSIONS,
-    DEFAULT_COMPRESSION,
     FORMAT_VERSION,
     canonical,
     create_backbone_arrays,

@@ -18,9 +18,10 @@ from tqdm import tqdm
 from ..errors import RunError
 from ..seeds import derived_seed
 from .distributed import average_statistics, is_first, rank, sum_gradients, sum_over_processes, wait_for_all
-from .optimisation import OptimisationSettings, build_optimizer, cosine_schedule, mixed_precision, set_rates
+from .optimisation import build_optimizer, cosine_schedule, mixed_precision, set_rates
 from .progress import Progress, Trained, restore_progress, save_progress
 from .run_directory import Record, RunDirectory
+from .settings import OptimisationSettings
 from .tensorboard import Curves
 from .weight_average import averaged_weights, build_average
 

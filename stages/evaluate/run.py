@@ -15,9 +15,9 @@ from ...pipeline.files import write_csv, write_json
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.run_directory import RunDirectory
 from ..run_kinds import END_TO_END
-from .plan import EvaluateSettings
 from .predictions import Started
 from .scores import Evaluation, RunScores, evaluate
+from .settings import EvaluateSettings
 
 SHOWN_CLASSES = 5  # of a prediction
 VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation")  # what follows from seed and splits

@@ -6,8 +6,7 @@ import torch
 
 from ...pipeline.end_to_end.memory.available import available_bytes
 from ...pipeline.end_to_end.memory.foresight import TrainingShape, advice, foreseen_bytes, gigabytes, with_headroom
-from ...pipeline.end_to_end.network import FROZEN
-from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, MULTI_ITERATION, PLAIN
+from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, FROZEN, MULTI_ITERATION, PLAIN
 from ...pipeline.errors import OutOfMemoryError, SettingsError
 from ...pipeline.training.distributed import local_processes, world_size
 from .plan import Prepared

@@ -9,16 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...pipeline.aggregators import AggregatorSpec
-from ...pipeline.aggregators.base import check_min_clips
+from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
 from ...pipeline.aggregators.video_model import Shape, build_video_model
-from ...pipeline.backbones import feature_shape, usual_clip
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
 from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.registry import feature_shape, usual_clip
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
-from ...pipeline.end_to_end.network import FROZEN, TRACKED
-from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, MULTI_ITERATION
+from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, FROZEN, MULTI_ITERATION, TRACKED
 from ...pipeline.errors import SettingsError
 from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.inference.stored_inputs import backbone_record

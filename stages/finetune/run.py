@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ...pipeline.aggregators.weights import save_aggregator
-from ...pipeline.backbones import Backbone
 from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.weights import Weights, collect_weights, save_weights
 from ...pipeline.costs.flops import aggregator_macs
 from ...pipeline.end_to_end.memory.available import is_out_of_memory

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...pipeline.end_to_end.network import STATISTICS
-from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, StrategySettings
+from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, STATISTICS, StrategySettings
 from ...pipeline.errors import SettingsError
 from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
-from ...pipeline.training.optimisation import OptimisationSettings
+from ...pipeline.training.settings import OptimisationSettings
 
 MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use; a slip of the finger should not take an hour to be noticed
 

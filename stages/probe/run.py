@@ -19,7 +19,8 @@ from ...pipeline.manifests.folders import choose_test
 from ...pipeline.training.run_directory import RunDirectory
 from ..evaluate.run import prediction_rows
 from ..evaluate.scores import RunScores
-from .plan import Prepared, ProbePlan, ProbeSettings, prepare
+from .plan import Prepared, ProbePlan, prepare
+from .settings import ProbeSettings
 
 KIND = "linear probe"
 HELD_OUT = 0.2  # of each class's training videos, to choose among several strengths

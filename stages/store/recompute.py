@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ...pipeline.backbones.engine import Engine, EngineSettings, build_engine
+from ...pipeline.backbones.engine import Engine, build_engine
+from ...pipeline.backbones.engine_settings import EngineSettings
 from ...pipeline.backbones.weights import load_weights
 from ...pipeline.errors import StoreError
 from ...pipeline.features.store import FeatureStore

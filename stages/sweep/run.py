@@ -23,7 +23,8 @@ from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import lock_folder, write_csv, write_json
 from ...pipeline.training.run_directory import describe_differences
-from .plan import SweepPlan, SweepSettings, SweepTask, plan, shared_outcome
+from .plan import SweepPlan, SweepTask, plan, shared_outcome
+from .settings import SweepSettings
 from .tables import report
 from .task import TaskResult, read_score, run_task
 

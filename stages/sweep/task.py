@@ -19,10 +19,12 @@ from ...pipeline.evaluation.metrics import Metrics
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import write_json
 from ...pipeline.training.run_directory import RunDirectory
-from ..evaluate.plan import EvaluateSettings, check_fits
+from ..evaluate.plan import check_fits
 from ..evaluate.scores import evaluate
+from ..evaluate.settings import EvaluateSettings
 from ..train_aggregator.run import TrainAggregatorSummary, run
-from .plan import SweepSettings, SweepTask, run_settings, selection_of
+from .plan import SweepTask, run_settings, selection_of
+from .settings import SweepSettings
 
 SCORE_FILE = "score.json"
 DIGITS = 9  # of GMACs: to the last MAC

@@ -23,10 +23,12 @@ from ...pipeline.inference.predict import num_readers, predict, video_gmacs
 from ...pipeline.inference.stored_inputs import batch_of
 from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
-from ...pipeline.training.optimisation import OptimisationSettings, accuracy, classification_loss
+from ...pipeline.training.optimisation import accuracy, classification_loss
 from ...pipeline.training.run_directory import RunDirectory
+from ...pipeline.training.settings import OptimisationSettings
 from ..run_kinds import SPLITS_FILE, WEIGHTS_FILE
-from .plan import Prepared, TrainAggregatorSettings, outcome, prepare
+from .plan import Prepared, outcome, prepare
+from .settings import TrainAggregatorSettings
 
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]  # maps by role, scores, targets
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import attrgetter
 
-from ...aggregators import AggregatorSpec
+from ...aggregators.base import AggregatorSpec
 from ...aggregators.video_model import Shape
-from ...backbones import feature_shape
+from ...backbones.registry import feature_shape
 from ...errors import SettingsError
-from ...training.optimisation import OPTIMIZERS, PRECISIONS
+from ...training.optimisation import DTYPES
+from ...training.settings import OPTIMIZERS
 from ..strategies import BATCH_REDUCTION, CHECKPOINT, MULTI_ITERATION, PLAIN, TWO_PASS, StrategySettings
 from .simulation import CallMemory, NetworkMemory, backbone_call, backbone_memory, video_call, video_memory
 
@@ -37,7 +38,7 @@ class TrainingShape:
         num_classes: K.
         aggregator: what is on top.
         batch_size: videos that one process runs at once.
-        precision: a name of ``optimisation.PRECISIONS``.
+        precision: a name of ``optimisation.DTYPES``.
         optimizer: a name of ``optimisation.OPTIMIZERS``.
         ema: whether an average of all weights is kept.
         trained: roles whose backbones are trained.
@@ -70,7 +71,7 @@ class TrainingShape:
             ("crops", used <= set(self.crops), f"name one for each of {sorted(used)}", dict(self.crops)),
             ("trained", self.trained <= used, f"be among {sorted(used)}", sorted(self.trained)),
             ("batch_size", self.batch_size >= 1, "be at least 1", self.batch_size),
-            ("precision", self.precision in PRECISIONS, f"be one of {', '.join(PRECISIONS)}", self.precision),
+            ("precision", self.precision in DTYPES, f"be one of {', '.join(DTYPES)}", self.precision),
             ("optimizer", self.optimizer in OPTIMIZERS, f"be one of {', '.join(OPTIMIZERS)}", self.optimizer),
         )
         for name, holds, constraint, found in rules:

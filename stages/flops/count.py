@@ -3,14 +3,14 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ..pipeline.aggregators import AggregatorSpec
-from ..pipeline.backbones import feature_shape, usual_clip
-from ..pipeline.costs.flops import find_convention
-from ..pipeline.costs.paper_tables import Comparison, PaperTable, compare, paper_table
-from ..pipeline.costs.presets import find_setting
-from ..pipeline.costs.video_cost import Cost, Setting, aggregator_cost, backbone_cost, setting_cost
-from ..pipeline.errors import SettingsError
-from ..pipeline.features.patterns import Pattern
+from ...pipeline.aggregators.base import AggregatorSpec
+from ...pipeline.backbones.registry import feature_shape, usual_clip
+from ...pipeline.costs.flops import find_convention
+from ...pipeline.costs.paper_tables import Comparison, PaperTable, compare, paper_table
+from ...pipeline.costs.presets import find_setting
+from ...pipeline.costs.video_cost import Cost, Setting, aggregator_cost, backbone_cost, setting_cost
+from ...pipeline.errors import SettingsError
+from ...pipeline.features.patterns import Pattern
 
 BACKBONE, AGGREGATOR, SETTING = "backbone", "aggregator", "setting"
 
