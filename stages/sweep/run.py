@@ -21,7 +21,7 @@ from ...pipeline.execution import run_tasks
 from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.files import lock_folder, write_csv, write_json
+from ...pipeline.files import held_folder, write_csv, write_json
 from ...pipeline.training.run_directory import describe_differences
 from .plan import SweepPlan, SweepTask, plan, shared_outcome
 from .settings import SweepSettings
@@ -157,12 +157,9 @@ def _directory(out: Path, sweep: Mapping[str, Any]) -> Iterator[None]:
         StoreError: if another process holds it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    descriptor = lock_folder(out, error=StoreError)
-    try:
+    with held_folder(out, error=StoreError):
         write_json(out / SETTINGS_FILE, sweep)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
