@@ -4,103 +4,64 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from ..pipeline.settings import KEY, Facts
+from ..pipeline.errors import VidpipeError
+from ..pipeline.settings import KEY, Facts, nested_settings
 from .spelling import option_name
 
 F = TypeVar("F", bound=Callable[..., Any])
-T = TypeVar("T")
+UNSAID = dataclasses.MISSING
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
 def setting_options(kind: type, *, leave_out: Container[str] = ()) -> Callable[[F], F]:
     """Return a decorator that gives a command an option for each field of the settings ``kind``.
 
-    Fields that are settings themselves lend their fields. Parameters have the names of fields: see `build`.
+    Fields that are settings themselves lend their fields. Parameters have the names of fields, as
+    `vidpipe.pipeline.settings.build` takes them.
 
     Args:
-        kind: a dataclass made by `vidpipe.pipeline.settings.settings`.
+        kind: settings of the library.
         leave_out: fields that the command line does not offer, or offers in another way.
     """
-    options = [_option(*own) for own in _fields(kind, _NO_DEFAULTS) if own[0].name not in leave_out]
+    options = [_option(*own) for own in _fields(kind, UNSAID) if own[0].name not in leave_out]
     return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
-
-
-def build(kind: type[T], options: Mapping[str, Any], **given: Any) -> T:
-    """Return the settings of a command's parameters; what is ``given`` goes before them.
-
-    Raises:
-        SettingsError: if they refuse themselves.
-    """
-    values: dict[str, Any] = {}
-    for own in dataclasses.fields(kind):  # pyright: ignore[reportArgumentType]: every kind is a dataclass
-        nested = _nested(kind, own)
-        if own.name in given:
-            values[own.name] = given[own.name]
-        elif nested is not None:
-            values[own.name] = build(nested, options)
-        elif own.name in options:
-            values[own.name] = options[own.name]
-    return kind(**values)
-
-
-class _NoDefaults:
-    """Where no settings are made yet, a field's default is its own."""
-
-
-_NO_DEFAULTS = _NoDefaults()
 
 
 def _fields(kind: type, made: Any) -> Iterator[tuple[dataclasses.Field, Any, Any]]:
     """Yield (field, its type, its default), those of nested settings in the place of their field."""
-    hints = typing.get_type_hints(kind)
+    hints, nested = typing.get_type_hints(kind), nested_settings(kind)
     for own in dataclasses.fields(kind):
-        default = _default(own) if made is _NO_DEFAULTS else getattr(made, own.name)
-        nested = _nested(kind, own)
-        if nested is not None:
-            yield from _fields(nested, default)
+        default = _default(own) if made is UNSAID else getattr(made, own.name)
+        if own.name in nested:
+            yield from _fields(nested[own.name], default)
         elif KEY in own.metadata:
             yield own, hints[own.name], default
 
 
 def _default(own: dataclasses.Field) -> Any:
-    if own.default_factory is not dataclasses.MISSING:
-        return own.default_factory()
-    return own.default
-
-
-def _nested(kind: type, own: dataclasses.Field) -> type | None:
-    """Return the settings that a field holds, or None if it holds a plain value."""
-    hint = typing.get_type_hints(kind)[own.name]
-    is_settings = dataclasses.is_dataclass(hint) and any(KEY in part.metadata for part in dataclasses.fields(hint))
-    return hint if is_settings else None  # pyright: ignore[reportReturnType]: a hint that is a dataclass is a type
+    return own.default if own.default_factory is dataclasses.MISSING else own.default_factory()
 
 
 def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]:
     facts: Facts = own.metadata[KEY]
     plain, many = _plain_type(hint)
-    name = option_name(own.name)
-    required = default is dataclasses.MISSING
-    words: dict[str, Any] = {
-        "help": _help(facts),
-        "required": required,
-        "multiple": many,
-        "metavar": facts.metavar,
-        "default": None if required or many else default,
-        "show_default": not (required or many or default is None),
-    }
+    name, shown = option_name(own.name), f"{facts.help}  [default: {facts.unset}]" if facts.unset else facts.help
     if plain is bool:
         both = f"{name}/--no-{name[2:]}" if default else name
-        return click.option(both, own.name, is_flag=True, help=words["help"], default=default, show_default=default)
+        return click.option(both, own.name, is_flag=True, help=shown, default=default, show_default=default)
+    words: dict[str, Any] = {"help": shown, "metavar": facts.metavar, "multiple": many and not facts.commas}
+    if default is UNSAID:
+        words["required"] = True
+    elif default not in (None, ()):
+        words |= {"default": default, "show_default": ",".join(default) if facts.commas else True}
     return click.option(name, own.name, type=_click_type(plain, facts), **words)
-
-
-def _help(facts: Facts) -> str:
-    return f"{facts.help}  [default: {facts.unset}]" if facts.unset else facts.help
 
 
 def _plain_type(hint: Any) -> tuple[Any, bool]:
@@ -115,6 +76,8 @@ def _plain_type(hint: Any) -> tuple[Any, bool]:
 def _click_type(plain: Any, facts: Facts) -> click.ParamType | type:
     if facts.choices:
         return click.Choice(facts.choices)
+    if facts.commas:
+        return _Listed(plain)
     if plain is Path:
         return click.Path(path_type=Path)
     return _Parsed(plain) if hasattr(plain, "parse") else plain
@@ -123,11 +86,38 @@ def _click_type(plain: Any, facts: Facts) -> click.ParamType | type:
 class _Parsed(click.ParamType):
     """A value whose class reads it from text, by ``parse``."""
 
+    name = "text"
+
     def __init__(self, kind: Any) -> None:
         self.kind = kind
-        self.name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the value that the text ``value`` stands for."""
-        del param, ctx
-        return value if isinstance(value, self.kind) else self.kind.parse(value)
+        """Return what the text ``value`` stands for."""
+        if isinstance(value, self.kind):
+            return value
+        try:
+            return self.kind.parse(value)
+        except VidpipeError:
+            raise  # it names the setting itself
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Listed(click.ParamType):
+    """Values separated by commas."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+        self.name = "N,N,…" if kind is int else "A,B,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the values, as a tuple."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in value.split(",")]
+        if self.kind is not int:
+            return tuple(getattr(self.kind, "parse", str)(word) for word in words)
+        try:
+            return tuple(map(int, words))
+        except ValueError:
+            self.fail(f"must be whole numbers separated by commas, as 2,4,8; got {value!r}", param, ctx)

@@ -1,6 +1,5 @@
 """The errors that vidpipe raises on purpose; anything else that reaches a user is a bug."""
 
-
 import re
 from collections.abc import Callable
 

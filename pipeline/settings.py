@@ -5,7 +5,8 @@ That is said once, here in the library: the command line makes its options of th
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
 from typing import Any, TypeVar, dataclass_transform
 
@@ -29,7 +30,7 @@ class Facts:
         unit: of the bounds, for messages ("pixels").
         unset: what None stands for.
         metavar: how a value is written, for types that do not say it.
-        example: such a value.
+        commas: whether several values are written as one, separated by commas.
     """
 
     help: str
@@ -41,7 +42,7 @@ class Facts:
     unit: str = ""
     unset: str = ""
     metavar: str | None = None
-    example: str = ""
+    commas: bool = False
 
     def allows(self, value: Any) -> bool:
         """Say whether ``value`` may be; NaN never may."""
@@ -73,9 +74,9 @@ class Facts:
 
 
 def setting(
-    default: Any = MISSING,
     *,
-    help: str,  # noqa: A002: the field's word
+    default: Any = MISSING,
+    help: str,  # noqa: A002
     factory: Callable[[], Any] | None = None,
     choices: Sequence[str] = (),
     at_least: float | None = None,
@@ -85,13 +86,12 @@ def setting(
     unit: str = "",
     unset: str = "",
     metavar: str | None = None,
-    example: str = "",
+    commas: bool = False,
 ) -> Any:
-    """Return a field of settings; see `Facts` for what the arguments mean.
+    """Return a field of settings.
 
-    Args:
-        default: its value if none is given; without it, and without ``factory``, one has to be given.
-        factory: makes the default, where it is itself settings.
+    ``default`` is its value if none is given, or ``factory`` makes it; without both, one has to be given. `Facts` says
+    what the other arguments mean.
     """
     facts = Facts(
         help=help,
@@ -103,7 +103,7 @@ def setting(
         unit=unit,
         unset=unset,
         metavar=metavar,
-        example=example,
+        commas=commas,
     )
     metadata = {KEY: facts}
     if factory is not None:
@@ -125,6 +125,54 @@ def facts_of(kind: type) -> Iterator[tuple[str, Facts]]:
     for own in dataclasses.fields(kind):
         if KEY in own.metadata:
             yield own.name, own.metadata[KEY]
+
+
+def nested_settings(kind: type) -> dict[str, type]:
+    """Return, by name, the fields of ``kind`` that hold settings themselves, with their kinds."""
+    hints = typing.get_type_hints(kind)
+    names = [own.name for own in dataclasses.fields(kind)]
+    return {name: hints[name] for name in names if dataclasses.is_dataclass(hints[name]) and any(facts_of(hints[name]))}
+
+
+def build(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Return settings of flat ``values``: the fields of nested settings stand beside the others.
+
+    What nested settings are not told stays as ``kind`` has it by default. Values of other names are passed over.
+
+    Raises:
+        SettingsError: if a value is refused.
+    """
+    nested, made = nested_settings(kind), {}
+    for own in dataclasses.fields(kind):  # pyright: ignore[reportArgumentType]: every kind is a dataclass
+        if own.name in values:
+            made[own.name] = values[own.name]
+        elif own.name in nested:
+            default = None if own.default_factory is dataclasses.MISSING else own.default_factory()
+            made[own.name] = _changed(nested[own.name], default, values)
+    return kind(**made)
+
+
+def _changed(kind: type, default: Any, values: Mapping[str, Any]) -> Any:
+    """Return ``default``, or fresh settings of ``kind``, with those of ``values`` that are its fields."""
+    if default is None:
+        return build(kind, values)
+    known = {own.name for own in dataclasses.fields(kind)}
+    inner = {
+        name: _changed(own, getattr(default, name), values)
+        for name, own in nested_settings(kind).items()
+        if name not in values
+    }
+    return dataclasses.replace(default, **inner, **{name: value for name, value in values.items() if name in known})
+
+
+def flat_names(kind: type) -> Iterator[str]:
+    """Yield the names that `build` takes for ``kind``."""
+    nested = nested_settings(kind)
+    for own in dataclasses.fields(kind):
+        if own.name in nested:
+            yield from flat_names(nested[own.name])
+        else:
+            yield own.name
 
 
 def check_fields(given: Any) -> None:

@@ -9,7 +9,8 @@ from torch import nn
 from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.registry import AGGREGATORS
 from vidpipe.pipeline.backbones.registry import build_backbone
-from vidpipe.pipeline.costs.flops import CONVENTIONS, aggregator_macs, backbone_macs, count_macs
+from vidpipe.pipeline.costs.conventions import CONVENTIONS
+from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs, count_macs
 from vidpipe.pipeline.costs.paper_tables import TABLES, Comparison, PaperCell, PaperTable, compare
 from vidpipe.pipeline.costs.presets import FASTER16, FASTER32
 from vidpipe.pipeline.costs.video_cost import Setting, aggregator_cost, setting_cost
