@@ -52,16 +52,32 @@ def _default(own: dataclasses.Field) -> Any:
 def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]:
     facts: Facts = own.metadata[KEY]
     plain, many = _plain_type(hint)
-    name, shown = option_name(own.name), f"{facts.help}  [default: {facts.unset}]" if facts.unset else facts.help
+    name = option_name(own.name)
     if plain is bool:
         both = f"{name}/--no-{name[2:]}" if default else name
-        return click.option(both, own.name, is_flag=True, help=shown, default=default, show_default=default)
-    words: dict[str, Any] = {"help": shown, "metavar": facts.metavar, "multiple": many and not facts.commas}
+        return click.option(both, own.name, is_flag=True, help=facts.help, default=default, show_default=default)
+    words: dict[str, Any] = {"help": facts.help, "metavar": facts.metavar, "multiple": many and not facts.commas}
     if default is UNSAID:
         words["required"] = True
     elif default not in (None, ()):
         words |= {"default": default, "show_default": ",".join(default) if facts.commas else True}
-    return click.option(name, own.name, type=_click_type(plain, facts), **words)
+    words = {"show_default": True, **words}
+    return click.option(name, own.name, cls=_SettingOption, unset=facts.unset, type=_click_type(plain, facts), **words)
+
+
+class _SettingOption(click.Option):
+    """An option that says what it stands for where nobody gives it, neither the user nor a preset."""
+
+    def __init__(self, *declarations: Any, unset: str, **words: Any) -> None:
+        super().__init__(*declarations, **words)
+        self.unset = unset
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option and its help, for the overview."""
+        record = super().get_help_record(ctx)
+        if record is None or not self.unset or self.get_default(ctx, call=False) not in (None, ()):
+            return record
+        return record[0], f"{record[1]}  [default: {self.unset}]"
 
 
 def _plain_type(hint: Any) -> tuple[Any, bool]:

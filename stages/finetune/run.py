@@ -3,7 +3,7 @@
 Source: Yang et al., Beyond Short Clips: End-to-End Video-level Learning with Collaborative Memories (CVPR 2021).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
