@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.errors import RunError, StoreError, named
+from ...pipeline.errors import RunError, StoreError, named, spelled
 from ...pipeline.execution import run_tasks
 from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
@@ -39,7 +39,7 @@ class SweepSummary:
     Attributes:
         num_done: runs finished by this call.
         num_already_done: runs asked for that had been finished before it.
-        failed: run -> reason.
+        failed: run -> reason, with settings as `errors.named` marks them.
         left_out: a sentence for each combination of pattern and clips that is not run.
         tables: name of the file -> its text, as Markdown.
         files: all that was written about the runs together.
@@ -84,7 +84,10 @@ def run(settings: SweepSettings, *, planned: Callable[[SweepPlan, int], Progress
                 if result.error:
                     failed[result.task.name] = result.error
                 progress(result)
-        write_csv(settings.out / FAILURES_FILE, [("run", "reason"), *sorted(failed.items())])
+        write_csv(
+            settings.out / FAILURES_FILE,
+            [("run", "reason"), *((name, spelled(reason)) for name, reason in sorted(failed.items()))],
+        )
         tables, files = report(settings.out, patterns=patterns)
     return SweepSummary(
         out=settings.out,
@@ -201,5 +204,5 @@ def _results(
         scheduler=settings.scheduler,
         workers=settings.workers,
         threads_per_worker=settings.threads,
-        lost=lambda task, error: TaskResult(task=task, error=str(error)),
+        lost=lambda task, error: TaskResult(task=task, error=error.marked),
     )

@@ -98,7 +98,7 @@ def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> T
         with ALONE, one_of_many(settings.threads):
             return TaskResult(task=task, score=_train_and_score(settings, copies, task))
     except VidpipeError as error:
-        return TaskResult(task=task, error=str(error))
+        return TaskResult(task=task, error=error.marked)
     except (RuntimeError, ValueError, TypeError, LookupError, MemoryError, OSError) as error:  # as torch's own
         return TaskResult(task=task, error=f"{type(error).__name__}: {error}")
 
