@@ -21,6 +21,9 @@ import torch
 from click.testing import CliRunner
 
 from vidpipe.cli.main import main
+from vidpipe.pipeline.aggregators import AGGREGATORS
+from vidpipe.pipeline.backbones import BACKBONES
+from vidpipe.pipeline.patterns import Pattern
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,17 +34,17 @@ KINDS = {"bash", "console", "python", "text", "csv"}  # the last two hold no com
 NOT_OURS = {"dask", "pip", "torchrun"}  # commands of others, which are never run
 FOREIGN_OPTIONS = {"--index-url"}  # of pip
 TINY = "--size 32 --epochs 1 --batch-size 12 --precision float32"
-BACKBONES = (
+WEIGHTS = (
     "--expensive r2plus1d_14_w16=runs/expensive/weights.safetensors --cheap r2d_14_w16=runs/cheap/weights.safetensors"
 )
 WORLD = (
     "vidpipe manifest from-folders videos -o m.csv",
     f"vidpipe train-backbone --manifest m.csv --backbone r2d_14_w16 --out runs/cheap {TINY}",
     f"vidpipe train-backbone --manifest m.csv --backbone r2plus1d_14_w16 --out runs/expensive {TINY}",
-    f"vidpipe extract --manifest m.csv --store s.zarr --clips 8 --pattern 1:3 {BACKBONES}",
+    f"vidpipe extract --manifest m.csv --store s.zarr --clips 8 --pattern 1:3 {WEIGHTS}",
     "vidpipe train-aggregator --store s.zarr --aggregator fast-gru --epochs 2 --out runs/faster",
     "vidpipe train-aggregator --store s.zarr --aggregator average --pattern all-cheap --out runs/average",
-    f"vidpipe finetune --manifest m.csv --from runs/faster --out runs/end_to_end --epochs 1 {BACKBONES} "
+    f"vidpipe finetune --manifest m.csv --from runs/faster --out runs/end_to_end --epochs 1 {WEIGHTS} "
     "--precision float32",
 )
 
@@ -184,7 +187,7 @@ def test_every_command_is_one_that_there_is(block: Block, monkeypatch: pytest.Mo
     for words, _ in block.commands():
         words = words[words.index("vidpipe") if words[0] == "torchrun" else 0 :]
         if words[0] == "vidpipe":
-            parse(words[1:])
+            check_names(parse(words[1:])[1])
             continue
         assert block.mark, f"{block}: {words[0]} is not run; say why in a comment before the block"
         if words[0] == "make":
@@ -193,6 +196,17 @@ def test_every_command_is_one_that_there_is(block: Block, monkeypatch: pytest.Mo
             check_script(words[1:])
         else:
             assert words[0] in NOT_OURS
+
+
+def check_names(options: dict[str, Any]) -> None:
+    """Fail unless backbones, aggregators and patterns that a command names are known."""
+    for role in ("backbone", "expensive", "cheap"):
+        name = (options.get(role) or "r2d_26").partition("=")[0]
+        assert name in BACKBONES, name
+    for name in (options.get("aggregator") or "average", *options.get("aggregators", ())):
+        assert name in AGGREGATORS, name
+    for pattern in (options.get("pattern") or "first", *(options.get("patterns") or ())):
+        Pattern.parse(pattern)
 
 
 def check_script(words: list[str]) -> None:
