@@ -129,7 +129,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        invoke(shlex.split("vidpipe render rendered --videos 24 --events 2 --size 40 --frames 48"))
+        invoke(shlex.split("vidpipe render rendered --videos 16 --events 2 --size 40 --frames 48"))
         rows = Path("rendered/manifest.csv").read_text(encoding="utf-8").splitlines()
         for row in csv.DictReader(rows):
             class_folder = Path("videos", row["label"])
