@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ut_interaction import DIRECTIONS, read_labels, write_manifest
 
-from vidpipe.pipeline.confidence import mean_interval
+from vidpipe.pipeline.evaluation.confidence import mean_interval
 
 CHEAP, EXPENSIVE = "r2d_14_w16", "r2plus1d_14_w16"
 METHODS = ("average", "max", "concat", "lstm", "gru", "conv-gru", "fast-gru-pooled", "fast-gru")

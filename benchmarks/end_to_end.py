@@ -20,7 +20,7 @@ from typing import Any
 
 from ut_interaction import DIRECTIONS, read_labels, write_manifest
 
-from vidpipe.pipeline.confidence import mean_interval
+from vidpipe.pipeline.evaluation.confidence import mean_interval
 
 BACKBONE = "r2plus1d_14_w16"
 CACHED = ("average", "multi-clip", "memory", "fast-gru")

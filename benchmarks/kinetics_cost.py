@@ -13,9 +13,10 @@ from pathlib import Path
 
 import torch
 
-from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.manifest import Manifest, Video, write_manifest
-from vidpipe.pipeline.weights import Preprocessing, collect_weights, save_weights
+from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.backbones.weights import collect_weights, save_weights
+from vidpipe.pipeline.manifests.manifest import Manifest, Video, write_manifest
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 NUM_VIDEOS, NUM_CLASSES = 240_000, 400  # Kinetics-400, training split
 NUM_FRAMES, NUM_CLIPS, PATTERN = 32, 8, "1:1"  # FASTER32

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vidpipe.pipeline.clips import ClipSampling
-from vidpipe.pipeline.manifest import Manifest, Video
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.store import FeatureStore
-from vidpipe.pipeline.store_format import Status
+from vidpipe.pipeline.features.format import Status
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.manifests.manifest import Manifest, Video
+from vidpipe.pipeline.videos.clips import ClipSampling
 
 NUM_CLIPS, GRID, CHANNELS, NUM_EVENTS = 32, (1, 3, 3), 32, 4
 NUM_TRAINING, NUM_TEST = 2400, 600

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vidpipe.pipeline.clips import ClipSampling
-from vidpipe.pipeline.manifest import Manifest, Video
-from vidpipe.pipeline.store import FeatureStore
-from vidpipe.pipeline.store_format import FEATURE_DTYPE, SCORE_DTYPE, Status
+from vidpipe.pipeline.features.format import FEATURE_DTYPE, SCORE_DTYPE, Status
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.manifests.manifest import Manifest, Video
+from vidpipe.pipeline.videos.clips import ClipSampling
 
 SHAPE, NUM_CLIPS, NUM_CLASSES = (1, 7, 7, 2048), 8, 20
 CLASSES = tuple(f"class {index:02}" for index in range(NUM_CLASSES))

@@ -21,18 +21,20 @@ import torch
 from runtime_report import CPU, WALL, Seconds, markdown, summarise
 from torch import Tensor
 
-from vidpipe.pipeline.aggregators import AggregatorSpec
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import VideoModel, build_video_model
-from vidpipe.pipeline.backbones import build_backbone, feature_shape
-from vidpipe.pipeline.batches import prefetched
-from vidpipe.pipeline.clips import ClipSampling
-from vidpipe.pipeline.engine import Engine, EngineSettings, build_engine, resolve_device, resolve_precision
-from vidpipe.pipeline.flops import backbone_macs, count_macs
-from vidpipe.pipeline.manifest import Video
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.video_clips import decode_clips
-from vidpipe.pipeline.weights import Preprocessing, collect_weights
-from vidpipe.stages.extract_task import LoadedBackbone, run_backbone
+from vidpipe.pipeline.backbones.engine import Engine, build_engine, resolve_device, resolve_precision
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape
+from vidpipe.pipeline.backbones.weights import collect_weights
+from vidpipe.pipeline.costs.flops import backbone_macs, count_macs
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.manifests.manifest import Video
+from vidpipe.pipeline.training.batches import prefetched
+from vidpipe.pipeline.videos.clip_reader import decode_clips
+from vidpipe.pipeline.videos.clips import ClipSampling
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
+from vidpipe.stages.extract.task import LoadedBackbone, run_backbone
 
 BACKBONES = {"expensive": "r2plus1d_50", "cheap": "r2d_26"}
 CLASSES = tuple(str(index) for index in range(400))

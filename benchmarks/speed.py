@@ -14,13 +14,15 @@ from pathlib import Path
 
 import torch
 
-from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.clips import ClipSampling, frame_indices, uniform_starts
-from vidpipe.pipeline.engine import EngineSettings, build_engine, cpu_has_bfloat16
-from vidpipe.pipeline.flops import backbone_macs
-from vidpipe.pipeline.transforms import normalise, preprocess_test
-from vidpipe.pipeline.video import VideoReader, read_all
-from vidpipe.pipeline.weights import Preprocessing, collect_weights, load_backbone
+from vidpipe.pipeline.backbones.engine import build_engine, cpu_has_bfloat16
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.backbones.weights import collect_weights, load_backbone
+from vidpipe.pipeline.costs.flops import backbone_macs
+from vidpipe.pipeline.videos.clips import ClipSampling, frame_indices, uniform_starts
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
+from vidpipe.pipeline.videos.reader import VideoReader, read_all
+from vidpipe.pipeline.videos.transforms import normalise, preprocess_test
 
 
 def main() -> None:

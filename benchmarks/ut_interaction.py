@@ -24,7 +24,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from vidpipe.pipeline.video import probe
+from vidpipe.pipeline.videos.reader import probe
 
 CHEAP, EXPENSIVE = "r2d_14_w16", "r2plus1d_14_w16"
 METHODS = {"all cheap, averaged": "cheap", "all expensive, averaged": "expensive", "FASTER 1:3": "faster"}

@@ -55,7 +55,7 @@ def command(ctx: click.Context, *, as_json: bool, runs: tuple[Path, ...], **opti
     backbones, its clips (--clips, --placement), and the precision and threads given here; where a store has other
     clips, a line says so. Videos that cannot be read are listed, and make the exit status 3.
     """
-    from ..stages.evaluate import EvaluateSettings, run
+    from ..stages.evaluate.run import EvaluateSettings, run
 
     if options["manifest"] is not None and options["threads"] is None:
         options["threads"] = os.cpu_count() or 1

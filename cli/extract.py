@@ -13,9 +13,10 @@ from .presets import SETTING_NAMES, extract_defaults, preset_option
 from .tables import size_text
 
 if TYPE_CHECKING:
-    from ..stages.extract import ExtractSummary, Progress
-    from ..stages.extract_estimate import Estimate
-    from ..stages.extract_plan import ExtractPlan, ExtractSettings
+    from ..stages.extract.estimate import Estimate
+    from ..stages.extract.plan import ExtractPlan
+    from ..stages.extract.run import ExtractSummary, Progress
+    from ..stages.extract.settings import ExtractSettings
 
 EPILOG = """\b
 Example:
@@ -91,11 +92,11 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     Stopped or killed, the same command goes on where it was, and the store comes out the same byte for byte. Videos
     that cannot be read are recorded with the reason, listed at the end, and make the exit status 3.
     """
-    from ..stages.extract import run
+    from ..stages.extract.run import run
 
     settings = settings_of(options)
     if dry_run:
-        from ..stages.extract_estimate import estimate
+        from ..stages.extract.estimate import estimate
 
         foreseen = estimate(settings)
         click.echo(json.dumps(_estimate_document(foreseen), indent=2) if as_json else _estimate_text(foreseen))
@@ -108,10 +109,10 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
 
 def settings_of(options: dict[str, Any]) -> "ExtractSettings":
     """Return the stage's settings for the command's options."""
-    from ..pipeline.clips import ClipSampling
-    from ..pipeline.engine import EngineSettings
-    from ..pipeline.patterns import Pattern
-    from ..stages.extract_plan import ExtractSettings
+    from ..pipeline.backbones.engine_settings import EngineSettings
+    from ..pipeline.features.patterns import Pattern
+    from ..pipeline.videos.clips import ClipSampling
+    from ..stages.extract.settings import ExtractSettings
 
     sampling = ClipSampling(
         num_frames=options["frames"],
@@ -134,7 +135,7 @@ def settings_of(options: dict[str, Any]) -> "ExtractSettings":
 
 
 def _role(given: str | None, option: str) -> Any:
-    from ..stages.extract_plan import RoleWeights
+    from ..stages.extract.settings import RoleWeights
 
     if given is None:
         return None

@@ -13,9 +13,9 @@ from .tables import size_text
 from .training_options import live_options, optimisation_options, take_fields, trained_precision
 
 if TYPE_CHECKING:
-    from ..stages.finetune import FinetuneSummary
-    from ..stages.finetune_estimate import FinetuneEstimate
-    from ..stages.finetune_settings import FinetuneSettings, RoleBackbone
+    from ..stages.finetune.estimate import FinetuneEstimate
+    from ..stages.finetune.run import FinetuneSummary
+    from ..stages.finetune.settings import FinetuneSettings, RoleBackbone
 
 EPILOG = """\b
 Examples, from an aggregator run and its backbone, and from scratch:
@@ -103,9 +103,9 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
     metrics.jsonl, curves.png, failures.json and result.json into the run directory. Killed or stopped, the same command
     goes on and ends with the same weights.
     """
-    from ..pipeline.distributed import first_of_launched, launched
-    from ..stages.finetune import run
-    from ..stages.finetune_estimate import estimate
+    from ..pipeline.training.distributed import first_of_launched, launched
+    from ..stages.finetune.estimate import estimate
+    from ..stages.finetune.run import run
 
     settings = take_settings(options)
     if dry_run:
@@ -128,10 +128,10 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
 
 def take_settings(options: dict[str, Any]) -> "FinetuneSettings":
     """Return the settings that ``options`` ask for."""
-    from ..pipeline.optimisation import OptimisationSettings
-    from ..pipeline.patterns import CHEAP, EXPENSIVE, ROLES, Pattern
-    from ..pipeline.strategies import StrategySettings
-    from ..stages.finetune_settings import FinetuneSettings
+    from ..pipeline.end_to_end.strategies import StrategySettings
+    from ..pipeline.features.patterns import CHEAP, EXPENSIVE, ROLES, Pattern
+    from ..pipeline.training.settings import OptimisationSettings
+    from ..stages.finetune.settings import FinetuneSettings
 
     if options["warmup_epochs"] is None:
         options["warmup_epochs"] = min(1.0, options["epochs"] / 10)
@@ -163,7 +163,7 @@ def parse_backbone(role: str, text: str | None) -> "RoleBackbone | None":
         SettingsError: if there is no name, or no file after the equals sign.
     """
     from ..pipeline.errors import SettingsError
-    from ..stages.finetune_settings import RoleBackbone
+    from ..stages.finetune.settings import RoleBackbone
 
     if text is None:
         return None

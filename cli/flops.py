@@ -11,8 +11,8 @@ from ..pipeline.errors import SettingsError
 from .tables import format_table
 
 if TYPE_CHECKING:
-    from ..pipeline.paper_tables import Comparison, PaperTable
-    from ..stages.flops import FlopsReport
+    from ..pipeline.costs.paper_tables import Comparison, PaperTable
+    from ..stages.flops.count import FlopsReport
 
 EPILOG = """\b
 Examples:
@@ -60,7 +60,7 @@ def command(*, as_json: bool, paper_table: str | None, grid: str | None, **optio
 
     Counted by running the shapes of the networks, without computing anything. Convolutions and matrix products count.
     """
-    from ..stages.flops import FlopsSettings, compare_with_paper, run
+    from ..stages.flops.count import FlopsSettings, compare_with_paper, run
 
     if paper_table is not None:
         _refuse_beside_table({**options, "grid": grid})
@@ -95,7 +95,7 @@ def _refuse_beside_table(options: dict[str, Any]) -> None:
 
 def report_text(report: "FlopsReport") -> str:
     """Return a count as a heading and a table."""
-    from ..pipeline.flops import CONVENTIONS
+    from ..pipeline.costs.flops import CONVENTIONS
 
     cost = report.cost
     rows = [
@@ -123,7 +123,7 @@ def heading(report: "FlopsReport") -> str:
 
 def report_document(report: "FlopsReport") -> dict[str, Any]:
     """Return a count as JSON values; costs are 10^9 operations."""
-    from ..pipeline.flops import CONVENTIONS
+    from ..pipeline.costs.flops import CONVENTIONS
 
     cost = report.cost
     parts = [{**dataclasses.asdict(part), "per_clip": part.per_clip} for part in cost.parts]
@@ -167,14 +167,14 @@ def table_text(table: "PaperTable", cells: "tuple[Comparison, ...]") -> str:
 
 
 def _tolerance() -> str:
-    from ..pipeline.paper_tables import TOLERANCE
+    from ..pipeline.costs.paper_tables import TOLERANCE
 
     return f"{100 * TOLERANCE:.1f} %"
 
 
 def table_document(table: "PaperTable", cells: "tuple[Comparison, ...]") -> dict[str, Any]:
     """Return a table in print beside ours as JSON values; ``difference`` is a share of the printed figure."""
-    from ..pipeline.paper_tables import TOLERANCE
+    from ..pipeline.costs.paper_tables import TOLERANCE
 
     entries = [{**dataclasses.asdict(cell), "difference": cell.difference, "agrees": cell.agrees} for cell in cells]
     return {"table": table.name, "caption": table.caption, "tolerance": TOLERANCE, "cells": entries}

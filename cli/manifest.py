@@ -15,7 +15,7 @@ from .manifest_output import MAX_ROWS, check_output, counted, write, written_tex
 from .tables import format_table
 
 if TYPE_CHECKING:
-    from ..stages.check_manifest import CheckReport, VideoReport
+    from ..stages.check_manifest.run import CheckReport, VideoReport
 
 
 @click.group()
@@ -44,7 +44,7 @@ def from_folders(directory: Path, output: Path, test_fraction: float, seed: int,
       videos/jump/a.mp4  videos/jump/b.mp4  videos/wave/c.mp4 …
       vidpipe manifest from-folders videos -o videos.csv --test-fraction 0.25
     """  # noqa: D301 - click reads the escape as "keep these lines"
-    from ..pipeline.manifest_folders import manifest_from_folders
+    from ..pipeline.manifests.folders import manifest_from_folders
 
     check_output(output, force=force)
     manifest = manifest_from_folders(directory, test_fraction=test_fraction, seed=seed)
@@ -80,7 +80,8 @@ def check(
 
     from tqdm import tqdm
 
-    from ..stages.check_manifest import CheckSettings, run
+    from ..stages.check_manifest.run import run
+    from ..stages.check_manifest.settings import CheckSettings
 
     settings = CheckSettings(manifest=manifest, decode=not no_decode, workers=workers)
     report = run(settings, progress=partial(tqdm, unit="file", desc="probing", disable=None))

@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from ..pipeline.manifest import Manifest
-from ..pipeline.manifest_table import check_suffix
-from ..pipeline.official_lists import DATASETS, Imported, OfficialDataset, import_official
-from ..pipeline.official_lists_source import Source
+from ..pipeline.manifests.manifest import Manifest
+from ..pipeline.manifests.official.lists import DATASETS, Imported, OfficialDataset, import_official
+from ..pipeline.manifests.official.source import Source
+from ..pipeline.manifests.table import check_suffix
 from .main import SOME_FAILED
 from .manifest_output import check_output, counted, write, written_text
 

@@ -9,7 +9,7 @@ import click
 from .tables import format_table
 
 if TYPE_CHECKING:
-    from ..pipeline.manifest import Manifest
+    from ..pipeline.manifests.manifest import Manifest
 
 MAX_ROWS = 50  # what still fits a terminal's memory: longer tables show less
 
@@ -26,7 +26,7 @@ def check_output(output: Path, *, force: bool) -> None:
 
 def write(manifest: "Manifest", output: Path) -> None:
     """Write a manifest whose paths are relative to its folder, which is made if need be."""
-    from ..pipeline.manifest import write_manifest
+    from ..pipeline.manifests.manifest import write_manifest
 
     output.parent.mkdir(parents=True, exist_ok=True)
     write_manifest(manifest, output)

@@ -39,7 +39,7 @@ def preset_option(defaults: Callable[[str], Defaults], *, names: tuple[str, ...]
 
 def backbone_defaults(name: str) -> Defaults:
     """Return what ``vidpipe train-backbone --preset`` sets; "kinetics" is for clips of 8 frames, as in Table 3."""
-    from ..pipeline.presets import FASTER16, KINETICS_BACKBONE, SAMPLING_RATE, SETTINGS
+    from ..pipeline.costs.presets import FASTER16, KINETICS_BACKBONE, SAMPLING_RATE, SETTINGS
 
     optimisation = {field: getattr(KINETICS_BACKBONE, field) for field in OPTIMISATION if field != "clip_norm"}
     return {
@@ -54,7 +54,7 @@ def backbone_defaults(name: str) -> Defaults:
 
 def extract_defaults(name: str) -> Defaults:
     """Return what ``vidpipe extract --preset`` sets; one view, though the paper draws clips anew each time."""
-    from ..pipeline.presets import SAMPLING_RATE, SETTINGS
+    from ..pipeline.costs.presets import SAMPLING_RATE, SETTINGS
 
     setting = SETTINGS[name]
     return {
@@ -70,7 +70,7 @@ def extract_defaults(name: str) -> Defaults:
 
 def aggregator_defaults(name: str) -> Defaults:
     """Return what ``vidpipe train-aggregator --preset`` sets; the last epoch is kept, as nothing is held out."""
-    from ..pipeline.presets import KINETICS_AGGREGATOR, SETTINGS
+    from ..pipeline.costs.presets import KINETICS_AGGREGATOR, SETTINGS
 
     setting = SETTINGS[name]
     return {

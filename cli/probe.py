@@ -55,9 +55,9 @@ def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
     time, so that the store may be larger than memory. Writes metrics.json and, for each probe, predictions.csv and
     probe.npz (classes, mean, scale, coefficients, intercept).
     """
-    from ..pipeline.patterns import Pattern
-    from ..stages.probe import run
-    from ..stages.probe_plan import ProbeSettings
+    from ..pipeline.features.patterns import Pattern
+    from ..stages.probe.run import run
+    from ..stages.probe.settings import ProbeSettings
 
     parsed = None if pattern is None else Pattern.parse(pattern)
     document = run(ProbeSettings(pattern=parsed, **options), planned=_progress)

@@ -20,7 +20,7 @@ class Difficulty(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
-        from ..pipeline.rendering import DIFFICULTIES
+        from ..pipeline.rendering.settings import DIFFICULTIES
 
         try:
             return DIFFICULTIES[value] if value in DIFFICULTIES else float(value)
@@ -54,8 +54,9 @@ def command(out: Path, *, videos: int, test_fraction: float, workers: int | None
 
     from tqdm import tqdm
 
-    from ..pipeline.rendering import SceneSettings
-    from ..stages.render import RenderSettings, run
+    from ..pipeline.rendering.settings import SceneSettings
+    from ..stages.render.run import run
+    from ..stages.render.settings import RenderSettings
 
     settings = RenderSettings(
         out=out, videos=videos, test_fraction=test_fraction, workers=workers, scene=SceneSettings(**scene)

@@ -11,8 +11,8 @@ from .main import SOME_FAILED
 from .tables import format_table, size_text
 
 if TYPE_CHECKING:
-    from ..pipeline.store_verify import Recompute
-    from ..stages.store_commands import BackboneInfo, StoreInfo, VerifyReport
+    from ..pipeline.features.verify import Recompute
+    from ..stages.store.commands import BackboneInfo, StoreInfo, VerifyReport
 
 MAX_FAILURES = 20  # printed in full; --json lists all
 
@@ -34,7 +34,7 @@ def info_command(store: Path, as_json: bool) -> None:
     Example:
       vidpipe store info ucf101.zarr
     """  # noqa: D301 - click reads the escape as "keep these lines"
-    from ..stages.store_commands import info
+    from ..stages.store.commands import info
 
     found = info(store)
     click.echo(as_document(asdict(found)) if as_json else as_text(found))
@@ -77,7 +77,8 @@ def verify_command(
     """  # noqa: D301 - click reads the escape as "keep these lines"
     from tqdm import tqdm
 
-    from ..stages.store_commands import VerifySettings, verify
+    from ..stages.store.commands import verify
+    from ..stages.store.settings import VerifySettings
 
     recompute = _recompute(store, manifest, weights) if options["num_recomputed"] else None
     with tqdm(unit="video", desc="verifying", disable=None) as bar:
@@ -87,8 +88,8 @@ def verify_command(
 
 
 def _recompute(store: Path, manifest: Path | None, weights: tuple[Path, ...]) -> "Recompute":
-    from ..pipeline.store import FeatureStore
-    from ..stages.recompute import recomputer
+    from ..pipeline.features.store import FeatureStore
+    from ..stages.store.recompute import recomputer
 
     if manifest is None or not weights:
         raise click.UsageError("--recompute needs --manifest and, for each backbone of the store, --weights")
@@ -109,7 +110,7 @@ def export_command(store: Path, output: Path, compression: str) -> None:
     """  # noqa: D301 - click reads the escape as "keep these lines"
     from tqdm import tqdm
 
-    from ..stages.store_commands import export_store
+    from ..stages.store.commands import export_store
 
     with tqdm(unit="video", desc="exporting", disable=None) as bar:
         export_store(store, output, compression=compression, progress=bar.update)
@@ -128,7 +129,7 @@ def import_command(file: Path, output: Path) -> None:
     """  # noqa: D301 - click reads the escape as "keep these lines"
     from tqdm import tqdm
 
-    from ..stages.store_commands import import_store
+    from ..stages.store.commands import import_store
 
     with tqdm(unit="video", desc="importing", disable=None) as bar:
         import_store(file, output, progress=bar.update)

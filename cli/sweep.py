@@ -16,9 +16,10 @@ from .train_aggregator import command as train_aggregator
 from .train_aggregator import take_settings
 
 if TYPE_CHECKING:
-    from ..stages.sweep import Progress, SweepSummary
-    from ..stages.sweep_estimate import SweepEstimate
-    from ..stages.sweep_plan import SweepPlan, SweepSettings
+    from ..stages.sweep.estimate import SweepEstimate
+    from ..stages.sweep.plan import SweepPlan
+    from ..stages.sweep.run import Progress, SweepSummary
+    from ..stages.sweep.settings import SweepSettings
 
 EPILOG = """\b
 Example, the paper's Table 3 and Table 4 in one:
@@ -98,11 +99,11 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     its reason, makes the exit status 3, and is tried again by the same command. Writes results.csv, summary.csv,
     timings.csv, table3.md, table4.md, figure3.png and figure4.png.
     """
-    from ..stages.sweep import run
+    from ..stages.sweep.run import run
 
     settings = settings_of(options)
     if dry_run:
-        from ..stages.sweep_estimate import estimate
+        from ..stages.sweep.estimate import estimate
 
         foreseen = estimate(settings)
         click.echo(json.dumps(estimate_document(foreseen), indent=2) if as_json else estimate_text(foreseen))
@@ -118,8 +119,9 @@ command.params += [parameter for parameter in train_aggregator.params if paramet
 
 def settings_of(options: dict[str, Any]) -> "SweepSettings":
     """Return the stage's settings for the command's options."""
-    from ..pipeline.patterns import Pattern
-    from ..stages.sweep_plan import SweepSettings, fitting_defaults
+    from ..pipeline.features.patterns import Pattern
+    from ..stages.sweep.plan import fitting_defaults
+    from ..stages.sweep.settings import SweepSettings
 
     options = dict(options)
     training = take_settings(options)

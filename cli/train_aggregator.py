@@ -11,8 +11,8 @@ from .presets import SETTING_NAMES, aggregator_defaults, preset_option
 from .training_options import optimisation_options, take_fields
 
 if TYPE_CHECKING:
-    from ..stages.train_aggregator import TrainAggregatorSummary
-    from ..stages.train_aggregator_plan import TrainAggregatorSettings
+    from ..stages.train_aggregator.run import TrainAggregatorSummary
+    from ..stages.train_aggregator.settings import TrainAggregatorSettings
 
 EPILOG = """\b
 Example, FASTER with one expensive clip in four:
@@ -81,8 +81,8 @@ def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
     Writes weights.safetensors, metrics.jsonl, curves.png and result.json into the run directory. Killed or stopped, the
     same command goes on and ends with the same weights.
     """
-    from ..pipeline.patterns import Pattern
-    from ..stages.train_aggregator import run
+    from ..pipeline.features.patterns import Pattern
+    from ..stages.train_aggregator.run import run
 
     parsed = None if pattern is None else Pattern.parse(pattern)
     summary = run(take_settings({**options, "pattern": parsed}))
@@ -91,8 +91,8 @@ def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
 
 def take_settings(options: dict[str, Any]) -> "TrainAggregatorSettings":
     """Take the settings of training out of ``options``, by their fields' names, and return them."""
-    from ..pipeline.optimisation import OptimisationSettings
-    from ..stages.train_aggregator_plan import TrainAggregatorSettings
+    from ..pipeline.training.settings import OptimisationSettings
+    from ..stages.train_aggregator.settings import TrainAggregatorSettings
 
     if options["warmup_epochs"] is None:
         options["warmup_epochs"] = min(1.0, options["epochs"] / 10)

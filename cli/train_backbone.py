@@ -46,8 +46,9 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     Writes weights.safetensors (with class list and preprocessing), metrics.jsonl, curves.png and failures.json into the
     run directory. Killed or stopped, the same command goes on and ends with the same weights.
     """
-    from ..pipeline.optimisation import OptimisationSettings
-    from ..stages.train_backbone import TrainBackboneSettings, run
+    from ..pipeline.training.settings import OptimisationSettings
+    from ..stages.train_backbone.run import run
+    from ..stages.train_backbone.settings import TrainBackboneSettings
 
     options |= unsaid_clip(options)
     options["precision"] = trained_precision(options["precision"], options["device"])
@@ -80,7 +81,7 @@ def unsaid_clip(options: dict[str, Any]) -> dict[str, int]:
     Raises:
         SettingsError: if there is no such backbone.
     """
-    from ..pipeline.backbones import usual_clip
+    from ..pipeline.backbones.registry import usual_clip
 
     frames, stride = usual_clip(options["backbone"])
     usual = {"num_frames": frames, "sampling_rate": stride}

@@ -29,6 +29,10 @@ class RunError(VidpipeError, RuntimeError):
     """A run directory that is damaged, or belongs to another command."""
 
 
+class FileError(VidpipeError, OSError):
+    """A file that cannot be written; what was there before is unharmed."""
+
+
 class OutOfSpaceError(VidpipeError, OSError):
     """The disk is too full to go on, or to begin."""
 

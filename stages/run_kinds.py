@@ -3,7 +3,7 @@
 from typing import Any
 
 from ..pipeline.errors import RunError
-from ..pipeline.run_directory import RunDirectory
+from ..pipeline.training.run_directory import RunDirectory
 
 AGGREGATOR, END_TO_END = "aggregator", "end-to-end"
 COMMANDS = {AGGREGATOR: "vidpipe train-aggregator", END_TO_END: "vidpipe finetune"}  # which makes a run of each kind

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from vidpipe.pipeline.clips import ClipSampling
-from vidpipe.pipeline.manifest import Manifest, Video
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.store import FeatureStore
-from vidpipe.pipeline.store_format import Status
+from vidpipe.pipeline.features.format import Status
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.manifests.manifest import Manifest, Video
+from vidpipe.pipeline.videos.clips import ClipSampling
 
 SHAPE = (1, 2, 2, 8)
 GMACS = {"expensive": 10.0, "cheap": 1.0}

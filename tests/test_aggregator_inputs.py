@@ -7,12 +7,12 @@ import pytest
 import torch
 from made_up_stores import GMACS, NAMES, SHAPE, MadeUp, make_store
 
-from vidpipe.pipeline.aggregator_inputs import AggregatorInputs, batch_of
-from vidpipe.pipeline.clip_selection import select
 from vidpipe.pipeline.errors import ManifestError, SettingsError, StoreError
-from vidpipe.pipeline.learning_split import class_indices
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.store import FeatureStore
+from vidpipe.pipeline.features.clip_selection import select
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.inference.stored_inputs import AggregatorInputs, batch_of
+from vidpipe.pipeline.training.learning_split import class_indices
 
 SMALL = MadeUp(num_training=4, num_test=2, views=2)
 

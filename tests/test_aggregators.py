@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidpipe.pipeline.aggregators import AGGREGATORS, AggregatorSpec, build_aggregator
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.recurrent import Recurrent
+from vidpipe.pipeline.aggregators.registry import AGGREGATORS, build_aggregator
 from vidpipe.pipeline.aggregators.video_model import VideoModel, build_video_model
 from vidpipe.pipeline.errors import SettingsError
 

@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline.backbones import BACKBONES, feature_shape, usual_clip
+from vidpipe.pipeline.backbones.registry import BACKBONES, feature_shape, usual_clip
 from vidpipe.pipeline.errors import SettingsError
-from vidpipe.stages import train_backbone
+from vidpipe.stages.train_backbone import run as train_backbone
 
 # Frames and stride of the rows of collaborative memory's table, and FASTER's clips; a SlowFast's are the fast path's.
 USUAL = {

@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch import nn
 
-from vidpipe.pipeline.backbones import BACKBONES, Backbone, build_backbone
+from vidpipe.pipeline.backbones.interface import Backbone
 from vidpipe.pipeline.backbones.layers import BATCH_NORMS
-from vidpipe.pipeline.checkpointing import checkpointed, checkpointed_parts, untracked_statistics
+from vidpipe.pipeline.backbones.registry import BACKBONES, build_backbone
+from vidpipe.pipeline.end_to_end.checkpointing import checkpointed, checkpointed_parts, untracked_statistics
+from vidpipe.pipeline.end_to_end.memory.tracking import tracked_memory
+from vidpipe.pipeline.end_to_end.strategies import GRANULARITIES
 from vidpipe.pipeline.errors import SettingsError
-from vidpipe.pipeline.memory_tracking import tracked_memory
-from vidpipe.pipeline.strategies import GRANULARITIES
 
 CPU = torch.device("cpu")
 # One of each family, with non-local blocks where depth 14 has them too.

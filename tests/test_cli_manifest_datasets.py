@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline.manifest import read_manifest
-from vidpipe.pipeline.official_lists import DATASETS
+from vidpipe.pipeline.manifests.manifest import read_manifest
+from vidpipe.pipeline.manifests.official.lists import DATASETS
 
 REPOSITORY = Path(__file__).parent.parent
 

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidpipe.pipeline.clip_choice import ClipChoice, candidate_clips, stretch_edges
+from vidpipe.pipeline.features.clip_choice import ClipChoice, candidate_clips, stretch_edges
 
 
 @given(st.integers(1, 40), st.data())

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidpipe.pipeline.clips import (
+from vidpipe.pipeline.errors import SettingsError, VideoError
+from vidpipe.pipeline.seeds import derived_seed
+from vidpipe.pipeline.videos.clips import (
     SHORT_POLICIES,
     ClipSampling,
     Timeline,
@@ -20,8 +22,6 @@ from vidpipe.pipeline.clips import (
     uniform_starts,
     view_starts,
 )
-from vidpipe.pipeline.errors import SettingsError, VideoError
-from vidpipe.pipeline.seeds import derived_seed
 
 
 def constant(num_frames: int, fps: float = 30.0) -> Timeline:

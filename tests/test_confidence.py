@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vidpipe.pipeline.confidence import mean_interval, pareto_front
+from vidpipe.pipeline.evaluation.confidence import mean_interval, pareto_front
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,20 @@ import torch
 from made_up_backbones import lived_in
 from torch import nn
 
-from vidpipe.pipeline import engine as engine_module
-from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.engine import (
-    EngineSettings,
+from vidpipe.pipeline.backbones import engine as engine_module
+from vidpipe.pipeline.backbones.engine import (
     build_engine,
     cpu_has_bfloat16,
     fold_batch_norm,
     resolve_device,
     resolve_precision,
 )
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.backbones.weights import collect_weights, load_backbone
 from vidpipe.pipeline.errors import SettingsError, VideoError
-from vidpipe.pipeline.transforms import normalise
-from vidpipe.pipeline.weights import Preprocessing, collect_weights, load_backbone
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
+from vidpipe.pipeline.videos.transforms import normalise
 
 SMALL = ["r2d_14_w16", "r2plus1d_14_w16"]
 PRECISIONS = ["float32", "bfloat16"]

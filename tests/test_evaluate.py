@@ -12,15 +12,15 @@ from made_up_stores import MadeUp, make_store
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError
-from vidpipe.pipeline.optimisation import OptimisationSettings
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.run_directory import RunDirectory
-from vidpipe.pipeline.store import FeatureStore
-from vidpipe.stages.evaluate import run as evaluate
-from vidpipe.stages.evaluate import unique_names
-from vidpipe.stages.evaluate_scores import EvaluateSettings
-from vidpipe.stages.train_aggregator import run as train
-from vidpipe.stages.train_aggregator_plan import TrainAggregatorSettings
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.stages.evaluate.run import run as evaluate
+from vidpipe.stages.evaluate.run import unique_names
+from vidpipe.stages.evaluate.scores import EvaluateSettings
+from vidpipe.stages.train_aggregator.run import run as train
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 LEARN = OptimisationSettings(
     epochs=12, batch_size=8, optimizer="adamw", learning_rate=0.01, weight_decay=0.01, warmup_epochs=1, clip_norm=1.0

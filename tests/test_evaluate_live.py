@@ -14,29 +14,31 @@ from made_up_runs import NAMES, MadeUpRun, make_run
 from made_up_stores import MadeUp, make_store
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline import video_clips
 from vidpipe.pipeline.aggregators.weights import load_aggregator
-from vidpipe.pipeline.backbones import feature_shape
-from vidpipe.pipeline.clips import ClipSampling
-from vidpipe.pipeline.end_to_end import EndToEnd
-from vidpipe.pipeline.engine import EngineSettings
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import feature_shape
+from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
+from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs
+from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, VideoError, WeightsError
-from vidpipe.pipeline.flops import aggregator_macs, backbone_macs
-from vidpipe.pipeline.live_inputs import LiveInputs, clips_gmacs
-from vidpipe.pipeline.manifest import read_manifest
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.run_directory import RunDirectory, write_json
-from vidpipe.pipeline.video_clips import decode_clips
-from vidpipe.pipeline.weights import Preprocessing, load_backbone, load_weights
-from vidpipe.stages.evaluate import group_runs, report
-from vidpipe.stages.evaluate import run as evaluate
-from vidpipe.stages.evaluate_plan import EvaluateSettings
-from vidpipe.stages.evaluate_scores import evaluate as scores_of
-from vidpipe.stages.extract import run as extract
-from vidpipe.stages.extract_plan import ExtractSettings, RoleWeights
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.files import write_json
+from vidpipe.pipeline.inference.live_inputs import LiveInputs, clips_gmacs
+from vidpipe.pipeline.manifests.manifest import read_manifest
+from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.videos import clip_reader as video_clips
+from vidpipe.pipeline.videos.clip_reader import decode_clips
+from vidpipe.pipeline.videos.clips import ClipSampling
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
+from vidpipe.stages.evaluate.run import group_runs, report
+from vidpipe.stages.evaluate.run import run as evaluate
+from vidpipe.stages.evaluate.scores import evaluate as scores_of
+from vidpipe.stages.evaluate.settings import EvaluateSettings
+from vidpipe.stages.extract.run import run as extract
+from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
 from vidpipe.stages.run_kinds import backbone_file, backbones_of
-from vidpipe.stages.train_aggregator import run as train
-from vidpipe.stages.train_aggregator_plan import TrainAggregatorSettings
+from vidpipe.stages.train_aggregator.run import run as train
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 RUNS = {
     "fast": MadeUpRun(),
@@ -191,7 +193,7 @@ def test_costs_are_what_training_has_counted_to_the_last_bit(world: Path, tmp_pa
 def test_only_the_clips_of_a_role_run_through_its_backbone(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vidpipe.pipeline import live_inputs
+    from vidpipe.pipeline.inference import live_inputs
 
     build, ran = live_inputs.build_engine, []
 

@@ -21,20 +21,23 @@ from click.testing import CliRunner, Result
 from vidpipe.cli.extract import command as extract
 from vidpipe.cli.extract import settings_of
 from vidpipe.cli.main import main
-from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.clips import ClipSampling, frame_indices, view_starts
-from vidpipe.pipeline.engine import EngineSettings, build_engine
+from vidpipe.pipeline.backbones.engine import build_engine
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.backbones.weights import collect_weights, load_weights, save_weights
 from vidpipe.pipeline.errors import OutOfSpaceError, SettingsError, StoreError, WeightsError
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.store import FeatureStore
-from vidpipe.pipeline.store_format import Status
-from vidpipe.pipeline.transforms import preprocess_test
-from vidpipe.pipeline.video import VideoReader, read_all
-from vidpipe.pipeline.weights import Preprocessing, collect_weights, load_weights, save_weights
-from vidpipe.stages.extract import run
-from vidpipe.stages.extract_estimate import estimate
-from vidpipe.stages.extract_plan import ExtractSettings, RoleWeights, prepare_run
-from vidpipe.stages.extract_task import prepare
+from vidpipe.pipeline.features.format import Status
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.videos.clips import ClipSampling, frame_indices, view_starts
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
+from vidpipe.pipeline.videos.reader import VideoReader, read_all
+from vidpipe.pipeline.videos.transforms import preprocess_test
+from vidpipe.stages.extract.estimate import estimate
+from vidpipe.stages.extract.plan import prepare_run
+from vidpipe.stages.extract.run import run
+from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
+from vidpipe.stages.extract.task import prepare
 
 CHEAP, EXPENSIVE = "r2d_14_w16", "r2plus1d_14_w16"
 NUM_VIDEOS = 6

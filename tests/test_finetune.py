@@ -16,10 +16,10 @@ from click.testing import CliRunner, Result
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline import strategy_steps
 from vidpipe.pipeline.aggregators.weights import load_aggregator
-from vidpipe.pipeline.run_directory import RunDirectory
-from vidpipe.pipeline.weights import load_weights
+from vidpipe.pipeline.backbones.weights import load_weights
+from vidpipe.pipeline.end_to_end import steps as strategy_steps
+from vidpipe.pipeline.training.run_directory import RunDirectory
 
 FIXED = ["--size=32", "--frames=4", "--batch-size=4", "--precision=float32", "--device=cpu", "--workers=2"]
 MODEL = ["--expensive=r2d_14_w16", "--frames=8", "--clips=2", "--epochs=4", "--learning-rate=0.005"]

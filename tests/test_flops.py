@@ -6,14 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from vidpipe.pipeline.aggregators import AGGREGATORS, AggregatorSpec
-from vidpipe.pipeline.backbones import build_backbone
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
+from vidpipe.pipeline.aggregators.registry import AGGREGATORS
+from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.costs.flops import CONVENTIONS, aggregator_macs, backbone_macs, count_macs
+from vidpipe.pipeline.costs.paper_tables import TABLES, Comparison, PaperCell, PaperTable, compare
+from vidpipe.pipeline.costs.presets import FASTER16, FASTER32
+from vidpipe.pipeline.costs.video_cost import Setting, aggregator_cost, setting_cost
 from vidpipe.pipeline.errors import SettingsError
-from vidpipe.pipeline.flops import CONVENTIONS, aggregator_macs, backbone_macs, count_macs
-from vidpipe.pipeline.paper_tables import TABLES, Comparison, PaperCell, PaperTable, compare
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.presets import FASTER16, FASTER32
-from vidpipe.pipeline.video_cost import Setting, aggregator_cost, setting_cost
+from vidpipe.pipeline.features.patterns import Pattern
 
 FRAMES = (8, 16, 32)
 # GMACs, convolutions only: first what Table 1 comes to, worked out independently, then what Table 2 prints. Its 6.0 for

@@ -10,10 +10,11 @@ import torch
 from click.testing import CliRunner
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.store import FeatureStore
-from vidpipe.pipeline.store_format import Status
-from vidpipe.pipeline.weights import Preprocessing, collect_weights, save_weights
+from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.backbones.weights import collect_weights, save_weights
+from vidpipe.pipeline.features.format import Status
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ import pytest
 from test_store import DUE, SAMPLING, SHAPE, add, clips_of, extract, files, make_manifest, make_store
 
 from vidpipe.pipeline.errors import OutOfSpaceError, StoreError
-from vidpipe.pipeline.hdf5 import export_hdf5, import_hdf5
-from vidpipe.pipeline.manifest import Manifest
-from vidpipe.pipeline.store import FeatureStore
+from vidpipe.pipeline.features.hdf5 import export_hdf5, import_hdf5
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.manifests.manifest import Manifest
 
 
 @pytest.fixture

@@ -9,17 +9,32 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 RANK = {"pipeline": 0, "stages": 1, "cli": 2}
+# The packages of pipeline/, in the order in which arrows may run: each may use those before it, never those after.
+ROOMS = (
+    "manifests",
+    "videos",
+    "features",
+    "backbones",
+    "training",
+    "aggregators",
+    "evaluation",
+    "end_to_end",
+    "costs",
+    "inference",
+)
+ROOT_MODULES = {"errors", "registry", "seeds", "files", "execution"}  # what all rooms share, and nothing else
+ALSO_ALLOWED = {"rendering": {"videos"}}  # a room apart
 DOORS = {
     "click": ("cli/",),
-    "zarr": ("pipeline/store",),
-    "h5py": ("pipeline/hdf5.py",),
-    "dask": ("pipeline/execution",),
+    "zarr": ("pipeline/features/",),
+    "h5py": ("pipeline/features/hdf5.py",),
+    "dask": ("pipeline/execution.py", "pipeline/features/arrays.py"),
     "distributed": ("pipeline/execution.py",),
-    "av": ("pipeline/video",),
-    "sklearn": ("pipeline/metrics.py", "pipeline/linear_probe.py"),
-    "matplotlib": ("pipeline/plotting",),
-    "scipy": ("pipeline/confidence.py",),
-    "pyarrow": ("pipeline/manifest_table.py",),
+    "av": ("pipeline/videos/",),
+    "sklearn": ("pipeline/evaluation/metrics.py", "pipeline/evaluation/linear_probe.py"),
+    "matplotlib": ("pipeline/evaluation/",),
+    "scipy": ("pipeline/evaluation/confidence.py",),
+    "pyarrow": ("pipeline/manifests/table.py",),
 }
 MODULES = sorted(path for folder in RANK for path in (ROOT / folder).rglob("*.py"))
 
@@ -51,6 +66,36 @@ def test_arrows_and_doors(path: Path):
             assert RANK[rest[0]] <= rank, f"{own} imports upward: {name}"
         if first in DOORS:
             assert own.startswith(DOORS[first]), f"{own} imports {first}, whose door is {DOORS[first][0]}"
+
+
+def test_every_room_has_its_place():
+    rooms = {path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").is_file()}
+    assert rooms == {*ROOMS, *ALSO_ALLOWED}
+    modules = {path.stem for path in (ROOT / "pipeline").glob("*.py")} - {"__init__"}
+    assert modules == ROOT_MODULES
+
+
+@pytest.mark.parametrize("room", [*ROOMS, *ALSO_ALLOWED])
+def test_arrows_between_rooms_run_one_way(room: str):
+    allowed = {room} | (ALSO_ALLOWED[room] if room in ALSO_ALLOWED else set(ROOMS[: ROOMS.index(room)]))
+    for path in sorted((ROOT / "pipeline" / room).rglob("*.py")):
+        for name in imports(path):
+            first, *rest = name.split(".")
+            if (first, *rest[:1]) == ("vidpipe", "pipeline") and len(rest) > 1 and rest[1] not in ROOT_MODULES:
+                assert rest[1] in allowed, f"{path.relative_to(ROOT)} imports {name}, which comes after {room}"
+
+
+def test_the_root_uses_nothing_but_itself():
+    for name in ROOT_MODULES:
+        for imported in imports(ROOT / "pipeline" / f"{name}.py"):
+            first, *rest = imported.split(".")
+            if first == "vidpipe" and len(rest) > 1:
+                assert rest[1] in ROOT_MODULES, f"pipeline/{name}.py imports {imported}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_name_repeats_its_folder(path: Path):
+    assert not path.stem.startswith(path.parent.name + "_"), f"{path.stem} repeats the name of its folder"
 
 
 def test_help_loads_nothing_heavy():

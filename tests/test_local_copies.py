@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up_stores import MadeUp, make_store
 
-from vidpipe.pipeline import local_copies
 from vidpipe.pipeline.errors import OutOfSpaceError, StoreError
 from vidpipe.pipeline.execution import run_tasks
-from vidpipe.pipeline.local_copies import check_space, open_copy
-from vidpipe.pipeline.store import FeatureStore
-from vidpipe.pipeline.store_backbone import BackboneGroup
-from vidpipe.pipeline.store_format import Status
+from vidpipe.pipeline.features import local_copies
+from vidpipe.pipeline.features.backbone_group import BackboneGroup
+from vidpipe.pipeline.features.format import Status
+from vidpipe.pipeline.features.local_copies import check_space, open_copy
+from vidpipe.pipeline.features.store import FeatureStore
 
 WANTED = MadeUp(num_training=6, num_test=3, views=2, failed=(1,), pending=(4,))
 DONE = (0, 2, 3, 5, 6, 7, 8)

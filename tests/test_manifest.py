@@ -14,8 +14,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidpipe.cli.manifest import command
-from vidpipe.pipeline.errors import ManifestError, SettingsError
-from vidpipe.pipeline.manifest import (
+from vidpipe.pipeline.errors import FileError, ManifestError, SettingsError
+from vidpipe.pipeline.manifests.folders import choose_test, manifest_from_folders
+from vidpipe.pipeline.manifests.manifest import (
     Manifest,
     Video,
     default_video_id,
@@ -23,8 +24,7 @@ from vidpipe.pipeline.manifest import (
     read_manifest,
     write_manifest,
 )
-from vidpipe.pipeline.manifest_folders import choose_test, manifest_from_folders
-from vidpipe.pipeline.manifest_table import COLUMNS
+from vidpipe.pipeline.manifests.table import COLUMNS
 
 REPOSITORY = Path(__file__).parent.parent
 FORMATS = ("m.csv", "m.parquet")
@@ -270,7 +270,7 @@ def test_what_would_not_read_back_is_not_written(tmp_path, name):
             write_manifest(Manifest((replace(video, **change),)), tmp_path / name)
     with pytest.raises(ManifestError, match="lists no videos"):
         write_manifest(Manifest(()), tmp_path / name)
-    with pytest.raises(ManifestError, match="cannot be written: No such file"):
+    with pytest.raises(FileError, match="cannot be written: No such file"):
         write_manifest(_manifest("x").relative_to(tmp_path / "none"), tmp_path / "none" / name)
     assert list(tmp_path.iterdir()) == []
 

@@ -18,13 +18,14 @@ from made_up_stores import MadeUp, make_store
 from torch import Tensor, nn
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline.aggregators import Aggregator, AggregatorSpec, build_aggregator
+from vidpipe.pipeline.aggregators.base import Aggregator, AggregatorSpec
 from vidpipe.pipeline.aggregators.memory import CollaborativeMemory, ContextAggregator, MultiClip
+from vidpipe.pipeline.aggregators.registry import build_aggregator
 from vidpipe.pipeline.aggregators.video_model import build_video_model
-from vidpipe.pipeline.backbones import feature_shape
+from vidpipe.pipeline.backbones.registry import feature_shape
+from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs, count_macs
 from vidpipe.pipeline.errors import SettingsError
-from vidpipe.pipeline.flops import aggregator_macs, backbone_macs, count_macs
-from vidpipe.pipeline.store import FeatureStore
+from vidpipe.pipeline.features.store import FeatureStore
 
 IN_CONTEXT = ("memory", "memory-residual", "context-average", "context-max")
 NAMES = (*IN_CONTEXT, "multi-clip")

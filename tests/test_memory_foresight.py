@@ -8,18 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from vidpipe.pipeline import available_memory
-from vidpipe.pipeline.aggregators import AggregatorSpec
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
-from vidpipe.pipeline.available_memory import available_bytes, is_out_of_memory
-from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.end_to_end import FROZEN, TRACKED, EndToEnd
+from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.end_to_end.memory import available as available_memory
+from vidpipe.pipeline.end_to_end.memory.available import available_bytes, is_out_of_memory
+from vidpipe.pipeline.end_to_end.memory.foresight import TrainingShape, advice, fitting, foreseen_bytes, with_headroom
+from vidpipe.pipeline.end_to_end.memory.tracking import storage_bytes, tracked_memory
+from vidpipe.pipeline.end_to_end.network import EndToEnd
+from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gradients
+from vidpipe.pipeline.end_to_end.strategies import FROZEN, STRATEGIES, TRACKED, StrategySettings
 from vidpipe.pipeline.errors import SettingsError
-from vidpipe.pipeline.memory_foresight import TrainingShape, advice, fitting, foreseen_bytes, with_headroom
-from vidpipe.pipeline.memory_tracking import storage_bytes, tracked_memory
-from vidpipe.pipeline.strategies import STRATEGIES, StrategySettings
-from vidpipe.pipeline.strategy_steps import ClipBatch, Objective, strategy_gradients
-from vidpipe.pipeline.weights import Preprocessing
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 CPU = torch.device("cpu")
 NAMES = {"expensive": "r2plus1d_14_w16", "cheap": "r2d_14_w16"}

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, top_k_accuracy_score
 
-from vidpipe.pipeline.metrics import rank_classes, score_predictions, top_k_accuracy
+from vidpipe.pipeline.evaluation.metrics import rank_classes, score_predictions, top_k_accuracy
 
 
 def test_a_case_worked_out_by_hand() -> None:

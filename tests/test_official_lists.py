@@ -10,9 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vidpipe.pipeline.errors import ManifestError, SettingsError
-from vidpipe.pipeline.manifest import Manifest, Video, read_manifest, write_manifest
-from vidpipe.pipeline.official_lists import DATASETS, Imported, import_official
-from vidpipe.pipeline.official_lists_classes import (
+from vidpipe.pipeline.manifests.manifest import Manifest, Video, read_manifest, write_manifest
+from vidpipe.pipeline.manifests.official.classes import (
     CODE_FIRST,
     INDEX_FIRST,
     INDEX_LAST,
@@ -20,7 +19,8 @@ from vidpipe.pipeline.official_lists_classes import (
     read_any_class_list,
     read_class_list,
 )
-from vidpipe.pipeline.official_lists_source import Source, read_records
+from vidpipe.pipeline.manifests.official.lists import DATASETS, Imported, import_official
+from vidpipe.pipeline.manifests.official.source import Source, read_records
 
 KINETICS_HEADER = "label,youtube_id,time_start,time_end,split,is_cc"
 CHARADES_HEADER = "id,subject,scene,quality,relevance,verified,script,objects,descriptions,actions,length"

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vidpipe.pipeline.errors import SettingsError
-from vidpipe.pipeline.patterns import Pattern
+from vidpipe.pipeline.features.patterns import Pattern
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from vidpipe.pipeline import plotting
-from vidpipe.pipeline.plotting import CostPoint, save_accuracy_against_cost, save_confusion_matrix, save_curves
+from vidpipe.pipeline.evaluation import plots as plotting
+from vidpipe.pipeline.evaluation.plots import CostPoint, save_accuracy_against_cost, save_confusion_matrix, save_curves
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from vidpipe.pipeline import plotting_sweep
-from vidpipe.pipeline.plotting_sweep import (
+from vidpipe.pipeline.evaluation import sweep_plots as plotting_sweep
+from vidpipe.pipeline.evaluation.sweep_plots import (
     SweepPoint,
     arrange_panels,
     save_accuracy_by_clips,

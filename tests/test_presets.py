@@ -11,11 +11,11 @@ from made_up_stores import MadeUp, make_store
 from vidpipe.cli import extract, train_aggregator, train_backbone
 from vidpipe.cli.main import main
 from vidpipe.cli.presets import SETTING_NAMES, aggregator_defaults, backbone_defaults, extract_defaults
-from vidpipe.pipeline.clips import ClipSampling
-from vidpipe.pipeline.presets import FASTER16, FASTER32, KINETICS_AGGREGATOR, KINETICS_BACKBONE, SETTINGS
-from vidpipe.pipeline.run_directory import RunDirectory
-from vidpipe.pipeline.transforms import jitter_range
-from vidpipe.pipeline.video_cost import setting_cost
+from vidpipe.pipeline.costs.presets import FASTER16, FASTER32, KINETICS_AGGREGATOR, KINETICS_BACKBONE, SETTINGS
+from vidpipe.pipeline.costs.video_cost import setting_cost
+from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.videos.clips import ClipSampling
+from vidpipe.pipeline.videos.transforms import jitter_range
 
 # Command, its preset's defaults, what it cannot do without, and its presets.
 COMMANDS = {

@@ -16,13 +16,13 @@ from sklearn.preprocessing import StandardScaler
 
 from vidpipe.cli.probe import command
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, StoreError
-from vidpipe.pipeline.execution_arrays import pooled_features, stored_maps
-from vidpipe.pipeline.linear_probe import LinearProbe, fit_probe
-from vidpipe.pipeline.manifest import Manifest, write_manifest
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.store import FeatureStore
-from vidpipe.stages.probe import run
-from vidpipe.stages.probe_plan import ProbeSettings
+from vidpipe.pipeline.evaluation.linear_probe import LinearProbe, fit_probe
+from vidpipe.pipeline.features.arrays import pooled_features, stored_maps
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.manifests.manifest import Manifest, write_manifest
+from vidpipe.stages.probe.run import run
+from vidpipe.stages.probe.settings import ProbeSettings
 
 CLASSES = ("a", "b", "c")
 WANTED = MadeUp(num_training=45, num_test=30, classes=CLASSES, failed=(1, 46), pending=(49,))

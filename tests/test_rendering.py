@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.errors import RunError, SettingsError
-from vidpipe.pipeline.manifest import read_manifest
-from vidpipe.pipeline.rendering import Look, SceneSettings, draw_look, plan_video
-from vidpipe.pipeline.rendering_design import (
+from vidpipe.pipeline.manifests.manifest import read_manifest
+from vidpipe.pipeline.rendering.design import (
     EVENTS,
     accuracy_bounds,
     best_accuracy,
@@ -23,11 +22,14 @@ from vidpipe.pipeline.rendering_design import (
     scene_classes,
     shortest_video,
 )
-from vidpipe.pipeline.rendering_frames import draw_frames
-from vidpipe.pipeline.video import probe, read_all
-from vidpipe.pipeline.video_writing import Encoding, write_h264
-from vidpipe.stages import render
-from vidpipe.stages.render import RenderSettings, run
+from vidpipe.pipeline.rendering.frames import draw_frames
+from vidpipe.pipeline.rendering.plan import Look, draw_look, plan_video
+from vidpipe.pipeline.rendering.settings import SceneSettings
+from vidpipe.pipeline.videos.reader import probe, read_all
+from vidpipe.pipeline.videos.writing import Encoding, write_h264
+from vidpipe.stages.render import run as render
+from vidpipe.stages.render.run import run
+from vidpipe.stages.render.settings import RenderSettings
 
 SMALL = SceneSettings(size=32, frames=47)
 

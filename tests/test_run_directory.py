@@ -1,13 +1,15 @@
 """Run directories: what is written reads back, other settings are refused by name, and writes are all or nothing."""
 
 import errno
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 
-from vidpipe.pipeline.errors import OutOfSpaceError, RunError
-from vidpipe.pipeline.run_directory import RunDirectory, describe_differences, write_atomically
+from vidpipe.pipeline.errors import FileError, OutOfSpaceError, RunError
+from vidpipe.pipeline.files import write_atomically
+from vidpipe.pipeline.training.run_directory import RunDirectory, describe_differences
 
 SETTINGS = {"aggregator": "fast-gru", "optimisation": {"epochs": 3, "learning_rate": 0.1}, "classes": ["a", "b"]}
 
@@ -15,16 +17,25 @@ SETTINGS = {"aggregator": "fast-gru", "optimisation": {"epochs": 3, "learning_ra
 def test_a_run_is_begun_once_and_opened_again(tmp_path: Path) -> None:
     begun = RunDirectory.open_or_create(tmp_path / "deep" / "run", settings=SETTINGS | {"shape": (1, 2)})
     assert not begun.is_done
+    begun.close()
     for again in (
         RunDirectory.open(begun.path),
         RunDirectory.open_or_create(begun.path, settings=SETTINGS | {"shape": (1, 2)}),
     ):
         assert again.settings == SETTINGS | {"shape": [1, 2]}
-    assert begun.versions["torch"] == torch.__version__.split("+")[0] or "torch" in begun.versions
+    assert begun.versions["torch"] == version("torch")
+
+
+def test_a_second_trainer_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
+    with RunDirectory.open_or_create(tmp_path / "run", settings=SETTINGS):
+        with pytest.raises(RunError, match="Another run is writing"):
+            RunDirectory.open_or_create(tmp_path / "run", settings=SETTINGS)
+        assert RunDirectory.open(tmp_path / "run").settings == SETTINGS  # to read it is free
+    RunDirectory.open_or_create(tmp_path / "run", settings=SETTINGS).close()
 
 
 def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
-    RunDirectory.open_or_create(tmp_path / "run", settings=SETTINGS)
+    RunDirectory.open_or_create(tmp_path / "run", settings=SETTINGS).close()
     other = {"aggregator": "average", "optimisation": {"epochs": 3, "learning_rate": 0.2}, "new": 1, "classes": ["a"]}
     with pytest.raises(RunError) as caught:
         RunDirectory.open_or_create(tmp_path / "run", settings=other)
@@ -97,8 +108,11 @@ def test_a_finished_run_says_so_and_keeps_no_checkpoint(tmp_path: Path) -> None:
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
-@pytest.mark.parametrize(("code", "kind"), [(errno.ENOSPC, OutOfSpaceError), (errno.EACCES, RunError)])
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, code: int, kind: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("code", "kind", "message"),
+    [(errno.ENOSPC, OutOfSpaceError, "No space left for"), (errno.EACCES, FileError, "cannot be written")],
+)
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, code: int, kind: type[Exception], message: str) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
@@ -106,7 +120,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, code: int, kind: typ
         temporary.write_text("ne")
         raise OSError(code, "no")
 
-    with pytest.raises(kind, match="cannot be written"):
+    with pytest.raises(kind, match=message):
         write_atomically(path, fail)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert path.read_text() == "old"

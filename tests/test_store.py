@@ -16,13 +16,14 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vidpipe.pipeline.clips import ClipSampling
 from vidpipe.pipeline.errors import OutOfSpaceError, StoreError
-from vidpipe.pipeline.manifest import Manifest, Video
-from vidpipe.pipeline.store import FeatureStore
-from vidpipe.pipeline.store_backbone import BackboneGroup
-from vidpipe.pipeline.store_format import COMPRESSIONS, Status, backbone_bytes, check_free_space, differences
-from vidpipe.pipeline.store_verify import Problem, compare_clips, find_problems, reset
+from vidpipe.pipeline.features.backbone_group import BackboneGroup
+from vidpipe.pipeline.features.format import COMPRESSIONS, Status, backbone_bytes, differences
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.features.verify import Problem, compare_clips, find_problems, reset
+from vidpipe.pipeline.files import check_free_space
+from vidpipe.pipeline.manifests.manifest import Manifest, Video
+from vidpipe.pipeline.videos.clips import ClipSampling
 
 SHAPE, NUM_CLASSES = (1, 2, 2, 3), 3
 SAMPLING = ClipSampling(num_frames=4, num_clips=4, views=2)

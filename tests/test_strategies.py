@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from vidpipe.pipeline.aggregators import AggregatorSpec
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
-from vidpipe.pipeline.backbones import build_backbone, feature_shape
-from vidpipe.pipeline.end_to_end import FROZEN, TRACKED, EndToEnd
+from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape
+from vidpipe.pipeline.end_to_end.memory.tracking import tracked_memory
+from vidpipe.pipeline.end_to_end.network import EndToEnd
+from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gradients
+from vidpipe.pipeline.end_to_end.strategies import FROZEN, TRACKED, StrategySettings
 from vidpipe.pipeline.errors import SettingsError
-from vidpipe.pipeline.memory_tracking import tracked_memory
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.strategies import StrategySettings
-from vidpipe.pipeline.strategy_steps import ClipBatch, Objective, strategy_gradients
-from vidpipe.pipeline.weights import Preprocessing
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 SIZE, CLASSES = 32, 3
 BACKBONES = {"expensive": "r2plus1d_14_w16", "cheap": "r2d_14_w16"}

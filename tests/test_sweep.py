@@ -23,20 +23,22 @@ from hypothesis import strategies as st
 from made_up_stores import MadeUp, make_store
 
 from vidpipe.cli.sweep import command
-from vidpipe.pipeline.clip_selection import select
 from vidpipe.pipeline.errors import ManifestError, OutOfSpaceError, RunError, SettingsError, StoreError
-from vidpipe.pipeline.optimisation import OptimisationSettings
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.store import FeatureStore
-from vidpipe.pipeline.store_backbone import BackboneGroup
-from vidpipe.pipeline.store_format import Status
-from vidpipe.stages import sweep, sweep_task
-from vidpipe.stages.evaluate_scores import EvaluateSettings, evaluate
-from vidpipe.stages.sweep import copies_folder, run
-from vidpipe.stages.sweep_estimate import estimate
-from vidpipe.stages.sweep_plan import SweepPlan, SweepSettings, SweepTask, choose_cells, is_feasible, plan
-from vidpipe.stages.sweep_task import TaskResult, run_task
-from vidpipe.stages.train_aggregator_plan import TrainAggregatorSettings
+from vidpipe.pipeline.features.backbone_group import BackboneGroup
+from vidpipe.pipeline.features.clip_selection import select
+from vidpipe.pipeline.features.format import Status
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.stages.evaluate.scores import EvaluateSettings, evaluate
+from vidpipe.stages.sweep import run as sweep
+from vidpipe.stages.sweep import task as sweep_task
+from vidpipe.stages.sweep.estimate import estimate
+from vidpipe.stages.sweep.plan import SweepPlan, SweepTask, choose_cells, is_feasible, plan
+from vidpipe.stages.sweep.run import copies_folder, run
+from vidpipe.stages.sweep.settings import SweepSettings
+from vidpipe.stages.sweep.task import TaskResult, run_task
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 SHORT = OptimisationSettings(epochs=2, batch_size=8, optimizer="adamw", learning_rate=0.01)
 WANTED = MadeUp(num_training=16, num_test=10, num_clips=4, pattern="all-expensive")

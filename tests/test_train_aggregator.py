@@ -18,13 +18,14 @@ from made_up_stores import MadeUp, make_store
 from vidpipe.cli.main import main
 from vidpipe.pipeline.aggregators.weights import load_aggregator
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, WeightsError
-from vidpipe.pipeline.optimisation import OptimisationSettings
-from vidpipe.pipeline.patterns import Pattern
-from vidpipe.pipeline.run_directory import RunDirectory
-from vidpipe.pipeline.training import Schedule
-from vidpipe.stages import train_aggregator
-from vidpipe.stages.train_aggregator import run
-from vidpipe.stages.train_aggregator_plan import TrainAggregatorSettings, prepare
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.training.loop import Schedule
+from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.stages.train_aggregator import run as train_aggregator
+from vidpipe.stages.train_aggregator.plan import prepare
+from vidpipe.stages.train_aggregator.run import run
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 LEARN = OptimisationSettings(
     epochs=12, batch_size=16, optimizer="adamw", learning_rate=0.01, weight_decay=0.01, warmup_epochs=1, clip_norm=1.0

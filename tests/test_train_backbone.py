@@ -14,14 +14,15 @@ import torch
 from click.testing import CliRunner, Result
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline.batches import prefetched, shuffled_batches
-from vidpipe.pipeline.clips import ClipSampling
+from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
 from vidpipe.pipeline.errors import VideoError
-from vidpipe.pipeline.manifest import read_manifest
-from vidpipe.pipeline.training_clips import TrainingClips, VideoSource, collate, foreseen_bytes, read_reduced
-from vidpipe.pipeline.transforms import resize_short_side
-from vidpipe.pipeline.video import read_all
-from vidpipe.pipeline.weights import Preprocessing, load_backbone, load_weights
+from vidpipe.pipeline.manifests.manifest import read_manifest
+from vidpipe.pipeline.training.batches import prefetched, shuffled_batches
+from vidpipe.pipeline.training.clips import TrainingClips, VideoSource, collate, foreseen_bytes, read_reduced
+from vidpipe.pipeline.videos.clips import ClipSampling
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
+from vidpipe.pipeline.videos.reader import read_all
+from vidpipe.pipeline.videos.transforms import resize_short_side
 
 
 def command(world: Path, out: Path, *more: str) -> list[str]:

@@ -15,16 +15,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from vidpipe.pipeline.errors import RunError, SettingsError
-from vidpipe.pipeline.optimisation import (
-    OptimisationSettings,
-    accuracy,
-    build_optimizer,
-    classification_loss,
-    cosine_schedule,
-)
-from vidpipe.pipeline.run_directory import RunDirectory
 from vidpipe.pipeline.seeds import derived_seed
-from vidpipe.pipeline.training import FitResult, Schedule, fit, one_step
+from vidpipe.pipeline.training.loop import FitResult, Schedule, fit, one_step
+from vidpipe.pipeline.training.optimisation import accuracy, build_optimizer, classification_loss, cosine_schedule
+from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.settings import OptimisationSettings
 
 SETTINGS = OptimisationSettings(epochs=6, batch_size=8, learning_rate=0.1, warmup_epochs=1, clip_norm=5.0)
 Hook = Callable[[int], None]

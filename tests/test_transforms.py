@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vidpipe.pipeline.errors import SettingsError
-from vidpipe.pipeline.transforms import (
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
+from vidpipe.pipeline.videos.transforms import (
     augment,
     center_crop,
     crop_at,
@@ -17,7 +18,6 @@ from vidpipe.pipeline.transforms import (
     preprocess_test,
     resize_short_side,
 )
-from vidpipe.pipeline.weights import Preprocessing
 
 PREPROCESSING = Preprocessing(short_side=24, crop=20)
 

@@ -13,13 +13,13 @@ import av
 import numpy as np
 import pytest
 
-from vidpipe.pipeline import video_decoding
-from vidpipe.pipeline.clips import ClipSampling, frame_indices, view_starts
 from vidpipe.pipeline.errors import VideoError
-from vidpipe.pipeline.video import VideoReader, probe, read_all, read_timeline
-from vidpipe.pipeline.video_container import decode
-from vidpipe.pipeline.video_decoding import Segment, plan_segments
-from vidpipe.pipeline.video_frames import Display, Orientation, orientation_of
+from vidpipe.pipeline.videos import decoding as video_decoding
+from vidpipe.pipeline.videos.clips import ClipSampling, frame_indices, view_starts
+from vidpipe.pipeline.videos.container import decode
+from vidpipe.pipeline.videos.decoding import Segment, plan_segments
+from vidpipe.pipeline.videos.frames import Display, Orientation, orientation_of
+from vidpipe.pipeline.videos.reader import VideoReader, probe, read_all, read_timeline
 
 HERE = Path(__file__).parent / "goldens"
 CLIPS = json.loads((HERE / "clips.json").read_text())
@@ -316,7 +316,8 @@ def test_titles_in_any_encoding_are_no_obstacle(tmp_path):
 
 def test_nothing_reaches_the_terminal(tmp_path):
     path = damage(HERE / "clips/b_frames.mp4", tmp_path / "damaged.mp4", seed=1)
-    code = f"from vidpipe.pipeline.video import *\ntry: probe({str(path)!r}, decode=True)\nexcept ValueError: pass"
+    body = f"try: probe({str(path)!r}, decode=True)\nexcept ValueError: pass"
+    code = f"from vidpipe.pipeline.videos.reader import *\n{body}"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, check=True)
     assert (done.stdout, done.stderr) == (b"", b"")
 

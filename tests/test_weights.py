@@ -10,15 +10,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.errors import OutOfSpaceError, SettingsError, WeightsError
-from vidpipe.pipeline.weights import (
-    Preprocessing,
-    collect_weights,
-    load_backbone,
-    load_weights,
-    save_weights,
-)
+from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.backbones.weights import collect_weights, load_backbone, load_weights, save_weights
+from vidpipe.pipeline.errors import FileError, OutOfSpaceError, SettingsError, WeightsError
+from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 CLASSES = ("run", "skip", "überholen")
 
@@ -185,14 +180,14 @@ def test_a_full_disk_keeps_the_old_file(saved, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutOfSpaceError, match="no space left to write"):
+    with pytest.raises(OutOfSpaceError, match="No space left for"):
         save_weights(saved, make(seed=1))
     assert saved.read_bytes() == before
     assert list(saved.parent.iterdir()) == [saved]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(WeightsError, match="cannot be written"):
+    with pytest.raises(FileError, match="cannot be written"):
         save_weights(tmp_path / "no" / "w.safetensors", make())
 
 

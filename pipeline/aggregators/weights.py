@@ -10,8 +10,8 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import SettingsError, WeightsError
-from ..run_directory import write_atomically
-from . import AggregatorSpec
+from ..files import write_atomically
+from .base import AggregatorSpec
 from .video_model import Shape, VideoModel, build_video_model
 
 FORMAT = "vidpipe aggregator 2"

@@ -1,0 +1,60 @@
+"""Whether backbones go together with clips and with their roles."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import SettingsError
+from ..features.patterns import CHEAP, EXPENSIVE
+from ..videos.clips import ClipSampling
+from .weights import Weights, load_weights
+
+
+def load_named(path: Path, *, backbone: str, role: str) -> Weights:
+    """Return the weights at ``path``, which are to be of the backbone that the user calls by name.
+
+    Raises:
+        WeightsError: if it is no weights file of ours.
+        SettingsError: if they are of another backbone; saying what to type.
+    """
+    weights = load_weights(path)
+    if weights.backbone != backbone:
+        raise SettingsError(
+            f"--{role} says {backbone}, but {path} holds weights of {weights.backbone}; type --{role} "
+            f"{weights.backbone}={path}"
+        )
+    return weights
+
+
+def check_clip(weights: Weights, sampling: ClipSampling) -> None:
+    """Refuse clips of other frames than the backbone was trained on: its scores would mean nothing.
+
+    Raises:
+        SettingsError: saying what to type.
+    """
+    trained = (weights.num_frames, weights.sampling_rate, weights.fps)
+    asked = (sampling.num_frames, sampling.sampling_rate, sampling.fps)
+    if trained != asked:
+        rate = "and leave --fps out" if weights.fps is None else f"--fps {weights.fps}"
+        raise SettingsError(
+            f"{weights.backbone} was trained on clips of {_clip_text(*trained)}; asked for are {_clip_text(*asked)}. "
+            f"Give --frames {weights.num_frames} --stride {weights.sampling_rate} {rate}"
+        )
+
+
+def check_roles(gmacs: Mapping[str, tuple[str, float]]) -> None:
+    """Refuse an expensive backbone that costs less than the cheap one.
+
+    Args:
+        gmacs: role -> the backbone's name, and 10^9 multiply-accumulates a clip.
+
+    Raises:
+        SettingsError: naming both.
+    """
+    if EXPENSIVE in gmacs and CHEAP in gmacs and gmacs[EXPENSIVE][1] < gmacs[CHEAP][1]:
+        costs = ", ".join(f"{name} {own:.3f}" for name, own in gmacs.values())
+        raise SettingsError(f"--expensive costs less than --cheap (GMACs a clip: {costs}); swap them")
+
+
+def _clip_text(num_frames: int, sampling_rate: int, fps: float | None) -> str:
+    rate = "the video's own rate" if fps is None else f"{fps} frames/s"
+    return f"{num_frames} frames at stride {sampling_rate} and {rate}"

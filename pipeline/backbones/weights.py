@@ -1,0 +1,237 @@
+"""Backbone weights as a safetensors file that carries what is needed to use them: classes, preprocessing, a digest."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from ..errors import SettingsError, WeightsError
+from ..files import write_atomically
+from ..videos.preprocessing import Preprocessing, parse_preprocessing
+from .interface import Backbone
+from .registry import BACKBONES, build_backbone
+
+FORMAT_VERSION = 1
+METADATA_KEY = "vidpipe"  # one key, because safetensors writes several in no fixed order
+PLAIN_FIELDS = ("backbone", "num_frames", "sampling_rate", "fps", "digest")  # of `Weights`, as they are in the metadata
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Weights:
+    """A trained backbone at rest.
+
+    Attributes:
+        backbone: its registered name.
+        classes: K class names, in the order of the scores.
+        preprocessing: what to do to the pixels.
+        num_frames: L of the clips it was trained on.
+        sampling_rate: their stride in frames.
+        fps: the rate in frames/s to which videos were resampled; None for their own.
+        state: the state dict, on the CPU.
+        digest: sha256, hexadecimal, over the tensors, name, classes and preprocessing: what determines the results.
+    """
+
+    backbone: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    num_frames: int
+    sampling_rate: int
+    fps: float | None
+    state: dict[str, Tensor]
+    digest: str
+
+
+def collect_weights(
+    backbone: Backbone,
+    *,
+    classes: Iterable[str],
+    preprocessing: Preprocessing,
+    num_frames: int,
+    sampling_rate: int = 1,
+    fps: float | None = None,
+) -> Weights:
+    """Return a snapshot of a live backbone, on the CPU; later training does not change it.
+
+    Raises:
+        WeightsError: if the number of class names is not that of the backbone's scores.
+    """
+    classes = tuple(classes)
+    if len(classes) != backbone.num_classes:
+        raise WeightsError(f"{backbone.name} scores {backbone.num_classes} classes, but {len(classes)} are named")
+    state = {key: value.detach().cpu().clone().contiguous() for key, value in backbone.state_dict().items()}
+    return Weights(
+        backbone=backbone.name,
+        classes=classes,
+        preprocessing=preprocessing,
+        num_frames=num_frames,
+        sampling_rate=sampling_rate,
+        fps=fps,
+        state=state,
+        digest=weights_digest(state, backbone=backbone.name, classes=classes, preprocessing=preprocessing),
+    )
+
+
+def weights_digest(
+    state: Mapping[str, Tensor], *, backbone: str, classes: Iterable[str], preprocessing: Preprocessing
+) -> str:
+    """Return the sha256 (hexadecimal) of everything that determines a backbone's results.
+
+    Covers name, dtype, shape and bytes of each tensor, in the order of the names, and the metadata that matters; not
+    how the weights were trained.
+    """
+    header = {"backbone": backbone, "classes": list(classes), "preprocessing": asdict(preprocessing)}
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(f"\n{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def save_weights(path: Path | str, weights: Weights) -> None:
+    """Write the weights to ``path`` (safetensors), whole or not at all; the same weights give the same bytes.
+
+    Raises:
+        OutOfSpaceError: if the disk is full; a file that stood there before is kept.
+        FileError: if the file cannot be written for another reason.
+    """
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "classes": list(weights.classes),
+        "preprocessing": asdict(weights.preprocessing),
+        **{name: getattr(weights, name) for name in PLAIN_FIELDS},
+    }
+    content = to_safetensors(weights.state, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    write_atomically(Path(path), lambda draft: draft.write_bytes(content))
+
+
+def load_weights(path: Path | str) -> Weights:
+    """Read a weights file, and check it against its digest and against the backbone it names.
+
+    Raises:
+        WeightsError: if the file is missing, no safetensors file, not one of vidpipe's, of another format version,
+            damaged, or does not fit its backbone; the message says which and what to do.
+    """
+    path = Path(path)
+    metadata, state = _read(path)
+    version = metadata.get("format_version")
+    if version != FORMAT_VERSION:
+        raise WeightsError(
+            f"{path} has format version {version}, this vidpipe reads {FORMAT_VERSION}. Use the vidpipe that wrote it."
+        )
+    weights = _parse(path, metadata, state)
+    _check_fit(path, weights)
+    _check_digest(path, weights)
+    return weights
+
+
+def load_backbone(weights: Weights) -> Backbone:
+    """Return the backbone with these weights, strictly loaded, on the CPU, in evaluation mode, without dropout.
+
+    It has its own memory: training it leaves ``weights`` as they are.
+
+    Raises:
+        SettingsError: if there is no backbone of that name.
+        WeightsError: if keys or shapes differ.
+    """
+    with torch.device("meta"):  # no initialisation that would be overwritten at once
+        backbone = build_backbone(weights.backbone, num_classes=len(weights.classes))
+    backbone.to_empty(device="cpu")
+    try:
+        backbone.load_state_dict(weights.state, strict=True)
+    except RuntimeError as error:
+        raise WeightsError(f"these weights do not fit {weights.backbone}: {error}") from error
+    return backbone.eval()
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return vidpipe's metadata and the tensors of a safetensors file."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            raw = (file.metadata() or {}).get(METADATA_KEY)
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+    except FileNotFoundError as error:
+        raise WeightsError(f"there is no weights file {path}") from error
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as a safetensors file ({error}). "
+            "Give the .safetensors file that vidpipe train-backbone wrote; if it is that one, it is damaged."
+        ) from error
+    if raw is None:
+        raise WeightsError(
+            f"{path} is a safetensors file without vidpipe's metadata: classes and preprocessing are unknown. "
+            "Give a file that vidpipe train-backbone wrote."
+        )
+    return _parse_json(path, raw), state
+
+
+def _parse_json(path: Path, raw: str) -> dict[str, Any]:
+    try:
+        metadata = json.loads(raw)
+    except json.JSONDecodeError as error:
+        raise WeightsError(f"{path} has damaged metadata ({error}); make it anew") from error
+    if not isinstance(metadata, dict):
+        raise WeightsError(f"{path} has damaged metadata (a mapping is expected); make it anew")
+    return metadata
+
+
+def _parse(path: Path, metadata: dict[str, Any], state: dict[str, Tensor]) -> Weights:
+    """Return the weights that the metadata and tensors make, or say what is missing."""
+    try:
+        return Weights(
+            classes=tuple(metadata["classes"]),
+            preprocessing=parse_preprocessing(metadata["preprocessing"]),
+            state=state,
+            **{name: metadata[name] for name in PLAIN_FIELDS},
+        )
+    except KeyError as error:
+        raise WeightsError(f"{path} lacks {error} in its metadata; make it anew with vidpipe train-backbone") from error
+    except (TypeError, SettingsError) as error:
+        raise WeightsError(f"{path} has metadata that make no sense ({error}); make it anew") from error
+
+
+def _check_fit(path: Path, weights: Weights) -> None:
+    """Raise unless keys, shapes and dtypes are those of the backbone that the file names."""
+    if weights.backbone not in BACKBONES:
+        raise WeightsError(
+            f"{path} holds weights of {weights.backbone!r}, which this vidpipe lacks; known: {', '.join(BACKBONES)}"
+        )
+    num_scores = weights.state["fc.weight"].shape[0] if "fc.weight" in weights.state else len(weights.classes)
+    if num_scores != len(weights.classes):
+        raise WeightsError(
+            f"{path} names {len(weights.classes)} classes but its classifier scores {num_scores}; make it anew"
+        )
+    with torch.device("meta"):
+        expected = build_backbone(weights.backbone, num_classes=len(weights.classes)).state_dict()
+    missing = [key for key in expected if key not in weights.state]
+    foreign = [key for key in weights.state if key not in expected]
+    other = [
+        f"{key} is {weights.state[key].dtype} {tuple(weights.state[key].shape)}, not {value.dtype} {tuple(value.shape)}"
+        for key, value in expected.items()
+        if key in weights.state and (weights.state[key].shape, weights.state[key].dtype) != (value.shape, value.dtype)
+    ]
+    for what, keys in (("lacks", missing), ("has unknown", foreign), ("has tensors of another kind:", other)):
+        if keys:
+            raise WeightsError(f"{path} does not fit {weights.backbone}: it {what} {_first(keys)}. Make it anew.")
+
+
+def _check_digest(path: Path, weights: Weights) -> None:
+    found = weights_digest(
+        weights.state, backbone=weights.backbone, classes=weights.classes, preprocessing=weights.preprocessing
+    )
+    if found != weights.digest:
+        raise WeightsError(
+            f"{path} is damaged or was edited: its content has digest {found[:12]}, recorded is {weights.digest[:12]}. "
+            "Copy or make it anew."
+        )
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,1 @@
+"""What networks and whole settings cost, and the papers' tables of it."""

@@ -1,0 +1,130 @@
+"""How many operations a network costs, counted by running its shapes."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..aggregators.base import AggregatorSpec
+from ..aggregators.video_model import Shape, build_video_model
+from ..backbones.layers import BATCH_NORMS
+from ..backbones.registry import build_backbone
+from ..errors import SettingsError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Convention:
+    """What counts as an operation; publications differ, and seldom say.
+
+    Attributes:
+        per_mac: operations of a multiply-accumulate.
+        per_normalised: operations of an element that passes a batch norm.
+        unit: 10^9 of them, in words.
+    """
+
+    per_mac: int
+    per_normalised: int
+    unit: str
+
+
+# "mac" is what the FASTER paper and fvcore call FLOPs; "mac+bn" is what mmaction2 does.
+CONVENTIONS: dict[str, Convention] = {
+    "mac": Convention(per_mac=1, per_normalised=0, unit="GMACs"),
+    "mac+bn": Convention(per_mac=1, per_normalised=2, unit="GMACs, batch norm counted at 2 an element"),
+    "flop": Convention(per_mac=2, per_normalised=0, unit="GFLOPs, 2 for each multiply-accumulate"),
+}
+
+
+def find_convention(name: str) -> Convention:
+    """Return the convention called ``name``.
+
+    Raises:
+        SettingsError: if there is none.
+    """
+    if name not in CONVENTIONS:
+        raise SettingsError(f"--convention must be one of {', '.join(CONVENTIONS)}; got {name!r}")
+    return CONVENTIONS[name]
+
+
+def count_macs(module: nn.Module | Callable[..., Any], *inputs: Any, convention: str = "mac") -> int:
+    """Return what one call of ``module`` costs on inputs of these shapes; in multiply-accumulates, unless told.
+
+    Convolutions and matrix products count (what papers call FLOPs), and by some conventions batch norms; activations,
+    pooling, gates and additions do not. Nothing is computed: a copy of the module runs on the meta device, so that size
+    costs nothing. The module is run in evaluation mode and left as it was.
+
+    Args:
+        module: a module, or a function of tensors; if it holds parameters it must be a module.
+        inputs: positional arguments; tensors of any device, or nested lists, tuples and dicts of them.
+        convention: a name of ``CONVENTIONS``.
+
+    Returns:
+        The number of operations for the whole batch that the inputs form.
+
+    Raises:
+        SettingsError: if there is no such convention.
+    """
+    weights = find_convention(convention)
+    normalised: list[int] = []
+    if isinstance(module, nn.Module):
+        module = copy.deepcopy(module).to("meta").eval()
+        for part in module.modules():
+            if isinstance(part, BATCH_NORMS):
+                part.register_forward_hook(lambda _part, _inputs, output: normalised.append(output.numel()))
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        module(*tree_map_only(Tensor, lambda tensor: tensor.to("meta"), inputs))
+    macs = counter.get_total_flops() // 2  # the counter gives two for each multiply-accumulate
+    return weights.per_mac * macs + weights.per_normalised * sum(normalised)
+
+
+def backbone_macs(name: str, *, num_frames: int, size: int, num_classes: int = 400, convention: str = "mac") -> int:
+    """Return what a registered backbone costs for one clip; in multiply-accumulates, unless told.
+
+    Args:
+        name: a name of ``BACKBONES``.
+        num_frames: L.
+        size: side of the square clip in pixels.
+        num_classes: the classifier's outputs; its share is next to nothing (0.8 of 30,000 million for 400).
+        convention: a name of ``CONVENTIONS``.
+
+    Raises:
+        SettingsError: if there is no such backbone or convention, or it cannot take such clips.
+    """
+    return _backbone_macs(name, num_frames, size, num_classes, convention)
+
+
+@lru_cache(maxsize=256)  # a table of settings asks for the same few clips again and again
+def _backbone_macs(name: str, num_frames: int, size: int, num_classes: int, convention: str) -> int:
+    with torch.device("meta"):
+        backbone = build_backbone(name, num_classes=num_classes)
+        backbone.feature_shape(num_frames, size)  # refuses what the network cannot take
+        return count_macs(backbone, torch.empty(1, 3, num_frames, size, size), convention=convention)
+
+
+def aggregator_macs(
+    spec: AggregatorSpec, *, shapes: Mapping[str, Shape], roles: Sequence[str], convention: str = "mac"
+) -> int:
+    """Return what an aggregator costs for one video, projections of its maps included.
+
+    Args:
+        spec: what to build; its channels are the common width of the maps.
+        shapes: role -> (T', H', W', C) of its clips' maps.
+        roles: the role of each of the N clips.
+        convention: a name of ``CONVENTIONS``.
+
+    Raises:
+        SettingsError: if there is no such aggregator or convention, or it does not take that width.
+    """
+    used = {role: shapes[role] for role in dict.fromkeys(roles)}
+    with torch.device("meta"):
+        model = build_video_model(spec, shapes=used)
+        maps = {role: torch.empty(1, roles.count(role), *shape) for role, shape in used.items()}
+        scores = torch.empty(1, len(roles), spec.num_classes)
+    return count_macs(model, maps, scores, roles, convention=convention)

@@ -1,0 +1,1 @@
+"""Backbones and aggregator as one network, and the strategies that fit its training into memory."""

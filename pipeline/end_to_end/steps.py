@@ -1,0 +1,271 @@
+"""The strategies at work: each takes the gradients of one and the same loss in a way that asks for other memory.
+
+All of them but multi-iteration, which is another optimisation, leave the same gradients on the parameters; with batch
+norms that track, if they also show the backbone as many clips at once.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import SettingsError
+from ..training.distributed import sum_over_processes, world_size
+from ..training.loop import Figures, Gradients
+from ..training.optimisation import mixed_precision
+from .checkpointing import checkpointed, untracked_statistics
+from .network import Clips, EndToEnd
+from .strategies import BATCH_REDUCTION, CHECKPOINT, MULTI_ITERATION, PLAIN, TWO_PASS, StrategySettings
+
+FIGURES: tuple[str, ...] = ("loss", "accuracy", "clip_loss", "clip_accuracy")
+Maps = dict[str, Tensor]  # role -> (B, N_role, T', H', W', C)
+Scores = dict[str, Tensor]  # role -> (B, N_role, K)
+Take = Callable[["_Step", "ClipBatch"], Iterator[Figures]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipBatch:
+    """Some videos' clips.
+
+    Attributes:
+        clips: role -> (B, N_role, L, S, S, 3) uint8.
+        targets: (B,) class indices.
+    """
+
+    clips: Clips
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def on(self, device: torch.device, *, part: slice) -> "ClipBatch":
+        """Return some of the videos, on ``device``."""
+        clips = {role: own[part].to(device) for role, own in self.clips.items()}
+        return ClipBatch(clips=clips, targets=self.targets[part].to(device))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Objective:
+    """What is minimised: the video's loss, and with it the clips'.
+
+    Source: Yang et al., Beyond Short Clips (CVPR 2021), video-level supervision, jointly with the clip level.
+    Differs from the source: it does not say how the two are weighted, nor which clip scores are meant; here they are
+    those of the backbone's own classifier, so that it stays a clip network that can be used alone.
+
+    Attributes:
+        clip_weight: of the mean of the clips' losses, beside 1 for the video's.
+        label_smoothing: share of the target spread evenly over all classes.
+        precision: of the forward passes.
+    """
+
+    clip_weight: float = 1.0
+    label_smoothing: float = 0.0
+    precision: str = "float32"
+
+    def loss(self, video: Tensor, clips: Tensor, *, targets: Tensor, total: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return these videos' share in the batch's loss, and figures.
+
+        Args:
+            video: (B, K) scores of the videos.
+            clips: (B, n, K) scores of clips of theirs.
+            targets: (B,) class indices.
+            total: videos in the whole batch, of which these are a part.
+        """
+        repeated = targets[:, None].expand(clips.shape[:2])
+        of_videos = self._sum(video, targets) / total
+        of_clips = self._sum(clips.flatten(0, 1), repeated.flatten()) / (total * clips.shape[1])
+        value = of_videos + self.clip_weight * of_clips
+        right = (video.argmax(1) == targets).sum() / total
+        right_clips = (clips.argmax(2) == repeated).sum() / (total * clips.shape[1])
+        return value, dict(zip(FIGURES, (value, right, of_clips, right_clips), strict=True))
+
+    def _sum(self, scores: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(
+            _at_least_float32(scores), targets, label_smoothing=self.label_smoothing, reduction="sum"
+        )
+
+
+def strategy_gradients(
+    model: EndToEnd, *, strategy: StrategySettings, objective: Objective, accumulate: int = 1
+) -> Gradients:
+    """Return `Gradients` over a `ClipBatch`, taken as ``strategy`` says.
+
+    Args:
+        model: what is trained.
+        strategy: how.
+        objective: the loss.
+        accumulate: into how many parts a batch's videos are divided, to be run one after the other for one step.
+    """
+    device = next(model.parameters()).device
+    take = {
+        PLAIN: _all_at_once,
+        BATCH_REDUCTION: _all_at_once,
+        MULTI_ITERATION: _clip_by_clip,
+        CHECKPOINT: partial(_all_at_once, granularity=strategy.granularity),
+        TWO_PASS: _in_two_passes,
+    }[strategy.name]
+    at_once = strategy.clips_per_call(len(model.roles))
+
+    def gradients(batch: ClipBatch) -> Iterator[Figures]:
+        total = len(batch)
+        if world_size() > 1:
+            total = int(sum_over_processes(torch.tensor(total, device=device)))
+        if not total:
+            return
+        if not len(batch):  # none of this process's videos could be read
+            nothing = dict.fromkeys(FIGURES, torch.zeros((), device=device))
+            yield from [nothing] * (len(model.roles) if strategy.name == MULTI_ITERATION else 1)
+            return
+        size = -(-len(batch) // accumulate)
+        parts = [slice(start, start + size) for start in range(0, len(batch), size)]
+        step = _Step(model, objective, total, at_once)
+        taken = [_part(take, step, batch, part) for part in parts]
+        for figures in zip(*taken, strict=True):
+            yield {name: torch.stack([own[name].detach() for own in figures]).sum() for name in FIGURES}
+
+    return gradients
+
+
+def predict(model: EndToEnd, batch: ClipBatch, *, strategy: StrategySettings, precision: str) -> tuple[Tensor, Tensor]:
+    """Return (B, K) scores of the videos and (B, N, K) of their clips, as many clips at once as ``strategy`` takes.
+
+    Call it in evaluation mode, without gradients.
+    """
+    step = _Step(model, Objective(precision=precision), len(batch), strategy.clips_per_call(len(model.roles)))
+    maps, scores = step.extract_all(batch.clips)
+    with step.autocast():
+        return model.aggregate(maps, scores)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What the strategies share in one step.
+
+    Attributes:
+        total: videos in the whole batch.
+        at_once: clips of a video that go through a backbone in one call.
+    """
+
+    model: EndToEnd
+    objective: Objective
+    total: int
+    at_once: int
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Return a precision's context of its own: one over several passes would reuse casts made without a graph."""
+        return mixed_precision(next(self.model.parameters()).device, precision=self.objective.precision)
+
+    def groups(self, clips: Clips) -> Iterator[tuple[str, slice]]:
+        """Yield role and places among its clips of what one call sees."""
+        for role, own in clips.items():
+            for start in range(0, own.shape[1], self.at_once):
+                yield role, slice(start, start + self.at_once)
+
+    def extract_all(self, clips: Clips) -> tuple[Maps, Scores]:
+        """Return maps and scores of all clips; those of backbones that are not trained have no graph."""
+        maps: dict[str, list[Tensor]] = {role: [] for role in clips}
+        scores: dict[str, list[Tensor]] = {role: [] for role in clips}
+        for role, places in self.groups(clips):
+            seen = self.extract(role, clips[role][:, places])
+            maps[role].append(seen[0])
+            scores[role].append(seen[1])
+        return {r: torch.cat(own, dim=1) for r, own in maps.items()}, {
+            r: torch.cat(own, 1) for r, own in scores.items()
+        }
+
+    def extract(self, role: str, clips: Tensor) -> tuple[Tensor, Tensor]:
+        """Return maps (B, n, T', H', W', C) and scores (B, n, K) of some clips (B, n, L, S, S, 3) of a role.
+
+        Raises:
+            SettingsError: if batch norms that track meet a single value a channel, which has no variance.
+        """
+        try:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and role in self.model.trained), self.autocast():
+                return self.model.extract(role, clips)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise SettingsError(
+                f"batch norms of the {role} backbone cannot take statistics of one clip whose map is one position. "
+                "Give --batch-norm frozen, or more clips in a call: a larger --batch-size or --clips-at-once, or fewer "
+                "parts by --accumulate"
+            ) from error
+
+    def loss(self, maps: Maps, scores: Scores, targets: Tensor) -> dict[str, Tensor]:
+        """Take the loss of all clips, go backward from it, and return the figures."""
+        with self.autocast():
+            video, clips = self.model.aggregate(maps, scores)
+        value, figures = self.objective.loss(video, clips, targets=targets, total=self.total)
+        value.backward()
+        return figures
+
+
+def _part(take: Take, step: "_Step", batch: ClipBatch, part: slice) -> Iterator[Figures]:
+    """Take some of a batch's videos, which come to the device when their turn does."""
+    yield from take(step, batch.on(next(step.model.parameters()).device, part=part))
+
+
+def _all_at_once(step: _Step, batch: ClipBatch, granularity: str | None = None) -> Iterator[Figures]:
+    """Keep the graph of all N clips, or of the parts' inputs alone."""
+    with ExitStack() as parts:
+        if granularity is not None:
+            for backbone in step.model.backbones.values():
+                parts.enter_context(checkpointed(backbone, granularity=granularity))
+        maps, scores = step.extract_all(batch.clips)
+        figures = step.loss(maps, scores, batch.targets)
+        del maps, scores, batch  # suspended at a yield, parts of a batch must not keep what they are done with
+    yield figures
+
+
+def _in_two_passes(step: _Step, batch: ClipBatch) -> Iterator[Figures]:
+    """Keep the maps of all N clips without a graph, take the loss's gradient at them, and run each clip again.
+
+    The exact gradient of the loss of N clips, with the activations of one. Batch norms that track normalise by the same
+    clips both times, and move their running statistics in the second pass alone.
+    """
+    with torch.no_grad(), untracked_statistics(step.model.backbones):
+        maps, scores = step.extract_all(batch.clips)
+    trained = [role for role in maps if role in step.model.trained]
+    for role in trained:
+        maps[role].requires_grad_()
+        scores[role].requires_grad_()
+    figures = step.loss(maps, scores, batch.targets)
+    for role, places in step.groups({role: batch.clips[role] for role in trained}):
+        again = step.extract(role, batch.clips[role][:, places])
+        wanted = [own[role].grad for own in (maps, scores)]
+        pairs = [(seen, grad[:, places]) for seen, grad in zip(again, wanted, strict=True) if grad is not None]
+        torch.autograd.backward([seen for seen, _ in pairs], [grad for _, grad in pairs])
+        del again, wanted, pairs
+    del maps, scores, batch
+    yield figures
+
+
+def _clip_by_clip(step: _Step, batch: ClipBatch) -> Iterator[Figures]:
+    """Let N iterations follow each other: each runs one more clip, and of the earlier ones has the maps alone.
+
+    Source: Yang et al., Beyond Short Clips (CVPR 2021), multi-iteration: the training of N clips is unrolled into N
+    consecutive iterations. Our reading of it: an optimizer's step each; the n-th has the video's loss on the first n
+    clips, and the clip's loss on the n-th.
+    """
+    maps: Maps = {}
+    scores: Scores = {}
+    for place, role in enumerate(step.model.roles):
+        nth = maps[role].shape[1] if role in maps else 0
+        seen, own = step.extract(role, batch.clips[role][:, nth : nth + 1])
+        now = maps | {role: torch.cat([maps[role], seen], dim=1) if role in maps else seen}
+        now_scores = scores | {role: torch.cat([scores[role], own], dim=1) if role in scores else own}
+        with step.autocast():
+            video, _ = step.model.aggregate(now, now_scores, num_clips=place + 1)
+        value, figures = step.objective.loss(video, own, targets=batch.targets, total=step.total)
+        value.backward()
+        maps, scores = ({r: part.detach() for r, part in parts.items()} for parts in (now, now_scores))
+        yield figures
+
+
+def _at_least_float32(scores: Tensor) -> Tensor:
+    return scores if scores.dtype == torch.float64 else scores.float()

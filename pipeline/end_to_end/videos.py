@@ -1,0 +1,103 @@
+"""Training's view of a manifest for whole videos: N clips of each, as the backbones of their roles see them."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+
+from ..seeds import derived_seed
+from ..training.clips import ReadFrames, VideoSource
+from ..videos.clips import ClipSampling, Timeline, frame_indices, random_starts, view_starts
+from ..videos.preprocessing import Preprocessing
+from ..videos.transforms import augment, preprocess_test
+from .steps import ClipBatch
+
+VideoClips = tuple[dict[str, torch.Tensor], int]  # role -> (N_role, L, S, S, 3) uint8, and the class
+
+
+class TrainingVideos:
+    """The clips of a list of videos, N of each, as training and validation see them.
+
+    What comes depends on (seed, epoch, video) alone, whichever thread makes it and in whatever order.
+
+    Args:
+        source: the videos.
+        labels: (V,) the class index of each video.
+        sampling: how clips are cut, its ``num_clips`` N, its ``views`` 1.
+        preprocessing: role -> what its backbone sees.
+        roles: the role of each of the N places.
+        seed: of the draws.
+        flip: whether a video may be mirrored.
+    """
+
+    def __init__(
+        self,
+        source: VideoSource,
+        *,
+        labels: Sequence[int],
+        sampling: ClipSampling,
+        preprocessing: Mapping[str, Preprocessing],
+        roles: Sequence[str],
+        seed: int = 0,
+        flip: bool = True,
+    ) -> None:
+        self.source = source
+        self.labels = tuple(labels)
+        self.sampling = sampling
+        self.preprocessing = dict(preprocessing)
+        self.roles = tuple(roles)
+        self.seed = seed
+        self.flip = flip
+
+    def random_clips(self, index: int, *, epoch: int) -> VideoClips | None:
+        """Return one clip from each of N equal stretches of video ``index``, augmented all alike, and its label.
+
+        Source: Yang et al., Beyond Short Clips (CVPR 2021), multi-clip sampling: the clips cover the whole video.
+
+        None stands for a video that cannot be read; its reason is then in the source's ``failures``.
+        """
+        video = self.source.videos[index]
+        rng = np.random.default_rng(derived_seed(self.seed, video.video_id, epoch))
+        look = derived_seed(self.seed, video.video_id, epoch, "look")
+
+        def starts(timeline: Timeline) -> np.ndarray:
+            return random_starts(self.sampling, timeline, rng=rng, stratified=True, start=video.start, end=video.end)
+
+        def see(frames: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
+            return augment(frames, preprocessing, np.random.default_rng(look), flip=self.flip)
+
+        return self._clips(index, starts, see)
+
+    def spread_clips(self, index: int) -> VideoClips | None:
+        """Return the N clips that a test sees of video ``index``, and its label; or None likewise."""
+        video = self.source.videos[index]
+
+        def starts(timeline: Timeline) -> np.ndarray:
+            return view_starts(self.sampling, timeline, video_id=video.video_id, start=video.start, end=video.end)[0]
+
+        return self._clips(index, starts, preprocess_test)
+
+    def _clips(
+        self,
+        index: int,
+        starts: Callable[[Timeline], np.ndarray],
+        see: Callable[[np.ndarray, Preprocessing], torch.Tensor],
+    ) -> VideoClips | None:
+        video = self.source.videos[index]
+
+        def clips(timeline: Timeline, read: ReadFrames) -> VideoClips:
+            seen: dict[str, list[torch.Tensor]] = {role: [] for role in dict.fromkeys(self.roles)}
+            for role, start in zip(self.roles, starts(timeline), strict=True):
+                places = frame_indices(timeline, start, self.sampling, start=video.start, end=video.end)
+                seen[role].append(see(read(places), self.preprocessing[role]))
+            return {role: torch.stack(own) for role, own in seen.items()}, self.labels[index]
+
+        return self.source.see(index, clips)
+
+
+def batch_of(videos: Sequence[VideoClips | None]) -> ClipBatch:
+    """Return the videos that could be read as one batch, of no videos where none could."""
+    readable = [video for video in videos if video is not None]
+    roles = readable[0][0] if readable else {}
+    clips = {role: torch.stack([own[role] for own, _ in readable]) for role in roles}
+    return ClipBatch(clips=clips, targets=torch.tensor([label for _, label in readable], dtype=torch.int64))

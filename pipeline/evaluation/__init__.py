@@ -1,0 +1,1 @@
+"""Figures and pictures of what was learnt: metrics, intervals, probes, plots."""

@@ -1,0 +1,222 @@
+"""One backbone's part of a feature store: its maps, clip scores, and what became of each video."""
+
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+
+from ..errors import StoreError
+from ..files import disk_full_explained
+from .format import FEATURE_DTYPE, SCORE_DTYPE, SMALL_COMPRESSION, Status, open_array, open_group, read_array
+from .shards import DamagedError, read_chunk, read_shard, write_chunk, write_shard
+
+
+class UnreadableError(StoreError):
+    """Features of one video that are damaged or missing.
+
+    Args:
+        message: for the user, with the video and what to do.
+        what: which part of the video's features, and what is wrong with it.
+    """
+
+    def __init__(self, message: str, what: str):
+        super().__init__(message, what)
+        self.what = what
+
+    def __str__(self) -> str:
+        return self.args[0]
+
+
+class BackboneGroup:
+    """The feature maps and scores of one backbone over all clips of a store.
+
+    A task, in any process, writes only its own video's files (`write`); one coordinator alone keeps the arrays that
+    videos share (`mark`). So no file ever has two writers, and there are no locks.
+
+    Attributes:
+        features: (V, R, N, T', H', W', C) float16 Zarr array; NaN where nothing was computed.
+        scores: (V, R, N, K) float32 Zarr array, the backbone's own clip scores; NaN where nothing was computed.
+    """
+
+    def __init__(self, path: Path, *, writable: bool = False):
+        self.path = path
+        self.name = path.name
+        self.group = open_group(path, writable=writable)
+        self.attributes: dict[str, Any] = dict(self.group.attrs)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What computed the features: weights, preprocessing, engine, pattern, versions."""
+        return self.attributes["provenance"]
+
+    @property
+    def due(self) -> np.ndarray:
+        """(N,) bool: which clips the pattern gives to this backbone; the others stay NaN and take no space."""
+        return np.array(self.attributes["due"], dtype=bool)
+
+    @property
+    def feature_shape(self) -> tuple[int, int, int, int]:
+        """(T', H', W', C) of one clip's map."""
+        return tuple(self.attributes["feature_shape"])
+
+    @property
+    def num_classes(self) -> int:
+        """K, the length of a clip's scores."""
+        return self.attributes["num_classes"]
+
+    @property
+    def num_views(self) -> int:
+        """R, the draws of clips from each video."""
+        return self.features.shape[1]
+
+    @property
+    def raw_bytes_per_video(self) -> int:
+        """Bytes of a video's maps before compression."""
+        return self.num_views * int(self.due.sum()) * math.prod(self.feature_shape) * FEATURE_DTYPE.itemsize
+
+    @cached_property
+    def features(self) -> zarr.Array:
+        """The Zarr array of feature maps."""
+        return self._array("features")
+
+    @cached_property
+    def scores(self) -> zarr.Array:
+        """The Zarr array of clip scores."""
+        return self._array("scores")
+
+    def _array(self, name: str) -> zarr.Array:
+        """Open one member array."""
+        return open_array(self.group, self.path, name)
+
+    def write(self, video_index: int, features: np.ndarray, scores: np.ndarray) -> None:
+        """Write all clips of one video, first the maps, then the scores; each file appears whole or not at all.
+
+        Args:
+            video_index: which video of the manifest.
+            features: (R, N, T', H', W', C) float16, NaN where a clip is not due.
+            scores: (R, N, K) float32, NaN likewise.
+
+        Raises:
+            StoreError: if a shape or dtype differs, or the NaNs are not where the pattern says.
+            OutOfSpaceError: if the disk is full.
+        """
+        self._check(features, self.features.shape[1:], FEATURE_DTYPE, "features")
+        self._check(scores, self.scores.shape[1:], SCORE_DTYPE, "scores")
+        chunks = features.reshape(-1, 1, 1, 1, *self.feature_shape)
+        present, compression = np.tile(self.due, self.num_views).tolist(), self.attributes["compression"]
+        with disk_full_explained(self.path):
+            write_shard(self._features_path(video_index), chunks, present, compression=compression)
+            write_chunk(self._scores_path(video_index), scores, compression=SMALL_COMPRESSION)
+
+    def _check(self, array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, what: str) -> None:
+        """Refuse what does not fit, or would be mistaken for a clip that was, or was not, computed."""
+        if array.shape != shape or array.dtype != dtype:
+            raise StoreError(f"{self.name}: {what} must be {shape} {dtype}; got {array.shape} {array.dtype}.")
+        finite = np.isfinite(array)
+        axes = tuple(range(2, array.ndim))
+        good = np.where(self.due, finite.all(axis=axes), ~finite.any(axis=axes))  # (R, N)
+        if not good.all():
+            view, clip = (int(number) for number in np.argwhere(~good)[0])
+            problem = "must be finite and are not" if self.due[clip] else "must be NaN, the clip not being due,"
+            raise StoreError(f"{self.name}: {what} of view {view}, clip {clip} {problem}; got {array[view, clip]}.")
+
+    def _features_path(self, video_index: int) -> Path:
+        """Return the file, a shard, that holds all of a video's maps."""
+        return self.path / "features" / f"c.{video_index}.0.0.0.0.0.0"
+
+    def _scores_path(self, video_index: int) -> Path:
+        """Return the file that holds all of a video's scores."""
+        return self.path / "scores" / f"c.{video_index}.0.0.0"
+
+    def mark(self, video_index: int, status: Status, error: str = "") -> None:
+        """Record what became of a video; the coordinator's job alone.
+
+        Args:
+            video_index: which video of the manifest.
+            status: `Status.DONE` only after `write` has returned.
+            error: the reason, for `Status.FAILED`.
+        """
+        if (status == Status.FAILED) != bool(error):
+            raise ValueError(f"a reason belongs to a failed video and to no other; got {status!r}, {error!r}")
+        with disk_full_explained(self.path):
+            errors = self._array("error")
+            if str(read_array(errors, video_index)) != error:
+                errors[video_index] = error
+            self._array("status")[video_index] = int(status)
+
+    def status(self) -> np.ndarray:
+        """Return (V,) int8, a `Status` for each video."""
+        return read_array(self._array("status"))
+
+    def errors(self) -> dict[int, str]:
+        """Return video index -> reason, for the videos that failed."""
+        failed = np.flatnonzero(self.status() == Status.FAILED)
+        reasons = read_array(self._array("error")) if len(failed) else []
+        return {int(index): str(reasons[index]) for index in failed}
+
+    def pending(self, *, retry_failed: bool = False) -> np.ndarray:
+        """Return (n,) int64, in order: the indices of the videos still to be done, and of the failed ones if asked."""
+        status = self.status()
+        return np.flatnonzero((status == Status.PENDING) | (retry_failed & (status == Status.FAILED)))
+
+    def read(self, video_index: int, *, view: int = 0, clips: Sequence[int] | None = None) -> np.ndarray:
+        """Return (n, T', H', W', C) float16, the maps of the clips asked for, decoding no others.
+
+        Args:
+            video_index: which video of the manifest.
+            view: which draw of the video's clips.
+            clips: n clip numbers in any order; None for all N. A clip that is not due is NaN.
+
+        Raises:
+            StoreError: if a clip that is due is not there, or is damaged; names video, backbone, view and clip.
+        """
+        num_views, num_clips = self.features.shape[1:3]
+        wanted = [range(num_clips)[int(clip)] for clip in (range(num_clips) if clips is None else clips)]
+        chunks = [range(num_views)[view] * num_clips + clip for clip in wanted]
+        maps = np.empty((len(wanted), *self.feature_shape), FEATURE_DTYPE)
+        path, compression = self._features_path(video_index), self.attributes["compression"]
+        try:
+            there = read_shard(path, chunks, maps, num_chunks=num_views * num_clips, compression=compression)
+        except FileNotFoundError as error:
+            if any(self.attributes["due"]):
+                raise self._unreadable(video_index, "all clips", "not there") from error
+            there, maps[:] = [False] * len(wanted), np.nan
+        except DamagedError as error:
+            which = f"view {view}, clip {wanted[error.place]}" if error.place is not None else "all clips"
+            raise self._unreadable(video_index, which, str(error)) from error
+        for clip, found in zip(wanted, there, strict=True):
+            if self.attributes["due"][clip] and not found:
+                raise self._unreadable(video_index, f"view {view}, clip {clip}", "not there")
+        return maps
+
+    def read_scores(self, video_index: int, *, view: int = 0) -> np.ndarray:
+        """Return (N, K) float32, the backbone's own scores of each clip; NaN where a clip is not due.
+
+        Raises:
+            StoreError: if they are not there, or are damaged; names video and backbone.
+        """
+        scores = np.empty(self.scores.shape[1:], SCORE_DTYPE)  # (R, N, K)
+        try:
+            there = read_chunk(self._scores_path(video_index), scores, compression=SMALL_COMPRESSION)
+        except DamagedError as error:
+            raise self._unreadable(video_index, "scores", str(error)) from error
+        if not there and any(self.attributes["due"]):
+            raise self._unreadable(video_index, "scores", "not there")
+        return scores[view]
+
+    def _unreadable(self, video_index: int, part: str, reason: str) -> UnreadableError:
+        """Say which video's data cannot be read, why, and what to do about it."""
+        store = self.path.parent
+        video_id = read_array(open_array(open_group(store, writable=False), store, "video_id"), video_index)
+        what = f"{part}: {reason}"
+        if self.status()[video_index] != Status.DONE:
+            return UnreadableError(f"{self.name} has not been extracted for video '{video_id}' ({what}).", what)
+        message = (
+            f"{self.name} features of video '{video_id}', {what}. Run `vidpipe store verify {store} --reset` and "
+            "extract again: only damaged videos are redone."
+        )
+        return UnreadableError(message, what)

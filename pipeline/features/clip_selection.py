@@ -1,0 +1,132 @@
+"""Which clips of which backbones an aggregator is to see, checked against what a feature store holds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import SettingsError
+from .clip_choice import ClipChoice, candidate_clips, stretch_edges
+from .patterns import CHEAP, EXPENSIVE, Pattern
+from .store import FeatureStore
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selection:
+    """Which clips of which backbones; make it with `select`.
+
+    Attributes:
+        pattern: which of the N places are expensive.
+        num_clips: N.
+        backbones: role -> backbone's name, of the roles that the pattern needs.
+    """
+
+    pattern: Pattern
+    num_clips: int
+    backbones: Mapping[str, str]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The role at each of the N places."""
+        return self.pattern.roles(self.num_clips)
+
+    def shapes(self, store: FeatureStore) -> dict[str, tuple[int, int, int, int]]:
+        """Return role -> (T', H', W', C) of its maps."""
+        return {role: store.backbone(name).feature_shape for role, name in self.backbones.items()}
+
+    def backbone_gmacs(self, store: FeatureStore) -> float:
+        """Return what the backbones cost for one video, in GMACs."""
+        each = {role: store.backbone(name).provenance["gmacs_per_clip"] for role, name in self.backbones.items()}
+        return float(sum(each[role] for role in self.roles))
+
+
+def select(
+    store: FeatureStore,
+    *,
+    pattern: Pattern | None = None,
+    num_clips: int | None = None,
+    names: Mapping[str, str | None] | None = None,
+) -> Selection:
+    """Return the selection asked for, checked against what ``store`` holds.
+
+    Args:
+        store: the feature store.
+        pattern: None = the one with which the expensive backbone was extracted (all-cheap if there is none).
+        num_clips: N; None = as many as are stored.
+        names: role -> backbone's name; where it is None or missing, the one extracted in that role.
+
+    Raises:
+        SettingsError: if the store lacks something; the message says what there is and what to type.
+    """
+    stored = store.sampling.num_clips
+    if num_clips is not None and not 1 <= num_clips <= stored:
+        raise SettingsError(
+            f"--clips must be from 1 to {stored}, the clips stored of each video in {store.path}; got {num_clips}. "
+            f"For more, extract into a new store with --clips {num_clips}"
+        )
+    by_role = {name: store.backbone(name).provenance["role"] for name in store.backbones()}
+    chosen = pattern or _own_pattern(store, by_role, (names or {}).get(EXPENSIVE))
+    num_clips = num_clips or stored
+    mask = chosen.expensive(num_clips)
+    roles = [role for role, needed in ((EXPENSIVE, mask.any()), (CHEAP, not mask.all())) if needed]
+    backbones = {role: _backbone_of(store, by_role, role, (names or {}).get(role), chosen) for role in roles}
+    selection = Selection(pattern=chosen, num_clips=num_clips, backbones=backbones)
+    choose_clips(store, selection)  # refuses places without any clip
+    return selection
+
+
+def _own_pattern(store: FeatureStore, by_role: Mapping[str, str], given: str | None) -> Pattern:
+    """Return the pattern that the store was extracted with."""
+    if given is None and EXPENSIVE not in by_role.values():
+        return Pattern.parse("all-cheap")
+    own = store.backbone(_named(store, by_role, EXPENSIVE, given)).provenance
+    return Pattern.parse(own["pattern"] if own["role"] == EXPENSIVE else "all-expensive")  # a cheap one saw all clips
+
+
+def _backbone_of(
+    store: FeatureStore, by_role: Mapping[str, str], role: str, given: str | None, pattern: Pattern
+) -> str:
+    if given is None and role not in by_role.values():
+        raise SettingsError(
+            f"--pattern {pattern} needs {role} clips, but {store.path} has no {role} backbone; it has "
+            f"{_listing(by_role)}. Type --pattern {'all-cheap' if role == EXPENSIVE else 'all-expensive'}, or add one "
+            f"with vidpipe extract --{role} NAME=WEIGHTS"
+        )
+    return _named(store, by_role, role, given)
+
+
+def _named(store: FeatureStore, by_role: Mapping[str, str], role: str, given: str | None) -> str:
+    """Return the backbone called ``given``, or the only one that was extracted in ``role``."""
+    if given is not None:
+        if given not in by_role:
+            raise SettingsError(f"--{role} {given}: {store.path} has no such backbone; it has {_listing(by_role)}")
+        return given
+    found = [name for name, own in by_role.items() if own == role]
+    if len(found) > 1:
+        raise SettingsError(f"{store.path} has several {role} backbones; say which: --{role} {' | '.join(found)}")
+    return found[0]
+
+
+def _listing(by_role: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} ({role})" for name, role in by_role.items()) or "none yet"
+
+
+def choose_clips(store: FeatureStore, selection: Selection) -> ClipChoice:
+    """Return which stored clips may stand at which place.
+
+    Raises:
+        SettingsError: if no clip that could stand at some place was extracted.
+    """
+    due = {role: store.backbone(name).due for role, name in selection.backbones.items()}
+    candidates = candidate_clips(np.array([due[role] for role in selection.roles]))
+    for place, (found, role) in enumerate(zip(candidates, selection.roles, strict=True)):
+        if not len(found):
+            group = store.backbone(selection.backbones[role])
+            own = group.provenance["pattern"]
+            raise SettingsError(
+                f"--pattern {selection.pattern} makes clip {place + 1} of {selection.num_clips} {role}, but no such "
+                f"clip there was extracted with {group.name} (--pattern {own}, {int(group.due.sum())} of "
+                f"{len(group.due)} clips). Type a pattern that needs fewer {role} clips, such as {own}, or extract "
+                f"into a new store with --pattern {selection.pattern}"
+            )
+    return ClipChoice(candidates, stretch_edges(selection.num_clips, num_stored=store.sampling.num_clips))

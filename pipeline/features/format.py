@@ -1,0 +1,199 @@
+"""How a feature store is laid out on disk: arrays, codecs, attributes and sizes."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.storage import LocalStore
+
+from ..errors import StoreError
+from .shards import LZ4_LEVEL, ZSTD_LEVEL
+
+FORMAT_VERSION = 1
+VIDEOS_PER_CHUNK = 1024  # arrays with a small entry a video: a million videos are a thousand files
+FEATURE_DTYPE, SCORE_DTYPE = np.dtype("<f2"), np.dtype("<f4")
+CHECKSUM: dict[str, Any] = {"name": "crc32c"}
+# The level is the measured optimum: higher ones are slower and no smaller on maps of which two thirds are zero.
+COMPRESSIONS: dict[str, tuple[dict[str, Any], ...]] = {
+    "zstd": ({"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}},),
+    "lz4": (
+        {
+            "name": "blosc",
+            "configuration": {"cname": "lz4", "clevel": LZ4_LEVEL, "shuffle": "shuffle", "typesize": 2, "blocksize": 0},
+        },
+    ),
+    "none": (),
+}
+SMALL_COMPRESSION = "zstd"  # of everything else
+
+
+class Status(IntEnum):
+    """What became of a video, for one backbone; the numbers are those in the array `status`."""
+
+    PENDING = 0
+    DONE = 1
+    FAILED = 2
+
+
+def canonical(value: Any) -> Any:
+    """Return ``value`` as plain JSON types, mappings sorted by key, so that equal attributes are equal bytes.
+
+    Raises:
+        TypeError: if ``value`` holds something that JSON has no word for.
+        ValueError: if it holds a NaN or an infinity, which JSON cannot say.
+    """
+    return json.loads(json.dumps(value, sort_keys=True, allow_nan=False))
+
+
+def differences(stored: Any, wanted: Any, at: str = "") -> list[str]:
+    """Name each field in which two attribute trees differ, as ``dotted.path: stored X, now Y``."""
+    if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
+        found: list[str] = []
+        for key in sorted(stored.keys() | wanted.keys()):
+            path = f"{at}.{key}" if at else str(key)
+            found += differences(stored.get(key, "nothing"), wanted.get(key, "nothing"), path)
+        return found
+    return [] if stored == wanted else [f"{at}: stored {_brief(stored)}, now {_brief(wanted)}"]
+
+
+def _brief(value: Any, longest: int = 80) -> str:
+    """Return ``value`` as JSON, cut in the middle when it is long."""
+    text = value if value == "nothing" else json.dumps(value)
+    return text if len(text) <= longest else f"{text[: longest // 2]} … {text[-longest // 2 :]}"
+
+
+def create_array(
+    group: zarr.Group,
+    name: str,
+    *,
+    shape: tuple[int, ...],
+    chunk: tuple[int, ...],
+    dtype: Any,
+    fill: Any,
+    shard: tuple[int, ...] | None = None,
+    compression: str = SMALL_COMPRESSION,
+) -> zarr.Array:
+    """Create one checksummed array; its chunks are files ``c.0.0``, all in one folder."""
+    return group.create_array(
+        name,
+        shape=shape,
+        chunks=chunk,
+        shards=shard,
+        dtype=dtype,
+        fill_value=fill,
+        compressors=[*COMPRESSIONS[compression], CHECKSUM],
+        chunk_key_encoding={"name": "default", "separator": "."},
+    )
+
+
+def create_clip_starts(group: zarr.Group, clips: tuple[int, int, int]) -> None:
+    """Create `clip_start`, all of it empty, for ``clips`` = (V, R, N)."""
+    chunk = (min(VIDEOS_PER_CHUNK, clips[0]), *clips[1:])
+    create_array(group, "clip_start", shape=clips, chunk=chunk, dtype="<f8", fill=float("nan"))
+
+
+def create_backbone_arrays(group: zarr.Group, clips: tuple[int, int, int], attributes: dict[str, Any]) -> None:
+    """Create the arrays of one backbone, all of them empty, for ``clips`` = (V, R, N)."""
+    num_videos, *of_video = clips
+    rows = min(VIDEOS_PER_CHUNK, num_videos)
+    maps, nan = attributes["feature_shape"], float("nan")
+    create_array(
+        group,
+        "features",
+        shape=(*clips, *maps),
+        chunk=(1, 1, 1, *maps),
+        shard=(1, *of_video, *maps),
+        dtype=FEATURE_DTYPE,
+        fill=nan,
+        compression=attributes["compression"],
+    )
+    num_classes = attributes["num_classes"]
+    scores, scores_of_video = (*clips, num_classes), (1, *of_video, num_classes)
+    create_array(group, "scores", shape=scores, chunk=scores_of_video, dtype=SCORE_DTYPE, fill=nan)
+    create_array(group, "status", shape=(num_videos,), chunk=(rows,), dtype="int8", fill=0)
+    create_array(group, "error", shape=(num_videos,), chunk=(rows,), dtype=str, fill="")
+
+
+def open_group(path: Path, *, writable: bool) -> zarr.Group:
+    """Open the Zarr v3 group at ``path``, without looking for its members.
+
+    Raises:
+        StoreError: if there is none, or its metadata cannot be read.
+    """
+    if not (path / "zarr.json").is_file():
+        found = "nothing" if not path.exists() else "something that is no Zarr v3 group"
+        raise StoreError(f"No feature store at {path}: found {found}. Make one with `vidpipe extract`.")
+    try:
+        store = LocalStore(path, read_only=not writable)
+        return zarr.open_group(store, mode="r+" if writable else "r", zarr_format=3, use_consolidated=False)
+    except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+        raise StoreError(f"The metadata of {path} cannot be read ({error}). Restore {path / 'zarr.json'}.") from error
+
+
+def open_array(group: zarr.Group, path: Path, name: str) -> zarr.Array:
+    """Open the array ``name`` of the group at ``path``.
+
+    Raises:
+        StoreError: if it is missing, or its metadata cannot be read.
+    """
+    try:
+        array = group[name]
+    except (KeyError, ValueError, TypeError) as error:
+        raise StoreError(f"{path} lacks a readable array '{name}' ({error}): the store is damaged.") from error
+    assert isinstance(array, zarr.Array)
+    return array
+
+
+def read_array(array: zarr.Array, selection: Any = ...) -> np.ndarray:
+    """Return part of an array, by default all.
+
+    Raises:
+        StoreError: if its file is damaged.
+    """
+    try:
+        return np.asarray(array[selection])
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise StoreError(f"'{array.path}' of {array.store_path.store} is damaged: {error}") from error
+
+
+def backbone_bytes(
+    *,
+    num_videos: int,
+    num_views: int,
+    due: Sequence[bool],
+    feature_shape: tuple[int, int, int, int],
+    num_classes: int,
+) -> int:
+    """Return how many bytes one backbone's part of a store takes at most: raw size, as if nothing compressed.
+
+    Args:
+        num_videos: how many videos are still to be written.
+        num_views: R, the draws of clips from each.
+        due: (N,), whether this backbone computes the clip.
+        feature_shape: (T', H', W', C) of one clip.
+        num_classes: K.
+
+    Returns:
+        Bytes, an upper bound that counts checksums, shard indices and a part-filled disk block a file.
+    """
+    block = 4096
+    clip = _compressed_bound(math.prod(feature_shape) * FEATURE_DTYPE.itemsize)
+    shard = num_views * (sum(due) * clip + 16 * len(due)) + 4
+    scores = _compressed_bound(num_views * len(due) * num_classes * SCORE_DTYPE.itemsize)
+    return num_videos * (shard + scores + 2 * block)
+
+
+def index_bytes(*, num_videos: int, num_views: int, num_clips: int) -> int:
+    """Return at most how many bytes a store takes beside its features: ids, paths, clip starts, states."""
+    typical_row = 1024  # id, path, labels and the reason of a failure
+    return num_videos * (typical_row + 8 * num_views * num_clips) + 64 * 4096
+
+
+def _compressed_bound(size: int) -> int:
+    """Return the largest that zstd or lz4 can make ``size`` bytes, with the checksum."""
+    return size + size // 255 + 64 + 4

@@ -1,0 +1,259 @@
+"""Feature stores as single HDF5 files, as loaders of video features read them, and back without loss.
+
+::
+
+    /                       attributes: format_version, kind, manifest_digest, num_videos, sampling (JSON),
+                                        backbones (JSON: name -> all attributes of the backbone's group)
+    /<video_id>             a group a video; a "/" in an id nests groups, so f["folder/name"] finds it
+                            attributes: video_id, video_index, path, labels, split; start and end where there are any
+        clip_start          (N,) float64 s, once the video is done
+        <backbone>          attributes: status (pending, done, failed), error (where it failed)
+            features        (N, T', H', W', C) float16, chunk = one clip; NaN where a clip was not due, and no space
+            scores          (N, K) float32
+
+Where a store has R > 1 views, each of the three arrays has them as one more axis in front: (R, N, ...).
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import OutOfSpaceError, StoreError
+from ..files import (
+    NOTHING_KEPT,
+    appearing_whole,
+    check_free_space,
+    disk_full_explained,
+    remove_drafts,
+    write_atomically,
+)
+from ..manifests.manifest import Manifest, Video
+from ..videos.clips import ClipSampling
+from .backbone_group import BackboneGroup
+from .format import FORMAT_VERSION, Status
+from .store import KIND, FeatureStore
+
+COMPRESSIONS = {"none": {}, "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True}}
+JSON_ATTRIBUTES = ("sampling", "backbones")
+SPARE_BYTES = 16_000_000  # left free by an export: HDF5 crashes where it meets a full disk, even while it closes a file
+Progress = Callable[[int], object]
+Node = Any  # a group or dataset: h5py cannot say beforehand which one a name leads to, nor what an attribute holds
+
+
+def export_hdf5(
+    store: FeatureStore, path: Path, *, compression: str = "none", progress: Progress = lambda _: None
+) -> None:
+    """Write all of ``store`` into one HDF5 file, which appears whole or not at all.
+
+    Args:
+        store: opened to read.
+        path: of the new file.
+        compression: of the maps, a key of `COMPRESSIONS`; gzip takes half the space and ten times as long.
+        progress: called with 1 after each video.
+
+    Raises:
+        StoreError: if ``path`` exists, the store is damaged, or two ids name the same HDF5 group.
+        OutOfSpaceError: if the disk is full.
+    """
+    path = Path(path)
+    if path.exists():
+        raise StoreError(f"{path} exists already. Choose another name, or remove it.")
+    check_free_space(path, SPARE_BYTES + (raw_bytes(store) if compression == "none" else 0))
+    path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(draft: Path) -> None:
+        # Since version 1.10 attributes may exceed 64 KiB: a list of 10,000 classes does.
+        with h5py.File(draft, "w", libver=("v110", "v110")) as file:
+            _write_store(store, file, compression, progress)
+
+    remove_drafts(path)
+    write_atomically(path, write, advice=NOTHING_KEPT)
+
+
+def raw_bytes(store: FeatureStore) -> int:
+    """Return the size of all maps in ``store``, uncompressed."""
+    groups = [store.backbone(name) for name in store.backbones()]
+    return sum(int((group.status() == Status.DONE).sum()) * group.raw_bytes_per_video for group in groups)
+
+
+def _write_store(store: FeatureStore, file: h5py.File, compression: str, progress: Progress) -> None:
+    """Write attributes and videos."""
+    groups = [store.backbone(name) for name in store.backbones()]
+    attributes = {**store.attributes, "backbones": {group.name: group.attributes for group in groups}}
+    for name, value in sorted(attributes.items()):
+        file.attrs[name] = json.dumps(value, sort_keys=True) if name in JSON_ATTRIBUTES else value
+    states = {group.name: (group, group.status(), group.errors()) for group in groups}
+    starts = store.clip_starts()
+    most = sum(group.raw_bytes_per_video for group in groups)
+    for index, video in enumerate(store.manifest.videos):
+        check_free_space(Path(file.filename), SPARE_BYTES + most)
+        at = _video_group(file, video, index)
+        if np.isfinite(starts[index]).all():
+            at["clip_start"] = _without_single_view(starts[index])
+        for name, (group, status, errors) in states.items():
+            part = at.create_group(name)
+            part.attrs["status"] = Status(status[index]).name.lower()
+            if index in errors:
+                part.attrs["error"] = errors[index]
+            if status[index] == Status.DONE:
+                _write_maps(part, group, index, COMPRESSIONS[compression])
+        file.flush()
+        progress(1)
+
+
+def _video_group(file: h5py.File, video: Video, index: int) -> h5py.Group:
+    """Create the group of one video, with its row of the manifest.
+
+    Raises:
+        StoreError: if its id leads to what is there already.
+    """
+    try:
+        group = file.require_group(video.video_id)
+        if "video_index" in group.attrs or any(isinstance(group[key], h5py.Dataset) for key in group):
+            raise ValueError("that group is taken")
+    except (ValueError, TypeError) as error:
+        raise StoreError(
+            f"Video '{video.video_id}' cannot have a group of its own in HDF5, where '/' separates groups: {error}. "
+            "Give it another video_id in the manifest, and extract again."
+        ) from error
+    group.attrs["video_index"] = index
+    group.attrs["video_id"] = video.video_id
+    group.attrs["path"] = video.written_path
+    group.attrs.create("labels", list(video.labels), dtype=h5py.string_dtype())
+    group.attrs["split"] = video.split
+    for name, edge in (("start", video.start), ("end", video.end)):
+        if edge is not None:
+            group.attrs[name] = edge
+    return group
+
+
+def _write_maps(part: h5py.Group, group: BackboneGroup, index: int, filters: dict[str, Any]) -> None:
+    """Write one video's maps and scores; clips that are not due are left to the fill value, and take no space."""
+    views = range(group.num_views)
+    shape = (len(views), len(group.due), *group.feature_shape)
+    kept = shape if len(views) > 1 else shape[1:]
+    chunk = (1,) * (len(kept) - 4) + group.feature_shape
+    maps = part.create_dataset(
+        "features", kept, np.float16, chunks=chunk, fillvalue=np.nan, fletcher32=True, track_times=False, **filters
+    )
+    for view in views:
+        for clip in np.flatnonzero(group.due):
+            where = (view, clip) if len(views) > 1 else (clip,)
+            maps[where] = group.read(index, view=view, clips=[int(clip)])[0]
+    part["scores"] = _without_single_view(np.stack([group.read_scores(index, view=view) for view in views]))
+
+
+def _without_single_view(array: np.ndarray) -> np.ndarray:
+    """Return (R, N, ...) as (N, ...) if R is 1."""
+    return array[0] if len(array) == 1 else array
+
+
+def import_hdf5(path: Path, store_path: Path, *, progress: Progress = lambda _: None) -> None:
+    """Write the store that an HDF5 file was exported from; it appears whole or not at all, equal to the first one.
+
+    Args:
+        path: of a file made by `export_hdf5`.
+        store_path: of the new store.
+        progress: called with 1 after each video.
+
+    Raises:
+        StoreError: if the file is no such export, or damaged, or there is something at ``store_path``.
+        OutOfSpaceError: if the disk is full.
+    """
+    with _opened(Path(path)) as file, disk_full_explained(Path(store_path)), appearing_whole(Path(store_path)) as draft:
+        check_free_space(draft, Path(path).stat().st_size)
+        try:
+            _read_store(file, draft, progress)
+        except (KeyError, OSError, TypeError, json.JSONDecodeError) as error:
+            if isinstance(error, OutOfSpaceError) or (isinstance(error, OSError) and error.errno is not None):
+                raise  # of the disk, not of the HDF5 file
+            raise StoreError(f"{path} is damaged, or was changed since it was exported: {error}") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """Open an export to read it.
+
+    Raises:
+        StoreError: if the file is none.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        why = str(error).splitlines()[0]  # the rest is a dump for HDF5's own authors
+        raise StoreError(f"{path} cannot be opened as HDF5 ({why}); give a `vidpipe store export`") from error
+    with file:
+        kind, version = file.attrs.get("kind"), file.attrs.get("format_version")
+        if kind != KIND or version != FORMAT_VERSION:
+            raise StoreError(
+                f"{path} must be an export of `vidpipe store export`, format {FORMAT_VERSION}; its attributes say "
+                f"kind {kind}, format_version {version}."
+            )
+        yield file
+
+
+def _read_store(file: Node, path: Path, progress: Progress) -> None:
+    """Write the store that ``file`` holds to ``path``.
+
+    Raises:
+        StoreError: if the videos in it are not those that were exported.
+    """
+    groups = _groups_by_index(file)
+    manifest = Manifest(tuple(_video(group) for group in groups))
+    if manifest.digest != file.attrs["manifest_digest"]:
+        raise StoreError(f"{file.filename} does not hold the videos that were exported: the manifest's digest differs.")
+    store = FeatureStore.create(path, manifest=manifest, sampling=ClipSampling(**json.loads(file.attrs["sampling"])))
+    parts = {name: store.add_backbone(name, **attrs) for name, attrs in json.loads(file.attrs["backbones"]).items()}
+    for index, group in enumerate(groups):
+        if "clip_start" in group:
+            store.set_clip_starts(index, _with_views(group["clip_start"], axes=1))
+        for name, part in parts.items():
+            _read_video(group[name], part, index)
+        progress(1)
+
+
+def _groups_by_index(file: Node) -> list[Node]:
+    """Return the videos' groups, in the order of the manifest."""
+    found: dict[int, Node] = {}
+
+    def note(_: str, item: Node) -> None:
+        if isinstance(item, h5py.Group) and "video_index" in item.attrs:
+            index: Any = item.attrs["video_index"]
+            found[int(index)] = item
+
+    file.visititems(note)
+    return [found[index] for index in sorted(found)]
+
+
+def _video(group: Node) -> Video:
+    """Return the row of the manifest that a group's attributes hold."""
+    written, edges = group.attrs["path"], [group.attrs.get(name) for name in ("start", "end")]
+    start, end = (None if edge is None else float(edge) for edge in edges)
+    return Video(
+        video_id=group.attrs["video_id"],
+        path=Path(written),
+        written_path=written,
+        labels=tuple(group.attrs["labels"]),
+        split=group.attrs["split"],
+        start=start,
+        end=end,
+    )
+
+
+def _read_video(group: Node, part: BackboneGroup, index: int) -> None:
+    """Copy one backbone's maps, scores and status of one video into a store."""
+    status = Status[group.attrs["status"].upper()]
+    if status == Status.DONE:
+        part.write(index, _with_views(group["features"], axes=5), _with_views(group["scores"], axes=2))
+    if status != Status.PENDING:
+        part.mark(index, status, group.attrs.get("error", ""))
+
+
+def _with_views(dataset: Node, *, axes: int) -> np.ndarray:
+    """Return an array of (R, N, ...); ``axes`` is how many it has without the views."""
+    return dataset[:] if dataset.ndim > axes else dataset[:][np.newaxis]

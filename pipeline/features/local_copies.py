@@ -1,0 +1,160 @@
+"""Copies of feature maps on a machine's own disk, so that many runs read a store once a machine and not once a run.
+
+A copy is one file of plain float16 numbers that every process maps into memory, so that all of them share what the
+system has cached of it. Its name is a digest of all that it was made from: another store, other weights or more videos
+make another file, so that a stale copy is never opened.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import OutOfSpaceError, StoreError
+from ..files import nearest_folder, remove_drafts, write_atomically
+from .backbone_group import BackboneGroup
+from .format import FEATURE_DTYPE, Status
+
+
+class LocalCopy:
+    """All maps of one backbone on this machine's disk, of the videos that were done when it was made.
+
+    Args:
+        path: of the file.
+        group: the backbone that was copied.
+        videos: indices of the copied videos, ascending.
+
+    Attributes:
+        maps: (videos, R, due clips, T', H', W', C) float16, mapped from the file, read-only.
+    """
+
+    def __init__(self, path: Path, *, group: BackboneGroup, videos: npt.NDArray[np.int64]) -> None:
+        self.path, self.name = path, group.name
+        self._rows = {video: row for row, video in enumerate(videos.tolist())}
+        self._columns = {clip: column for column, clip in enumerate(np.flatnonzero(group.due).tolist())}
+        self.maps = np.asarray(np.memmap(path, FEATURE_DTYPE, mode="r", shape=_shape(group, len(videos))))
+
+    def read(self, video_index: int, *, view: int, clips: Sequence[int]) -> npt.NDArray[np.float16]:
+        """Return (n, T', H', W', C) float16, what `BackboneGroup.read` returns, bit for bit.
+
+        Args:
+            video_index: which video of the manifest.
+            view: which draw of the video's clips.
+            clips: n numbers of clips that are due, in any order.
+
+        Raises:
+            StoreError: if the video, or one of the clips, was not there to be copied.
+        """
+        if video_index not in self._rows:
+            raise StoreError(f"{self.path} has no maps of video {video_index}: it was not done when the copy was made.")
+        absent = [clip for clip in clips if clip not in self._columns]
+        if absent:
+            raise StoreError(f"{self.path} has no maps of clip {absent[0]}: {self.name} was not to compute it.")
+        columns = [self._columns[clip] for clip in clips]
+        return self.maps[self._rows[video_index], view][columns]
+
+
+def open_copy(group: BackboneGroup, folder: Path) -> LocalCopy:
+    """Open this machine's copy of a backbone's maps; the first to ask makes it, while the others wait.
+
+    Args:
+        group: the backbone.
+        folder: on a disk of this machine, made if it is not there.
+
+    Raises:
+        OutOfSpaceError: if the disk does not hold the copy; the message says its size.
+        StoreError: if no video is done, or one cannot be read.
+    """
+    videos = _done(group)
+    if not len(videos):
+        raise StoreError(f"{group.path} has no maps to copy: no video is done. Extract some first.")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = _path(group, videos, folder)
+    with _locked(path.with_suffix(".lock")):
+        if not path.exists():
+            _make(path, group, videos)
+    return LocalCopy(path, group=group, videos=videos)
+
+
+def write_maps(file: BinaryIO, group: BackboneGroup, videos: Iterable[int]) -> None:
+    """Write the maps of ``videos`` as a copy has them, and see to it that they are on disk."""
+    clips = np.flatnonzero(group.due).tolist()
+    for video in videos:
+        for view in range(group.num_views):
+            group.read(video, view=view, clips=clips).tofile(file)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def check_space(groups: Iterable[BackboneGroup], folder: Path) -> int:
+    """Return the bytes of those copies that are not in ``folder`` yet.
+
+    Raises:
+        OutOfSpaceError: if the disk does not hold them.
+    """
+    needed = sum(_num_bytes(group) for group in groups if not _path(group, _done(group), folder).exists())
+    existing = nearest_folder(folder)
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise OutOfSpaceError(
+            f"copies of the maps on this machine take {needed / 1e9:.3f} GB, and {free / 1e9:.3f} GB are free in "
+            f"{existing}. Name a folder on a larger disk with --cache-dir, or read from the store with --no-copies"
+        )
+    return needed
+
+
+def _done(group: BackboneGroup) -> npt.NDArray[np.int64]:
+    return np.flatnonzero(group.status() == Status.DONE)
+
+
+def _path(group: BackboneGroup, videos: npt.NDArray[np.int64], folder: Path) -> Path:
+    return folder / f"{group.name}-{_digest(group, videos)}.float16"
+
+
+def _num_bytes(group: BackboneGroup) -> int:
+    return len(_done(group)) * group.raw_bytes_per_video
+
+
+def _shape(group: BackboneGroup, num_videos: int) -> tuple[int, ...]:
+    return (num_videos, group.num_views, int(group.due.sum()), *group.feature_shape)
+
+
+def _digest(group: BackboneGroup, videos: npt.NDArray[np.int64]) -> str:
+    """Return what tells a copy from any other: the store, what its maps are and were made from, and the videos."""
+    store = group.path.parent / "zarr.json"
+    made_from = {
+        "path": str(group.path.resolve()),
+        "created_ns": (group.path / "zarr.json").stat().st_mtime_ns,  # a store made anew at the same place
+        "store": json.loads(store.read_text(encoding="utf-8"))["attributes"],
+        "backbone": group.attributes,
+        "videos": videos.tolist(),
+    }
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold ``path`` for this process alone; others wait. The system lets go of it if the process dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _make(path: Path, group: BackboneGroup, videos: npt.NDArray[np.int64]) -> None:
+    """Write the copy; it appears whole or not at all."""
+    check_space([group], path.parent)
+
+    def write(draft: Path) -> None:
+        with draft.open("wb") as file:
+            write_maps(file, group, videos.tolist())
+
+    remove_drafts(path)
+    write_atomically(path, write)

@@ -1,0 +1,1 @@
+"""From stored or live feature maps to predictions."""

@@ -1,0 +1,141 @@
+"""What an aggregator reads, made from the videos on the spot: decoded clips, through backbones, with no store between.
+
+A store that was extracted with the same backbones, sampling and engine gives the aggregator the same, bit for bit: the
+same engine runs over the same clips, and maps are float16 here as there.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from ..backbones.engine import build_engine
+from ..backbones.engine_settings import EngineSettings
+from ..backbones.registry import feature_shape
+from ..backbones.weights import Weights
+from ..costs.flops import backbone_macs
+from ..errors import VideoError
+from ..features.format import SCORE_DTYPE
+from ..features.patterns import Pattern
+from ..manifests.manifest import Video
+from ..training.batches import prefetched
+from ..videos.clip_reader import decode_clips, due_clips
+from ..videos.clips import ClipSampling
+from ..videos.preprocessing import Preprocessing
+from .stored_inputs import Clips
+
+LEAST_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
+Decoded = dict[Preprocessing, torch.Tensor]  # (N, L, S, S, 3) uint8
+
+
+class LiveInputs:
+    """Runs each role's backbone over the clips that the pattern gives it, and over no others.
+
+    Args:
+        weights: role -> the weights that play it; each role of the pattern is there, and no other is loaded.
+        pattern: which of the N clips are expensive.
+        sampling: where the clips lie; of its views the first is taken.
+        engine: how to run the backbones.
+        needs_features: whether to return feature maps; otherwise none come.
+        needs_scores: whether to return clip scores, in the order of the weights' classes; otherwise K = 0.
+
+    Attributes:
+        roles: the role of each of the N clips.
+        shapes: role -> (T', H', W', C) of its maps; empty where none are returned.
+        num_scores: K.
+        backbone_gmacs: what the backbones cost for one video, in GMACs.
+
+    Raises:
+        SettingsError: if device or precision are not to be had here, or a backbone cannot take such clips.
+    """
+
+    def __init__(
+        self,
+        weights: Mapping[str, Weights],
+        *,
+        pattern: Pattern,
+        sampling: ClipSampling,
+        engine: EngineSettings,
+        needs_features: bool,
+        needs_scores: bool,
+    ) -> None:
+        self.sampling = replace(sampling, views=1)
+        self.roles = pattern.roles(sampling.num_clips)
+        used = {role: own for role, own in weights.items() if role in self.roles}
+        self.backbone_gmacs = clips_gmacs(
+            self.roles,
+            names={role: own.backbone for role, own in used.items()},
+            crops={role: own.preprocessing.crop for role, own in used.items()},
+            num_frames=sampling.num_frames,
+            num_classes=len(next(iter(used.values())).classes),
+        )
+        self.shapes = {role: _shape(own, sampling.num_frames) for role, own in used.items()} if needs_features else {}
+        self.num_scores = len(next(iter(used.values())).classes) if needs_scores else 0
+        self._preprocessing = {role: own.preprocessing for role, own in used.items()}
+        masks = {role: np.array(self.roles) == role for role in used}
+        self._places = {role: np.flatnonzero(mask) for role, mask in masks.items()}
+        self._due = due_clips((self._preprocessing[role], mask) for role, mask in masks.items())
+        self._engines = {role: build_engine(own, engine) for role, own in used.items()}
+
+    def read(self, videos: Sequence[Video], *, workers: int) -> Iterator[Clips | VideoError]:
+        """Yield each video's clips, in order, or the reason why it has none; threads decode the videos that come next.
+
+        Args:
+            videos: whose clips.
+            workers: threads that decode, one video each; none decode in this thread.
+        """
+        ahead = max(LEAST_AHEAD, workers)
+        for (decoded,) in prefetched(self._decode, [[video] for video in videos], workers=workers, ahead=ahead):
+            yield decoded if isinstance(decoded, VideoError) else self._compute(decoded)
+
+    def _decode(self, video: Video) -> Decoded | VideoError:
+        try:
+            _, clips = decode_clips(video, sampling=self.sampling, due=self._due)
+        except VideoError as error:
+            return error
+        return {preprocessing: views[0] for preprocessing, views in clips.items()}
+
+    def _compute(self, decoded: Decoded) -> Clips | VideoError:
+        maps, scores = {}, np.empty((len(self.roles), self.num_scores), SCORE_DTYPE)
+        threads = torch.get_num_threads()
+        try:
+            for role, engine in self._engines.items():
+                places = self._places[role]
+                features, own = engine.run(decoded[self._preprocessing[role]][places])
+                if role in self.shapes:
+                    maps[role] = features
+                scores[places] = own[:, : self.num_scores]
+        except VideoError as error:
+            return error
+        finally:
+            torch.set_num_threads(threads)  # engines set their own; the aggregator's last bits depend on it too
+        return maps, scores
+
+
+def clips_gmacs(
+    roles: Sequence[str],
+    *,
+    names: Mapping[str, str],
+    crops: Mapping[str, int],
+    num_frames: int,
+    num_classes: int,
+) -> float:
+    """Return what the backbones cost for one video, in GMACs, added clip by clip as `Selection.backbone_gmacs` does.
+
+    Args:
+        roles: the role of each of the N clips.
+        names: role -> the backbone's registered name.
+        crops: role -> side of what it sees, in pixels.
+        num_frames: L.
+        num_classes: of the backbones' classifiers.
+    """
+    each = {
+        role: backbone_macs(names[role], num_frames=num_frames, size=crops[role], num_classes=num_classes) / 1e9
+        for role in dict.fromkeys(roles)
+    }
+    return float(sum(each[role] for role in roles))
+
+
+def _shape(weights: Weights, num_frames: int) -> tuple[int, int, int, int]:
+    return feature_shape(weights.backbone, num_frames=num_frames, size=weights.preprocessing.crop)

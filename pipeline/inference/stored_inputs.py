@@ -1,0 +1,158 @@
+"""What an aggregator reads from a feature store: N clips of a video, expensive and cheap ones mixed by a pattern."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..errors import StoreError
+from ..features.backbone_group import BackboneGroup
+from ..features.clip_selection import Selection, choose_clips
+from ..features.format import FEATURE_DTYPE, SCORE_DTYPE, Status
+from ..features.local_copies import LocalCopy, open_copy
+from ..features.store import FeatureStore
+from ..seeds import derived_seed
+
+Maps = dict[str, npt.NDArray[np.float16]]  # role -> (N_role, T', H', W', C_role)
+Clips = tuple[Maps, npt.NDArray[np.float32]]
+
+
+class AggregatorInputs:
+    """Reads the clips of videos, mixed by the pattern; keeps maps in memory where they fit.
+
+    Args:
+        store: the feature store.
+        selection: which clips of which backbones.
+        classes: K names, in the order of the scores to return.
+        needs_features: whether to read feature maps; otherwise none come.
+        needs_scores: whether to read clip scores; otherwise they come with K = 0.
+        cache_bytes: keep maps (float16, as stored) if those of ``cached_videos`` fit into this much memory.
+        cached_videos: how many videos will be read again and again.
+        local_copies: read maps from copies in this folder of the machine, made if they are not there.
+
+    Raises:
+        StoreError: if scores are needed and a backbone was trained on classes that lack some of ``classes``.
+    """
+
+    def __init__(
+        self,
+        store: FeatureStore,
+        *,
+        selection: Selection,
+        classes: Sequence[str],
+        needs_features: bool,
+        needs_scores: bool,
+        cache_bytes: float = 0,
+        cached_videos: int = 0,
+        local_copies: Path | None = None,
+    ) -> None:
+        self.store, self.selection = store, selection
+        self.groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
+        self.choice = choose_clips(store, selection)
+        self.num_views = store.sampling.views
+        self.shapes = selection.shapes(store) if needs_features else {}
+        self.columns = {role: _columns(group, classes) for role, group in self.groups.items()} if needs_scores else {}
+        self.num_scores = len(classes) if needs_scores else 0
+        places = np.array(selection.roles)
+        self._places = {role: np.flatnonzero(places == role) for role in self.groups}
+        self._wanted = {
+            role: np.unique(np.concatenate([self.choice.candidates[place] for place in own]))
+            for role, own in self._places.items()
+        }
+        needed = cached_videos * self.num_views * self._bytes_per_view()
+        self._copies: dict[str, LocalCopy] = {}
+        if local_copies is not None:
+            self._copies = {role: open_copy(self.groups[role], local_copies) for role in self.shapes}
+        self._cache: dict[tuple[str, int, int], npt.NDArray[np.float16]] | None = {} if needed <= cache_bytes else None
+
+    def _bytes_per_view(self) -> int:
+        """Return the bytes of all maps of a video's view that may be asked for."""
+        numbers = sum(len(self._wanted[role]) * math.prod(shape) for role, shape in self.shapes.items())
+        return numbers * FEATURE_DTYPE.itemsize
+
+    @property
+    def keeps_maps(self) -> bool:
+        """Whether maps come from memory: kept, or mapped from a copy on this machine."""
+        return self._cache is not None or bool(self._copies)
+
+    def statuses(self) -> npt.NDArray[np.int8]:
+        """Return (V,) a `Status` a video: done if all backbones needed are, failed if one failed."""
+        each = np.stack([group.status() for group in self.groups.values()])
+        failed, done = (each == Status.FAILED).any(axis=0), (each == Status.DONE).all(axis=0)
+        return np.where(failed, Status.FAILED, np.where(done, Status.DONE, Status.PENDING)).astype(np.int8)
+
+    def spread_clips(self, video_index: int) -> Clips:
+        """Return the video's clips as a test sees them: of view 0, evenly spread.
+
+        Returns:
+            role -> (N_role, T', H', W', C_role) float16 maps, and (N, K) float32 scores.
+        """
+        return self._read(video_index, 0, self.choice.spread())
+
+    def drawn_clips(self, video_index: int, *, seed: int, epoch: int) -> Clips:
+        """Return the video's clips as one epoch of training sees them: of a random view, one of each stretch.
+
+        The draw depends on ``seed``, ``epoch`` and the video's id alone.
+        """
+        video_id = self.store.manifest.videos[video_index].video_id
+        rng = np.random.default_rng(derived_seed(seed, "clips", epoch, video_id))
+        return self._read(video_index, int(rng.integers(self.num_views)), self.choice.draw(rng))
+
+    def _read(self, video_index: int, view: int, clips: npt.NDArray[np.int64]) -> Clips:
+        maps = {role: self._read_maps(role, video_index, view, clips[self._places[role]]) for role in self.shapes}
+        scores = np.empty((len(clips), self.num_scores), SCORE_DTYPE)
+        for role, columns in self.columns.items():
+            own, places = self.groups[role].read_scores(video_index, view=view), self._places[role]
+            scores[places] = own[clips[places]][:, columns]
+        return maps, scores
+
+    def _read_maps(
+        self, role: str, video_index: int, view: int, clips: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float16]:
+        if role in self._copies:
+            return self._copies[role].read(video_index, view=view, clips=clips.tolist())
+        if self._cache is None:
+            return self.groups[role].read(video_index, view=view, clips=clips.tolist())
+        key, wanted = (role, video_index, view), self._wanted[role]
+        if key not in self._cache:
+            self._cache[key] = self.groups[role].read(video_index, view=view, clips=wanted.tolist())
+        return self._cache[key][np.searchsorted(wanted, clips)]
+
+
+def batch_of(clips: Sequence[Clips], *, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
+    """Return B videos' clips as float32 on ``device``: role -> (B, N_role, T', H', W', C_role), and (B, N, K)."""
+
+    def stacked(arrays: list[npt.NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(device, non_blocking=True).float()
+
+    maps = {role: stacked([maps[role] for maps, _ in clips]) for role in clips[0][0]}
+    return maps, stacked([scores for _, scores in clips])
+
+
+def describe_backbone(group: BackboneGroup) -> dict[str, Any]:
+    """Return what an aggregator's weights depend on in a backbone: the weights it ran with, and what it saw."""
+    own = group.provenance
+    return backbone_record(group.name, digest=own["weights_sha256"], preprocessing=own["preprocessing"])
+
+
+def backbone_record(name: str, *, digest: str | None, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the form in which runs keep what they depend on in a backbone; a digest of None stands for no weights."""
+    return {"name": name, "weights_sha256": digest, "preprocessing": dict(preprocessing)}
+
+
+def _columns(group: BackboneGroup, classes: Sequence[str]) -> list[int]:
+    """Return where the backbone's scores have each of ``classes``."""
+    own = {name: index for index, name in enumerate(group.provenance["classes"])}
+    missing = [name for name in classes if name not in own]
+    if missing:
+        shown = ", ".join(map(repr, missing[:5])) + (", …" if len(missing) > 5 else "")
+        raise StoreError(
+            f"averaging needs {group.name}'s own scores for each class, but it was trained without {shown} "
+            f"({len(missing)} of {len(classes)} classes). Train an aggregator that reads feature maps, such as fast-gru"
+        )
+    return [own[name] for name in classes]

@@ -1,0 +1,1 @@
+"""Manifests: validated lists of videos, and the makers of such lists."""

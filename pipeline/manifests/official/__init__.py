@@ -1,0 +1,1 @@
+"""Manifests from the official lists of public data sets."""

@@ -1,0 +1,149 @@
+"""Where the videos of an official list lie on disk: one listing a folder, however many videos it holds."""
+
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ...errors import ManifestError
+from ..folders import VIDEO_EXTENSIONS
+from .source import Entry
+
+
+class Place(NamedTuple):
+    """Where a video lies below the folder of the videos, in the terms of its entry.
+
+    Attributes:
+        prefix: "", or the sub-folder of its split.
+        folder: the index of its folder in ``Entry.folders``.
+        suffix: the extension on disk, if it is another than the list's: videos are transcoded at times; else None.
+        uncut: the whole recording is there, not the piece.
+    """
+
+    prefix: str
+    folder: int
+    suffix: str | None
+    uncut: bool
+
+    def folder_of(self, entry: Entry) -> str:
+        """Return the folder below that of the videos, '/'-separated; absolute if the list gives it so."""
+        return posixpath.join(self.prefix, entry.folders[self.folder])
+
+    def name_of(self, entry: Entry) -> str:
+        """Return the name of the file."""
+        stem, suffix = split_name(entry.uncut_name if self.uncut else entry.name)
+        return stem + (suffix if self.suffix is None else self.suffix)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What one folder holds: the extensions of its videos by name without extension, and the names of its folders."""
+
+    videos: dict[str, list[str]]
+    folders: frozenset[str]
+
+
+class VideoFolder:
+    """The folder of a data set's videos.
+
+    A video may lie where its list says, or below a sub-folder whose name holds that of its split (``train``,
+    ``videos_val``, ``validation``), and under another video extension than the list's.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listings: dict[str, Listing] = {}
+        self._sought: dict[tuple[str, tuple[str, ...]], list[tuple[str, int, Listing]]] = {}
+
+    def find(self, entry: Entry) -> Place | None:
+        """Return where the video lies, or None.
+
+        Raises:
+            ManifestError: if two files could be it, or a folder cannot be listed.
+        """
+        for uncut, name in enumerate((entry.name, entry.uncut_name)):
+            stem, suffix = split_name(name)
+            for prefix, index, listing in self._places(entry):
+                if suffixes := listing.videos.get(stem):
+                    other = None if suffix in suffixes else self._only(suffixes, entry, stem=stem)
+                    return Place(prefix, index, other, bool(uncut))
+        return None
+
+    def is_folder_of_frames(self, entry: Entry) -> bool:
+        """Tell whether there is a folder by the video's name, in its place."""
+        stem, _ = split_name(entry.name)
+        return any(stem in listing.folders for _, _, listing in self._places(entry))
+
+    def _places(self, entry: Entry) -> list[tuple[str, int, Listing]]:
+        """Return (prefix, index of the folder, what is there) of every place to look at, the likeliest first."""
+        key = (entry.split, entry.folders)
+        if key not in self._sought:
+            names = sorted(name for name in self._listing("").folders if entry.split in name.lower())
+            self._sought[key] = [
+                (prefix, index, self._listing(posixpath.join(prefix, folder)))
+                for prefix in ("", *names)
+                for index, folder in enumerate(entry.folders)
+            ]
+        return self._sought[key]
+
+    def _listing(self, folder: str) -> Listing:
+        if folder not in self._listings:
+            self._listings[folder] = _list(self.root / folder)
+        return self._listings[folder]
+
+    def _only(self, suffixes: Sequence[str], entry: Entry, *, stem: str) -> str:
+        if len(suffixes) > 1:
+            files = " and ".join(stem + suffix for suffix in sorted(suffixes))
+            raise ManifestError(f"{entry.where}: below {self.root}, {files} could both be this video; keep one of them")
+        return suffixes[0]
+
+
+class Layouts:
+    """Where a data set's videos were found, so that those which are missing are sought where the others lie."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, Counter[Place]] = {}
+
+    def add(self, entry: Entry, place: Place) -> None:
+        """Count one that was found, for each of the layouts that put it there."""
+        counts = self._counts.setdefault(entry.split, Counter())
+        for index, folder in enumerate(entry.folders):
+            if folder == entry.folders[place.folder]:
+                counts[place._replace(folder=index)] += 1
+
+    def likeliest(self, entry: Entry) -> Place:
+        """Return where a missing video would lie: as most of its split do, else as the list says."""
+        if counts := self._counts.get(entry.split):
+            place = counts.most_common(1)[0][0]
+            return place._replace(uncut=place.uncut and bool(entry.uncut_name))
+        return Place(prefix="", folder=0, suffix=None, uncut=False)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return a file's name without its extension, and the extension; only a video's extensions count as such."""
+    stem, dot, extension = name.rpartition(".")
+    return (stem, dot + extension) if dot + extension.lower() in VIDEO_EXTENSIONS and stem else (name, "")
+
+
+def _list(folder: Path) -> Listing:
+    videos: dict[str, list[str]] = {}
+    folders: set[str] = set()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                stem, suffix = split_name(entry.name)
+                if suffix:
+                    videos.setdefault(stem, []).append(suffix)
+                elif entry.is_dir():
+                    folders.add(entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # a place that this copy of the data set does not use
+    except OSError as error:
+        raise ManifestError(f"{folder} cannot be listed: {error.strerror or error}") from error
+    return Listing(videos, frozenset(folders))

@@ -1,0 +1,1 @@
+"""A set of videos with known bounds, drawn by the program."""

@@ -1,0 +1,1 @@
+"""Training: one loop for all networks, run directories, batches, and which videos teach."""

@@ -1,0 +1,59 @@
+"""Batches: in which order samples are visited, and threads that make them ahead of time."""
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+
+from ..seeds import derived_seed
+from .distributed import local_processes
+
+Key = TypeVar("Key")
+Item = TypeVar("Item")
+
+
+def decoding_threads(asked: int | None) -> int:
+    """Return how many threads are to decode videos: as many as ``asked``, or this process's share of the cores."""
+    return max(1, (os.cpu_count() or 1) // local_processes()) if asked is None else asked
+
+
+def shuffled_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Return the indices 0 … count-1 in an order of (seed, epoch), in batches; a remainder of one joins the last.
+
+    (Batch norm cannot normalise a single clip whose map is one position wide.)
+    """
+    order = np.random.default_rng(derived_seed(seed, "order", epoch)).permutation(count).tolist()
+    batches = [order[i : i + batch_size] for i in range(0, count, batch_size)]
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        alone = batches.pop()
+        batches[-1] += alone
+    return batches
+
+
+def prefetched(
+    make: Callable[[Key], Item], batches: Sequence[Sequence[Key]], *, workers: int, ahead: int = 3
+) -> Iterator[list[Item]]:
+    """Yield ``[make(key) for key in batch]`` for each batch, in order, made by threads up to ``ahead`` batches early.
+
+    Decoding and resizing release the interpreter's lock, so that threads do them side by side with training.
+    """
+    if workers < 1:
+        for batch in batches:
+            yield [make(key) for key in batch]
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="clips") as pool:
+        waiting = deque()
+        try:
+            for batch in batches:
+                waiting.append([pool.submit(make, key) for key in batch])
+                if len(waiting) > ahead:
+                    yield [future.result() for future in waiting.popleft()]
+            while waiting:
+                yield [future.result() for future in waiting.popleft()]
+        finally:
+            for future in itertools.chain.from_iterable(waiting):
+                future.cancel()

@@ -1,0 +1,72 @@
+"""How a network is optimised: settings, learning-rate schedule, optimizer, precision and loss."""
+
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .settings import OptimisationSettings
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def cosine_schedule(step: int, *, total: int, warmup: int = 0) -> float:
+    """Return the factor on the peak learning rate at ``step`` of ``total``: a linear rise, then half a cosine to 0.
+
+    Source: Loshchilov and Hutter, SGDR (2016), eq. 5, without restarts; the warm-up is Goyal et al. (2017).
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def build_optimizer(
+    model: nn.Module, *, settings: OptimisationSettings, rates: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """Return the optimizer over the parameters of ``model`` that are to be trained.
+
+    Each group of parameters has its "peak_rate", for `set_rates`.
+
+    Args:
+        model: whose parameters.
+        settings: the optimizer's own.
+        rates: part of the model (a module's name, with dots) -> its peak learning rate; the others have
+            ``settings.learning_rate``. At 0 a part is not trained.
+    """
+    groups: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        part = next((part for part in rates or {} if name.startswith(f"{part}.")), None)
+        rate = settings.learning_rate if part is None or rates is None else rates[part]
+        if parameter.requires_grad and rate:
+            groups.setdefault(rate, []).append(parameter)
+    own = [{"params": parameters, "lr": rate, "peak_rate": rate} for rate, parameters in groups.items()]
+    decay = settings.weight_decay
+    if settings.optimizer == "adamw":
+        return torch.optim.AdamW(own, weight_decay=decay)
+    return torch.optim.SGD(own, momentum=settings.momentum, weight_decay=decay)
+
+
+def set_rates(optimizer: torch.optim.Optimizer, *, factor: float) -> None:
+    """Set each group's learning rate to ``factor`` of its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_rate"] * factor
+
+
+def mixed_precision(device: torch.device | str, *, precision: str) -> AbstractContextManager[Any]:
+    """Return the autocast context of ``precision`` ("float32": none) for a forward pass on ``device``."""
+    dtype = DTYPES[precision]
+    return torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype is not torch.float32)
+
+
+def classification_loss(scores: Tensor, *, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Return the mean cross-entropy of ``scores`` (B, K) against class indices ``targets`` (B,), in float32."""
+    return F.cross_entropy(scores.float(), targets, label_smoothing=label_smoothing)
+
+
+def accuracy(scores: Tensor, *, targets: Tensor) -> Tensor:
+    """Return the share, a float32 scalar, of rows of ``scores`` (B, K) whose maximum stands at ``targets`` (B,)."""
+    return (scores.argmax(dim=1) == targets).float().mean()

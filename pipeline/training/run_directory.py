@@ -1,0 +1,221 @@
+"""The directory of one training run: what was asked, what happened, and how to go on after a crash.
+
+Files: `settings.json` (what was asked, digests of the inputs included), `versions.json` (of the software that began
+the run), `metrics.jsonl` (a line an epoch), `checkpoint.pt` (while the run is unfinished), and, written last,
+`result.json`: a run is done when it is there. A stage adds its own files, such as weights and curves, before that.
+Every file is written beside its name and then renamed, so a kill leaves the old one or the new one.
+"""
+
+import io
+import json
+import os
+import pickle
+import platform
+import weakref
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import RunError
+from ..files import PARTIAL, lock_folder, remove_leftovers, write_atomically, write_json, write_text
+from .distributed import is_first
+
+PACKAGES = ("vidpipe", "torch", "numpy", "zarr", "av", "safetensors", "scikit-learn")
+Record = dict[str, Any]
+
+
+class RunDirectory:
+    """One run on disk; make it with `open_or_create` (to train) or `open` (to read).
+
+    Attributes:
+        path: the directory.
+        settings: what was asked of the run, as in its settings.json.
+    """
+
+    def __init__(self, path: Path, settings: Record) -> None:
+        self.path = path
+        self.settings = settings
+        self._unlock: weakref.finalize | None = None
+
+    @classmethod
+    def open(cls, path: Path | str) -> "RunDirectory":
+        """Return the run that stands at ``path``.
+
+        Raises:
+            RunError: if there is none, or its settings cannot be read.
+        """
+        path = Path(path)
+        if not (path / "settings.json").is_file():
+            raise RunError(f"{path} is not a run directory: it has no settings.json; a training command makes one")
+        return cls(path, _read_json(path / "settings.json"))
+
+    @classmethod
+    def open_or_create(cls, path: Path | str, *, settings: Mapping[str, Any]) -> "RunDirectory":
+        """Return the run at ``path``, begun here if there is none, and held for this process until it is closed.
+
+        Of several processes that train together, the first holds it for all.
+
+        Args:
+            path: the directory.
+            settings: everything that the outcome depends on, as JSON values; a run goes on only under the same.
+
+        Raises:
+            RunError: if another run stands there (the message names each field that differs), or other files do, or
+                another process is training it.
+        """
+        path, asked = Path(path), json.loads(json.dumps(settings))
+        if not (path / "settings.json").is_file():
+            _refuse_foreign_files(path)
+            _make_directory(path)
+        run = cls(path, asked)
+        run._hold()
+        if not (path / "settings.json").is_file():
+            write_json(path / "versions.json", software_versions())
+            write_json(path / "settings.json", asked)
+        run.settings = _read_json(path / "settings.json")
+        differences = describe_differences(run.settings, asked)
+        if differences:
+            raise RunError(
+                f"{path} holds a run with other settings: {'; '.join(differences)}. "
+                "Choose another --out, or ask for the run's own settings to go on with it"
+            )
+        return run
+
+    def __enter__(self) -> "RunDirectory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others train here."""
+        if self._unlock is not None:
+            self._unlock()
+
+    def _hold(self) -> None:
+        """Take the directory for this process, and clear what a process that was killed left half-written."""
+        if is_first():
+            self._unlock = weakref.finalize(self, os.close, lock_folder(self.path, error=RunError))
+            remove_leftovers(self.path)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The software that began the run, by package name."""
+        return _read_json(self.path / "versions.json")
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has come to its end."""
+        return (self.path / "result.json").is_file()
+
+    def reopen_without(self, name: str) -> None:
+        """Make a finished run unfinished if its file ``name`` is gone, so that it is made again."""
+        if self.is_done and not (self.path / name).is_file():
+            (self.path / "result.json").unlink()
+
+    @property
+    def result(self) -> Record:
+        """What the finished run came to.
+
+        Raises:
+            RunError: if it is not finished.
+        """
+        if not self.is_done:
+            raise RunError(f"the run in {self.path} is not finished; the command that began it goes on with it")
+        return _read_json(self.path / "result.json")
+
+    def finish(self, result: Mapping[str, Any]) -> None:
+        """Declare the run done, with ``result`` in JSON values, and drop its checkpoint."""
+        write_json(self.path / "result.json", result)
+        (self.path / "checkpoint.pt").unlink(missing_ok=True)
+
+    def read_json(self, name: str) -> Any:
+        """Return what a JSON file of the directory holds.
+
+        Raises:
+            RunError: if it is gone or damaged.
+        """
+        return _read_json(self.path / name)
+
+    def read_metrics(self) -> list[Record]:
+        """Return the epochs' records, oldest first; a line that a kill cut short is left out."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def write_metrics(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Replace all epochs' records by ``records``: what a resumed run does with those beyond its checkpoint."""
+        write_text(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records))
+
+    def append_metrics(self, record: Mapping[str, Any]) -> None:
+        """Add one epoch's record."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def save_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+        """Replace the checkpoint by ``checkpoint``: tensors and plain values, nested as one likes."""
+        buffer = io.BytesIO()  # torch, writing itself, reports a full disk as a RuntimeError
+        torch.save(dict(checkpoint), buffer)
+        write_atomically(self.path / "checkpoint.pt", lambda path: path.write_bytes(buffer.getbuffer()))
+
+    def load_checkpoint(self) -> Record | None:
+        """Return the checkpoint, its tensors on the CPU, or None if there is none yet.
+
+        Raises:
+            RunError: if the file is damaged.
+        """
+        path = self.path / "checkpoint.pt"
+        if not path.is_file():
+            return None
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
+            raise RunError(f"{path} cannot be read: {error}. Remove {self.path} to begin the run anew") from error
+
+
+def software_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def describe_differences(have: Any, asked: Any, *, name: str = "") -> list[str]:
+    """Return a phrase for each field of two nested JSON values that differs, under its dotted name."""
+    if isinstance(have, Mapping) and isinstance(asked, Mapping):
+        keys = [*have, *(key for key in asked if key not in have)]
+        pairs = ((f"{name}.{key}" if name else str(key), have.get(key), asked.get(key)) for key in keys)
+        return [phrase for field, old, new in pairs for phrase in describe_differences(old, new, name=field)]
+    return [] if have == asked else [f"{name} is {_shorten(have)} there, {_shorten(asked)} here"]
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def _refuse_foreign_files(path: Path) -> None:
+    ours = {"versions.json"}  # what a kill at the very start leaves
+    if path.is_dir() and any(entry.name not in ours and not entry.name.endswith(PARTIAL) for entry in path.iterdir()):
+        raise RunError(f"{path} has files in it but no run (no settings.json); choose an empty or new directory")
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{path} cannot be made a directory: {error.strerror}") from error
+
+
+def _shorten(value: Any, *, limit: int = 120) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,0 +1,96 @@
+"""Opening media files, choosing the stream to read, and decoding it plainly from beginning to end."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from ..errors import VideoError
+
+NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+
+
+def reason(error: FFmpegError) -> str:
+    """Return what ``error`` says, without the path that it happened at: the same words on every machine."""
+    return error.strerror or type(error).__name__
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a media file; nothing but local files is ever read, whatever the file refers to.
+
+    Raises:
+        VideoError: if there is no such file, or no demuxer understands it.
+    """
+    try:
+        if not path.is_file():
+            raise VideoError("is no file" if path.exists() else "no such file")
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise VideoError(f"cannot be opened: {error.strerror}") from error
+    try:
+        # Titles and the like are not ours to judge: any bytes will do.
+        return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
+    except FFmpegError as error:
+        raise VideoError(f"cannot be opened: {reason(error)}") from error
+
+
+def choose_stream(container: InputContainer, *, threads: int) -> VideoStream:
+    """Return the video stream to read: the default one before others, then the largest; cover art is no video.
+
+    Args:
+        container: the open file.
+        threads: of the decoder; 1 decodes on the calling thread.
+
+    Raises:
+        VideoError: if the file has no video stream, or none that can be decoded.
+    """
+    streams = [s for s in container.streams.video if not s.disposition & NOT_A_VIDEO]
+    if not streams:
+        raise VideoError("no video stream")
+    streams = [s for s in streams if s.codec_context is not None]
+    if not streams:
+        raise VideoError("no decoder for its video stream")
+    stream = max(streams, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
+    stream.codec_context.thread_count = threads
+    stream.thread_type = "NONE" if threads == 1 else "AUTO"
+    return stream
+
+
+def decode_packets(stream: VideoStream, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
+    """Yield the frames of ``packets`` as the decoder gives them, and at the packets' end those that it still holds."""
+    for packet in packets:
+        if packet.size:  # an empty packet would end the decoding: AVI has them for frames that repeat
+            yield from stream.decode(packet)
+    yield from stream.decode(None)
+
+
+def decode(path: Path, *, threads: int, encrypted: bool = False) -> Iterator[av.VideoFrame]:
+    """Yield the frames of a video from its beginning, as its decoder gives them.
+
+    Args:
+        path: the file.
+        threads: of the decoder.
+        encrypted: whether the file says that it is, which then explains any error.
+
+    Raises:
+        VideoError: if the file cannot be opened, or decoding ends in an error.
+    """
+    count = 0
+    with open_container(path) as container:
+        stream = choose_stream(container, threads=threads)
+        try:
+            for frame in decode_packets(stream, container.demux(stream)):
+                yield frame
+                count += 1
+        except FFmpegError as error:
+            raise decoding_error(count, error, encrypted=encrypted) from error
+
+
+def decoding_error(count: int, error: FFmpegError, *, encrypted: bool) -> VideoError:
+    """Return the error of a video whose decoding, from its beginning, gave ``count`` frames and then ``error``."""
+    if encrypted:
+        return VideoError("encrypted")
+    return VideoError(f"decoding ended in an error after {count} frames ({reason(error)})")

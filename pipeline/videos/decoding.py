@@ -1,0 +1,188 @@
+"""Getting wanted frames out of a video, by shortcuts where they are sure to give what decoding all of it gives."""
+
+import itertools
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+
+from ..errors import VideoError
+from .container import choose_stream, decode, decode_packets, open_container
+
+# A seek costs about as much as decoding this many small frames: it must skip more to pay.
+MIN_SKIPPED_FRAMES = 12
+
+# Codecs in which the decoder can leave out a frame that no other refers to. Not where packets get lost on the way
+# (MPEG-TS): how a decoder then fills the gap depends on all that came before.
+CODECS_WITH_DISPOSABLE_FRAMES = ("h264", "hevc")
+LOSSLESS_CONTAINERS = ("mov", "matroska")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FrameIndex:
+    """Which place in the timeline a decoded frame has, and from where it can be reached.
+
+    Args:
+        size: F, frames in the timeline.
+        pts: (F,) int64 in units of the stream's time base, increasing; None where timestamps cannot be trusted: frames
+            are then counted, from the video's beginning.
+        keyframes: (K,) int64 places of the frames that decoding can begin at, increasing.
+        keyframe_dts: (K,) int64 their decoding times.
+        encrypted: whether the file says that it is.
+    """
+
+    size: int
+    pts: np.ndarray | None
+    keyframes: np.ndarray
+    keyframe_dts: np.ndarray
+    encrypted: bool
+
+    def place(self, pts: int | None, *, count: int = 0) -> int | None:
+        """Return the place of the frame that carries ``pts`` and is the ``count``-th to come; None if it has none."""
+        if self.pts is None:
+            return count
+        if pts is None:
+            return None
+        found = int(np.searchsorted(self.pts, pts))
+        return found if found < self.size and self.pts[found] == pts else None
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One stretch of decoding: begin at frame ``start`` (0: at the file's beginning) and pick the ``wanted`` ones."""
+
+    start: int
+    wanted: tuple[int, ...]
+
+
+def plan_segments(wanted: Sequence[int], keyframes: np.ndarray) -> list[Segment]:
+    """Return the stretches in which to decode ``wanted`` (increasing places), seeking where it skips enough frames."""
+    segments: list[Segment] = []
+    start, picked, position = 0, [], 0
+    for place in wanted:
+        before = int(np.searchsorted(keyframes, place, side="right")) - 1
+        keyframe = int(keyframes[before]) if before >= 0 else 0
+        if keyframe - position > MIN_SKIPPED_FRAMES:
+            segments.append(Segment(start, tuple(picked)))
+            start, picked = keyframe, []
+        picked.append(place)
+        position = place + 1
+    segments.append(Segment(start, tuple(picked)))
+    return [segment for segment in segments if segment.wanted]
+
+
+def has_disposable_frames(codec: str, container: str) -> bool:
+    """Return whether frames that are neither wanted nor referred to may be left out of decoding."""
+    return codec in CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(LOSSLESS_CONTAINERS)
+
+
+class UnsoundShortcutError(Exception):
+    """A shortcut did not give what decoding from the beginning would; never leaves this module."""
+
+
+class FrameWalker:
+    """Walks through a video and hands out the frames that are wanted, in order.
+
+    Frames come out bit for bit as a decode of the whole file gives them. Shortcuts (seeking to keyframes, leaving out
+    frames that nothing refers to) are given up for good once the outcome of one is in any doubt, and the video is
+    decoded from its beginning.
+    """
+
+    def __init__(self, path: Path, index: FrameIndex, *, disposes: bool, threads: int, shortcuts: bool) -> None:
+        self._path = path
+        self._index = index
+        self._threads = threads
+        self._disposes = disposes
+        self.shortcuts = shortcuts and index.pts is not None and not index.encrypted
+
+    def walk(self, wanted: Sequence[int]) -> Generator[tuple[int, av.VideoFrame]]:
+        """Yield (place, frame) for each of ``wanted``, increasing places in the timeline.
+
+        Raises:
+            VideoError: if one of them does not decode.
+        """
+        num_done = 0
+        if self.shortcuts:
+            try:
+                for found in self._walk_by_shortcuts(wanted):
+                    yield found
+                    num_done += 1
+            except UnsoundShortcutError:
+                self.shortcuts = False
+        if num_done < len(wanted):
+            yield from self._walk_plainly(wanted[num_done:])
+
+    def _walk_plainly(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        remaining = list(reversed(wanted))
+        for count, frame in enumerate(decode(self._path, threads=self._threads, encrypted=self._index.encrypted)):
+            place = self._index.place(frame.pts, count=count)
+            if place is None or place < remaining[-1]:
+                continue
+            if place > remaining[-1]:
+                break
+            yield place, frame
+            remaining.pop()
+            if not remaining:
+                return
+        raise VideoError(f"frame {remaining[-1]} of {self._index.size} does not decode")
+
+    def _walk_by_shortcuts(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        with open_container(self._path) as container:
+            stream = choose_stream(container, threads=self._threads)
+            try:
+                for segment in plan_segments(wanted, self._index.keyframes):
+                    start, packets = self._land(container, stream, segment.start)
+                    frames = decode_packets(stream, self._dispose(stream, packets, segment.wanted))
+                    yield from self._pick(frames, start, segment.wanted)
+            except FFmpegError as error:
+                raise UnsoundShortcutError from error
+
+    def _land(self, container: InputContainer, stream: VideoStream, start: int) -> tuple[int, Iterator[av.Packet]]:
+        """Return the place of a keyframe at ``start`` or before it, and the packets from there on."""
+        if start == 0:
+            return 0, container.demux(stream)
+        assert self._index.pts is not None
+        keyframe = int(np.searchsorted(self._index.keyframes, start))
+        for time in (self._index.pts[start], self._index.keyframe_dts[keyframe]):  # MPEG-TS finds decoding times only
+            container.seek(int(time), stream=stream)
+            packets = container.demux(stream)
+            first = next((packet for packet in packets if packet.is_keyframe and packet.size), None)
+            landed = None if first is None else self._index.place(first.pts)
+            if first is not None and landed is not None and landed <= start:
+                return landed, itertools.chain([first], packets)
+        raise UnsoundShortcutError
+
+    def _dispose(self, stream: VideoStream, packets: Iterator[av.Packet], wanted: Sequence[int]) -> Iterator[av.Packet]:
+        """Pass ``packets`` on and let the decoder leave out each that is neither wanted nor referred to."""
+        assert self._index.pts is not None
+        kept = set(self._index.pts[list(wanted)].tolist())
+        for packet in packets:
+            if self._disposes:
+                stream.codec_context.skip_frame = "DEFAULT" if packet.pts in kept else "NONREF"
+            yield packet
+
+    def _pick(
+        self, frames: Iterator[av.VideoFrame], start: int, wanted: Sequence[int]
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield the ``wanted`` ones of ``frames``, which decoding from the frame ``start`` gave."""
+        remaining = list(reversed(wanted))
+        last: int | None = None
+        for frame in frames:
+            place = self._index.place(frame.pts)
+            if place is not None and place < start:  # a leading picture: it needs what came before the keyframe
+                continue
+            in_order = place is not None and (place == start if last is None else place > last)
+            if not in_order or place is None or place > remaining[-1] or frame.is_corrupt:
+                break
+            last = place
+            if place == remaining[-1]:
+                yield place, frame
+                remaining.pop()
+                if not remaining:
+                    return
+        raise UnsoundShortcutError

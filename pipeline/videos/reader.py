@@ -1,0 +1,248 @@
+"""Video files as arrays of frames: what a file holds, when its frames are shown, and the frames themselves."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from ..errors import VideoError
+from .clips import Timeline
+from .container import decode
+from .decoding import FrameWalker, has_disposable_frames
+from .frames import Display
+from .timeline import Contents, packets_tell_time, read_contents, timeline_of_frames, timeline_of_packets
+
+# Gaps between frames that differ by less than this part of the usual one come from rounding, not from a variable rate.
+RATE_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VideoInfo:
+    """What a video file holds.
+
+    Args:
+        path: the file.
+        codec: name of the coding, as ``h264``.
+        width: pixels, as displayed: turned upright, with square pixels.
+        height: pixels, as displayed.
+        rotation: clockwise degrees by which stored frames are turned for display: 0, 90, 180 or 270.
+        sample_aspect_ratio: width of a stored pixel over its height.
+        pixel_format: of the stored frames, as ``yuv420p``.
+        bit_depth: bits a component.
+        average_fps: frames over duration, per second.
+        num_frames: frames that are shown.
+        duration_seconds: from the first shown frame to the end of the last.
+        first_pts_seconds: what the file's own clock says at the first shown frame.
+        variable_rate: whether frames are shown for different times.
+    """
+
+    path: Path
+    codec: str
+    width: int
+    height: int
+    rotation: int
+    sample_aspect_ratio: Fraction
+    pixel_format: str
+    bit_depth: int
+    average_fps: float
+    num_frames: int
+    duration_seconds: float
+    first_pts_seconds: float
+    variable_rate: bool
+
+
+def _is_variable(timeline: Timeline, time_base: Fraction) -> bool:
+    gaps = np.diff(timeline.pts)
+    if len(gaps) < 2:
+        return False
+    usual = float(np.median(gaps))
+    rounding = 1.01 * float(time_base)
+    return bool(np.any(np.abs(gaps - usual) > max(rounding, RATE_TOLERANCE * usual)))
+
+
+def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) -> VideoInfo:
+    first = contents.head[0]
+    return VideoInfo(
+        path=path,
+        codec=contents.codec,
+        width=display.size[0],
+        height=display.size[1],
+        rotation=display.orientation.degrees,
+        sample_aspect_ratio=display.aspect_ratio,
+        pixel_format=first.format.name,
+        bit_depth=max(component.bits for component in first.format.components),
+        average_fps=len(timeline) / timeline.duration,
+        num_frames=len(timeline),
+        duration_seconds=timeline.duration,
+        first_pts_seconds=float((first.pts or 0) * contents.time_base),
+        variable_rate=_is_variable(timeline, contents.time_base),
+    )
+
+
+class VideoReader:
+    """Reads chosen frames of one video; a context manager, not to be shared between threads.
+
+    Args:
+        path: the file.
+        threads: of the decoder; to decode several videos side by side, one each, is faster than more for one.
+        shortcuts: whether to seek, and to leave out frames that are not needed; the frames are the same either way.
+        decode_timeline: take the timeline from decoding the whole file even where the packets tell it.
+
+    Raises:
+        VideoError: if the file holds no video that decodes; the message is the reason.
+
+    Attributes:
+        info: what the file holds.
+        timeline: when its frames are shown; indices of frames refer to it.
+    """
+
+    def __init__(
+        self, path: Path | str, *, threads: int = 1, shortcuts: bool = True, decode_timeline: bool = False
+    ) -> None:
+        self._path = Path(path).absolute()
+        self._open = ExitStack()
+        contents = read_contents(self._path)
+        if not decode_timeline and packets_tell_time(contents):
+            self.timeline, index = timeline_of_packets(contents)
+        else:
+            self.timeline, index = timeline_of_frames(self._path, contents, threads=threads)
+        self._display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
+        disposes = has_disposable_frames(contents.codec, contents.container)
+        self._walker = FrameWalker(self._path, index, disposes=disposes, threads=threads, shortcuts=shortcuts)
+        self.info = _info(Path(path), contents, self._display, self.timeline)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close what reading clips has left open."""
+        self._open.close()
+
+    def read_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return the frames at ``indices``, in their order; repeats are allowed.
+
+        Args:
+            indices: (n,) places in the timeline.
+
+        Returns:
+            (n, H, W, 3) uint8 RGB, as displayed: upright, with square pixels.
+
+        Raises:
+            VideoError: if one of the frames does not decode.
+            IndexError: if the timeline has no such frame.
+        """
+        places = self._checked(indices)
+        width, height = self._display.size
+        frames = np.empty((len(places), height, width, 3), np.uint8)
+        for place, frame in self._walker.walk(np.unique(places).tolist()):
+            frames[places == place] = self._display.show(frame)
+        return frames
+
+    def read_clips(self, clips: Sequence[Sequence[int] | np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the frames of each clip, decoding the video once, forwards, and no further than the clips reach.
+
+        Held at any time are the clip at hand and the frames already passed that later clips share with it.
+
+        Args:
+            clips: of each clip the (L,) places of its frames in the timeline; sorted by the first frame of each.
+
+        Yields:
+            (L, H, W, 3) uint8 RGB, as displayed: upright, with square pixels.
+
+        Raises:
+            VideoError: if a frame does not decode.
+            IndexError: if the timeline has no such frame.
+            ValueError: if the clips are not sorted.
+        """
+        wanted = [self._checked(clip) for clip in clips]
+        firsts = [int(clip.min()) for clip in wanted]
+        if any(earlier > later for earlier, later in itertools.pairwise(firsts)):
+            raise ValueError("clips must be sorted by their first frame, so that the video is decoded once.")
+        return self._read_sorted(wanted)
+
+    def _read_sorted(self, clips: list[np.ndarray]) -> Iterator[np.ndarray]:
+        last_use = {int(place): number for number, clip in enumerate(clips) for place in clip}
+        found = self._open.enter_context(closing(self._walker.walk(sorted(last_use))))
+        held: dict[int, np.ndarray] = {}
+        for number, clip in enumerate(clips):
+            while not all(place in held for place in clip.tolist()):
+                place, frame = next(found)
+                held[place] = self._display.show(frame)
+            yield np.stack([held[place] for place in clip.tolist()])
+            held = {place: picture for place, picture in held.items() if last_use[place] > number}
+
+    def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        places = np.asarray(indices, dtype=np.int64)
+        if places.size and not 0 <= places.min() <= places.max() < len(self.timeline):
+            raise IndexError(f"the video has frames 0 to {len(self.timeline) - 1}; asked for {places.tolist()}.")
+        return places
+
+
+def probe(path: Path | str, *, decode: bool = False) -> VideoInfo:
+    """Return what the video file at ``path`` holds.
+
+    Args:
+        path: the file.
+        decode: decode every frame, to be sure that all of them can be had.
+
+    Raises:
+        VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
+    """
+    with VideoReader(path) as reader:
+        if decode:
+            count_frames(path, expected=len(reader.timeline))
+        return reader.info
+
+
+def count_frames(path: Path | str, *, expected: int) -> None:
+    """Decode the whole file, keeping nothing.
+
+    Raises:
+        VideoError: if decoding ends in an error, or gives another number of frames than ``expected``.
+    """
+    count = sum(1 for _ in decode(Path(path).absolute(), threads=1))
+    if count != expected:
+        raise VideoError(f"{count} frames decode, but the file lists {expected}")
+
+
+def read_timeline(path: Path | str) -> Timeline:
+    """Return when the frames of the video at ``path`` are shown.
+
+    Raises:
+        VideoError: if the file holds no video that decodes.
+    """
+    with VideoReader(path) as reader:
+        return reader.timeline
+
+
+def iterate_frames(path: Path | str, *, threads: int = 1) -> Iterator[np.ndarray]:
+    """Yield every frame of a video, (H, W, 3) uint8 RGB, by a plain decode that holds one at a time.
+
+    Raises:
+        VideoError: if the file holds no video, or when a frame does not decode.
+    """
+    path = Path(path).absolute()
+    contents = read_contents(path)
+    display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
+    for frame in decode(path, threads=threads, encrypted=contents.encrypted):
+        yield display.show(frame)
+
+
+def read_all(path: Path | str, *, threads: int = 1) -> np.ndarray:
+    """Return every frame of a video, (F, H, W, 3) uint8 RGB, by a plain decode of the whole file into memory.
+
+    Raises:
+        VideoError: if the file holds no video, or not all of it decodes.
+    """
+    return np.stack(list(iterate_frames(path, threads=threads)))

@@ -1,0 +1,1 @@
+"""Decode every video of a manifest and say what is wrong."""

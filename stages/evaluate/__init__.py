@@ -1,0 +1,1 @@
+"""Score runs on a feature store or on videos."""

@@ -1,0 +1,167 @@
+"""What an evaluation is asked to do, and which runs may be scored on what."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ...pipeline.aggregators.weights import load_aggregator
+from ...pipeline.backbones.weights import Weights, load_weights
+from ...pipeline.errors import RunError
+from ...pipeline.features.patterns import EXPENSIVE, ROLES
+from ...pipeline.features.store import FeatureStore
+from ...pipeline.inference.stored_inputs import describe_backbone
+from ...pipeline.manifests.manifest import Manifest
+from ...pipeline.training.learning_split import class_differences
+from ...pipeline.training.run_directory import RunDirectory, describe_differences
+from ...pipeline.training.split_choice import Splits, digest
+from ...pipeline.videos.clips import ClipSampling
+from ..run_kinds import AGGREGATOR, COMMANDS, END_TO_END, SPLITS_FILE, WEIGHTS_FILE, backbone_file, backbones_of
+
+SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
+PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where a video's clips lie
+SAMPLING_OPTIONS = {  # of vidpipe extract, beside --clips
+    "num_frames": "--frames",
+    "sampling_rate": "--stride",
+    "fps": "--fps",
+    "placement": "--placement",
+    "short": "--short",
+}
+
+
+def check_fits(run: RunDirectory, store: FeatureStore) -> None:
+    """Refuse a run that is unfinished, or was made from other classes, backbones or clips than the store's.
+
+    Raises:
+        RunError: naming each difference.
+    """
+    _check_kind(run)
+    made, backbones = run.settings, backbones_of(run)
+    trained = {"backbones": backbones, "sampling": _clip_form(made["sampling"])}
+    asked = {
+        "backbones": {role: _describe(store, own["name"]) for role, own in backbones.items()},
+        "sampling": _clip_form(asdict(store.sampling)),
+    }
+    differences = class_differences(made["classes"], store.manifest.classes) + describe_differences(trained, asked)
+    if differences:
+        advice = "Score it on a store of its own backbones and classes, or train one on this store"
+        raise RunError(
+            f"the run {run.path} does not belong to the store {store.path}: {'; '.join(differences)} (there: the run, "
+            f"here: the store). {extract_advice(run) if made['kind'] == END_TO_END else advice}"
+        )
+
+
+def other_clips(run: RunDirectory, store: FeatureStore) -> dict[str, dict[str, Any]]:
+    """Return field -> values of "run" and "store", of those that make a store's clips others than an end-to-end run's.
+
+    Such a store is good to score the run on, but the figures are then others than those from the videos themselves.
+    """
+    if run.settings["kind"] != END_TO_END:
+        return {}
+    made, stored = run.settings["sampling"], asdict(store.sampling)
+    return {name: {"run": made[name], "store": stored[name]} for name in PLACE_FIELDS if made[name] != stored[name]}
+
+
+def check_has_backbones(run: RunDirectory) -> None:
+    """Refuse a run that is unfinished, or leaves it to a store to have run its backbones.
+
+    Raises:
+        RunError: saying what to type.
+    """
+    _check_kind(run)
+    if run.settings["kind"] == AGGREGATOR:
+        names = ", ".join(f"{own['name']} ({role})" for role, own in backbones_of(run).items())
+        raise RunError(
+            f"{run.path} is a run of {COMMANDS[AGGREGATOR]}: it holds an aggregator without its backbones, {names}, so "
+            "it cannot be scored on videos themselves. Extract them with these backbones, then type vidpipe evaluate "
+            f"--store STORE --run {run.path}"
+        )
+
+
+def check_classes(run: RunDirectory, manifest: Manifest, *, path: Path) -> None:
+    """Refuse a manifest of other classes than the run's.
+
+    Raises:
+        RunError: naming the difference.
+    """
+    differences = class_differences(run.settings["classes"], manifest.classes)
+    if differences:
+        raise RunError(
+            f"the run {run.path} does not belong to the manifest {path}: {'; '.join(differences)} (there: the run, "
+            "here: the manifest). Give a manifest with the run's classes, each with a video in some split"
+        )
+
+
+def _check_kind(run: RunDirectory) -> None:
+    if run.settings.get("kind") not in COMMANDS:
+        raise RunError(f"{run.path} is no run of {' or '.join(COMMANDS.values())}; evaluate scores no others")
+    _ = run.result  # refuses an unfinished run
+
+
+def extract_advice(run: RunDirectory) -> str:
+    """Return what to type for a store that an end-to-end run can be scored on."""
+    own, backbones = run.settings, backbones_of(run)
+    usual, sampling = asdict(ClipSampling()), own["sampling"]
+    words = [f"--clips {own['num_clips']}"]
+    words += [f"{word} {sampling[name]}" for name, word in SAMPLING_OPTIONS.items() if sampling[name] != usual[name]]
+    words += [f"--pattern {own['pattern']}"] if EXPENSIVE in backbones else []
+    for role in (role for role in ROLES if role in backbones):
+        given = f"{backbones[role]['name']}={run.path / backbone_file(role)}"
+        words.append(f"--{role} {shlex.quote(given)}")
+    return (
+        "A store for it has the run's own backbones, as trained: vidpipe extract --manifest MANIFEST --store NEW.zarr "
+        f"{' '.join(words)}. Or score it on the videos themselves, with --manifest in place of --store"
+    )
+
+
+def _describe(store: FeatureStore, name: str) -> dict[str, Any]:
+    if name not in store.backbones():
+        return {"name": None}
+    return describe_backbone(store.backbone(name))
+
+
+def _clip_form(sampling: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: sampling[name] for name in SAMPLING_FIELDS}
+
+
+def weights_of(run: RunDirectory) -> dict[str, Weights]:
+    """Return role -> the backbone of an end-to-end run, as trained.
+
+    Raises:
+        WeightsError: if a file is gone or damaged.
+        RunError: if one is not what the run has trained.
+    """
+    weights = {}
+    for role, own in backbones_of(run).items():
+        path = run.path / backbone_file(role)
+        weights[role] = load_weights(path)
+        if weights[role].digest != own["weights_sha256"] or list(weights[role].classes) != run.settings["classes"]:
+            raise RunError(f"{path} is not what the run has trained; bring the file back, or train the run again")
+    return weights
+
+
+def check_weights(run: RunDirectory) -> None:
+    """Read an end-to-end run's weights, so that damaged files are refused before hours are spent on other runs.
+
+    Raises:
+        WeightsError: if a file is gone or damaged.
+        RunError: if a backbone is not what the run has trained.
+    """
+    weights_of(run)
+    load_aggregator(run.path / WEIGHTS_FILE)
+
+
+def splits_of(run: RunDirectory, manifest: Manifest) -> Splits | None:
+    """Return id -> split as the run has it, or None where the manifest's own splits count: they do on another set.
+
+    Raises:
+        RunError: if the run's splits are not those that it was trained with.
+    """
+    made = run.settings
+    if made.get("splits_sha256") is None or made["manifest_digest"] != manifest.digest:
+        return None
+    splits = run.read_json(SPLITS_FILE)
+    if digest(splits) != made["splits_sha256"]:
+        raise RunError(f"{run.path / SPLITS_FILE} is not what the run was trained with; run its training command again")
+    return splits

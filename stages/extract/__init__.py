@@ -1,0 +1,1 @@
+"""Run backbones over videos into a feature store."""

@@ -1,0 +1,102 @@
+"""What an extraction will cost, foreseen: a few of the real videos are timed, and nothing is written."""
+
+import shutil
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ...pipeline.errors import VideoError
+from ...pipeline.files import nearest_folder
+from ...pipeline.videos.preprocessing import Preprocessing
+from .plan import ExtractPlan, Prepared, plan, prepare_run
+from .run import matching_store
+from .settings import ExtractSettings
+from .task import ExtractTask, LoadedBackbone, load, prepare, run_backbone
+
+TIMED_VIDEOS = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Estimate:
+    """What is left to do, and what it is foreseen to cost.
+
+    Args:
+        plan: the tasks, clips, GMACs and bytes.
+        free_bytes: on the store's disk.
+        timed_videos: how many videos were timed.
+        decode_seconds: for one video, the median.
+        compute_seconds: for one video and backbone, the median.
+        total_seconds: for all that is left, on this machine in this process: decoding runs beside the backbones, so the
+            slower of the two counts.
+    """
+
+    plan: ExtractPlan
+    free_bytes: int
+    timed_videos: int
+    decode_seconds: float
+    compute_seconds: dict[str, float]
+    total_seconds: float
+
+
+def estimate(settings: ExtractSettings) -> Estimate:
+    """Time a few videos, spread over those to be done, through both backbones.
+
+    Raises:
+        VideoError: if none of the videos tried can be read, or run through the backbones.
+        SettingsError, ManifestError, WeightsError, StoreError: as the run itself would.
+    """
+    prepared = prepare_run(settings)
+    todo = plan(prepared, matching_store(prepared))
+    decode, compute = _timings(prepared, todo.tasks)
+    counts = {own.name: own.num_videos for own in todo.backbones}
+    busy = sum(seconds * counts[name] for name, seconds in compute.items())
+    return Estimate(
+        plan=todo,
+        free_bytes=shutil.disk_usage(nearest_folder(settings.store)).free,
+        timed_videos=min(TIMED_VIDEOS, len(todo.tasks)),
+        decode_seconds=decode,
+        compute_seconds=compute,
+        total_seconds=max(busy, decode * len(todo.tasks)),
+    )
+
+
+def _timings(prepared: Prepared, tasks: Sequence[ExtractTask]) -> tuple[float, dict[str, float]]:
+    """Return the median seconds a video for decoding, and for each backbone."""
+    if not tasks:
+        return 0.0, {}
+    job, decode, compute, reasons = prepared.job, [], {}, []
+    backbones = prepare(job)
+    for task in _spread(tasks):
+        loaded = load(job, task)
+        if loaded.clips is None:
+            reasons.append(f"{task.video.video_id}: {loaded.error}")
+            continue
+        try:
+            seconds = {name: _timed(backbones[name], loaded.clips, warm=name in compute) for name in task.backbones}
+        except VideoError as error:
+            reasons.append(f"{task.video.video_id}: {error}")
+            continue
+        decode.append(loaded.seconds)
+        for name, own in seconds.items():
+            compute.setdefault(name, []).append(own)
+    if not decode:
+        raise VideoError(f"none of the videos tried can be read and run: {'; '.join(reasons)}")
+    return statistics.median(decode), {name: statistics.median(seconds) for name, seconds in compute.items()}
+
+
+def _timed(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor], *, warm: bool) -> float:
+    """Return the seconds that a backbone takes for a video's clips; unless ``warm``, it runs a blank clip first."""
+    if not warm:
+        own = clips[backbone.preprocessing]
+        backbone.engine.run(torch.zeros_like(own[0, :1]))  # the first call prepares kernels
+    began = time.perf_counter()
+    run_backbone(backbone, clips)
+    return time.perf_counter() - began
+
+
+def _spread(tasks: Sequence[ExtractTask]) -> Sequence[ExtractTask]:
+    """Return up to three tasks, spread over all."""
+    return tasks[:: max(1, len(tasks) // TIMED_VIDEOS)][:TIMED_VIDEOS]

@@ -1,0 +1,210 @@
+"""Run an expensive and a cheap backbone over videos once, and keep their feature maps in a store.
+
+The plan is pure, tasks are one video each and own whole shards, and the coordinator alone records what became of them;
+so a run may be stopped at any moment and gone on with, in this process or on a cluster, to the same bytes.
+"""
+
+import contextlib
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ...pipeline.execution import IN_PROCESS, run_tasks
+from ...pipeline.features.backbone_group import BackboneGroup
+from ...pipeline.features.format import Status
+from ...pipeline.features.store import FeatureStore
+from ...pipeline.files import check_free_space
+from .plan import ExtractPlan, Prepared, PreparedBackbone, plan, prepare_run
+from .settings import ExtractSettings
+from .task import ExtractJob, ExtractTask, LoadedVideo, TaskResult, compute, load, prepare, run_task
+
+DECODED_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
+Progress = Callable[[TaskResult], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractSummary:
+    """What a run came to.
+
+    Args:
+        done: videos extracted by this run.
+        already_done: videos that had been extracted before it.
+        failed: id -> reason, of the videos asked for; those of earlier runs as well.
+        num_clips: clips run, each counted once a backbone.
+        seconds: wall clock; ``decode_seconds`` and ``compute_seconds`` (by backbone) add up over workers, and overlap.
+    """
+
+    store: Path
+    done: int
+    already_done: int
+    failed: dict[str, str]
+    num_clips: int
+    gmacs: float
+    seconds: float
+    decode_seconds: float
+    compute_seconds: dict[str, float]
+
+
+@dataclass(kw_only=True, slots=True)
+class _Totals:
+    """Running totals of a run, so that nothing is kept for each video."""
+
+    done: int = 0
+    num_clips: int = 0
+    decode_seconds: float = 0.0
+    compute_seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, result: TaskResult) -> None:
+        """Count one finished task."""
+        self.done += result.error is None
+        self.num_clips += result.num_clips
+        self.decode_seconds += result.decode_seconds
+        for name, seconds in result.compute_seconds.items():
+            self.compute_seconds[name] = self.compute_seconds.get(name, 0.0) + seconds
+
+
+def matching_store(prepared: Prepared) -> FeatureStore | None:
+    """Open the store of a run to read it, or return None where nothing is yet; writes nothing.
+
+    Raises:
+        StoreError: if it was made from another manifest, sampling or backbone; each difference is named.
+    """
+    path = prepared.settings.store
+    if not path.exists():
+        return None
+    store = FeatureStore.open(path)
+    store.check_matches(prepared.manifest, sampling=prepared.settings.sampling)
+    for own in prepared.backbones:
+        if own.name in store.backbones():  # before its engine is built: that takes a while
+            store.check_backbone(own.name, attributes=_attributes(prepared, own))
+    return store
+
+
+def run(settings: ExtractSettings, *, planned: Callable[[ExtractPlan], Progress] | None = None) -> ExtractSummary:
+    """Extract what is still missing.
+
+    Args:
+        settings: what to extract.
+        planned: called with the plan before anything is written; returns what is called with each finished task.
+
+    Raises:
+        OutOfSpaceError: if the disk does not hold what is planned, or fills up; the store stays whole.
+        StoreError: if the store was made from anything else, naming the difference.
+        SettingsError, ManifestError, WeightsError: as `prepare_run`.
+    """
+    began = time.perf_counter()
+    prepared = prepare_run(settings)
+    todo = plan(prepared, matching_store(prepared))
+    check_free_space(settings.store, todo.num_bytes)
+    progress = planned(todo) if planned else lambda _: None
+    sampling, totals = settings.sampling, _Totals()
+    with FeatureStore.open_or_create(settings.store, manifest=prepared.manifest, sampling=sampling) as store:
+        groups = {own.name: store.add_backbone(own.name, **_attributes(prepared, own)) for own in prepared.backbones}
+        with contextlib.closing(_results(settings, prepared.job, todo.tasks)) as finished:
+            for result in finished:
+                _record(store, groups, result)
+                totals.add(result)
+                progress(result)
+        return _summary(prepared, todo, groups, totals, time.perf_counter() - began)
+
+
+def _attributes(prepared: Prepared, own: PreparedBackbone) -> dict[str, Any]:
+    """Return the arguments of `FeatureStore.add_backbone`: what a backbone's part of the store is, and from what."""
+    return {
+        "feature_shape": own.feature_shape,
+        "num_classes": len(own.weights.classes),
+        "due": own.job.clips,
+        "provenance": _provenance(prepared, own),
+        "compression": prepared.settings.compression,
+    }
+
+
+def _provenance(prepared: Prepared, own: PreparedBackbone) -> dict[str, Any]:
+    """Return all that a backbone's maps depend on, beside manifest and sampling; any difference is refused later."""
+    return {
+        "role": own.job.role,
+        "backbone": own.name,
+        "weights_sha256": own.weights.digest,
+        "classes": list(own.weights.classes),
+        "preprocessing": asdict(own.weights.preprocessing),
+        "engine": prepare(prepared.job)[own.name].engine.provenance,
+        "pattern": str(prepared.settings.pattern) if own.job.role == "expensive" else "all",
+        "gmacs_per_clip": own.gmacs_per_clip,
+        "versions": {name: version(name) for name in ("av", "torch")},
+    }
+
+
+def _results(
+    settings: ExtractSettings, job: ExtractJob, tasks: Sequence[ExtractTask]
+) -> Generator[TaskResult, None, None]:
+    if settings.scheduler == IN_PROCESS:
+        yield from decoded_ahead(job, tasks)
+    else:
+        yield from run_tasks(
+            partial(run_task, job),
+            tasks,
+            scheduler=settings.scheduler,
+            workers=settings.workers,
+            threads_per_worker=job.engine.threads or 1,
+        )
+
+
+def decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[TaskResult, None, None]:
+    """Do tasks in this process, in order, while a thread decodes the videos that come next."""
+    waiting: deque[Future[LoadedVideo]] = deque()
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder:
+        try:
+            for task in tasks:
+                waiting.append(decoder.submit(load, job, task))
+                if len(waiting) > DECODED_AHEAD:
+                    yield compute(job, waiting.popleft().result())
+            while waiting:
+                yield compute(job, waiting.popleft().result())
+        finally:
+            decoder.shutdown(wait=True, cancel_futures=True)
+
+
+def _record(store: FeatureStore, groups: dict[str, BackboneGroup], result: TaskResult) -> None:
+    """Write down what became of a video: after its shards, so that what says done is done."""
+    index = result.task.index
+    if result.clip_start is not None:
+        store.set_clip_starts(index, result.clip_start)
+    for name in result.task.backbones:
+        if result.error is None:
+            groups[name].mark(index, Status.DONE)
+        else:
+            groups[name].mark(index, Status.FAILED, result.error)
+
+
+def _summary(
+    prepared: Prepared,
+    todo: ExtractPlan,
+    groups: dict[str, BackboneGroup],
+    totals: _Totals,
+    seconds: float,
+) -> ExtractSummary:
+    videos, split = prepared.manifest.videos, prepared.settings.split
+    failed = {
+        videos[index].video_id: reason
+        for group in groups.values()
+        for index, reason in group.errors().items()
+        if split in (None, videos[index].split)
+    }
+    wanted = sum(split in (None, video.split) for video in videos)
+    return ExtractSummary(
+        store=prepared.settings.store,
+        done=totals.done,
+        already_done=wanted - len(todo.tasks),
+        failed=dict(sorted(failed.items())),
+        num_clips=totals.num_clips,
+        gmacs=sum(own.gmacs for own in todo.backbones),
+        seconds=seconds,
+        decode_seconds=totals.decode_seconds,
+        compute_seconds=totals.compute_seconds,
+    )

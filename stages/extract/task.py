@@ -1,0 +1,243 @@
+"""What one extraction task does on its worker: decode one video once, run the backbones, write its shards."""
+
+import functools
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...pipeline.backbones.engine import Engine, build_engine
+from ...pipeline.backbones.engine_settings import EngineSettings
+from ...pipeline.backbones.weights import Weights, load_weights
+from ...pipeline.errors import VideoError, WeightsError
+from ...pipeline.features.store import FeatureStore
+from ...pipeline.manifests.manifest import Video
+from ...pipeline.videos.clip_reader import decode_clips, due_clips
+from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.preprocessing import Preprocessing
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneJob:
+    """One backbone of a run.
+
+    Args:
+        role: ``expensive`` or ``cheap``.
+        weights: the safetensors file.
+        digest: sha256 of the weights in it, hexadecimal; if the file changes, so does the job.
+        crop: side of the square input in pixels; None takes the one the weights were trained with.
+        clips: which of a video's N clips it sees, as a tuple of N booleans.
+    """
+
+    role: str
+    weights: Path
+    digest: str
+    crop: int | None
+    clips: tuple[bool, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractJob:
+    """All that a worker needs to know of a run; hashable, so that a worker prepares for it once."""
+
+    store: Path
+    sampling: ClipSampling
+    backbones: tuple[BackboneJob, ...]
+    engine: EngineSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExtractTask:
+    """One video, and the backbones (by name) whose maps of it are still to be made."""
+
+    index: int
+    video: Video
+    backbones: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult:
+    """What the coordinator learns of a finished task.
+
+    Args:
+        error: why the video failed, or None.
+        clip_start: (R, N) float64 seconds; None where the video failed.
+        num_clips: clips that went through the backbones, each counted once a backbone.
+        decode_seconds: time spent on reading, resizing and cropping.
+        compute_seconds: time spent in each backbone, by name.
+    """
+
+    task: ExtractTask
+    error: str | None
+    clip_start: np.ndarray | None = None
+    num_clips: int = 0
+    decode_seconds: float
+    compute_seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedVideo:
+    """The decoded clips of one video.
+
+    Args:
+        clip_start: (R, N) float64 seconds.
+        clips: by preprocessing, uint8 (R, N, L, S, S, 3); zero where no backbone of that preprocessing needs them.
+        error: why the video cannot be read, or None.
+    """
+
+    task: ExtractTask
+    seconds: float
+    clip_start: np.ndarray | None = None
+    clips: dict[Preprocessing, torch.Tensor] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedBackbone:
+    """A backbone that is ready to run, and what it wants to see."""
+
+    engine: Engine
+    preprocessing: Preprocessing
+    clips: np.ndarray
+
+
+def weights_of(job: BackboneJob) -> Weights:
+    """Return the weights of ``job``, with the crop that it asks for.
+
+    Raises:
+        WeightsError: if the file is no weights file of ours, or holds other weights than the job was made for.
+    """
+    weights = load_weights(job.weights)
+    if weights.digest != job.digest:
+        raise WeightsError(
+            f"{job.weights} has other weights here ({weights.digest[:12]}…) than the run began with "
+            f"({job.digest[:12]}…). Leave the file as it is while a run goes on, and give all workers the same."
+        )
+    return cropped(weights, job.crop)
+
+
+def cropped(weights: Weights, crop: int | None) -> Weights:
+    """Return ``weights`` with a crop in pixels of one's own, the shorter side in proportion; None keeps the trained.
+
+    Raises:
+        SettingsError: if the crop is less than one pixel.
+    """
+    preprocessing = weights.preprocessing
+    if crop is None or crop == preprocessing.crop:
+        return weights
+    short_side = round(preprocessing.short_side * crop / preprocessing.crop)
+    return replace(weights, preprocessing=replace(preprocessing, crop=crop, short_side=short_side))
+
+
+@functools.lru_cache(maxsize=1)
+def prepare(job: ExtractJob) -> dict[str, LoadedBackbone]:
+    """Load the backbones of ``job``, by name; once in each worker.
+
+    Raises:
+        WeightsError: if a file is no weights file of ours, or holds other weights than the job was made for.
+    """
+    loaded = {}
+    for backbone in job.backbones:
+        weights = weights_of(backbone)
+        engine = build_engine(weights, job.engine)
+        loaded[weights.backbone] = LoadedBackbone(
+            engine=engine, preprocessing=weights.preprocessing, clips=np.array(backbone.clips)
+        )
+    return loaded
+
+
+def open_store(path: Path, *, backbones: tuple[str, ...]) -> FeatureStore:
+    """Open the store at ``path`` for writing; once in each worker, and again if it or ``backbones`` were made anew.
+
+    Raises:
+        StoreError: if there is none, or its format is another.
+    """
+    files = [path / part / "zarr.json" for part in ("", *backbones)]
+    made = [file.stat() for file in files if file.exists()]
+    return _open_store(path, tuple((own.st_ino, own.st_mtime_ns) for own in made))  # an inode alone is used again
+
+
+@functools.lru_cache(maxsize=1)
+def _open_store(path: Path, made: tuple[tuple[int, int], ...]) -> FeatureStore:  # noqa: ARG001 (part of the key)
+    return FeatureStore.open(path, mode="r+")
+
+
+def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
+    """Decode the clips that the backbones need, once for all of them; that a video cannot be read is an answer too."""
+    began = time.perf_counter()
+    backbones = [prepare(job)[name] for name in task.backbones]
+    due = due_clips((own.preprocessing, own.clips) for own in backbones)
+    try:
+        clip_start, clips = decode_clips(task.video, sampling=job.sampling, due=due)
+    except VideoError as error:
+        return LoadedVideo(task=task, seconds=time.perf_counter() - began, error=str(error))
+    return LoadedVideo(task=task, seconds=time.perf_counter() - began, clip_start=clip_start, clips=clips)
+
+
+def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
+    """Run the backbones over a decoded video and write its shards; maps that cannot be stored fail the video alone.
+
+    Raises:
+        OutOfSpaceError: if the disk is full; the store stays whole.
+        StoreError: if the store is gone or damaged.
+        WeightsError: if the weights' file has changed since the run began.
+    """
+    task = loaded.task
+    if loaded.clips is None:
+        return TaskResult(task=task, error=loaded.error, decode_seconds=loaded.seconds)
+    backbones = {name: prepare(job)[name] for name in task.backbones}
+    try:
+        computed, seconds = _run_backbones(backbones, loaded.clips)
+    except VideoError as error:
+        return TaskResult(task=task, error=str(error), decode_seconds=loaded.seconds)
+    store = open_store(job.store, backbones=task.backbones)
+    for name, (features, scores) in computed.items():
+        began = time.perf_counter()
+        store.backbone(name).write(task.index, features, scores)
+        seconds[name] += time.perf_counter() - began
+    return TaskResult(
+        task=task,
+        error=None,
+        clip_start=loaded.clip_start,
+        num_clips=sum(int(own.clips.sum()) for own in backbones.values()) * job.sampling.views,
+        decode_seconds=loaded.seconds,
+        compute_seconds=seconds,
+    )
+
+
+def _run_backbones(
+    backbones: dict[str, LoadedBackbone], clips: dict[Preprocessing, torch.Tensor]
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, float]]:
+    """Return maps and scores by backbone, and the seconds each took; nothing is written, so a failure leaves nothing.
+
+    Raises:
+        VideoError: if a map or a score is not finite or beyond float16's range.
+    """
+    computed, seconds = {}, {}
+    for name, backbone in backbones.items():
+        began = time.perf_counter()
+        computed[name] = run_backbone(backbone, clips)
+        seconds[name] = time.perf_counter() - began
+    return computed, seconds
+
+
+def run_backbone(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Return (R, N, T', H', W', C) float16 maps and (R, N, K) float32 scores, NaN where the backbone is not due.
+
+    Raises:
+        VideoError: if a map or a score is not finite or beyond float16's range.
+    """
+    own = clips[backbone.preprocessing]
+    views, num_clips = own.shape[:2]
+    features, scores = backbone.engine.run(own[:, backbone.clips].flatten(0, 1))
+    full = tuple(np.full((views, num_clips, *due.shape[1:]), np.nan, due.dtype) for due in (features, scores))
+    for array, due in zip(full, (features, scores), strict=True):
+        array[:, backbone.clips] = due.reshape(views, -1, *due.shape[1:])
+    return full[0], full[1]
+
+
+def run_task(job: ExtractJob, task: ExtractTask) -> TaskResult:
+    """Do one task from file to shard; idempotent: done twice, it writes the same bytes twice."""
+    return compute(job, load(job, task))

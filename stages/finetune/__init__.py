@@ -1,0 +1,1 @@
+"""Train backbones and aggregator together."""

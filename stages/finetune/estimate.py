@@ -1,0 +1,129 @@
+"""What an end-to-end training will cost, before it begins: time from a few real steps, memory, and disk."""
+
+import time
+from dataclasses import dataclass, replace
+from itertools import chain, count, islice
+
+import torch
+
+from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.end_to_end.memory.foresight import with_headroom
+from ...pipeline.end_to_end.network import EndToEnd
+from ...pipeline.end_to_end.steps import predict, strategy_gradients
+from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, STRATEGIES, StrategySettings
+from ...pipeline.end_to_end.videos import batch_of
+from .memory import check_memory, foreseen, memory_limit
+from .model import build_model
+from .plan import Prepared, prepare
+from .run import objective_of, video_gmacs
+from .settings import FinetuneSettings
+from .videos import order_of, train_batches, training_videos
+
+TIMED_STEPS = 3  # after a first one, in which kernels are chosen and memory is taken
+FLOAT_BYTES = 4
+COPIES_ON_DISK = 11  # of the weights: of two checkpoints model, optimizer (2), average and best; and the result
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneEstimate:
+    """What a training is foreseen to cost.
+
+    Attributes:
+        gmacs: 10^9 multiply-accumulates a video, at test.
+        step_seconds: a training step, clips included.
+        validation_seconds: the held-out videos, once.
+        total_seconds: all epochs.
+        memory_bytes: strategy -> the most that its process is foreseen to take for a step.
+        memory_limit_bytes: what there is.
+        disk_bytes: of the run, its checkpoint included.
+    """
+
+    num_training: int
+    num_validation: int
+    epochs: int
+    steps_per_epoch: int
+    gmacs: float
+    step_seconds: float
+    validation_seconds: float
+    total_seconds: float
+    strategy: str
+    memory_bytes: dict[str, int]
+    memory_limit_bytes: int
+    disk_bytes: int
+
+
+def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
+    """Time a few steps on the first videos and foresee the rest; writes nothing.
+
+    Raises:
+        SettingsError, ManifestError, WeightsError, RunError: as the training itself.
+    """
+    prepared, device = prepare(settings), resolve_device(settings.device)
+    limit = memory_limit(settings, device)
+    check_memory(settings, prepared, limit=limit)
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    model = build_model(settings, prepared).to(device)
+    num_weights = sum(weight.numel() for weight in model.parameters())
+    step = _step_seconds(settings, prepared, model.train())
+    validation = _validation_seconds(settings, prepared, model.eval()) if prepared.validation else 0.0
+    steps, epochs = len(order_of(settings, prepared, epoch=0)), settings.optimisation.epochs
+    return FinetuneEstimate(
+        num_training=len(prepared.training),
+        num_validation=len(prepared.validation),
+        epochs=epochs,
+        steps_per_epoch=steps,
+        gmacs=video_gmacs(settings, prepared),
+        step_seconds=step,
+        validation_seconds=validation,
+        total_seconds=epochs * (steps * step + validation),
+        strategy=settings.strategy.name,
+        memory_bytes=_memory_by_strategy(settings, prepared),
+        memory_limit_bytes=limit,
+        disk_bytes=num_weights * FLOAT_BYTES * COPIES_ON_DISK,
+    )
+
+
+def _memory_by_strategy(settings: FinetuneSettings, prepared: Prepared) -> dict[str, int]:
+    """Return what a step would take by each strategy: the chosen one as it is set, the others as they are by default.
+
+    Batch reduction is left out where the batch is too small for it.
+    """
+    own = settings.strategy
+    found = {}
+    for name in STRATEGIES:
+        strategy = own if name == own.name else StrategySettings(name=name, granularity=own.granularity)
+        if name != BATCH_REDUCTION or settings.optimisation.batch_size >= len(prepared.roles):
+            other = replace(settings, strategy=strategy)
+            per_step = other.videos_per_step(len(prepared.roles))
+            found[name] = with_headroom(foreseen(other, replace(prepared, videos_per_step=per_step)))
+    return found
+
+
+def _step_seconds(settings: FinetuneSettings, prepared: Prepared, model: EndToEnd) -> float:
+    """Return what a step takes, clips included, of a few after the first."""
+    videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.training)
+    gradients = strategy_gradients(
+        model, strategy=settings.strategy, objective=objective_of(settings), accumulate=settings.accumulate
+    )
+    epochs = (train_batches(settings, prepared, videos, epoch, 0) for epoch in count())
+    began = 0.0
+    for place, batch in enumerate(islice(chain.from_iterable(epochs), 1 + TIMED_STEPS)):
+        for _ in gradients(batch):
+            model.zero_grad(set_to_none=True)
+        if place in (0, TIMED_STEPS) and torch.cuda.is_available():
+            torch.cuda.synchronize()  # a GPU's work is only begun when the call returns
+        began = time.perf_counter() if place == 0 else began
+    return (time.perf_counter() - began) / TIMED_STEPS
+
+
+@torch.no_grad()
+def _validation_seconds(settings: FinetuneSettings, prepared: Prepared, model: EndToEnd) -> float:
+    """Return what the held-out videos take, by the first of them."""
+    videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.validation)
+    began = time.perf_counter()
+    batch = batch_of([videos.spread_clips(0)])
+    if len(batch):
+        batch = batch.on(next(model.parameters()).device, part=slice(1))
+        predict(model, batch, strategy=settings.strategy, precision=settings.optimisation.precision)
+    return (time.perf_counter() - began) * len(prepared.validation)

@@ -1,0 +1,94 @@
+"""Whether an end-to-end training fits into memory, and what would, before it begins and when it did not."""
+
+from dataclasses import replace
+
+import torch
+
+from ...pipeline.end_to_end.memory.available import available_bytes
+from ...pipeline.end_to_end.memory.foresight import TrainingShape, advice, foreseen_bytes, gigabytes, with_headroom
+from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, FROZEN, MULTI_ITERATION, PLAIN
+from ...pipeline.errors import OutOfMemoryError, SettingsError
+from ...pipeline.training.distributed import local_processes, world_size
+from .plan import Prepared
+from .settings import FinetuneSettings
+from .videos import order_of
+
+
+def foreseen(settings: FinetuneSettings, prepared: Prepared) -> int:
+    """Return the bytes that a step of one process is foreseen to take."""
+    name = settings.strategy.name
+    strategy = replace(settings.strategy, name=PLAIN) if name == BATCH_REDUCTION else settings.strategy
+    return foreseen_bytes(training_shape(settings, prepared), strategy=strategy)
+
+
+def training_shape(settings: FinetuneSettings, prepared: Prepared) -> TrainingShape:
+    """Return what the memory of a step depends on: videos that one process runs at once, and networks."""
+    most = max(len(batch) for batch in order_of(settings, prepared, epoch=0))
+    own = -(-most // world_size())
+    return TrainingShape(
+        backbones={role: settings.backbones[role].backbone for role in prepared.shapes},
+        roles=prepared.roles,
+        num_frames=prepared.sampling.num_frames,
+        crops={role: preprocessing.crop for role, preprocessing in prepared.preprocessing.items()},
+        num_classes=len(prepared.classes),
+        aggregator=prepared.spec,
+        batch_size=-(-own // settings.accumulate),
+        precision=settings.optimisation.precision,
+        optimizer=settings.optimisation.optimizer,
+        ema=bool(settings.optimisation.ema),
+        trained=prepared.trained,
+        distributed=world_size() > 1,
+    )
+
+
+def memory_limit(settings: FinetuneSettings, device: torch.device) -> int:
+    """Return how many bytes training may take on ``device``; ask before networks are built."""
+    if settings.memory_gb is not None:
+        return round(settings.memory_gb * 1e9)
+    return available_bytes(device, processes=local_processes())
+
+
+def check_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int) -> None:
+    """Refuse a training that is foreseen not to fit; where a system ends such a process, it says nothing.
+
+    Raises:
+        SettingsError: naming settings that would fit.
+    """
+    needed = with_headroom(foreseen(settings, prepared))
+    if needed > limit:
+        raise SettingsError(
+            f"{_what(settings, prepared)} is foreseen to take up to {gigabytes(needed)}, and there are "
+            f"{gigabytes(limit)}; {_advice(settings, prepared, limit)}. (--memory-gb sets another limit)"
+        )
+
+
+def out_of_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int) -> OutOfMemoryError:
+    """Return the error of a training that ran out of memory, of which ``limit`` bytes had been there."""
+    less = min(limit, with_headroom(foreseen(settings, prepared)) - 1)  # what was foreseen to fit did not
+    kept = "its checkpoint is kept" if (settings.out / "checkpoint.pt").exists() else "nothing was trained yet"
+    return OutOfMemoryError(
+        f"out of memory in {settings.out}, by {_what(settings, prepared)}; {kept}. Run it again with less: "
+        f"{_advice(settings, prepared, less)}"
+    )
+
+
+def _what(settings: FinetuneSettings, prepared: Prepared) -> str:
+    shape = training_shape(settings, prepared)
+    return f"--strategy {settings.strategy.name} with {shape.batch_size} videos of {len(shape.roles)} clips"
+
+
+def _advice(settings: FinetuneSettings, prepared: Prepared, limit: int) -> str:
+    """Return settings that would fit, and whether a run that is there could go on with them."""
+    offered = advice(
+        training_shape(settings, prepared),
+        available=limit,
+        strategy=settings.strategy.name,
+        accumulate=settings.accumulate,
+    )
+    exact = prepared.statistics == FROZEN and settings.strategy.name not in (BATCH_REDUCTION, MULTI_ITERATION)
+    if exact or not settings.out.exists():
+        return offered
+    return (
+        f"{offered}. With --batch-norm tracked, a run that was begun by plain goes on by checkpoint alone; for the "
+        "others give another --out"
+    )

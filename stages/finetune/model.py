@@ -1,0 +1,46 @@
+"""The network as end-to-end training begins with it."""
+
+import torch
+from torch import nn
+
+from ...pipeline.aggregators.video_model import build_video_model
+from ...pipeline.backbones.interface import Backbone, initialise_classifier
+from ...pipeline.backbones.registry import build_backbone
+from ...pipeline.backbones.weights import Weights, load_backbone
+from ...pipeline.end_to_end.network import EndToEnd
+from .plan import Prepared
+from .settings import FinetuneSettings
+
+
+def build_model(settings: FinetuneSettings, prepared: Prepared) -> EndToEnd:
+    """Return the network as training begins with it, on the CPU; what is fresh in it follows from the seed."""
+    torch.manual_seed(settings.optimisation.seed)
+    video_model = build_video_model(prepared.spec, shapes=prepared.shapes)
+    if prepared.start is not None:
+        video_model.load_state_dict(prepared.start.weights.state)
+    backbones = {
+        role: _fresh(settings.backbones[role].backbone, prepared) if own is None else _begun(own, prepared)
+        for role, own in prepared.weights.items()
+    }
+    return EndToEnd(
+        backbones,
+        video_model,
+        preprocessing=prepared.preprocessing,
+        roles=prepared.roles,
+        statistics=prepared.statistics,
+        trained=prepared.trained,
+    )
+
+
+def _fresh(name: str, prepared: Prepared) -> Backbone:
+    return build_backbone(name, num_classes=len(prepared.classes), zero_init_residual=True)
+
+
+def _begun(weights: Weights, prepared: Prepared) -> Backbone:
+    """Return a backbone with its weights, and a fresh classifier if it told other classes apart."""
+    backbone = load_backbone(weights)
+    if weights.classes != prepared.classes:
+        backbone.num_classes = len(prepared.classes)
+        backbone.fc = nn.Linear(backbone.channels, backbone.num_classes)
+        initialise_classifier(backbone.fc)
+    return backbone

@@ -1,0 +1,272 @@
+"""What an end-to-end training will be: settings, checked against videos, weights and the run to begin from."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
+from ...pipeline.aggregators.video_model import Shape, build_video_model
+from ...pipeline.backbones.checks import check_clip, check_roles, load_named
+from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.registry import feature_shape, usual_clip
+from ...pipeline.backbones.weights import Weights
+from ...pipeline.costs.flops import backbone_macs
+from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, FROZEN, MULTI_ITERATION, TRACKED
+from ...pipeline.errors import SettingsError
+from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
+from ...pipeline.inference.stored_inputs import backbone_record
+from ...pipeline.manifests.manifest import Manifest, read_manifest
+from ...pipeline.training.distributed import world_size
+from ...pipeline.training.learning_split import class_indices, hold_out
+from ...pipeline.training.split_choice import videos_of_split
+from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing, preprocessing_for
+from ..run_kinds import END_TO_END
+from .settings import FinetuneSettings
+from .start import Start, check_start, open_start, start_digest
+
+DEFAULT_AGGREGATOR, DEFAULT_CLIPS, DEFAULT_CROP = "memory", 8, 224
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A training that has been checked.
+
+    Attributes:
+        classes: K names, in the order of the scores.
+        targets: (V,) class indices.
+        training: indices of the videos to train on.
+        validation: indices of the held-out ones.
+        pattern: which of the N places are expensive.
+        sampling: of the clips, its ``num_clips`` N.
+        weights: role -> weights to begin with, None from scratch.
+        preprocessing: role -> what its backbone sees.
+        shapes: role -> (T', H', W', C) of its maps.
+        spec: of the aggregator.
+        start: the run to begin from, if there is one.
+        statistics: of the batch norms, "frozen" or "tracked".
+        rates: role -> peak learning rate of its backbone.
+        videos_per_step: over all processes.
+    """
+
+    manifest: Manifest
+    classes: tuple[str, ...]
+    targets: npt.NDArray[np.int64]
+    training: tuple[int, ...]
+    validation: tuple[int, ...]
+    pattern: Pattern
+    sampling: ClipSampling
+    weights: Mapping[str, Weights | None]
+    preprocessing: Mapping[str, Preprocessing]
+    shapes: Mapping[str, Shape]
+    spec: AggregatorSpec
+    start: Start | None
+    statistics: str
+    rates: Mapping[str, float]
+    videos_per_step: int
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The role at each of the N places."""
+        return self.pattern.roles(self.sampling.num_clips)
+
+    @property
+    def trained(self) -> frozenset[str]:
+        """The roles whose backbones are trained."""
+        return frozenset(role for role in self.shapes if self.rates[role])
+
+
+def prepare(settings: FinetuneSettings) -> Prepared:
+    """Read manifest, weights and start, and check that they go together. Writes nothing.
+
+    Raises:
+        SettingsError, ManifestError, WeightsError, RunError: for what does not.
+    """
+    manifest = read_manifest(settings.manifest)
+    targets = class_indices(manifest)
+    start = None if settings.start is None else open_start(settings, manifest)
+    weights = {role: None if own.weights is None else load_named(own.weights, backbone=own.backbone, role=role)
+               for role, own in settings.backbones.items()}  # fmt: skip
+    pattern, sampling = _clips(settings, start, weights)
+    roles = dict.fromkeys(pattern.roles(sampling.num_clips))
+    _check_roles(settings, roles, pattern)
+    if settings.crop is not None and (start or all(weights[role] is not None for role in roles)):
+        raise SettingsError(f"--size {settings.crop}: weights bring their own preprocessing; leave --size out")
+    preprocessing = {role: _preprocessing(settings, start, weights[role], role) for role in roles}
+    shapes = {
+        role: feature_shape(settings.backbones[role].backbone, num_frames=sampling.num_frames, size=own.crop)
+        for role, own in preprocessing.items()
+    }
+    if start is not None:
+        check_start(start, {role: weights[role] for role in roles})
+    training, validation = hold_out(
+        manifest,
+        usable=videos_of_split(manifest, settings.split, splits=None).tolist(),
+        targets=targets,
+        fraction=settings.val_fraction,
+        seed=settings.optimisation.seed,
+    )
+    spec = start.weights.spec if start else _fresh_spec(settings, shapes, num_classes=len(manifest.classes))
+    _check_backbones(settings, sampling, {role: weights[role] for role in roles}, preprocessing)
+    rates = {role: _rate(settings, role, begun=weights[role] is not None) for role in roles}
+    _check_aggregator(spec, shapes, sampling.num_clips, trains_backbones=any(rates.values()))
+    all_begun = all(weights[role] is not None for role in roles)
+    return Prepared(
+        manifest=manifest,
+        classes=manifest.classes,
+        targets=targets,
+        training=training,
+        validation=validation,
+        pattern=pattern,
+        sampling=sampling,
+        weights={role: weights[role] for role in roles},
+        preprocessing=preprocessing,
+        shapes=shapes,
+        spec=spec,
+        start=start,
+        statistics=settings.statistics or (FROZEN if all_begun else TRACKED),
+        rates=rates,
+        videos_per_step=settings.videos_per_step(sampling.num_clips),
+    )
+
+
+def _clips(
+    settings: FinetuneSettings, start: Start | None, weights: Mapping[str, Weights | None]
+) -> tuple[Pattern, ClipSampling]:
+    """Return which clips are expensive, and how clips are cut: as the start says, else the settings, else weights."""
+    if start is not None:
+        own = ClipSampling(**start.made["sampling"])
+        return Pattern.parse(start.made["pattern"]), replace(own, num_clips=start.made["num_clips"], views=1)
+    begun = next((own for own in weights.values() if own is not None), None)
+    if begun is None:
+        frames, rate = usual_clip(next(iter(settings.backbones.values())).backbone)
+        fps = None
+    else:
+        frames, rate, fps = begun.num_frames, begun.sampling_rate, begun.fps
+    sampling = ClipSampling(num_frames=frames, sampling_rate=rate, fps=fps, num_clips=DEFAULT_CLIPS)
+    asked = {name: getattr(settings, name) for name in ("num_frames", "sampling_rate", "fps", "num_clips")}
+    sampling = replace(sampling, **{name: value for name, value in asked.items() if value is not None})
+    if settings.pattern is not None:
+        return settings.pattern, sampling
+    if len(settings.backbones) > 1:
+        raise SettingsError("with two backbones, say which clips are expensive: --pattern 1:3, 1:1 or first")
+    return Pattern.parse(f"all-{next(iter(settings.backbones))}"), sampling
+
+
+def _check_roles(settings: FinetuneSettings, roles: Mapping[str, Any], pattern: Pattern) -> None:
+    """Refuse backbones that no clip needs, and clips that no backbone takes."""
+    for role in (EXPENSIVE, CHEAP):
+        if role in roles and role not in settings.backbones:
+            raise SettingsError(f"--pattern {pattern} has {role} clips; give --{role} NAME[=WEIGHTS]")
+        if role in settings.backbones and role not in roles:
+            raise SettingsError(f"--pattern {pattern} has no {role} clips; leave --{role} out")
+
+
+def _preprocessing(
+    settings: FinetuneSettings, start: Start | None, weights: Weights | None, role: str
+) -> Preprocessing:
+    if start is None:
+        return preprocessing_for(settings.crop or DEFAULT_CROP) if weights is None else weights.preprocessing
+    return parse_preprocessing(start.made["backbones"][role]["preprocessing"])
+
+
+def _check_backbones(
+    settings: FinetuneSettings,
+    sampling: ClipSampling,
+    weights: Mapping[str, Weights | None],
+    preprocessing: Mapping[str, Preprocessing],
+) -> None:
+    """Refuse backbones in each other's role, and weights of other clips than these, unless they were asked for."""
+    typed = (settings.num_frames, settings.sampling_rate, settings.fps) != (None, None, None)
+    costs = {}
+    for role, own in weights.items():
+        if own is not None and not typed:
+            check_clip(own, sampling)
+        name, crop = settings.backbones[role].backbone, preprocessing[role].crop
+        costs[role] = name, backbone_macs(name, num_frames=sampling.num_frames, size=crop) / 1e9
+    check_roles(costs)
+
+
+def _fresh_spec(settings: FinetuneSettings, shapes: Mapping[str, Shape], *, num_classes: int) -> AggregatorSpec:
+    return AggregatorSpec(
+        name=DEFAULT_AGGREGATOR if settings.aggregator is None else settings.aggregator,
+        channels=settings.width or max(shape[-1] for shape in shapes.values()),
+        num_classes=num_classes,
+        **{name: getattr(settings, name) for name in ("dropout", "reduction") if getattr(settings, name) is not None},
+    )
+
+
+def _check_aggregator(
+    spec: AggregatorSpec, shapes: Mapping[str, Shape], num_clips: int, *, trains_backbones: bool
+) -> None:
+    with torch.device("meta"):
+        model = build_video_model(spec, shapes=shapes)
+    check_min_clips(spec.name, num_clips=num_clips, min_clips=model.aggregator.min_clips)
+    if not (trains_backbones or model.is_trained):
+        raise SettingsError(f"nothing is left to train: {spec.name} has no weights, and every backbone's rate is 0")
+
+
+def _rate(settings: FinetuneSettings, role: str, *, begun: bool) -> float:
+    own = settings.rates.get(role)
+    return settings.optimisation.learning_rate * (0.1 if begun else 1.0) if own is None else own
+
+
+def outcome(settings: FinetuneSettings, prepared: Prepared, *, reduced_in_cache: list[bool]) -> dict[str, Any]:
+    """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same.
+
+    Strategies that take the same gradients may take turns: a run that ran out of memory goes on with another one.
+
+    Args:
+        settings: what was asked.
+        prepared: what came of it.
+        reduced_in_cache: of training and validation videos, whether they are kept decoded, at a reduced size.
+    """
+    used = [prepared.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
+    begun = {
+        role: backbone_record(
+            settings.backbones[role].backbone,
+            digest=own and own.digest,
+            preprocessing=asdict(prepared.preprocessing[role]),
+        )
+        for role, own in prepared.weights.items()
+    }
+    return {
+        "kind": END_TO_END,
+        "aggregator": asdict(prepared.spec),
+        "pattern": str(prepared.pattern),
+        "num_clips": prepared.sampling.num_clips,
+        "backbones": begun,
+        "classes": list(prepared.classes),
+        "sampling": asdict(prepared.sampling),
+        "manifest_digest": prepared.manifest.digest,
+        "split": settings.split,
+        "val_fraction": settings.val_fraction,
+        "num_training": len(prepared.training),
+        "num_validation": len(prepared.validation),
+        "videos_sha256": hashlib.sha256("\n".join(used).encode()).hexdigest(),
+        "start": None if prepared.start is None else start_digest(prepared.start),
+        "flip": settings.flip,
+        "clip_weight": settings.clip_weight,
+        "statistics": prepared.statistics,
+        "rates": dict(prepared.rates),
+        "gradients": _gradients(settings, prepared),
+        "optimisation": asdict(settings.optimisation),
+        "device": resolve_device(settings.device).type,
+        "processes": world_size(),
+        "reduced_in_cache": reduced_in_cache,
+    }
+
+
+def _gradients(settings: FinetuneSettings, prepared: Prepared) -> dict[str, Any]:
+    """Return what gradients and statistics depend on: with frozen statistics, not on how clips share the memory."""
+    name = settings.strategy.name
+    own: dict[str, Any] = {"by": name if name in (BATCH_REDUCTION, MULTI_ITERATION) else "all clips"}
+    if prepared.statistics == TRACKED:
+        own |= {"clips_at_once": settings.strategy.clips_per_call(prepared.sampling.num_clips),
+                "accumulate": settings.accumulate}  # fmt: skip
+    return own

@@ -1,0 +1,250 @@
+"""Train backbones and aggregator together, on N clips of each video: the third stage, which needs no feature store.
+
+Source: Yang et al., Beyond Short Clips: End-to-End Video-level Learning with Collaborative Memories (CVPR 2021).
+"""
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...pipeline.aggregators.weights import save_aggregator
+from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.interface import Backbone
+from ...pipeline.backbones.weights import Weights, collect_weights, save_weights
+from ...pipeline.costs.flops import aggregator_macs
+from ...pipeline.end_to_end.memory.available import is_out_of_memory
+from ...pipeline.end_to_end.network import EndToEnd
+from ...pipeline.end_to_end.steps import FIGURES, Objective, predict, strategy_gradients
+from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
+from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.files import write_json
+from ...pipeline.inference.live_inputs import clips_gmacs
+from ...pipeline.inference.stored_inputs import backbone_record
+from ...pipeline.training.batches import decoding_threads, prefetched
+from ...pipeline.training.distributed import (
+    is_first,
+    joined_processes,
+    rank,
+    sum_over_processes,
+    wait_for_all,
+    world_size,
+)
+from ...pipeline.training.loop import FitResult, Schedule, fit
+from ...pipeline.training.run_directory import RunDirectory
+from ..run_kinds import WEIGHTS_FILE, backbone_file
+from .memory import check_memory, memory_limit, out_of_memory
+from .model import build_model
+from .plan import Prepared, outcome, prepare
+from .settings import FinetuneSettings
+from .videos import order_of, train_batches, training_videos
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinetuneSummary:
+    """What a run came to.
+
+    Attributes:
+        already_done: whether the run had been finished before.
+        fresh: roles whose classifier began anew, since the weights' classes are others than the manifest's.
+        metrics: the best epoch's figures.
+        epochs: epochs that were trained.
+        gmacs: 10^9 multiply-accumulates a video, at test.
+        failures: id -> reason of the videos that could not be read.
+        seconds: of all training steps, over interruptions.
+    """
+
+    out: Path
+    aggregator: str
+    pattern: str
+    num_clips: int
+    strategy: str
+    num_training: int
+    num_validation: int
+    already_done: bool
+    fresh: tuple[str, ...]
+    metrics: dict[str, Any]
+    epochs: int
+    num_weights: int
+    gmacs: float
+    failures: dict[str, str]
+    seconds: float
+
+
+def run(settings: FinetuneSettings) -> FinetuneSummary:
+    """Train end to end, or go on training, and leave the weights of all parts in the run directory.
+
+    Under torchrun, the processes train one model together, each on its share of every batch.
+
+    Raises:
+        SettingsError, ManifestError, WeightsError: for what does not go together.
+        RunError: if the run directory belongs to other settings.
+        OutOfMemoryError: if the memory does not suffice; the checkpoint is kept, and the message names what would fit.
+    """
+    prepared = prepare(settings)
+    with joined_processes(resolve_device(settings.device)) as device:
+        already_done = (settings.out / "result.json").is_file()
+        limit = memory_limit(settings, device)
+        if not already_done:
+            check_memory(settings, prepared, limit=limit)
+        training = training_videos(settings, prepared, prepared.training)
+        validation = training_videos(settings, prepared, prepared.validation)
+        with _open_run(settings, prepared, training, validation) as directory:
+            if not already_done:
+                try:
+                    train(settings, prepared, directory, device=device, training=training, validation=validation)
+                except (RuntimeError, MemoryError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    raise out_of_memory(settings, prepared, limit=limit) from error
+            wait_for_all()
+    result = directory.result
+    return FinetuneSummary(
+        out=settings.out,
+        aggregator=prepared.spec.name,
+        pattern=str(prepared.pattern),
+        num_clips=prepared.sampling.num_clips,
+        strategy=settings.strategy.name,
+        num_training=len(prepared.training),
+        num_validation=len(prepared.validation),
+        already_done=already_done,
+        fresh=tuple(role for role, own in prepared.weights.items() if own and own.classes != prepared.classes),
+        **{name: result[name] for name in ("metrics", "epochs", "num_weights", "gmacs", "failures", "seconds")},
+    )
+
+
+def _open_run(
+    settings: FinetuneSettings, prepared: Prepared, training: TrainingVideos, validation: TrainingVideos
+) -> RunDirectory:
+    """Return the run directory, which the first process makes."""
+    caches = [own.source.caches_frames for own in (training, validation)]
+    made = outcome(settings, prepared, reduced_in_cache=caches)
+    if is_first():
+        RunDirectory.open_or_create(settings.out, settings=made).close()
+    wait_for_all()
+    return RunDirectory.open_or_create(settings.out, settings=made)
+
+
+def train(
+    settings: FinetuneSettings,
+    prepared: Prepared,
+    directory: RunDirectory,
+    *,
+    device: torch.device,
+    training: TrainingVideos,
+    validation: TrainingVideos,
+) -> None:
+    """Fit the network, and leave weights, curves and result in the run directory."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    model = build_model(settings, prepared).to(device)
+    fitted = fit(
+        model,
+        settings=settings.optimisation,
+        schedule=Schedule(
+            steps_per_epoch=len(order_of(settings, prepared, epoch=0)),
+            checkpoint_every_seconds=settings.checkpoint_seconds,
+            rates={f"backbones.{role}": rate for role, rate in prepared.rates.items()},
+        ),
+        run=directory,
+        train_batches=partial(train_batches, settings, prepared, training),
+        gradients=strategy_gradients(
+            model, strategy=settings.strategy, objective=objective_of(settings), accumulate=settings.accumulate
+        ),
+        validate=partial(_validate, model, settings, validation) if prepared.validation else None,
+    )
+    failures: dict[str, str] = {}
+    for own in (training, validation):
+        failures |= own.source.all_failures(own.spread_clips, workers=decoding_threads(settings.workers))
+    if is_first():
+        _write(settings, prepared, directory, model, fitted, failures=failures)
+
+
+def objective_of(settings: FinetuneSettings) -> Objective:
+    """Return the loss to minimise."""
+    own = settings.optimisation
+    return Objective(clip_weight=settings.clip_weight, label_smoothing=own.label_smoothing, precision=own.precision)
+
+
+@torch.no_grad()
+def _validate(model: EndToEnd, settings: FinetuneSettings, videos: TrainingVideos) -> dict[str, float]:
+    """Return losses and accuracies over the clips of a test; a video that cannot be read counts as wrong."""
+    count = len(videos.labels)
+    device, objective = next(model.parameters()).device, objective_of(settings)
+    sums = torch.zeros(len(FIGURES), dtype=torch.float64)
+    order = [[place] for place in range(rank(), count, world_size())]
+    for made in prefetched(videos.spread_clips, order, workers=decoding_threads(settings.workers)):
+        batch = batch_of(made)
+        if len(batch):
+            batch = batch.on(device, part=slice(1))
+            video, clips = predict(model, batch, strategy=settings.strategy, precision=objective.precision)
+            figures = objective.loss(video, clips, targets=batch.targets, total=count)[1]
+            sums += torch.stack([figures[name].double().cpu() for name in FIGURES])
+    return dict(zip((f"val_{name}" for name in FIGURES), sum_over_processes(sums.to(device)).tolist(), strict=True))
+
+
+def _write(
+    settings: FinetuneSettings,
+    prepared: Prepared,
+    directory: RunDirectory,
+    model: EndToEnd,
+    fitted: FitResult,
+    *,
+    failures: dict[str, str],
+) -> None:
+    """Leave weights, curves, failures and result in the run directory."""
+    save_aggregator(
+        settings.out / WEIGHTS_FILE,
+        spec=prepared.spec,
+        shapes=prepared.shapes if model.video_model.aggregator.needs_features else {},
+        classes=prepared.classes,
+        state=model.video_model.state_dict(),
+    )
+    trained = {role: _collect(backbone, prepared, role) for role, backbone in model.backbones.items()}
+    for role, weights in trained.items():
+        save_weights(settings.out / backbone_file(role), weights)
+    title = f"{prepared.spec.name}, {prepared.pattern}, end to end"
+    save_curves(fitted.history, settings.out / "curves.png", title=title)
+    write_json(settings.out / "failures.json", failures)
+    directory.finish(
+        {
+            "metrics": fitted.best,
+            "epochs": len(fitted.history),
+            "num_weights": sum(weight.numel() for weight in model.parameters() if weight.requires_grad),
+            "gmacs": video_gmacs(settings, prepared),
+            "seconds": sum(record["seconds"] for record in fitted.history),
+            "failures": failures,
+            "backbones": {
+                role: backbone_record(own.backbone, digest=own.digest, preprocessing=asdict(own.preprocessing))
+                for role, own in trained.items()
+            },
+        }
+    )
+
+
+def _collect(backbone: nn.Module, prepared: Prepared, role: str) -> Weights:
+    assert isinstance(backbone, Backbone)
+    sampling = prepared.sampling
+    return collect_weights(
+        backbone,
+        classes=prepared.classes,
+        preprocessing=prepared.preprocessing[role],
+        num_frames=sampling.num_frames,
+        sampling_rate=sampling.sampling_rate,
+        fps=sampling.fps,
+    )
+
+
+def video_gmacs(settings: FinetuneSettings, prepared: Prepared) -> float:
+    """Return the cost of one video at test, in GMACs: the backbones over their clips, and the aggregator."""
+    backbones = clips_gmacs(
+        prepared.roles,
+        names={role: settings.backbones[role].backbone for role in prepared.preprocessing},
+        crops={role: own.crop for role, own in prepared.preprocessing.items()},
+        num_frames=prepared.sampling.num_frames,
+        num_classes=len(prepared.classes),
+    )
+    return backbones + aggregator_macs(prepared.spec, shapes=prepared.shapes, roles=prepared.roles) / 1e9

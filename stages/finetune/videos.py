@@ -1,0 +1,51 @@
+"""The videos of an end-to-end training, in the order in which they are seen."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from ...pipeline.end_to_end.steps import ClipBatch
+from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
+from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
+from ...pipeline.training.clips import open_source
+from ...pipeline.training.distributed import local_processes, rank, world_size
+from .plan import Prepared
+from .settings import FinetuneSettings
+
+GIB = 2**30
+
+
+def training_videos(settings: FinetuneSettings, prepared: Prepared, places: Sequence[int]) -> TrainingVideos:
+    """Return the clips of the videos at ``places`` in the manifest, as training sees them."""
+    videos = [prepared.manifest.videos[place] for place in places]
+    crop = max(own.crop for own in prepared.preprocessing.values())
+    return TrainingVideos(
+        open_source(videos, crop=crop, cache_bytes=settings.cache_gib * GIB / local_processes()),
+        labels=prepared.targets[list(places)].tolist(),
+        sampling=prepared.sampling,
+        preprocessing=prepared.preprocessing,
+        roles=prepared.roles,
+        seed=settings.optimisation.seed,
+        flip=settings.flip,
+    )
+
+
+def order_of(settings: FinetuneSettings, prepared: Prepared, *, epoch: int) -> list[list[int]]:
+    """Return an epoch's batches: places among the training videos, over all processes."""
+    return shuffled_batches(
+        len(prepared.training),
+        batch_size=prepared.videos_per_step,
+        seed=settings.optimisation.seed,
+        epoch=epoch,
+    )
+
+
+def train_batches(
+    settings: FinetuneSettings, prepared: Prepared, videos: TrainingVideos, epoch: int, done: int
+) -> Iterator[ClipBatch]:
+    """Yield an epoch's batches but the first ``done``, of each the share of this process."""
+    order = order_of(settings, prepared, epoch=epoch)[done:]
+    own = [batch[rank() :: world_size()] for batch in order]
+    made = prefetched(
+        partial(videos.random_clips, epoch=epoch), own, workers=decoding_threads(settings.workers), ahead=1
+    )
+    return map(batch_of, made)

@@ -1,0 +1,1 @@
+"""Fit linear classifiers on pooled features."""

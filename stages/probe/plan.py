@@ -1,0 +1,202 @@
+"""What a linear probe will see: its settings, checked against the store, and the clips and videos that they mean."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ...pipeline.errors import SettingsError
+from ...pipeline.features.clip_choice import ClipChoice, candidate_clips, stretch_edges
+from ...pipeline.features.clip_selection import choose_clips, select
+from ...pipeline.features.format import Status
+from ...pipeline.features.patterns import ROLES
+from ...pipeline.features.store import FeatureStore
+from ...pipeline.training.learning_split import class_indices
+from ...pipeline.training.split_choice import read_splits, videos_of_split
+from .settings import ProbeSettings
+
+SHOWN = 8  # classes named in a message
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Clips of one backbone, whose maps are pooled into one vector a video."""
+
+    backbone: str
+    clips: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ProbePlan:
+    """One probe to fit.
+
+    Attributes:
+        name: of its folder and its line in the table.
+        sources: their pooled maps stand side by side.
+        gmacs: 10^9 multiply-accumulates a video, of the backbones.
+        training: indices into the store of the videos to fit on.
+        scored: of the videos to score.
+        missing: index -> reason, of the videos of either split that have no features.
+    """
+
+    name: str
+    sources: tuple[Source, ...]
+    gmacs: float
+    training: tuple[int, ...]
+    scored: tuple[int, ...]
+    missing: dict[int, str]
+
+    @property
+    def num_clips(self) -> int:
+        """Clips a video, of all backbones."""
+        return sum(len(source.clips) for source in self.sources)
+
+    @property
+    def num_reads(self) -> int:
+        """How many times a video is read from the store."""
+        return len(self.sources) * (len(self.training) + len(self.scored))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """Probes that have been checked against their store.
+
+    Attributes:
+        targets: (V,) the class index of each of the store's videos.
+        expected: indices into the store of the test split's videos.
+    """
+
+    settings: ProbeSettings
+    store: FeatureStore
+    targets: npt.NDArray[np.int64]
+    expected: tuple[int, ...]
+    probes: tuple[ProbePlan, ...]
+
+
+def prepare(settings: ProbeSettings) -> Prepared:
+    """Read the store and check that it holds what is asked for. Writes nothing and reads no maps.
+
+    Raises:
+        SettingsError, ManifestError, StoreError: for what does not fit.
+    """
+    store = FeatureStore.open(settings.store)
+    targets = class_indices(store.manifest)
+    splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
+    train, test = (
+        tuple(videos_of_split(store.manifest, split, splits=splits).tolist())
+        for split in (settings.split, settings.test_split)
+    )
+    sources = _mixed(settings, store) if settings.pattern else _each(settings, store)
+    probes = tuple(_plan(store, name, own, train, test) for name, own in sources.items())
+    for own in probes:
+        _check_videos(store, own, split=settings.split, option="--split", extracted=own.training, listed=train)
+        _check_videos(store, own, split=settings.test_split, option="--test-split", extracted=own.scored, listed=test)
+        _check_classes(settings, store, targets, own, test)
+    return Prepared(settings=settings, store=store, targets=targets, expected=test, probes=probes)
+
+
+def _each(settings: ProbeSettings, store: FeatureStore) -> dict[str, tuple[Source, ...]]:
+    """Return, by backbone, its clips: all that are due, or so many of them, evenly spread."""
+    return {name: (Source(backbone=name, clips=_spread(settings, store, name)),) for name in _chosen(settings, store)}
+
+
+def _chosen(settings: ProbeSettings, store: FeatureStore) -> tuple[str, ...]:
+    """Return the names of the backbones to probe."""
+    by_role = {name: store.backbone(name).provenance["role"] for name in store.backbones()}
+    listing = ", ".join(f"{name} ({role})" for name, role in by_role.items())
+    if not by_role:
+        raise SettingsError(f"{store.path} has no backbone's features yet. Run vidpipe extract first")
+    for name in settings.backbones:
+        if name not in by_role:
+            raise SettingsError(f"--backbone {name}: {store.path} has no such backbone; it has {listing}")
+    chosen = settings.backbones or tuple(name for name in by_role if settings.role in (None, by_role[name]))
+    if not chosen:
+        raise SettingsError(f"--role {settings.role}: {store.path} has no such backbone; it has {listing}")
+    return chosen
+
+
+def _spread(settings: ProbeSettings, store: FeatureStore, name: str) -> tuple[int, ...]:
+    due = np.flatnonzero(store.backbone(name).due)
+    wanted = len(due) if settings.num_clips is None else settings.num_clips
+    if not 1 <= wanted <= len(due):
+        raise SettingsError(
+            f"--clips must be from 1 to {len(due)}, the clips of each video that {store.path} has of {name}; "
+            f"got {wanted}. For more, extract into a new store"
+        )
+    candidates = candidate_clips(np.ones((wanted, len(due)), bool))
+    return tuple(due[ClipChoice(candidates, stretch_edges(wanted, num_stored=len(due))).spread()].tolist())
+
+
+def _mixed(settings: ProbeSettings, store: FeatureStore) -> dict[str, tuple[Source, ...]]:
+    """Return the one mixture of clips that the pattern asks for, the expensive ones first."""
+    names: dict[str, str | None] = {}
+    for name in _chosen(settings, store) if settings.backbones else ():
+        role = store.backbone(name).provenance["role"]
+        if role in names:
+            raise SettingsError(f"--pattern {settings.pattern} takes one {role} backbone; got {names[role]} and {name}")
+        names[role] = name
+    selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
+    idle = [name for name in settings.backbones if name not in selection.backbones.values()]
+    if idle:
+        raise SettingsError(f"--pattern {settings.pattern} leaves --backbone {idle[0]} nothing to do; leave it out")
+    spread = choose_clips(store, selection).spread()
+    places = np.array(selection.roles)
+    sources = tuple(
+        Source(backbone=name, clips=tuple(spread[places == role].tolist()))
+        for role, name in sorted(selection.backbones.items(), key=lambda item: ROLES.index(item[0]))
+    )
+    return {"+".join(source.backbone for source in sources): sources}
+
+
+def _plan(
+    store: FeatureStore, name: str, sources: tuple[Source, ...], train: tuple[int, ...], test: tuple[int, ...]
+) -> ProbePlan:
+    groups = [store.backbone(source.backbone) for source in sources]
+    done = np.all([group.status() == Status.DONE for group in groups], axis=0)
+    errors = {index: reason for group in groups for index, reason in group.errors().items()}
+    return ProbePlan(
+        name=name,
+        sources=sources,
+        gmacs=sum(g.provenance["gmacs_per_clip"] * len(s.clips) for g, s in zip(groups, sources, strict=True)),
+        training=tuple(index for index in train if done[index]),
+        scored=tuple(index for index in test if done[index]),
+        missing={index: errors.get(index, "not extracted yet") for index in train + test if not done[index]},
+    )
+
+
+def _check_videos(
+    store: FeatureStore,
+    own: ProbePlan,
+    *,
+    split: str,
+    option: str,
+    extracted: tuple[int, ...],
+    listed: tuple[int, ...],
+) -> None:
+    """Refuse a split of which nothing is extracted."""
+    if not extracted:
+        raise SettingsError(
+            f"{option} {split}: none of its {len(listed)} videos is extracted with {own.name} in {store.path}. "
+            f"Run vidpipe extract with --split {split} first"
+        )
+
+
+def _check_classes(
+    settings: ProbeSettings, store: FeatureStore, targets: npt.NDArray[np.int64], own: ProbePlan, test: tuple[int, ...]
+) -> None:
+    """Refuse training videos that cannot teach every class of the test."""
+    classes = store.manifest.classes
+    seen = set(targets[list(own.training)].tolist())
+    if len(seen) < 2:
+        raise SettingsError(
+            f"there must be two classes or more to tell apart; the extracted videos of the split {settings.split!r} in "
+            f"{store.path} show only {classes[min(seen)]!r}"
+        )
+    unseen = [classes[index] for index in sorted(set(targets[list(test)].tolist()) - seen)]
+    if unseen:
+        raise SettingsError(
+            f"the extracted videos of the split {settings.split!r} show nothing of {len(unseen)} of the classes of "
+            f"{settings.test_split!r} in {store.path}: {', '.join(map(repr, unseen[:SHOWN]))}"
+            f"{', …' if len(unseen) > SHOWN else ''}. Extract training videos of them, or leave them out of the "
+            "manifest"
+        )

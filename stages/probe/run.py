@@ -1,0 +1,187 @@
+"""Fit a linear probe on a feature store: what its pooled maps tell of the classes before an aggregator is trained."""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ...pipeline.errors import SettingsError
+from ...pipeline.evaluation.linear_probe import Fit, choose_strength, fit_probe
+from ...pipeline.evaluation.metrics import score_predictions, top_k_accuracy
+from ...pipeline.features.arrays import pooled_features
+from ...pipeline.files import write_csv, write_json
+from ...pipeline.inference.stored_inputs import describe_backbone
+from ...pipeline.manifests.folders import choose_test
+from ...pipeline.training.run_directory import RunDirectory
+from ..evaluate.run import prediction_rows
+from ..evaluate.scores import RunScores
+from .plan import Prepared, ProbePlan, prepare
+from .settings import ProbeSettings
+
+KIND = "linear probe"
+HELD_OUT = 0.2  # of each class's training videos, to choose among several strengths
+METRICS_FILE, PROBE_FILE = "metrics.json", "probe.npz"
+Progress = Callable[[int], None]
+Features = npt.NDArray[np.float32]
+Targets = npt.NDArray[np.int64]
+
+
+def run(settings: ProbeSettings, *, planned: Callable[[int], Progress] = lambda _: lambda _: None) -> dict[str, Any]:
+    """Fit and score each probe, leave it in the run directory, and return everything as one JSON document.
+
+    Files: `metrics.json` (the document), and in a folder for each probe `predictions.csv` and `probe.npz`.
+
+    Args:
+        settings: what to fit.
+        planned: called with how many reads of a video there will be; returns what is called with the number just done.
+
+    Raises:
+        SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
+        RunError: if the run directory belongs to other settings, or has other files in it.
+    """
+    prepared = prepare(settings)
+    with RunDirectory.open_or_create(settings.out, settings=_outcome(prepared)) as directory:
+        directory.reopen_without(METRICS_FILE)
+        if not directory.is_done:
+            began = time.monotonic()
+            read = planned(sum(own.num_reads for own in prepared.probes))
+            documents = [_fit_and_score(prepared, own, directory, read) for own in prepared.probes]
+            named = {name: str(getattr(settings, name)) for name in ("store", "out", "split", "test_split")}
+            write_json(settings.out / METRICS_FILE, named | {"max_iter": settings.max_iter, "probes": documents})
+            directory.finish({"seconds": time.monotonic() - began})
+    return directory.read_json(METRICS_FILE)
+
+
+def _outcome(prepared: Prepared) -> dict[str, Any]:
+    """Return what the probes depend on, as JSON values."""
+    settings, store = prepared.settings, prepared.store
+    return {
+        "kind": KIND,
+        "sampling": asdict(store.sampling),
+        "manifest_digest": store.manifest.digest,
+        "split": settings.split,
+        "test_split": settings.test_split,
+        "strengths": list(settings.strengths),
+        "max_iter": settings.max_iter,
+        "probes": [_identity(prepared, own) for own in prepared.probes],
+    }
+
+
+def _identity(prepared: Prepared, own: ProbePlan) -> dict[str, Any]:
+    """Return what one probe depends on: backbones, clips and videos."""
+    store = prepared.store
+    videos = "\n".join(store.manifest.videos[index].video_id for index in (*own.training, *own.scored))
+    return {
+        "sources": [
+            {"backbone": describe_backbone(store.backbone(source.backbone)), "clips": source.clips}
+            for source in own.sources
+        ],
+        "num_training": len(own.training),
+        "num_scored": len(own.scored),
+        "videos_sha256": hashlib.sha256(videos.encode()).hexdigest(),
+    }
+
+
+def _fit_and_score(prepared: Prepared, own: ProbePlan, directory: RunDirectory, read: Progress) -> dict[str, Any]:
+    """Fit one probe, write its files, and return its part of the document."""
+    fit, fitted = _fit(prepared, own, read)
+    features = _pool(prepared, own, own.scored, read)
+    gmacs = own.gmacs + fit.probe.coefficients.size / 1e9
+    scores = _scores(prepared, own, directory, _over_all_classes(fit, features, prepared.store.manifest.classes), gmacs)
+    folder = directory.path / own.name
+    folder.mkdir(exist_ok=True)
+    fit.probe.save(folder / PROBE_FILE)
+    write_csv(folder / "predictions.csv", prediction_rows(prepared.store.manifest, scores))
+    reasons = {prepared.store.manifest.videos[i].video_id: reason for i, reason in own.missing.items()}
+    return {
+        "name": own.name,
+        "sources": [asdict(source) for source in own.sources],
+        "num_clips": own.num_clips,
+        "num_features": features.shape[1],
+        "gmacs": gmacs,
+        **fitted,
+        "metrics": asdict(scores.metrics) | {"confusion": scores.metrics.confusion.tolist()},
+        "missing": scores.missing,
+        "missing_training": {name: reason for name, reason in reasons.items() if name not in scores.missing},
+    }
+
+
+def _fit(prepared: Prepared, own: ProbePlan, read: Progress) -> tuple[Fit, dict[str, Any]]:
+    """Return the probe, and what is to be said of its fitting."""
+    settings, manifest = prepared.settings, prepared.store.manifest
+    labels = prepared.targets[list(own.training)]
+    seen, targets = np.unique(labels, return_inverse=True)
+    classes = [manifest.classes[index] for index in seen]
+    features = _pool(prepared, own, own.training, read)
+    right = _held_out_accuracies(prepared, own, features, targets, classes)
+    strength = max(right, key=lambda tried: (right[tried], -tried)) if right else settings.strengths[0]
+    fit = fit_probe(features, targets=targets, classes=classes, strength=strength, max_iter=settings.max_iter)
+    return fit, {
+        "strength": strength,
+        "held_out": [{"strength": tried, "accuracy": accuracy} for tried, accuracy in right.items()],
+        "converged": fit.converged,
+        "iterations": fit.iterations,
+        "num_training": len(own.training),
+        "train_accuracy": top_k_accuracy(fit.probe.scores(features), targets=targets, k=1),
+    }
+
+
+def _held_out_accuracies(
+    prepared: Prepared, own: ProbePlan, features: Features, targets: Targets, classes: list[str]
+) -> dict[float, float]:
+    """Return strength -> accuracy on a fifth of each class's training videos, chosen by id; {} where there is one."""
+    if len(prepared.settings.strengths) == 1:
+        return {}
+    ids = np.array([prepared.store.manifest.videos[index].video_id for index in own.training])
+    held: set[str] = set()
+    for index, name in enumerate(classes):
+        held |= choose_test(sorted(ids[targets == index]), test_fraction=HELD_OUT, key=f"probe {name}")
+    if not held:
+        raise SettingsError("no class has two training videos, so none can be held out to choose --C; give one --C")
+    return choose_strength(
+        features,
+        targets=targets,
+        classes=classes,
+        held_out=np.isin(ids, sorted(held)),
+        strengths=prepared.settings.strengths,
+        max_iter=prepared.settings.max_iter,
+    )
+
+
+def _pool(prepared: Prepared, own: ProbePlan, videos: tuple[int, ...], read: Progress) -> Features:
+    """Return (V, D) float32, the sources' pooled maps side by side."""
+    groups = [(prepared.store.backbone(source.backbone), source.clips) for source in own.sources]
+    return np.concatenate([pooled_features(group, videos, clips=clips, read=read) for group, clips in groups], axis=1)
+
+
+def _over_all_classes(fit: Fit, features: Features, classes: tuple[str, ...]) -> npt.NDArray[np.float64]:
+    """Return (V, K) logits over all classes of the manifest; one that was not in training is never predicted."""
+    scores = np.full((len(features), len(classes)), -np.inf)
+    scores[:, [classes.index(name) for name in fit.probe.classes]] = fit.probe.scores(features)
+    return scores
+
+
+def _scores(
+    prepared: Prepared, own: ProbePlan, directory: RunDirectory, scores: npt.NDArray[np.float64], gmacs: float
+) -> RunScores:
+    """Return the predictions, and how good they are."""
+    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    manifest = prepared.store.manifest
+    return RunScores(
+        run=directory,
+        gmacs=gmacs,
+        metrics=score_predictions(
+            scores,
+            targets=prepared.targets[list(own.scored)],
+            classes=manifest.classes,
+            num_expected=len(prepared.expected),
+        ),
+        expected=prepared.expected,
+        videos=own.scored,
+        probabilities=(odds / odds.sum(axis=1, keepdims=True)).astype(np.float32),
+        missing={manifest.videos[i].video_id: own.missing[i] for i in prepared.expected if i in own.missing},
+    )

@@ -1,0 +1,1 @@
+"""Render a labelled set of videos."""

@@ -1,0 +1,1 @@
+"""Not a stage: verify, export and import stores."""

@@ -1,0 +1,187 @@
+"""What can be done with a feature store as a whole: look at it, check it, carry it to HDF5 and back."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...pipeline.errors import SettingsError
+from ...pipeline.features.backbone_group import BackboneGroup
+from ...pipeline.features.format import Status
+from ...pipeline.features.store import FeatureStore
+from ...pipeline.features.verify import Comparison, Problem, Recompute, compare_clips, find_problems, reset
+from ...pipeline.files import bytes_on_disk
+from .settings import VerifySettings
+
+Progress = Callable[[int], object]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackboneInfo:
+    """What a store holds of one backbone.
+
+    Args:
+        name: of the backbone.
+        feature_shape: (T', H', W', C) of a clip's map.
+        num_classes: K, the length of a clip's scores.
+        clips_due: how many of the N clips the pattern gives to this backbone.
+        compression: of the maps.
+        provenance: what computed them.
+        counts: videos by status.
+        raw_bytes: the maps of the videos that are done, uncompressed.
+        stored_bytes: the same as they lie on the disk.
+        failures: id -> reason.
+    """
+
+    name: str
+    feature_shape: tuple[int, int, int, int]
+    num_classes: int
+    clips_due: int
+    compression: str
+    provenance: dict[str, Any]
+    counts: dict[str, int]
+    raw_bytes: int
+    stored_bytes: int
+    failures: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoreInfo:
+    """What a store holds; ``splits`` counts videos, ``stored_bytes`` all files."""
+
+    path: Path
+    format_version: int
+    manifest_digest: str
+    num_videos: int
+    num_classes: int
+    splits: dict[str, int]
+    sampling: dict[str, Any]
+    stored_bytes: int
+    backbones: tuple[BackboneInfo, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VerifyReport:
+    """What the check found.
+
+    Args:
+        num_done: videos checked, each counted once a backbone.
+        problems: all that is wrong; clips that came out otherwise when computed again are among them.
+        comparisons: the clips that were computed again.
+        num_reset: videos that were marked as pending.
+    """
+
+    num_done: int
+    problems: tuple[Problem, ...]
+    comparisons: tuple[Comparison, ...]
+    num_reset: int
+
+
+def info(path: Path) -> StoreInfo:
+    """Return what the store at ``path`` holds, without reading a map.
+
+    Raises:
+        StoreError: if there is none, or it is damaged.
+    """
+    store = FeatureStore.open(path)
+    manifest, attributes = store.manifest, store.attributes
+    return StoreInfo(
+        path=path,
+        format_version=attributes["format_version"],
+        manifest_digest=attributes["manifest_digest"],
+        num_videos=len(manifest),
+        num_classes=len(manifest.classes),
+        splits=dict(sorted(Counter(video.split for video in manifest.videos).items())),
+        sampling=attributes["sampling"],
+        stored_bytes=bytes_on_disk(path),
+        backbones=tuple(_backbone_info(store, store.backbone(name)) for name in store.backbones()),
+    )
+
+
+def _backbone_info(store: FeatureStore, group: BackboneGroup) -> BackboneInfo:
+    """Return what the store holds of one backbone."""
+    status = group.status()
+    counts = {state.name.lower(): int((status == state).sum()) for state in Status}
+    return BackboneInfo(
+        name=group.name,
+        feature_shape=group.feature_shape,
+        num_classes=group.num_classes,
+        clips_due=int(group.due.sum()),
+        compression=group.attributes["compression"],
+        provenance=group.provenance,
+        counts=counts,
+        raw_bytes=counts["done"] * group.raw_bytes_per_video,
+        stored_bytes=bytes_on_disk(group.path / "features"),
+        failures={store.manifest.videos[index].video_id: reason for index, reason in group.errors().items()},
+    )
+
+
+def verify(
+    settings: VerifySettings, *, recompute: Recompute | None = None, progress: Progress = lambda _: None
+) -> VerifyReport:
+    """Read everything in a store again, compute some clips again if asked, and report what is wrong.
+
+    Args:
+        settings: what to check.
+        recompute: (backbone, video index, view, clip) -> map and scores; needed if ``settings.num_recomputed`` is set.
+        progress: called with 1 after each video and backbone.
+
+    Raises:
+        StoreError: if there is no store at all.
+        SettingsError: if clips are to be recomputed and nothing is given that does it.
+    """
+    if settings.num_recomputed and recompute is None:
+        raise SettingsError("to recompute clips, the manifest and the weights are needed")
+    if not settings.reset:
+        return _verify(FeatureStore.open(settings.store), settings, recompute, progress)
+    with FeatureStore.open_to_coordinate(settings.store) as store:
+        return _verify(store, settings, recompute, progress)
+
+
+def _verify(
+    store: FeatureStore, settings: VerifySettings, recompute: Recompute | None, progress: Progress
+) -> VerifyReport:
+    """Check an opened store."""
+    problems = list(find_problems(store, progress=progress))
+    comparisons: list[Comparison] = []
+    if recompute is not None and settings.num_recomputed and not problems:
+        comparisons += compare_clips(store, recompute, num_clips=settings.num_recomputed, seed=settings.seed)
+        problems += [_problem(each) for each in comparisons if not _agrees(each, settings.tolerance)]
+    readable = all(problem.video_id is not None for problem in problems)
+    return VerifyReport(
+        num_done=sum(int((store.backbone(name).status() == Status.DONE).sum()) for name in store.backbones())
+        if readable
+        else 0,
+        problems=tuple(problems),
+        comparisons=tuple(comparisons),
+        num_reset=reset(store, problems) if settings.reset and readable else 0,
+    )
+
+
+def _agrees(comparison: Comparison, tolerance: float) -> bool:
+    """Say whether a clip came out as it is stored; NaN is no agreement."""
+    return comparison.difference <= tolerance and comparison.score_difference <= tolerance
+
+
+def _problem(comparison: Comparison) -> Problem:
+    """Say how a recomputed clip differs."""
+    message = (
+        f"view {comparison.view}, clip {comparison.clip}: computed again, its features differ by "
+        f"{comparison.difference:.3g}, its scores by {comparison.score_difference:.3g} (norms relative to those stored)"
+    )
+    return Problem(video_id=comparison.video_id, backbone=comparison.backbone, message=message)
+
+
+def export_store(path: Path, output: Path, *, compression: str = "none", progress: Progress = lambda _: None) -> None:
+    """Write the store at ``path`` as one HDF5 file; see `export_hdf5`."""
+    from ...pipeline.features.hdf5 import export_hdf5
+
+    export_hdf5(FeatureStore.open(path), output, compression=compression, progress=progress)
+
+
+def import_store(path: Path, output: Path, *, progress: Progress = lambda _: None) -> None:
+    """Write the HDF5 file at ``path`` as a store; see `import_hdf5`."""
+    from ...pipeline.features.hdf5 import import_hdf5
+
+    import_hdf5(path, output, progress=progress)

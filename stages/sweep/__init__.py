@@ -1,0 +1,1 @@
+"""Train and score many aggregators on one store."""

@@ -1,0 +1,207 @@
+"""Train many aggregators on one store, score each, and lay the results side by side.
+
+The plan is pure, a task is one run in a directory of its own, and every run goes on by itself where it was stopped; so
+a sweep may be stopped at any moment, gone on with, and added to, in this process or on a cluster, with equal results.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ...pipeline.errors import RunError, StoreError
+from ...pipeline.execution import run_tasks
+from ...pipeline.features.local_copies import check_space
+from ...pipeline.features.patterns import Pattern
+from ...pipeline.features.store import FeatureStore
+from ...pipeline.files import lock_folder, write_csv, write_json
+from ...pipeline.training.run_directory import describe_differences
+from .plan import SweepPlan, SweepTask, plan, shared_outcome
+from .settings import SweepSettings
+from .tables import report
+from .task import TaskResult, read_score, run_task
+
+SETTINGS_FILE, FAILURES_FILE = "sweep.json", "failures.csv"
+Progress = Callable[[TaskResult], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SweepSummary:
+    """What a sweep came to.
+
+    Attributes:
+        num_done: runs finished by this call.
+        num_already_done: runs asked for that had been finished before it.
+        failed: run -> reason.
+        left_out: a sentence for each combination of pattern and clips that is not run.
+        tables: name of the file -> its text, as Markdown.
+        files: all that was written about the runs together.
+    """
+
+    out: Path
+    num_done: int
+    num_already_done: int
+    failed: dict[str, str]
+    left_out: tuple[str, ...]
+    tables: dict[str, str]
+    files: tuple[Path, ...]
+
+
+def run(settings: SweepSettings, *, planned: Callable[[SweepPlan, int], Progress] | None = None) -> SweepSummary:
+    """Train and score what is still missing, then write tables and figures over all runs in the directory.
+
+    Args:
+        settings: what to train, and how.
+        planned: called with the plan and the number of runs to do, before the first; returns what is called with each
+            finished one.
+
+    Raises:
+        SettingsError, ManifestError, StoreError: for what the store does not hold or allow; nothing is written.
+        RunError: if the directory belongs to a sweep with other settings, or to anything else; the difference is named.
+        OutOfSpaceError: if the disk does not hold copies of the maps.
+        ExecutionError: if the cluster cannot be had, or goes away.
+    """
+    settings = absolute(settings)
+    shared = shared_outcome(settings)
+    known = known_patterns(settings.out, shared)
+    whole = plan(settings, known=known)
+    todo = unfinished(settings, whole)
+    failed: dict[str, str] = {}
+    patterns = list(dict.fromkeys([*known, *settings.patterns]))
+    sweep = {"patterns": [str(pattern) for pattern in patterns], "shared": shared}
+    with _directory(settings.out, sweep), _copies(settings, whole) as copies:
+        progress = planned(whole, len(todo)) if planned else lambda _: None
+        with contextlib.closing(_results(settings, copies, todo)) as results:
+            for result in results:
+                if result.error:
+                    failed[result.task.name] = result.error
+                progress(result)
+        write_csv(settings.out / FAILURES_FILE, [("run", "reason"), *sorted(failed.items())])
+        tables, files = report(settings.out, patterns=patterns)
+    return SweepSummary(
+        out=settings.out,
+        num_done=len(todo) - len(failed),
+        num_already_done=len(whole.tasks) - len(todo),
+        failed=dict(sorted(failed.items())),
+        left_out=whole.left_out,
+        tables=tables,
+        files=files,
+    )
+
+
+def absolute(settings: SweepSettings) -> SweepSettings:
+    """Return the settings with absolute paths: workers may have other working directories."""
+    own = settings.training
+    paths = {"store": own.store.absolute(), "out": own.out.absolute(), "splits": own.splits and own.splits.absolute()}
+    training = replace(own, **paths)
+    return replace(settings, training=training, cache_dir=settings.cache_dir and settings.cache_dir.absolute())
+
+
+def known_patterns(out: Path, asked: Mapping[str, Any]) -> list[Pattern]:
+    """Return the patterns that the sweep in the directory has had so far; none where there is no sweep yet.
+
+    Args:
+        out: the directory.
+        asked: what `shared_outcome` says now.
+
+    Raises:
+        RunError: if the directory has files but no sweep, or a sweep with other settings, naming each difference.
+    """
+    path = out / SETTINGS_FILE
+    if not path.is_file():
+        if out.is_dir() and any(out.iterdir()):
+            raise RunError(f"{out} has files in it but no sweep ({SETTINGS_FILE}); choose a new directory")
+        return []
+    try:
+        have = json.loads(path.read_text(encoding="utf-8"))
+        shared, patterns = have["shared"], [Pattern.parse(text) for text in have["patterns"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read: {error!r}. Choose another --out") from error
+    differences = describe_differences(shared, asked)
+    if differences:
+        raise RunError(
+            f"{out} holds a sweep with other settings: {'; '.join(differences)}. Choose another --out, or ask "
+            "for the sweep's own settings to add to it"
+        )
+    return patterns
+
+
+def unfinished(settings: SweepSettings, whole: SweepPlan) -> list[SweepTask]:
+    """Return the tasks without a score yet.
+
+    Raises:
+        RunError: if a finished run was made from other features, or training videos, than the store's.
+    """
+    store = FeatureStore.open(settings.training.store)
+
+    def is_missing(task: SweepTask) -> bool:
+        num_test = len(whole.test[task.pattern, task.num_clips])
+        path, num_training = settings.out / "runs" / task.name, whole.num_training[task.name]
+        return read_score(path, store=store, num_training=num_training, num_test=num_test) is None
+
+    return [task for task in whole.tasks if is_missing(task)]
+
+
+@contextlib.contextmanager
+def _directory(out: Path, sweep: Mapping[str, Any]) -> Iterator[None]:
+    """Hold the sweep's directory for this process, with what all its runs share written into it.
+
+    Raises:
+        StoreError: if another process holds it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    descriptor = lock_folder(out, error=StoreError)
+    try:
+        write_json(out / SETTINGS_FILE, sweep)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _copies(settings: SweepSettings, whole: SweepPlan) -> Iterator[Path | None]:
+    """Give the folder for copies of maps, and remove it at the end unless the user named it.
+
+    Raises:
+        OutOfSpaceError: if the disk of this machine does not hold them.
+    """
+    if not settings.copies:
+        yield None
+        return
+    folder = copies_folder(settings)
+    if not settings.scheduler.startswith(("tcp", "tls")):  # whose workers check for themselves
+        store = FeatureStore.open(settings.training.store)
+        check_space([store.backbone(name) for name in whole.backbones], folder)
+    try:
+        yield folder
+    finally:
+        if settings.cache_dir is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def copies_folder(settings: SweepSettings) -> Path:
+    """Return where each machine keeps its copies of maps, the same for each call of one sweep."""
+    if settings.cache_dir is not None:
+        return settings.cache_dir
+    digest = hashlib.sha256(str(settings.out.absolute()).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"vidpipe-{os.getuid()}-{digest}"
+
+
+def _results(
+    settings: SweepSettings, copies: Path | None, tasks: Sequence[SweepTask]
+) -> Generator[TaskResult, None, None]:
+    yield from run_tasks(
+        partial(run_task, settings, copies),
+        tasks,
+        scheduler=settings.scheduler,
+        workers=settings.workers,
+        threads_per_worker=settings.threads,
+        lost=lambda task, error: TaskResult(task=task, error=str(error)),
+    )

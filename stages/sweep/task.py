@@ -1,0 +1,216 @@
+"""One run of a sweep, on its worker: train an aggregator, score it on the test split, leave the figures beside it."""
+
+import contextlib
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from threading import Lock, RLock
+from typing import TextIO
+
+import torch
+from tqdm import tqdm
+
+from ...pipeline.errors import RunError, VidpipeError
+from ...pipeline.evaluation.metrics import Metrics
+from ...pipeline.features.store import FeatureStore
+from ...pipeline.files import write_json
+from ...pipeline.training.run_directory import RunDirectory
+from ..evaluate.plan import check_fits
+from ..evaluate.scores import evaluate
+from ..evaluate.settings import EvaluateSettings
+from ..train_aggregator.run import TrainAggregatorSummary, run
+from .plan import SweepTask, run_settings, selection_of
+from .settings import SweepSettings
+
+SCORE_FILE = "score.json"
+DIGITS = 9  # of GMACs: to the last MAC
+ALONE = Lock()  # a Dask worker may run several tasks in one process, whose random numbers, in torch, are one stream
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Score:
+    """What a run came to; the fields are the columns of results.csv, and the last two those of timings.csv.
+
+    Attributes:
+        pattern: as text.
+        seed: of the training.
+        gmacs: 10^9 multiply-accumulates a video; the next two say which part is whose.
+        top1: accuracies are shares in [0, 1] of the scored videos.
+        num_expected: videos of the test split, extracted or not.
+        best_epoch: the epoch whose weights were kept, counted from 1; None where nothing is trained.
+        run: the name of the run directory.
+        training_seconds: over interruptions.
+    """
+
+    aggregator: str
+    pattern: str
+    clips: int
+    seed: int
+    gmacs: float
+    backbone_gmacs: float
+    aggregator_gmacs: float
+    top1: float
+    top5: float
+    mean_class_accuracy: float
+    num_scored: int
+    num_expected: int
+    num_weights: int
+    epochs: int
+    best_epoch: int | None
+    run: str
+    training_seconds: float
+    scoring_seconds: float
+
+
+class _NoTerminal(io.TextIOBase):
+    """A text file that passes everything on and is no terminal, so that a run among many draws no bar of its own."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        """Write ``text`` to the file behind."""
+        return self._file.write(text)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskResult:
+    """What became of a task: its score, or the reason why there is none."""
+
+    task: SweepTask
+    score: Score | None = None
+    error: str = ""
+
+
+def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> TaskResult:
+    """Train and score one run, going on where an earlier attempt stopped; a failure is told, not raised.
+
+    Args:
+        settings: of the sweep; its paths are absolute.
+        copies: folder for this machine's copies of maps; None = read the store.
+        task: which run.
+    """
+    try:
+        with ALONE, one_of_many(settings.threads):
+            return TaskResult(task=task, score=_train_and_score(settings, copies, task))
+    except VidpipeError as error:
+        return TaskResult(task=task, error=str(error))
+    except (RuntimeError, ValueError, TypeError, LookupError, MemoryError, OSError) as error:  # as torch's own
+        return TaskResult(task=task, error=f"{type(error).__name__}: {error}")
+
+
+def _train_and_score(settings: SweepSettings, copies: Path | None, task: SweepTask) -> Score:
+    training = replace(run_settings(settings, task), local_copies=copies)
+    summary = run(training)
+    began = time.monotonic()
+    evaluation = evaluate(
+        EvaluateSettings(
+            store=training.store,
+            runs=(training.out,),
+            out=training.out,
+            split=settings.test_split,
+            batch_size=training.optimisation.batch_size,
+            device=training.device,
+            local_copies=copies,
+        )
+    )
+    store = FeatureStore.open(training.store)
+    selection = selection_of(store, settings, (task.pattern, task.num_clips))
+    score = _score(
+        task,
+        summary,
+        metrics=evaluation.runs[0].metrics,
+        backbone_gmacs=selection.backbone_gmacs(store),
+        scoring_seconds=time.monotonic() - began,
+    )
+    write_json(training.out / SCORE_FILE, asdict(score))
+    return score
+
+
+def _score(
+    task: SweepTask,
+    summary: TrainAggregatorSummary,
+    *,
+    metrics: Metrics,
+    backbone_gmacs: float,
+    scoring_seconds: float,
+) -> Score:
+    return Score(
+        aggregator=task.aggregator,
+        pattern=str(task.pattern),
+        clips=task.num_clips,
+        seed=task.seed,
+        gmacs=round(summary.gmacs, DIGITS),
+        backbone_gmacs=round(backbone_gmacs, DIGITS),
+        aggregator_gmacs=round(summary.gmacs - backbone_gmacs, DIGITS),
+        top1=metrics.top1,
+        top5=metrics.top5,
+        mean_class_accuracy=metrics.mean_class_accuracy,
+        num_scored=metrics.num_scored,
+        num_expected=metrics.num_expected,
+        num_weights=summary.num_weights,
+        epochs=summary.epochs,
+        best_epoch=summary.metrics["epoch"] + 1 if summary.metrics else None,
+        run=task.name,
+        training_seconds=round(summary.seconds, 3),
+        scoring_seconds=round(scoring_seconds, 3),
+    )
+
+
+def read_score(run: Path, *, store: FeatureStore, num_training: int, num_test: int) -> Score | None:
+    """Return the score that a finished run has left, or None if the run, or its score, is still to be made.
+
+    Args:
+        run: the run directory.
+        store: the sweep's store.
+        num_training: videos that it would train on now, held-out ones included.
+        num_test: videos that can be scored now; a score over fewer, or more, is made again.
+
+    Raises:
+        RunError: if the run was made from other features or training videos than the store's, or a file is damaged.
+    """
+    if not (run / SCORE_FILE).is_file() or not (run / "result.json").is_file():
+        return None
+    done = RunDirectory.open(run)
+    check_fits(done, store)
+    trained = done.settings["num_training"] + done.settings["num_validation"]
+    if trained != num_training:
+        raise RunError(
+            f"{run} was trained on {trained} videos, and {num_training} are extracted by now; results of both do not "
+            "belong into one table. Choose another --out"
+        )
+    score = load_score(run)
+    return score if score.num_scored == num_test else None
+
+
+def load_score(run: Path) -> Score:
+    """Return the score that lies in a run directory.
+
+    Raises:
+        RunError: if it cannot be read.
+    """
+    path = run / SCORE_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Score(**{field.name: content[field.name] for field in fields(Score)})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{path} cannot be read: {error!r}. Remove it, and the same command scores the run again"
+        ) from error
+
+
+@contextlib.contextmanager
+def one_of_many(threads: int) -> Iterator[None]:
+    """Let torch compute with so many threads inside the block, and no run draw a bar of its own."""
+    tqdm.set_lock(RLock())  # its own lock is shared with other processes, and left behind by a worker that is stopped
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with contextlib.redirect_stderr(_NoTerminal(sys.stderr)):
+            yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,1 @@
+"""Train an aggregator on a feature store."""

@@ -1,0 +1,145 @@
+"""What training an aggregator will be: its settings, checked against the store, and which videos teach it."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
+from ...pipeline.aggregators.video_model import build_video_model
+from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.errors import SettingsError
+from ...pipeline.features.clip_selection import Selection, select
+from ...pipeline.features.format import Status
+from ...pipeline.features.store import FeatureStore
+from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone
+from ...pipeline.training.learning_split import check_classes, class_indices, hold_out
+from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
+from ..run_kinds import AGGREGATOR
+from .settings import TrainAggregatorSettings
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """A training that has been checked against its store.
+
+    Attributes:
+        shapes: role -> (T', H', W', C) of the maps; empty where none are read.
+        splits: id -> split, where they are not the store's own.
+        training: indices of the videos to train on; none for an aggregator without weights.
+        validation: indices of the held-out ones.
+        targets: (V,) class indices.
+    """
+
+    store: FeatureStore
+    selection: Selection
+    spec: AggregatorSpec
+    shapes: dict[str, tuple[int, int, int, int]]
+    classes: tuple[str, ...]
+    targets: np.ndarray
+    splits: Splits | None
+    training: tuple[int, ...]
+    validation: tuple[int, ...]
+    inputs: AggregatorInputs
+
+
+def prepare(settings: TrainAggregatorSettings) -> Prepared:
+    """Read the store and check that it holds what is asked for. Writes nothing.
+
+    Raises:
+        SettingsError, ManifestError, StoreError: for what does not fit.
+    """
+    store = FeatureStore.open(settings.store)
+    names = {"expensive": settings.expensive, "cheap": settings.cheap}
+    selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
+    classes, targets = store.manifest.classes, class_indices(store.manifest)
+    check_classes(store.manifest)
+    shapes = selection.shapes(store)
+    spec = AggregatorSpec(
+        name=settings.aggregator,
+        channels=settings.width or max(shape[-1] for shape in shapes.values()),
+        num_classes=len(classes),
+        dropout=settings.dropout,
+        reduction=settings.reduction,
+    )
+    with torch.device("meta"):
+        model = build_video_model(spec, shapes=shapes)
+    check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=model.aggregator.min_clips)
+    done = np.all([store.backbone(name).status() == Status.DONE for name in selection.backbones.values()], axis=0)
+    splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
+    training, validation = _split(settings, store, targets, splits, done) if model.is_trained else ((), ())
+    inputs = AggregatorInputs(
+        store,
+        selection=selection,
+        classes=classes,
+        needs_features=model.aggregator.needs_features,
+        needs_scores=model.aggregator.needs_scores,
+        cache_bytes=settings.cache_gib * GIB,
+        cached_videos=len(training) + len(validation),
+        local_copies=settings.local_copies,
+    )
+    return Prepared(
+        store=store,
+        selection=selection,
+        spec=spec,
+        shapes=inputs.shapes,
+        classes=classes,
+        targets=targets,
+        splits=splits,
+        training=training,
+        validation=validation,
+        inputs=inputs,
+    )
+
+
+def _split(
+    settings: TrainAggregatorSettings,
+    store: FeatureStore,
+    targets: np.ndarray,
+    splits: Splits | None,
+    done: np.ndarray,
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the videos to train on and those held out, refusing a training split that cannot teach every class."""
+    manifest = store.manifest
+    listed = videos_of_split(manifest, settings.split, splits=splits)
+    usable = listed[done[listed]]
+    if not len(usable):
+        raise SettingsError(
+            f"no video of the split {settings.split!r} is extracted in {store.path} ({len(listed)} are listed). "
+            f"Run vidpipe extract with --split {settings.split} first"
+        )
+    return hold_out(
+        manifest,
+        usable=usable.tolist(),
+        targets=targets,
+        fraction=settings.val_fraction,
+        seed=settings.optimisation.seed,
+    )
+
+
+def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, Any]:
+    """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same."""
+    store, selection = prepared.store, prepared.selection
+    trained_on = [store.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
+    return {
+        "kind": AGGREGATOR,
+        "aggregator": asdict(prepared.spec),
+        "pattern": str(selection.pattern),
+        "num_clips": selection.num_clips,
+        "backbones": {role: describe_backbone(store.backbone(name)) for role, name in selection.backbones.items()},
+        "classes": list(prepared.classes),
+        "sampling": asdict(store.sampling),
+        "manifest_digest": store.manifest.digest,
+        "split": settings.split,
+        "splits_sha256": None if prepared.splits is None else digest(prepared.splits),
+        "val_fraction": settings.val_fraction,
+        "num_training": len(prepared.training),
+        "num_validation": len(prepared.validation),
+        "videos_sha256": hashlib.sha256("\n".join(trained_on).encode()).hexdigest(),
+        "optimisation": asdict(settings.optimisation),
+        "device": resolve_device(settings.device).type,
+    }

@@ -1,0 +1,161 @@
+"""Train an aggregator on a feature store: the second stage of FASTER, in which the backbones stay as they are.
+
+Source: Zhu et al. (AAAI 2020), setups for learning to aggregate: N clips of a video are drawn at random in training and
+spread evenly at test.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...pipeline.aggregators.video_model import VideoModel, build_video_model
+from ...pipeline.aggregators.weights import save_aggregator
+from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.files import write_json
+from ...pipeline.inference.predict import num_readers, predict, video_gmacs
+from ...pipeline.inference.stored_inputs import batch_of
+from ...pipeline.training.batches import prefetched, shuffled_batches
+from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
+from ...pipeline.training.optimisation import accuracy, classification_loss
+from ...pipeline.training.run_directory import RunDirectory
+from ...pipeline.training.settings import OptimisationSettings
+from ..run_kinds import SPLITS_FILE, WEIGHTS_FILE
+from .plan import Prepared, outcome, prepare
+from .settings import TrainAggregatorSettings
+
+Batch = tuple[dict[str, Tensor], Tensor, Tensor]  # maps by role, scores, targets
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainAggregatorSummary:
+    """What a run came to.
+
+    Attributes:
+        already_done: whether the run had been finished before.
+        num_weights: numbers that were trained.
+        metrics: the best epoch's figures; empty where nothing is trained.
+        epochs: epochs that were trained.
+        gmacs: 10^9 multiply-accumulates a video, backbones included.
+        seconds: of all training, over interruptions.
+    """
+
+    out: Path
+    aggregator: str
+    pattern: str
+    num_clips: int
+    num_training: int
+    num_validation: int
+    already_done: bool
+    num_weights: int
+    metrics: dict[str, Any]
+    epochs: int
+    gmacs: float
+    seconds: float
+
+
+def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
+    """Train an aggregator, or go on training it, and leave its weights in the run directory.
+
+    Raises:
+        SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
+        RunError: if the run directory belongs to other settings.
+    """
+    prepared = prepare(settings)
+    with RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared)) as directory:
+        directory.reopen_without(WEIGHTS_FILE)
+        if prepared.splits is not None:
+            write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
+        already_done = directory.is_done
+        if not already_done:
+            train(settings, prepared, directory)
+    result = directory.result
+    return TrainAggregatorSummary(
+        out=settings.out,
+        aggregator=settings.aggregator,
+        pattern=str(prepared.selection.pattern),
+        num_clips=prepared.selection.num_clips,
+        num_training=len(prepared.training),
+        num_validation=len(prepared.validation),
+        already_done=already_done,
+        **{name: result[name] for name in ("num_weights", "metrics", "epochs", "gmacs", "seconds")},
+    )
+
+
+def train(settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory) -> None:
+    """Fit the aggregator, if it has weights, and leave weights, curves and result in the run directory."""
+    began = time.monotonic()
+    torch.manual_seed(settings.optimisation.seed)
+    model = build_video_model(prepared.spec, shapes=prepared.shapes).to(resolve_device(settings.device))
+    fitted = _fit(settings, prepared, directory, model) if model.is_trained else None
+    state = fitted.state if fitted else {}
+    path = settings.out / WEIGHTS_FILE
+    save_aggregator(path, spec=prepared.spec, shapes=prepared.shapes, classes=prepared.classes, state=state)
+    history = fitted.history if fitted else []
+    if fitted:
+        save_curves(history, settings.out / "curves.png", title=f"{settings.aggregator}, {prepared.selection.pattern}")
+    directory.finish(
+        {
+            "metrics": fitted.best if fitted else {},
+            "epochs": len(history),
+            "num_weights": sum(weight.numel() for weight in model.parameters()),
+            "gmacs": video_gmacs(model, prepared.inputs),
+            "seconds": sum((record["seconds"] for record in history), 0.0) or time.monotonic() - began,
+        }
+    )
+
+
+def _fit(
+    settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory, model: VideoModel
+) -> FitResult:
+    own = settings.optimisation
+    batches = partial(_batches, prepared, own, resolve_device(settings.device))
+    loss = partial(_loss, model, prepared.selection.roles, own.label_smoothing)
+    return fit(
+        model,
+        settings=own,
+        schedule=Schedule(steps_per_epoch=len(_order(prepared, own, 0))),
+        run=directory,
+        train_batches=batches,
+        gradients=one_step(model, loss=loss, precision=own.precision),
+        validate=partial(_validate, model, prepared, own.batch_size) if prepared.validation else None,
+    )
+
+
+def _order(prepared: Prepared, own: OptimisationSettings, epoch: int) -> list[list[int]]:
+    places = shuffled_batches(len(prepared.training), batch_size=own.batch_size, seed=own.seed, epoch=epoch)
+    return [[prepared.training[place] for place in batch] for batch in places]
+
+
+def _batches(
+    prepared: Prepared, own: OptimisationSettings, device: torch.device, epoch: int, done: int
+) -> Iterator[Batch]:
+    order = _order(prepared, own, epoch)[done:]
+    read = partial(prepared.inputs.drawn_clips, seed=own.seed, epoch=epoch)
+    clips_of_batches = prefetched(read, order, workers=num_readers(prepared.inputs))
+    for videos, clips in zip(order, clips_of_batches, strict=True):
+        yield *batch_of(clips, device=device), torch.from_numpy(prepared.targets[videos]).to(device)
+
+
+def _loss(
+    model: VideoModel, roles: tuple[str, ...], label_smoothing: float, batch: Batch
+) -> tuple[Tensor, dict[str, Tensor]]:
+    maps, scores, targets = batch
+    predicted = model(maps, scores, roles)
+    loss = classification_loss(predicted, targets=targets, label_smoothing=label_smoothing)
+    return loss, {"accuracy": accuracy(predicted, targets=targets)}
+
+
+def _validate(model: VideoModel, prepared: Prepared, batch_size: int) -> dict[str, float]:
+    targets = torch.from_numpy(prepared.targets[list(prepared.validation)])
+    predicted = predict(model, prepared.inputs, prepared.validation, batch_size=batch_size)
+    return {
+        "val_loss": float(classification_loss(predicted, targets=targets)),
+        "val_accuracy": float(accuracy(predicted, targets=targets)),
+    }

@@ -1,0 +1,1 @@
+"""Train a clip backbone from scratch."""

@@ -1,0 +1,1 @@
+"""Classify a lot of video without running a big network on every second of it."""
