@@ -21,9 +21,9 @@ import torch
 from click.testing import CliRunner
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline.aggregators import AGGREGATORS
-from vidpipe.pipeline.backbones import BACKBONES
-from vidpipe.pipeline.patterns import Pattern
+from vidpipe.pipeline.aggregators.registry import AGGREGATORS
+from vidpipe.pipeline.backbones.registry import BACKBONES
+from vidpipe.pipeline.features.patterns import Pattern
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
