@@ -75,7 +75,7 @@ class TorchEngine:
         self._backbone = fold_batch_norm(load_backbone(weights))
         self._backbone.to(device=self.device, dtype=self._dtype)
         self._backbone.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
-        self._backbone.fc.float()  # scores keep float32: it costs nothing there
+        self._backbone.classifier.float()  # scores keep float32: it costs nothing there
 
     def run(self, clips: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return features and scores of each clip, whatever its place and companions.

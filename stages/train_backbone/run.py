@@ -114,12 +114,10 @@ def _train(
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(own.seed)
-    model = build_backbone(
-        settings.backbone,
-        num_classes=len(classes),
-        dropout=settings.dropout,
-        zero_init_residual=settings.zero_init_residual,
-    ).to(device)
+    model = build_backbone(settings.backbone, num_classes=len(classes), dropout=settings.dropout)
+    if settings.zero_init_residual:
+        model.begin_as_identity()
+    model.to(device)
     model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
     workers = decoding_threads(settings.workers)
     steps = len(shuffled_batches(len(training.source.videos), batch_size=own.batch_size, seed=own.seed, epoch=0))
