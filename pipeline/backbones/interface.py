@@ -126,6 +126,11 @@ class BackboneSpec(Protocol):
         ...
 
     @property
+    def summary(self) -> str:
+        """One line of what it is, the same for all sizes of a family."""
+        ...
+
+    @property
     def usual_clip(self) -> tuple[int, int]:
         """(L, every how many frames one is taken) of the clips that its source's figures are of."""
         ...

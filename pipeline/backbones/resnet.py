@@ -102,6 +102,11 @@ class ResNetSpec:
         return f"{self.family.name}_{self.depth}{variant}{width_suffix(self.width)}"
 
     @property
+    def summary(self) -> str:
+        """The family's."""
+        return self.family.summary
+
+    @property
     def usual_clip(self) -> tuple[int, int]:
         """The family's."""
         return self.family.usual_clip

@@ -27,6 +27,7 @@ LATERAL_RATIO = 2  # what joins the slow path has twice the fast one's
 SLOW_KERNELS, FAST_KERNELS = (1, 1, 1, 3, 3), (5, 3, 3, 3, 3)  # frames that conv1 and the bottlenecks span
 JOINED = ("stem", "res2", "res3", "res4")  # the fast path joins the slow one after these
 
+SUMMARY = "SlowFast: a slow path of few frames and many channels, and a fast one of all frames and few channels"
 USUAL_CLIP = (32, 2)  # frames of the fast path, which are the clip's, and their stride
 # Frames and stride of the slow path in such a clip -> alpha: it takes every so many frames.
 ALPHAS = {"4x16": 8, "8x8": 4}
@@ -109,6 +110,11 @@ class SlowFastSpec:
     def name(self) -> str:
         """``slowfast_50_8x8``, or with another width than the paper's ``slowfast_14_8x8_w16``."""
         return f"slowfast_{self.depth}_{self.rates}{width_suffix(self.width)}"
+
+    @property
+    def summary(self) -> str:
+        """The same for all."""
+        return SUMMARY
 
     @property
     def usual_clip(self) -> tuple[int, int]:

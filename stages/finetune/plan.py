@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
+from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import Shape, build_video_model
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
 from ...pipeline.backbones.engine import resolve_device
@@ -193,12 +194,14 @@ def _check_backbones(
 
 
 def _fresh_spec(settings: FinetuneSettings, shapes: Mapping[str, Shape], *, num_classes: int) -> AggregatorSpec:
-    return AggregatorSpec(
+    given = {name: getattr(settings, name) for name in ("dropout", "reduction")}
+    spec = AggregatorSpec(
         name=DEFAULT_AGGREGATOR if settings.aggregator is None else settings.aggregator,
         channels=settings.width or max(shape[-1] for shape in shapes.values()),
         num_classes=num_classes,
-        **{name: getattr(settings, name) for name in ("dropout", "reduction") if getattr(settings, name) is not None},
+        **{name: value for name, value in given.items() if value is not None},
     )
+    return complete_spec(spec)
 
 
 def _check_aggregator(
@@ -237,7 +240,7 @@ def outcome(settings: FinetuneSettings, prepared: Prepared, *, reduced_in_cache:
     }
     return {
         "kind": END_TO_END,
-        "aggregator": asdict(prepared.spec),
+        "aggregator": prepared.spec.record(),
         "pattern": str(prepared.pattern),
         "num_clips": prepared.sampling.num_clips,
         "backbones": begun,

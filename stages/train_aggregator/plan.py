@@ -1,6 +1,7 @@
 """What training an aggregator will be: its settings, checked against the store, and which videos teach it."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import torch
 
 from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
+from ...pipeline.aggregators.options import Value
+from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import build_video_model
 from ...pipeline.backbones.engine import resolve_device
 from ...pipeline.errors import SettingsError
@@ -47,8 +50,12 @@ class Prepared:
     inputs: AggregatorInputs
 
 
-def prepare(settings: TrainAggregatorSettings) -> Prepared:
+def prepare(settings: TrainAggregatorSettings, *, options: Mapping[str, Value] | None = None) -> Prepared:
     """Read the store and check that it holds what is asked for. Writes nothing.
+
+    Args:
+        settings: what to train, on what, and how.
+        options: of the aggregator's own; where one is missing, its default holds.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what does not fit.
@@ -59,12 +66,15 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     classes, targets = store.manifest.classes, class_indices(store.manifest)
     check_classes(store.manifest)
     shapes = selection.shapes(store)
-    spec = AggregatorSpec(
-        name=settings.aggregator,
-        channels=settings.width or max(shape[-1] for shape in shapes.values()),
-        num_classes=len(classes),
-        dropout=settings.dropout,
-        reduction=settings.reduction,
+    spec = complete_spec(
+        AggregatorSpec(
+            name=settings.aggregator,
+            channels=settings.width or max(shape[-1] for shape in shapes.values()),
+            num_classes=len(classes),
+            dropout=settings.dropout,
+            reduction=settings.reduction,
+            options=options or {},
+        )
     )
     with torch.device("meta"):
         model = build_video_model(spec, shapes=shapes)
@@ -127,7 +137,7 @@ def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, 
     trained_on = [store.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
     return {
         "kind": AGGREGATOR,
-        "aggregator": asdict(prepared.spec),
+        "aggregator": prepared.spec.record(),
         "pattern": str(selection.pattern),
         "num_clips": selection.num_clips,
         "backbones": {role: describe_backbone(store.backbone(name)) for role, name in selection.backbones.items()},

@@ -5,7 +5,7 @@ spread evenly at test.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...pipeline.aggregators.options import Value
 from ...pipeline.aggregators.video_model import VideoModel, build_video_model
 from ...pipeline.aggregators.weights import save_aggregator
 from ...pipeline.backbones.engine import resolve_device
@@ -60,14 +61,18 @@ class TrainAggregatorSummary:
     seconds: float
 
 
-def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
+def run(settings: TrainAggregatorSettings, *, options: Mapping[str, Value] | None = None) -> TrainAggregatorSummary:
     """Train an aggregator, or go on training it, and leave its weights in the run directory.
+
+    Args:
+        settings: what to train, on what, and how.
+        options: of the aggregator's own; where one is missing, its default holds.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
         RunError: if the run directory belongs to other settings.
     """
-    prepared = prepare(settings)
+    prepared = prepare(settings, options=options)
     with RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared)) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         if prepared.splits is not None:
