@@ -70,7 +70,7 @@ def take_fields(options: dict[str, Any], kind: type) -> dict[str, Any]:
 
 def trained_precision(name: str, device: str) -> str:
     """Return the precision to train in where ``name`` is asked for: "float32" or "bfloat16"."""
-    from ..pipeline.backbones.engine import resolve_device, resolve_precision
+    from ..pipeline.backbones.devices import resolve_device, resolve_precision
 
     return "bfloat16" if resolve_precision(name, resolve_device(device)) == "bfloat16" else "float32"
 

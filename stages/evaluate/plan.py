@@ -7,17 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from ...pipeline.aggregators.weights import load_aggregator
-from ...pipeline.backbones.weights import Weights, load_weights
 from ...pipeline.errors import RunError
 from ...pipeline.features.patterns import EXPENSIVE, ROLES
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.inference.runs import weights_of
 from ...pipeline.inference.stored_inputs import describe_backbone
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.learning_split import class_differences
 from ...pipeline.training.run_directory import RunDirectory, describe_differences
+from ...pipeline.training.run_kinds import (
+    AGGREGATOR,
+    COMMANDS,
+    END_TO_END,
+    SPLITS_FILE,
+    WEIGHTS_FILE,
+    backbone_file,
+    backbones_of,
+)
 from ...pipeline.training.split_choice import Splits, digest
 from ...pipeline.videos.clips import ClipSampling
-from ..run_kinds import AGGREGATOR, COMMANDS, END_TO_END, SPLITS_FILE, WEIGHTS_FILE, backbone_file, backbones_of
 
 SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
 PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where a video's clips lie
@@ -123,22 +131,6 @@ def _describe(store: FeatureStore, name: str) -> dict[str, Any]:
 
 def _clip_form(sampling: Mapping[str, Any]) -> dict[str, Any]:
     return {name: sampling[name] for name in SAMPLING_FIELDS}
-
-
-def weights_of(run: RunDirectory) -> dict[str, Weights]:
-    """Return role -> the backbone of an end-to-end run, as trained.
-
-    Raises:
-        WeightsError: if a file is gone or damaged.
-        RunError: if one is not what the run has trained.
-    """
-    weights = {}
-    for role, own in backbones_of(run).items():
-        path = run.path / backbone_file(role)
-        weights[role] = load_weights(path)
-        if weights[role].digest != own["weights_sha256"] or list(weights[role].classes) != run.settings["classes"]:
-            raise RunError(f"{path} is not what the run has trained; bring the file back, or train the run again")
-    return weights
 
 
 def check_weights(run: RunDirectory) -> None:

@@ -14,7 +14,7 @@ from ...pipeline.evaluation.plots import CostPoint, save_accuracy_against_cost, 
 from ...pipeline.files import write_csv, write_json
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.run_directory import RunDirectory
-from ..run_kinds import END_TO_END
+from ...pipeline.training.run_kinds import END_TO_END
 from .predictions import Started
 from .scores import Evaluation, RunScores, evaluate
 from .settings import EvaluateSettings

@@ -13,7 +13,7 @@ from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
 from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import Shape, build_video_model
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.registry import feature_shape, usual_clip
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
@@ -24,10 +24,10 @@ from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.distributed import world_size
 from ...pipeline.training.learning_split import class_indices, hold_out
+from ...pipeline.training.run_kinds import END_TO_END
 from ...pipeline.training.split_choice import videos_of_split
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing, preprocessing_for
-from ..run_kinds import END_TO_END
 from .settings import FinetuneSettings
 from .start import Start, check_start, open_start, start_digest
 

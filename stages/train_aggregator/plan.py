@@ -12,15 +12,15 @@ from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
 from ...pipeline.aggregators.options import Value
 from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import build_video_model
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError
 from ...pipeline.features.clip_selection import Selection, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone
 from ...pipeline.training.learning_split import check_classes, class_indices, hold_out
+from ...pipeline.training.run_kinds import AGGREGATOR
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
-from ..run_kinds import AGGREGATOR
 from .settings import TrainAggregatorSettings
 
 GIB = 2**30

@@ -17,17 +17,17 @@ from torch import Tensor
 from ...pipeline.aggregators.options import Value
 from ...pipeline.aggregators.video_model import VideoModel, build_video_model
 from ...pipeline.aggregators.weights import save_aggregator
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.files import write_json
-from ...pipeline.inference.predict import num_readers, predict, video_gmacs
-from ...pipeline.inference.stored_inputs import batch_of
+from ...pipeline.inference.inputs import batch_of
+from ...pipeline.inference.predict import predict, video_gmacs
 from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.optimisation import accuracy, classification_loss
 from ...pipeline.training.run_directory import RunDirectory
+from ...pipeline.training.run_kinds import SPLITS_FILE, WEIGHTS_FILE
 from ...pipeline.training.settings import OptimisationSettings
-from ..run_kinds import SPLITS_FILE, WEIGHTS_FILE
 from .plan import Prepared, outcome, prepare
 from .settings import TrainAggregatorSettings
 
@@ -143,7 +143,7 @@ def _batches(
 ) -> Iterator[Batch]:
     order = _order(prepared, own, epoch)[done:]
     read = partial(prepared.inputs.drawn_clips, seed=own.seed, epoch=epoch)
-    clips_of_batches = prefetched(read, order, workers=num_readers(prepared.inputs))
+    clips_of_batches = prefetched(read, order, workers=prepared.inputs.num_readers)
     for videos, clips in zip(order, clips_of_batches, strict=True):
         yield *batch_of(clips, device=device), torch.from_numpy(prepared.targets[videos]).to(device)
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.manifests.manifest import Manifest
 from .settings import TrainBackboneSettings
 

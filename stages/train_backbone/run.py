@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.registry import build_backbone, feature_shape
 from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights

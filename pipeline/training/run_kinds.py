@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ..pipeline.errors import RunError
-from ..pipeline.training.run_directory import RunDirectory
+from ..errors import RunError
+from .run_directory import RunDirectory
 
 AGGREGATOR, END_TO_END = "aggregator", "end-to-end"
 COMMANDS = {AGGREGATOR: "vidpipe train-aggregator", END_TO_END: "vidpipe finetune"}  # which makes a run of each kind
