@@ -156,6 +156,15 @@ def describe_backbone(group: BackboneGroup) -> dict[str, Any]:
     return backbone_record(group.name, digest=own["weights_sha256"], preprocessing=own["preprocessing"])
 
 
+def describe_engine(group: BackboneGroup) -> dict[str, Any]:
+    """Return what tells the maps of one engine from those of another: its name and its precision, where it is known.
+
+    Threads and batches move the last bits alone, and stores that differ in them are good for one and the same run.
+    """
+    engine = group.provenance.get("engine", {})
+    return {name: engine[name] for name in ("name", "precision") if name in engine}
+
+
 def backbone_record(name: str, *, digest: str | None, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
     """Return the form in which runs keep what they depend on in a backbone; a digest of None stands for no weights."""
     return {"name": name, "weights_sha256": digest, "preprocessing": dict(preprocessing)}

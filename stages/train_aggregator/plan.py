@@ -17,9 +17,9 @@ from ...pipeline.errors import SettingsError
 from ...pipeline.features.clip_selection import Selection, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone
+from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
 from ...pipeline.training.learning_split import check_classes, class_indices, hold_out
-from ...pipeline.training.run_kinds import AGGREGATOR
+from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
 from .settings import TrainAggregatorSettings
 
@@ -134,13 +134,15 @@ def _split(
 def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same."""
     store, selection = prepared.store, prepared.selection
+    groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
+    engines = {role: engine for role, group in groups.items() if (engine := describe_engine(group))}
     trained_on = [store.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
     return {
         "kind": AGGREGATOR,
         "aggregator": prepared.spec.record(),
         "pattern": str(selection.pattern),
         "num_clips": selection.num_clips,
-        "backbones": {role: describe_backbone(store.backbone(name)) for role, name in selection.backbones.items()},
+        "backbones": {role: describe_backbone(group) for role, group in groups.items()},
         "classes": list(prepared.classes),
         "sampling": asdict(store.sampling),
         "manifest_digest": store.manifest.digest,
@@ -152,4 +154,5 @@ def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, 
         "videos_sha256": hashlib.sha256("\n".join(trained_on).encode()).hexdigest(),
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
+        **({ENGINES_FIELD: engines} if engines else {}),
     }

@@ -26,7 +26,7 @@ from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.optimisation import accuracy, classification_loss
 from ...pipeline.training.run_directory import RunDirectory
-from ...pipeline.training.run_kinds import SPLITS_FILE, WEIGHTS_FILE
+from ...pipeline.training.run_kinds import ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
 from ...pipeline.training.settings import OptimisationSettings
 from .plan import Prepared, outcome, prepare
 from .settings import TrainAggregatorSettings
@@ -73,7 +73,8 @@ def run(settings: TrainAggregatorSettings, *, options: Mapping[str, Value] | Non
         RunError: if the run directory belongs to other settings.
     """
     prepared = prepare(settings, options=options)
-    with RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared)) as directory:
+    asked = outcome(settings, prepared)
+    with RunDirectory.open_or_create(settings.out, settings=asked, added=(ENGINES_FIELD,)) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         if prepared.splits is not None:
             write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
