@@ -14,7 +14,7 @@ from ...pipeline.evaluation.metrics import Metrics, score_predictions
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.runs import Predictions
 from ...pipeline.manifests.manifest import Manifest, read_manifest
-from ...pipeline.training.learning_split import class_indices
+from ...pipeline.training.learning_split import check_labelled, class_indices
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.split_choice import videos_of_split
 from .plan import check_classes, check_fits, check_has_backbones, check_weights, other_clips, splits_of
@@ -83,6 +83,7 @@ def evaluate(settings: EvaluateSettings, *, started: Started = lambda _run, _tot
     if settings.store is not None:
         store = FeatureStore.open(settings.store)
         manifest, predict_run = store.manifest, partial(predict_stored, settings=settings, store=store, device=device)
+        check_labelled(manifest.videos)
         for run in runs:
             check_fits(run, store)
     else:
@@ -102,6 +103,7 @@ def _manifest_of(path: Path, runs: Sequence[RunDirectory]) -> Manifest:
     for run in runs:
         check_has_backbones(run)
     manifest = read_manifest(path)
+    check_labelled(manifest.videos)
     for run in runs:
         check_classes(run, manifest, path=path)
         check_weights(run)
