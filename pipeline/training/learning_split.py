@@ -17,9 +17,10 @@ def class_indices(manifest: Manifest, *, videos: Sequence[Video] | None = None) 
     """Return (V,) the index of each video's class among the manifest's; of ``videos`` alone where they are given.
 
     Raises:
-        ManifestError: if a video has several labels.
+        ManifestError: if a video has several labels, or none.
     """
     videos = manifest.videos if videos is None else videos
+    check_labelled(videos)
     several = next((video for video in videos if len(video.labels) != 1), None)
     if several is not None:
         raise ManifestError(
@@ -30,12 +31,27 @@ def class_indices(manifest: Manifest, *, videos: Sequence[Video] | None = None) 
     return np.array([place[video.labels[0]] for video in videos])
 
 
+def check_labelled(videos: Sequence[Video]) -> None:
+    """Refuse videos whose class nobody has named: they can be extracted, but neither taught nor scored.
+
+    Raises:
+        ManifestError: naming the first of them.
+    """
+    bare = [video for video in videos if not video.labels]
+    if bare:
+        raise ManifestError(
+            f"video {bare[0].video_id!r} has no label ({len(bare)} of {len(videos)} have none); training and scoring "
+            "need one of each video. Make a manifest with the column 'label'"
+        )
+
+
 def check_classes(manifest: Manifest) -> None:
     """Refuse a manifest that gives nothing to tell apart.
 
     Raises:
-        ManifestError: if it has fewer than two classes.
+        ManifestError: if a video has no label, or all have fewer than two classes together.
     """
+    check_labelled(manifest.videos)
     if len(manifest.classes) < 2:
         raise ManifestError(f"training needs at least two classes; the manifest has {list(manifest.classes)}")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..backbones.engine import resolve_device, resolve_precision
+from ..backbones.devices import resolve_device, resolve_precision
 from .settings import OptimisationSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -14,6 +14,7 @@ from typing import TextIO
 import torch
 from tqdm import tqdm
 
+from ...pipeline.costs.gmacs import stored_gmacs
 from ...pipeline.errors import RunError, VidpipeError, named
 from ...pipeline.evaluation.metrics import Metrics
 from ...pipeline.features.store import FeatureStore
@@ -124,7 +125,7 @@ def _train_and_score(settings: SweepSettings, copies: Path | None, task: SweepTa
         task,
         summary,
         metrics=evaluation.runs[0].metrics,
-        backbone_gmacs=selection.backbone_gmacs(store),
+        backbone_gmacs=stored_gmacs(store, selection),
         scoring_seconds=time.monotonic() - began,
     )
     write_json(training.out / SCORE_FILE, asdict(score))

@@ -3,7 +3,7 @@
 from dataclasses import asdict, replace
 from typing import Any
 
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.registry import usual_clip
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.optimisation import resolved

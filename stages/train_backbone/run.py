@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.registry import build_backbone, feature_shape
 from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights
@@ -113,12 +113,10 @@ def _train(
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(own.seed)
-    model = build_backbone(
-        settings.backbone,
-        num_classes=len(classes),
-        dropout=settings.dropout,
-        zero_init_residual=settings.zero_init_residual,
-    ).to(device)
+    model = build_backbone(settings.backbone, num_classes=len(classes), dropout=settings.dropout)
+    if settings.zero_init_residual:
+        model.begin_as_identity()
+    model.to(device)
     model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
     workers = decoding_threads(settings.workers)
     steps = len(shuffled_batches(len(training.source.videos), batch_size=own.batch_size, seed=own.seed, epoch=0))
