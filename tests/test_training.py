@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from vidpipe.pipeline.errors import RunError, SettingsError
 from vidpipe.pipeline.seeds import derived_seed
 from vidpipe.pipeline.training.loop import FitResult, Schedule, fit, one_step
-from vidpipe.pipeline.training.optimisation import accuracy, build_optimizer, classification_loss, cosine_schedule
+from vidpipe.pipeline.training.optimisation import build_optimizer, cosine_schedule
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.pipeline.training.tasks import SINGLE_LABEL, TASKS
 
 SETTINGS = OptimisationSettings(epochs=6, batch_size=8, learning_rate=0.1, warmup_epochs=1, clip_norm=5.0)
+TASK = TASKS[SINGLE_LABEL]
 Hook = Callable[[int], None]
 
 
@@ -54,15 +56,16 @@ def train(
     def loss(batch: tuple[int, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         on_batch(batch[0])
         scores = model(points[batch[1]])
-        return classification_loss(scores, targets=targets[batch[1]]), {
-            "train_accuracy": accuracy(scores, targets=targets[batch[1]])
+        return TASK.loss(scores, targets=targets[batch[1]]), {
+            "train_accuracy": TASK.goodness(scores, targets=targets[batch[1]]).mean()
         }
 
     def validate() -> dict[str, float]:
         assert not model.training
         scores = model(points)
-        value = float(accuracy(scores, targets=targets)) if accuracies is None else accuracies[epochs_seen[-1]]
-        return {"val_accuracy": value, "val_loss": float(classification_loss(scores, targets=targets))}
+        right = float(TASK.goodness(scores, targets=targets).mean())
+        value = right if accuracies is None else accuracies[epochs_seen[-1]]
+        return {"val_accuracy": value, "val_loss": float(TASK.loss(scores, targets=targets))}
 
     return fit(
         model,
@@ -171,6 +174,7 @@ def test_divergence_is_told(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     run = RunDirectory.open_or_create(tmp_path, settings=asdict(SETTINGS))
     run.save_checkpoint({"model": nn.Linear(2, 2).state_dict(), "optimizer": {}, "history": []})
+    run.close()
     with pytest.raises(RunError, match="does not fit the network"):
         train(tmp_path)
 

@@ -12,6 +12,7 @@ from ...pipeline.errors import SettingsError
 from ...pipeline.evaluation.metrics import Metrics, rank_classes
 from ...pipeline.evaluation.plots import CostPoint, save_accuracy_against_cost, save_confusion_matrix
 from ...pipeline.files import write_csv, write_json
+from ...pipeline.manifests.cells import LABEL_SEPARATOR
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.run_directory import RunDirectory
 from ..run_kinds import END_TO_END
@@ -248,7 +249,7 @@ def prediction_rows(manifest: Manifest, scores: RunScores) -> Iterable[Sequence[
     rows = dict(zip(scores.videos, scores.probabilities, strict=True))
     for index in scores.expected:
         video = manifest.videos[index]
-        known = (video.video_id, video.labels[0])
+        known = (video.video_id, LABEL_SEPARATOR.join(video.labels))
         if index not in rows:
             yield (*known, "", *[""] * len(ranks), scores.missing[video.video_id])
             continue

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ...pipeline.backbones.engine import resolve_device
-from ...pipeline.evaluation.metrics import Metrics, score_predictions
+from ...pipeline.evaluation.metrics import SCORERS, Metrics
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Manifest, read_manifest
-from ...pipeline.training.learning_split import class_indices
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.split_choice import videos_of_split
+from ...pipeline.training.tasks import task_of, task_of_run
 from .plan import check_classes, check_fits, check_has_backbones, check_weights, splits_of
 from .predictions import Predictions, Started, predict_stored, predict_videos
 from .settings import EvaluateSettings
@@ -54,12 +54,12 @@ class Evaluation:
 
     Attributes:
         manifest: the videos; a store's, or those that were decoded.
-        targets: (V,) the class index of each of them.
+        targets: (V, …) what the labels of each of them are to the task: of single-label (V,) class indices.
     """
 
     settings: EvaluateSettings
     manifest: Manifest
-    targets: npt.NDArray[np.int64]
+    targets: npt.NDArray[Any]
     runs: tuple[RunScores, ...]
 
 
@@ -88,7 +88,7 @@ def evaluate(settings: EvaluateSettings, *, started: Started = lambda _run, _tot
         assert settings.manifest is not None  # as the settings have checked
         manifest = _manifest_of(settings.manifest, runs)
         predict_run = partial(predict_videos, settings=settings, manifest=manifest, device=device, started=started)
-    targets = class_indices(manifest)
+    targets = task_of(manifest).targets(manifest)
     scores = tuple(
         _score(run, split=settings.split, manifest=manifest, targets=targets, predict_run=predict_run) for run in runs
     )
@@ -107,7 +107,7 @@ def _manifest_of(path: Path, runs: Sequence[RunDirectory]) -> Manifest:
 
 
 def _score(
-    run: RunDirectory, *, split: str, manifest: Manifest, targets: npt.NDArray[np.int64], predict_run: Predict
+    run: RunDirectory, *, split: str, manifest: Manifest, targets: npt.NDArray[Any], predict_run: Predict
 ) -> RunScores:
     """Predict the videos of the split, as the run divides the videos, and score the predictions.
 
@@ -115,8 +115,8 @@ def _score(
         ManifestError: if there is no such split.
     """
     expected = tuple(videos_of_split(manifest, split, splits=splits_of(run, manifest)).tolist())
-    found = predict_run(run, expected)
-    metrics = score_predictions(
+    found, task = predict_run(run, expected), task_of_run(run.settings)
+    metrics = SCORERS[task.name](
         found.scores.numpy(),
         targets=targets[list(found.videos)],
         classes=run.settings["classes"],
@@ -128,7 +128,7 @@ def _score(
         metrics=metrics,
         expected=expected,
         videos=found.videos,
-        probabilities=found.scores.softmax(dim=1).numpy(),
+        probabilities=task.probabilities(found.scores).numpy(),
         missing=found.missing,
         other_clips=found.other_clips,
     )

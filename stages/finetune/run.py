@@ -18,7 +18,7 @@ from ...pipeline.backbones.weights import Weights, collect_weights, save_weights
 from ...pipeline.costs.flops import aggregator_macs
 from ...pipeline.end_to_end.memory.available import is_out_of_memory
 from ...pipeline.end_to_end.network import EndToEnd
-from ...pipeline.end_to_end.steps import FIGURES, Objective, predict, strategy_gradients
+from ...pipeline.end_to_end.steps import Objective, predict, strategy_gradients
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.files import write_json
@@ -140,21 +140,22 @@ def train(
     """Fit the network, and leave weights, curves and result in the run directory."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    model = build_model(settings, prepared).to(device)
+    model, objective = build_model(settings, prepared).to(device), objective_of(settings, prepared)
     fitted = fit(
         model,
         settings=settings.optimisation,
         schedule=Schedule(
             steps_per_epoch=len(order_of(settings, prepared, epoch=0)),
+            monitor=prepared.task.monitor,
             checkpoint_every_seconds=settings.checkpoint_seconds,
             rates={f"backbones.{role}": rate for role, rate in prepared.rates.items()},
         ),
         run=directory,
         train_batches=partial(train_batches, settings, prepared, training),
         gradients=strategy_gradients(
-            model, strategy=settings.strategy, objective=objective_of(settings), accumulate=settings.accumulate
+            model, strategy=settings.strategy, objective=objective, accumulate=settings.accumulate
         ),
-        validate=partial(_validate, model, settings, validation) if prepared.validation else None,
+        validate=partial(_validate, model, settings, objective, validation) if prepared.validation else None,
     )
     failures: dict[str, str] = {}
     for own in (training, validation):
@@ -163,18 +164,25 @@ def train(
         _write(settings, prepared, directory, model, fitted, failures=failures)
 
 
-def objective_of(settings: FinetuneSettings) -> Objective:
+def objective_of(settings: FinetuneSettings, prepared: Prepared) -> Objective:
     """Return the loss to minimise."""
     own = settings.optimisation
-    return Objective(clip_weight=settings.clip_weight, label_smoothing=own.label_smoothing, precision=own.precision)
+    return Objective(
+        clip_weight=settings.clip_weight,
+        label_smoothing=own.label_smoothing,
+        precision=own.precision,
+        task=prepared.task,
+    )
 
 
 @torch.no_grad()
-def _validate(model: EndToEnd, settings: FinetuneSettings, videos: TrainingVideos) -> dict[str, float]:
-    """Return losses and accuracies over the clips of a test; a video that cannot be read counts as wrong."""
+def _validate(
+    model: EndToEnd, settings: FinetuneSettings, objective: Objective, videos: TrainingVideos
+) -> dict[str, float]:
+    """Return the losses and figures over the clips of a test; a video that cannot be read counts as wrong."""
     count = len(videos.labels)
-    device, objective = next(model.parameters()).device, objective_of(settings)
-    sums = torch.zeros(len(FIGURES), dtype=torch.float64)
+    names, device = objective.figures, next(model.parameters()).device
+    sums = torch.zeros(len(names), dtype=torch.float64)
     order = [[place] for place in range(rank(), count, world_size())]
     for made in prefetched(videos.spread_clips, order, workers=decoding_threads(settings.workers)):
         batch = batch_of(made)
@@ -182,8 +190,8 @@ def _validate(model: EndToEnd, settings: FinetuneSettings, videos: TrainingVideo
             batch = batch.on(device, part=slice(1))
             video, clips = predict(model, batch, strategy=settings.strategy, precision=objective.precision)
             figures = objective.loss(video, clips, targets=batch.targets, total=count)[1]
-            sums += torch.stack([figures[name].double().cpu() for name in FIGURES])
-    return dict(zip((f"val_{name}" for name in FIGURES), sum_over_processes(sums.to(device)).tolist(), strict=True))
+            sums += torch.stack([figures[name].double().cpu() for name in names])
+    return dict(zip((f"val_{name}" for name in names), sum_over_processes(sums.to(device)).tolist(), strict=True))
 
 
 def _write(
@@ -207,7 +215,7 @@ def _write(
     for role, weights in trained.items():
         save_weights(settings.out / backbone_file(role), weights)
     title = f"{prepared.spec.name}, {prepared.pattern}, end to end"
-    save_curves(fitted.history, settings.out / "curves.png", title=title)
+    save_curves(fitted.history, settings.out / "curves.png", title=title, figure=prepared.task.figure)
     write_json(settings.out / "failures.json", failures)
     directory.finish(
         {

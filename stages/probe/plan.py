@@ -11,8 +11,8 @@ from ...pipeline.features.clip_selection import choose_clips, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.training.learning_split import class_indices
 from ...pipeline.training.split_choice import read_splits, videos_of_split
+from ...pipeline.training.tasks import Task, task_of
 from .settings import ProbeSettings
 
 SHOWN = 8  # classes named in a message
@@ -68,6 +68,7 @@ class Prepared:
 
     settings: ProbeSettings
     store: FeatureStore
+    task: Task
     targets: npt.NDArray[np.int64]
     expected: tuple[int, ...]
     probes: tuple[ProbePlan, ...]
@@ -80,7 +81,8 @@ def prepare(settings: ProbeSettings) -> Prepared:
         SettingsError, ManifestError, StoreError: for what does not fit.
     """
     store = FeatureStore.open(settings.store)
-    targets = class_indices(store.manifest)
+    task = task_of(store.manifest)
+    targets = task.targets(store.manifest)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
     train, test = (
         tuple(videos_of_split(store.manifest, split, splits=splits).tolist())
@@ -92,7 +94,7 @@ def prepare(settings: ProbeSettings) -> Prepared:
         _check_videos(store, own, split=settings.split, option="--split", extracted=own.training, listed=train)
         _check_videos(store, own, split=settings.test_split, option="--test-split", extracted=own.scored, listed=test)
         _check_classes(settings, store, targets, own, test)
-    return Prepared(settings=settings, store=store, targets=targets, expected=test, probes=probes)
+    return Prepared(settings=settings, store=store, task=task, targets=targets, expected=test, probes=probes)
 
 
 def _each(settings: ProbeSettings, store: FeatureStore) -> dict[str, tuple[Source, ...]]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ...pipeline.errors import SettingsError
 from ...pipeline.evaluation.linear_probe import Fit, choose_strength, fit_probe
-from ...pipeline.evaluation.metrics import score_predictions, top_k_accuracy
+from ...pipeline.evaluation.metrics import SCORERS, top_k_accuracy
 from ...pipeline.features.arrays import pooled_features
 from ...pipeline.files import write_csv, write_json
 from ...pipeline.inference.stored_inputs import describe_backbone
@@ -169,12 +170,12 @@ def _scores(
     prepared: Prepared, own: ProbePlan, directory: RunDirectory, scores: npt.NDArray[np.float64], gmacs: float
 ) -> RunScores:
     """Return the predictions, and how good they are."""
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities = prepared.task.probabilities(torch.from_numpy(scores)).numpy()
     manifest = prepared.store.manifest
     return RunScores(
         run=directory,
         gmacs=gmacs,
-        metrics=score_predictions(
+        metrics=SCORERS[prepared.task.name](
             scores,
             targets=prepared.targets[list(own.scored)],
             classes=manifest.classes,
@@ -182,6 +183,6 @@ def _scores(
         ),
         expected=prepared.expected,
         videos=own.scored,
-        probabilities=(odds / odds.sum(axis=1, keepdims=True)).astype(np.float32),
+        probabilities=probabilities.astype(np.float32),
         missing={manifest.videos[i].video_id: own.missing[i] for i in prepared.expected if i in own.missing},
     )

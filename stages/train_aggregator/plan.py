@@ -15,8 +15,9 @@ from ...pipeline.features.clip_selection import Selection, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone
-from ...pipeline.training.learning_split import check_classes, class_indices, hold_out
+from ...pipeline.training.learning_split import check_classes, hold_out
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
+from ...pipeline.training.tasks import Task, named, task_of
 from ..run_kinds import AGGREGATOR
 from .settings import TrainAggregatorSettings
 
@@ -32,7 +33,7 @@ class Prepared:
         splits: id -> split, where they are not the store's own.
         training: indices of the videos to train on; none for an aggregator without weights.
         validation: indices of the held-out ones.
-        targets: (V,) class indices.
+        targets: (V, …) what each video's labels are to the task.
     """
 
     store: FeatureStore
@@ -40,6 +41,7 @@ class Prepared:
     spec: AggregatorSpec
     shapes: dict[str, tuple[int, int, int, int]]
     classes: tuple[str, ...]
+    task: Task
     targets: np.ndarray
     splits: Splits | None
     training: tuple[int, ...]
@@ -56,7 +58,8 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     store = FeatureStore.open(settings.store)
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
     selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
-    classes, targets = store.manifest.classes, class_indices(store.manifest)
+    classes, task = store.manifest.classes, task_of(store.manifest)
+    targets = task.targets(store.manifest)
     check_classes(store.manifest)
     shapes = selection.shapes(store)
     spec = AggregatorSpec(
@@ -71,7 +74,7 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=model.aggregator.min_clips)
     done = np.all([store.backbone(name).status() == Status.DONE for name in selection.backbones.values()], axis=0)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
-    training, validation = _split(settings, store, targets, splits, done) if model.is_trained else ((), ())
+    training, validation = _split(settings, store, splits, done) if model.is_trained else ((), ())
     inputs = AggregatorInputs(
         store,
         selection=selection,
@@ -88,6 +91,7 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
         spec=spec,
         shapes=inputs.shapes,
         classes=classes,
+        task=task,
         targets=targets,
         splits=splits,
         training=training,
@@ -99,7 +103,6 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
 def _split(
     settings: TrainAggregatorSettings,
     store: FeatureStore,
-    targets: np.ndarray,
     splits: Splits | None,
     done: np.ndarray,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -115,7 +118,6 @@ def _split(
     return hold_out(
         manifest,
         usable=usable.tolist(),
-        targets=targets,
         fraction=settings.val_fraction,
         seed=settings.optimisation.seed,
     )
@@ -142,4 +144,5 @@ def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, 
         "videos_sha256": hashlib.sha256("\n".join(trained_on).encode()).hexdigest(),
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
+        **named(prepared.task),
     }

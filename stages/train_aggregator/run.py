@@ -23,7 +23,6 @@ from ...pipeline.inference.predict import num_readers, predict, video_gmacs
 from ...pipeline.inference.stored_inputs import batch_of
 from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
-from ...pipeline.training.optimisation import accuracy, classification_loss
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.settings import OptimisationSettings
 from ..run_kinds import SPLITS_FILE, WEIGHTS_FILE
@@ -99,7 +98,8 @@ def train(settings: TrainAggregatorSettings, prepared: Prepared, directory: RunD
     save_aggregator(path, spec=prepared.spec, shapes=prepared.shapes, classes=prepared.classes, state=state)
     history = fitted.history if fitted else []
     if fitted:
-        save_curves(history, settings.out / "curves.png", title=f"{settings.aggregator}, {prepared.selection.pattern}")
+        title = f"{settings.aggregator}, {prepared.selection.pattern}"
+        save_curves(history, settings.out / "curves.png", title=title, figure=prepared.task.figure)
     directory.finish(
         {
             "metrics": fitted.best if fitted else {},
@@ -116,11 +116,11 @@ def _fit(
 ) -> FitResult:
     own = settings.optimisation
     batches = partial(_batches, prepared, own, resolve_device(settings.device))
-    loss = partial(_loss, model, prepared.selection.roles, own.label_smoothing)
+    loss = partial(_loss, model, prepared, own.label_smoothing)
     return fit(
         model,
         settings=own,
-        schedule=Schedule(steps_per_epoch=len(_order(prepared, own, 0))),
+        schedule=Schedule(steps_per_epoch=len(_order(prepared, own, 0)), monitor=prepared.task.monitor),
         run=directory,
         train_batches=batches,
         gradients=one_step(model, loss=loss, precision=own.precision),
@@ -144,18 +144,18 @@ def _batches(
 
 
 def _loss(
-    model: VideoModel, roles: tuple[str, ...], label_smoothing: float, batch: Batch
+    model: VideoModel, prepared: Prepared, label_smoothing: float, batch: Batch
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    maps, scores, targets = batch
-    predicted = model(maps, scores, roles)
-    loss = classification_loss(predicted, targets=targets, label_smoothing=label_smoothing)
-    return loss, {"accuracy": accuracy(predicted, targets=targets)}
+    (maps, scores, targets), task = batch, prepared.task
+    predicted = model(maps, scores, prepared.selection.roles)
+    loss = task.loss(predicted, targets=targets, label_smoothing=label_smoothing)
+    return loss, {task.figure: task.goodness(predicted, targets=targets).mean()}
 
 
 def _validate(model: VideoModel, prepared: Prepared, batch_size: int) -> dict[str, float]:
-    targets = torch.from_numpy(prepared.targets[list(prepared.validation)])
+    task, targets = prepared.task, torch.from_numpy(prepared.targets[list(prepared.validation)])
     predicted = predict(model, prepared.inputs, prepared.validation, batch_size=batch_size)
     return {
-        "val_loss": float(classification_loss(predicted, targets=targets)),
-        "val_accuracy": float(accuracy(predicted, targets=targets)),
+        "val_loss": float(task.loss(predicted, targets=targets)),
+        f"val_{task.figure}": float(task.goodness(predicted, targets=targets).mean()),
     }

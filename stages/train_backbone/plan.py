@@ -5,10 +5,11 @@ from typing import Any
 
 from ...pipeline.backbones.engine import resolve_device
 from ...pipeline.manifests.manifest import Manifest
+from ...pipeline.training.tasks import Task, named
 from .settings import TrainBackboneSettings
 
 
-def outcome(settings: TrainBackboneSettings, manifest: Manifest, *, caches: list[bool]) -> dict[str, Any]:
+def outcome(settings: TrainBackboneSettings, manifest: Manifest, task: Task, *, caches: list[bool]) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values."""
     own = asdict(settings)
     for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "device"):
@@ -19,4 +20,5 @@ def outcome(settings: TrainBackboneSettings, manifest: Manifest, *, caches: list
         "device": resolve_device(settings.device).type,
         "reduced_in_cache": caches,
         **own,
+        **named(task),
     }
