@@ -2,13 +2,13 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .main import SOME_FAILED
+from .progress import progress_shown
 from .tables import format_table
 
 EPILOG = """\b
@@ -59,24 +59,10 @@ def command(ctx: click.Context, *, as_json: bool, runs: tuple[Path, ...], **opti
 
     if options["manifest"] is not None and options["threads"] is None:
         options["threads"] = os.cpu_count() or 1
-    document = run(EvaluateSettings(runs=runs, **options), started=_progress)
+    document = run(EvaluateSettings(runs=runs, **options), progress=progress_shown())
     click.echo(json.dumps(document, indent=2) if as_json else document_text(document))
     if options["manifest"] is not None and any(scored["missing"] for scored in document["runs"]):
         ctx.exit(SOME_FAILED)
-
-
-def _progress(run: Path, total: int) -> Callable[[], None]:
-    """Return what moves a bar of a run's videos; there is none where the output is no terminal."""
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit="video", desc=run.name, disable=None)
-
-    def advance() -> None:
-        bar.update()
-        if bar.n >= total:
-            bar.close()
-
-    return advance
 
 
 def document_text(document: dict[str, Any]) -> str:

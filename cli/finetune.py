@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .extract import duration_text
 from .main import SOME_FAILED
-from .tables import size_text
+from .progress import progress_shown
+from .tables import duration_text, size_text
 from .training_options import live_options, optimisation_options, take_fields, trained_precision
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
         document = estimate(settings)
         click.echo(json.dumps(dataclasses.asdict(document), indent=2) if as_json else estimate_text(document))
         return
-    summary = run(settings)
+    summary = run(settings, progress=progress_shown())
     if not first_of_launched():
         return
     if as_json:

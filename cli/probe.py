@@ -1,12 +1,12 @@
 """`vidpipe probe`."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .progress import progress_shown
 from .tables import format_table
 
 EPILOG = """\b
@@ -60,22 +60,8 @@ def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
     from ..stages.probe.settings import ProbeSettings
 
     parsed = None if pattern is None else Pattern.parse(pattern)
-    document = run(ProbeSettings(pattern=parsed, **options), planned=_progress)
+    document = run(ProbeSettings(pattern=parsed, **options), progress=progress_shown())
     click.echo(json.dumps(document, indent=2) if as_json else document_text(document))
-
-
-def _progress(total: int) -> Callable[[int], None]:
-    """Return what moves a bar of ``total`` reads; there is none where the output is no terminal."""
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit="video", desc="read", disable=None)
-
-    def advance(number: int) -> None:
-        bar.update(number)
-        if bar.n >= total:
-            bar.close()
-
-    return advance
 
 
 def document_text(document: dict[str, Any]) -> str:

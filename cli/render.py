@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from .progress import progress_shown
+
 EPILOG = """\b
 Example, the set of the demo:
   vidpipe render demo/videos --videos 480 --seed 0
@@ -50,10 +52,6 @@ def command(out: Path, *, videos: int, test_fraction: float, workers: int | None
     shows both visitors, and only a backbone that resolves fine motion sees which way the bars go. The same command
     completes a set that was interrupted.
     """
-    from functools import partial
-
-    from tqdm import tqdm
-
     from ..pipeline.rendering.settings import SceneSettings
     from ..stages.render.run import run
     from ..stages.render.settings import RenderSettings
@@ -61,7 +59,7 @@ def command(out: Path, *, videos: int, test_fraction: float, workers: int | None
     settings = RenderSettings(
         out=out, videos=videos, test_fraction=test_fraction, workers=workers, scene=SceneSettings(**scene)
     )
-    summary = run(settings, progress=partial(tqdm, unit="video", desc="rendering", disable=None))
+    summary = run(settings, progress=progress_shown())
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
         return

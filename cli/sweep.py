@@ -2,23 +2,23 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .extract import duration_text
 from .main import SOME_FAILED
-from .tables import format_table, size_text
+from .progress import progress_shown
+from .tables import duration_text, format_table, size_text
 from .train_aggregator import command as train_aggregator
 from .train_aggregator import take_settings
 
 if TYPE_CHECKING:
     from ..stages.sweep.estimate import SweepEstimate
     from ..stages.sweep.plan import SweepPlan
-    from ..stages.sweep.run import Progress, SweepSummary
+    from ..stages.sweep.run import SweepSummary
     from ..stages.sweep.settings import SweepSettings
 
 EPILOG = """\b
@@ -108,7 +108,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
         foreseen = estimate(settings)
         click.echo(json.dumps(estimate_document(foreseen), indent=2) if as_json else estimate_text(foreseen))
         return
-    summary = run(settings, planned=lambda plan, todo: _progress(plan, todo, quiet=as_json))
+    summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
     if summary.failed:
         ctx.exit(SOME_FAILED)
@@ -136,26 +136,9 @@ def settings_of(options: dict[str, Any]) -> "SweepSettings":
     )
 
 
-def _progress(plan: "SweepPlan", todo: int, *, quiet: bool) -> "Progress":
-    """Print the plan, and return what draws the bar."""
-    from tqdm import tqdm
-
+def _show_plan(plan: "SweepPlan", todo: int, *, quiet: bool) -> None:
     if not quiet:
         click.echo(plan_text(plan, todo), err=True)
-    bar = tqdm(total=todo, unit="run", desc="sweep", smoothing=0.1, disable=None)
-    failed = 0
-
-    def advance(result: Any) -> None:
-        nonlocal failed
-        bar.update()
-        if result.error:
-            failed += 1
-            bar.set_postfix_str(f"{failed} failed")
-            bar.write(f"failed: {result.task.name}: {result.error}", file=sys.stderr)
-        if bar.n >= todo:
-            bar.close()
-
-    return advance
 
 
 def plan_text(plan: "SweepPlan", todo: int) -> str:

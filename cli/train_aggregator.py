@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .presets import SETTING_NAMES, aggregator_defaults, preset_option
+from .progress import progress_shown
 from .training_options import optimisation_options, take_fields
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
     from ..stages.train_aggregator.run import run
 
     parsed = None if pattern is None else Pattern.parse(pattern)
-    summary = run(take_settings({**options, "pattern": parsed}))
+    summary = run(take_settings({**options, "pattern": parsed}), progress=progress_shown())
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
 
 

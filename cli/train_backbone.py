@@ -9,6 +9,7 @@ import click
 
 from .main import SOME_FAILED
 from .presets import SETTING_NAMES, backbone_defaults, preset_option
+from .progress import progress_shown
 from .training_options import live_options, optimisation_options, take_fields, trained_precision
 
 EPILOG = """\b
@@ -55,7 +56,7 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     if options["warmup_epochs"] is None:
         options["warmup_epochs"] = min(2.0, options["epochs"] / 10)
     optimisation = OptimisationSettings(**take_fields(options, OptimisationSettings))
-    summary = run(TrainBackboneSettings(optimisation=optimisation, **options))
+    summary = run(TrainBackboneSettings(optimisation=optimisation, **options), progress=progress_shown())
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
     else:

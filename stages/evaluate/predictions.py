@@ -1,6 +1,6 @@
 """What runs predict of videos: from what a feature store holds of them, or from the videos themselves."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from torch import Tensor
 from ...pipeline.aggregators.video_model import VideoModel
 from ...pipeline.aggregators.weights import load_aggregator
 from ...pipeline.errors import SettingsError, VideoError
+from ...pipeline.execution import Progress, under_way
 from ...pipeline.features.clip_selection import select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import Pattern
@@ -25,9 +26,6 @@ from ...pipeline.videos.clips import ClipSampling
 from ..run_kinds import WEIGHTS_FILE, backbones_of
 from .plan import other_clips, weights_of
 from .settings import EvaluateSettings
-
-Advance = Callable[[], None]
-Started = Callable[[Path, int], Advance]  # a run and its number of videos -> what is called after each of them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,7 +116,7 @@ def predict_videos(
     settings: EvaluateSettings,
     manifest: Manifest,
     device: torch.device,
-    started: Started,
+    progress: Progress,
 ) -> Predictions:
     """Decode the videos, and predict those that can be read.
 
@@ -138,8 +136,9 @@ def predict_videos(
     )
     videos, missing = [manifest.videos[i] for i in expected], {}
     found = inputs.read(videos, workers=decoding_threads(settings.workers))
-    clips = _readable(zip(videos, found, strict=True), missing=missing, advance=started(run.path, len(videos)))
-    scores = predict_clips(model, clips, roles=inputs.roles, batch_size=settings.batch_size)
+    clips = _readable(zip(videos, found, strict=True), missing=missing, progress=progress)
+    with under_way(progress, run.path.name, total=len(videos), unit="video"):
+        scores = predict_clips(model, clips, roles=inputs.roles, batch_size=settings.batch_size)
     own = aggregator_gmacs(model, roles=inputs.roles, shapes=inputs.shapes, num_scores=inputs.num_scores)
     return Predictions(
         scores=scores,
@@ -150,7 +149,7 @@ def predict_videos(
 
 
 def _readable(
-    found: Iterable[tuple[Video, Clips | VideoError]], *, missing: dict[str, str], advance: Advance
+    found: Iterable[tuple[Video, Clips | VideoError]], *, missing: dict[str, str], progress: Progress
 ) -> Iterator[Clips]:
     """Yield the clips of the videos that have some, and note in ``missing``, by id, why the others have none.
 
@@ -164,7 +163,7 @@ def _readable(
         else:
             readable = True
             yield clips
-        advance()
+        progress.advance()
     if not readable:
         name, reason = next(iter(missing.items()))
         raise VideoError(f"none of the {len(missing)} videos of the split can be scored; the first, {name!r}: {reason}")

@@ -11,13 +11,14 @@ import numpy.typing as npt
 
 from ...pipeline.backbones.engine import resolve_device
 from ...pipeline.evaluation.metrics import SCORERS, Metrics
+from ...pipeline.execution import SILENT, Progress
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.split_choice import videos_of_split
 from ...pipeline.training.tasks import task_of, task_of_run
 from .plan import check_classes, check_fits, check_has_backbones, check_weights, splits_of
-from .predictions import Predictions, Started, predict_stored, predict_videos
+from .predictions import Predictions, predict_stored, predict_videos
 from .settings import EvaluateSettings
 
 Predict = Callable[[RunDirectory, tuple[int, ...]], Predictions]  # a run, the videos expected of it
@@ -63,13 +64,12 @@ class Evaluation:
     runs: tuple[RunScores, ...]
 
 
-def evaluate(settings: EvaluateSettings, *, started: Started = lambda _run, _total: lambda: None) -> Evaluation:
+def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Evaluation:
     """Score every run; writes nothing.
 
     Args:
         settings: what to score, on what.
-        started: called with each run's directory and its number of videos before they are decoded; returns what is
-            called after each. Not called where a store is read.
+        progress: told of each video that is decoded, run by run; nothing where a store is read.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what the store or manifest does not hold or allow.
@@ -87,7 +87,7 @@ def evaluate(settings: EvaluateSettings, *, started: Started = lambda _run, _tot
     else:
         assert settings.manifest is not None  # as the settings have checked
         manifest = _manifest_of(settings.manifest, runs)
-        predict_run = partial(predict_videos, settings=settings, manifest=manifest, device=device, started=started)
+        predict_run = partial(predict_videos, settings=settings, manifest=manifest, device=device, progress=progress)
     targets = task_of(manifest).targets(manifest)
     scores = tuple(
         _score(run, split=settings.split, manifest=manifest, targets=targets, predict_run=predict_run) for run in runs

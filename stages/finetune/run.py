@@ -21,6 +21,7 @@ from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import Objective, predict, strategy_gradients
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
 from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
 from ...pipeline.inference.live_inputs import clips_gmacs
 from ...pipeline.inference.stored_inputs import backbone_record
@@ -74,10 +75,14 @@ class FinetuneSummary:
     seconds: float
 
 
-def run(settings: FinetuneSettings) -> FinetuneSummary:
+def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneSummary:
     """Train end to end, or go on training, and leave the weights of all parts in the run directory.
 
     Under torchrun, the processes train one model together, each on its share of every batch.
+
+    Args:
+        settings: what to train, and how.
+        progress: told of each batch and epoch, in the first process alone.
 
     Raises:
         SettingsError, ManifestError, WeightsError: for what does not go together.
@@ -95,7 +100,15 @@ def run(settings: FinetuneSettings) -> FinetuneSummary:
         with _open_run(settings, prepared, training, validation) as directory:
             if not already_done:
                 try:
-                    train(settings, prepared, directory, device=device, training=training, validation=validation)
+                    train(
+                        settings,
+                        prepared,
+                        directory,
+                        device=device,
+                        training=training,
+                        validation=validation,
+                        progress=progress,
+                    )
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -136,6 +149,7 @@ def train(
     device: torch.device,
     training: TrainingVideos,
     validation: TrainingVideos,
+    progress: Progress = SILENT,
 ) -> None:
     """Fit the network, and leave weights, curves and result in the run directory."""
     if settings.threads is not None:
@@ -156,6 +170,7 @@ def train(
             model, strategy=settings.strategy, objective=objective, accumulate=settings.accumulate
         ),
         validate=partial(_validate, model, settings, objective, validation) if prepared.validation else None,
+        progress=progress,
     )
     failures: dict[str, str] = {}
     for own in (training, validation):

@@ -1,18 +1,14 @@
 """One run of a sweep, on its worker: train an aggregator, score it on the test split, leave the figures beside it."""
 
 import contextlib
-import io
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from threading import Lock, RLock
-from typing import TextIO
+from threading import Lock
 
 import torch
-from tqdm import tqdm
 
 from ...pipeline.errors import RunError, VidpipeError
 from ...pipeline.evaluation.metrics import Metrics
@@ -64,17 +60,6 @@ class Score:
     run: str
     training_seconds: float
     scoring_seconds: float
-
-
-class _NoTerminal(io.TextIOBase):
-    """A text file that passes everything on and is no terminal, so that a run among many draws no bar of its own."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        """Write ``text`` to the file behind."""
-        return self._file.write(text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,12 +190,10 @@ def load_score(run: Path) -> Score:
 
 @contextlib.contextmanager
 def one_of_many(threads: int) -> Iterator[None]:
-    """Let torch compute with so many threads inside the block, and no run draw a bar of its own."""
-    tqdm.set_lock(RLock())  # its own lock is shared with other processes, and left behind by a worker that is stopped
+    """Let torch compute with so many threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with contextlib.redirect_stderr(_NoTerminal(sys.stderr)):
-            yield
+        yield
     finally:
         torch.set_num_threads(before)

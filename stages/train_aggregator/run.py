@@ -18,6 +18,7 @@ from ...pipeline.aggregators.video_model import VideoModel, build_video_model
 from ...pipeline.aggregators.weights import save_aggregator
 from ...pipeline.backbones.engine import resolve_device
 from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
 from ...pipeline.inference.predict import num_readers, predict, video_gmacs
 from ...pipeline.inference.stored_inputs import batch_of
@@ -59,8 +60,12 @@ class TrainAggregatorSummary:
     seconds: float
 
 
-def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
+def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> TrainAggregatorSummary:
     """Train an aggregator, or go on training it, and leave its weights in the run directory.
+
+    Args:
+        settings: what to train, and how.
+        progress: told of each batch and epoch.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
@@ -73,7 +78,7 @@ def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
             write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
         already_done = directory.is_done
         if not already_done:
-            train(settings, prepared, directory)
+            train(settings, prepared, directory, progress=progress)
     result = directory.result
     return TrainAggregatorSummary(
         out=settings.out,
@@ -87,12 +92,14 @@ def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
     )
 
 
-def train(settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory) -> None:
+def train(
+    settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory, *, progress: Progress = SILENT
+) -> None:
     """Fit the aggregator, if it has weights, and leave weights, curves and result in the run directory."""
     began = time.monotonic()
     torch.manual_seed(settings.optimisation.seed)
     model = build_video_model(prepared.spec, shapes=prepared.shapes).to(resolve_device(settings.device))
-    fitted = _fit(settings, prepared, directory, model) if model.is_trained else None
+    fitted = _fit(settings, prepared, directory, model, progress) if model.is_trained else None
     state = fitted.state if fitted else {}
     path = settings.out / WEIGHTS_FILE
     save_aggregator(path, spec=prepared.spec, shapes=prepared.shapes, classes=prepared.classes, state=state)
@@ -112,7 +119,11 @@ def train(settings: TrainAggregatorSettings, prepared: Prepared, directory: RunD
 
 
 def _fit(
-    settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory, model: VideoModel
+    settings: TrainAggregatorSettings,
+    prepared: Prepared,
+    directory: RunDirectory,
+    model: VideoModel,
+    progress: Progress,
 ) -> FitResult:
     own = settings.optimisation
     batches = partial(_batches, prepared, own, resolve_device(settings.device))
@@ -125,6 +136,7 @@ def _fit(
         train_batches=batches,
         gradients=one_step(model, loss=loss, precision=own.precision),
         validate=partial(_validate, model, prepared, own.batch_size) if prepared.validation else None,
+        progress=progress,
     )
 
 

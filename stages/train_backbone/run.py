@@ -20,6 +20,7 @@ from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.registry import build_backbone, feature_shape
 from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights
 from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
@@ -53,8 +54,12 @@ class TrainBackboneSummary:
     seconds: float
 
 
-def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
+def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> TrainBackboneSummary:
     """Train a backbone, or go on training it, and write ``weights.safetensors`` into the run directory.
+
+    Args:
+        settings: what to train, and how.
+        progress: told of each batch and epoch.
 
     Raises:
         SettingsError: for settings that cannot be run together.
@@ -73,7 +78,7 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
     with RunDirectory.open_or_create(settings.out, settings=made) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         if not directory.is_done:
-            _train(settings, directory, classes, task, training, validation)
+            _train(settings, directory, classes, task, training, validation, progress)
     failures = directory.result["failures"]
     return TrainBackboneSummary(
         weights=settings.out / WEIGHTS_FILE,
@@ -108,6 +113,7 @@ def _train(
     task: Task,
     training: TrainingClips,
     validation: TrainingClips | None,
+    progress: Progress,
 ) -> None:
     """Fit the network and leave weights, curves and result in the run directory."""
     own, device = settings.optimisation, resolve_device(settings.device)
@@ -134,6 +140,7 @@ def _train(
         train_batches=partial(_batches, training, own, workers),
         gradients=one_step(model, loss=loss, precision=own.precision),
         validate=partial(_validate, model, task, validation, own.batch_size, workers) if validation else None,
+        progress=progress,
     )
     weights = collect_weights(
         model,
