@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ..stages.train_aggregator.run import TrainAggregatorSummary
     from ..stages.train_aggregator.settings import TrainAggregatorSettings
 
+MAX_FAILURES = 20  # printed in full; --json lists all
 EPILOG = """\b
 Example, FASTER with one expensive clip in four:
   vidpipe train-aggregator --store s.zarr --out runs/faster --aggregator fast-gru --pattern 1:3
@@ -118,4 +119,23 @@ def summary_text(summary: "TrainAggregatorSummary") -> str:
             f"{summary.metrics['epoch'] + 1}: {figures}"
         )
     first = "This run was done already. " if summary.already_done else ""
-    return f"{first}{what}: {done}.\nRun: {summary.out}"
+    return "\n".join([f"{first}{what}: {done}.", *_missing_lines(summary), f"Run: {summary.out}"])
+
+
+def _missing_lines(summary: "TrainAggregatorSummary") -> list[str]:
+    """Return how many training videos taught nothing, by reason, and why those failed."""
+    from ..pipeline.features.clip_selection import NOT_EXTRACTED
+
+    if not summary.missing:
+        return []
+    failed = {name: reason for name, reason in summary.missing.items() if reason != NOT_EXTRACTED}
+    counts = {NOT_EXTRACTED: len(summary.missing) - len(failed), "failed": len(failed)}
+    reasons = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    known = summary.num_training + summary.num_validation + len(summary.missing)
+    lines = [
+        f"{len(summary.missing):,} of the {known:,} training videos have no features and were left out: {reasons}."
+    ]
+    lines += [f"  failed: {name}: {reason}" for name, reason in list(failed.items())[:MAX_FAILURES]]
+    if (hidden := len(failed) - MAX_FAILURES) > 0:
+        lines.append(f"  and {hidden:,} more; --json lists all.")
+    return lines

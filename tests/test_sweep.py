@@ -360,7 +360,9 @@ def raise_it(error: Exception, *_: object) -> None:
     ("error", "reason"),
     [
         (RunError("training diverged: lower --learning-rate"), "training diverged: lower --learning-rate"),
-        (RuntimeError("CUDA out of memory"), "RuntimeError: CUDA out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError: CUDA out of memory"),
+        (MemoryError("no room"), "MemoryError: no room"),
+        (OSError("the disk is gone"), "OSError: the disk is gone"),
     ],
 )
 def test_a_failed_run_is_told_the_others_go_on_and_the_same_command_tries_it_again(
@@ -376,6 +378,12 @@ def test_a_failed_run_is_told_the_others_go_on_and_the_same_command_tries_it_aga
     assert rows(settings.out, "failures.csv") == [{"run": name, "reason": reason}]
     assert done_by(settings) == [name]
     assert rows(settings.out, "failures.csv") == []
+
+
+@pytest.mark.parametrize("bug", [RuntimeError("no"), TypeError("no"), KeyError("no")])
+def test_a_bug_of_ours_is_not_taken_for_a_failed_run(settings: SweepSettings, bug: Exception) -> None:
+    with pytest.raises(type(bug), match="no"):
+        failing(bug, ("average_first_2clips_seed0",), settings, None, plan(settings).tasks[0])
 
 
 def test_a_run_that_diverges_fails_alone(settings: SweepSettings) -> None:
@@ -397,7 +405,7 @@ def test_single_runs_draw_no_bars_and_leave_the_threads_as_they_were(
 
 def test_a_sweep_of_which_every_run_fails_says_so(settings: SweepSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     names = tuple(task.name for task in plan(settings).tasks)
-    monkeypatch.setattr(sweep, "run_task", partial(failing, RuntimeError("no"), names))
+    monkeypatch.setattr(sweep, "run_task", partial(failing, RunError("no"), names))
     summary = run(settings)
     assert (len(summary.failed), summary.tables) == (6, {})
 

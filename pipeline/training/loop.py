@@ -62,8 +62,8 @@ class Schedule:
     Attributes:
         steps_per_epoch: batches of an epoch.
         monitor: the validation's figure to maximise; ties go to the lower "val_loss", then to the earlier epoch.
-        checkpoint_every_seconds: at an epoch's end, write a checkpoint if the last one is at least this old; within an
-            epoch, if it is `WITHIN_AN_EPOCH` times as old.
+        checkpoint_every_seconds: at an epoch's end, and before its validation, write a checkpoint if the last one is at
+            least this old; between two batches, if it is `WITHIN_AN_EPOCH` times as old.
         rates: part of the model -> its peak learning rate, where it is not the settings'; see `build_optimizer`.
     """
 
@@ -119,6 +119,8 @@ def fit(
     with loop.curves, loop.under_way(), torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
         while not position.is_over(settings):
             record = loop.train_epoch(train_batches, gradients)
+            if validate is not None:
+                loop.save_if_due()  # a validation may take as long as an epoch, and a kill in it would lose both
             with averaged_weights(model, trained.average):
                 record |= _validation(model, validate)
                 position.conclude(record, model, monitor=schedule.monitor if validate else None)

@@ -12,7 +12,7 @@ from ...pipeline.aggregators.video_model import VideoModel
 from ...pipeline.aggregators.weights import load_aggregator
 from ...pipeline.errors import SettingsError, VideoError
 from ...pipeline.execution import Progress, under_way
-from ...pipeline.features.clip_selection import select
+from ...pipeline.features.clip_selection import missing_videos, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
@@ -74,7 +74,7 @@ def predict_stored(
         scores=predict(model, inputs, videos, batch_size=settings.batch_size),
         gmacs=video_gmacs(model, inputs),
         videos=videos,
-        missing=_missing(inputs, [i for i in expected if status[i] != Status.DONE]),
+        missing=missing_videos(store, expected, backbones=inputs.selection.backbones.values()),
         other_clips=other_clips(run, store),
     )
 
@@ -98,15 +98,6 @@ def _inputs_of(
         needs_scores=model.aggregator.needs_scores,
         local_copies=local_copies,
     )
-
-
-def _missing(inputs: AggregatorInputs, videos: list[int]) -> dict[str, str]:
-    """Return id -> why there is no prediction."""
-    errors: dict[int, str] = {}
-    for group in inputs.groups.values():
-        errors |= group.errors()
-    manifest = inputs.store.manifest
-    return {manifest.videos[i].video_id: errors.get(i, "not extracted yet") for i in videos}
 
 
 def predict_videos(

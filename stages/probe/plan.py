@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ...pipeline.errors import SettingsError
 from ...pipeline.features.clip_choice import ClipChoice, candidate_clips, stretch_edges
-from ...pipeline.features.clip_selection import choose_clips, select
+from ...pipeline.features.clip_selection import NOT_EXTRACTED, choose_clips, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
@@ -162,7 +162,7 @@ def _plan(
         gmacs=sum(g.provenance["gmacs_per_clip"] * len(s.clips) for g, s in zip(groups, sources, strict=True)),
         training=tuple(index for index in train if done[index]),
         scored=tuple(index for index in test if done[index]),
-        missing={index: errors.get(index, "not extracted yet") for index in train + test if not done[index]},
+        missing={index: errors.get(index, NOT_EXTRACTED) for index in train + test if not done[index]},
     )
 
 

@@ -10,6 +10,7 @@ from threading import Lock
 
 import torch
 
+from ...pipeline.end_to_end.memory.available import is_out_of_memory
 from ...pipeline.errors import RunError, VidpipeError
 from ...pipeline.evaluation.metrics import Metrics
 from ...pipeline.features.store import FeatureStore
@@ -72,7 +73,10 @@ class TaskResult:
 
 
 def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> TaskResult:
-    """Train and score one run, going on where an earlier attempt stopped; a failure is told, not raised.
+    """Train and score one run, going on where an earlier attempt stopped.
+
+    What can go wrong in one run alone is told, not raised: settings that do not suit it, a training that diverges,
+    memory, disk.
 
     Args:
         settings: of the sweep; its paths are absolute.
@@ -84,7 +88,9 @@ def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> T
             return TaskResult(task=task, score=_train_and_score(settings, copies, task))
     except VidpipeError as error:
         return TaskResult(task=task, error=str(error))
-    except (RuntimeError, ValueError, TypeError, LookupError, MemoryError, OSError) as error:  # as torch's own
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not isinstance(error, OSError) and not is_out_of_memory(error):
+            raise  # a bug of ours, which every run would meet
         return TaskResult(task=task, error=f"{type(error).__name__}: {error}")
 
 

@@ -11,8 +11,7 @@ from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
 from ...pipeline.aggregators.video_model import build_video_model
 from ...pipeline.backbones.engine import resolve_device
 from ...pipeline.errors import SettingsError
-from ...pipeline.features.clip_selection import Selection, select
-from ...pipeline.features.format import Status
+from ...pipeline.features.clip_selection import Selection, missing_videos, select
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone
 from ...pipeline.training.learning_split import check_classes, hold_out
@@ -33,6 +32,7 @@ class Prepared:
         splits: id -> split, where they are not the store's own.
         training: indices of the videos to train on; none for an aggregator without weights.
         validation: indices of the held-out ones.
+        missing: id -> reason, of the videos of the training split that lack features.
         targets: (V, …) what each video's labels are to the task.
     """
 
@@ -46,6 +46,7 @@ class Prepared:
     splits: Splits | None
     training: tuple[int, ...]
     validation: tuple[int, ...]
+    missing: dict[str, str]
     inputs: AggregatorInputs
 
 
@@ -72,9 +73,10 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     with torch.device("meta"):
         model = build_video_model(spec, shapes=shapes)
     check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=model.aggregator.min_clips)
-    done = np.all([store.backbone(name).status() == Status.DONE for name in selection.backbones.values()], axis=0)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
-    training, validation = _split(settings, store, splits, done) if model.is_trained else ((), ())
+    listed = videos_of_split(store.manifest, settings.split, splits=splits).tolist() if model.is_trained else []
+    missing = missing_videos(store, listed, backbones=selection.backbones.values())
+    training, validation = _split(settings, store, listed, missing) if model.is_trained else ((), ())
     inputs = AggregatorInputs(
         store,
         selection=selection,
@@ -96,28 +98,25 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
         splits=splits,
         training=training,
         validation=validation,
+        missing=missing,
         inputs=inputs,
     )
 
 
 def _split(
-    settings: TrainAggregatorSettings,
-    store: FeatureStore,
-    splits: Splits | None,
-    done: np.ndarray,
+    settings: TrainAggregatorSettings, store: FeatureStore, listed: list[int], missing: dict[str, str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the videos to train on and those held out, refusing a training split that cannot teach every class."""
     manifest = store.manifest
-    listed = videos_of_split(manifest, settings.split, splits=splits)
-    usable = listed[done[listed]]
-    if not len(usable):
+    usable = [index for index in listed if manifest.videos[index].video_id not in missing]
+    if not usable:
         raise SettingsError(
             f"no video of the split {settings.split!r} is extracted in {store.path} ({len(listed)} are listed). "
             f"Run vidpipe extract with --split {settings.split} first"
         )
     return hold_out(
         manifest,
-        usable=usable.tolist(),
+        usable=usable,
         fraction=settings.val_fraction,
         seed=settings.optimisation.seed,
     )

@@ -44,6 +44,7 @@ class TrainAggregatorSummary:
         epochs: epochs that were trained.
         gmacs: 10^9 multiply-accumulates a video, backbones included.
         seconds: of all training, over interruptions.
+        missing: id -> reason, of the videos of the training split that have no features, and taught nothing.
     """
 
     out: Path
@@ -58,6 +59,7 @@ class TrainAggregatorSummary:
     epochs: int
     gmacs: float
     seconds: float
+    missing: dict[str, str]
 
 
 def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> TrainAggregatorSummary:
@@ -88,6 +90,7 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
         num_training=len(prepared.training),
         num_validation=len(prepared.validation),
         already_done=already_done,
+        missing=prepared.missing,
         **{name: result[name] for name in ("num_weights", "metrics", "epochs", "gmacs", "seconds")},
     )
 
