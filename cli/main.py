@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..pipeline.errors import ManifestError, SettingsError, VidpipeError
+from .spelling import option_name
 
 # Threads of torch that wait for each other do so asleep: spinning, they slow each other down many times over as soon as
 # anything else runs beside them, such as our own decoders. It has to be said before torch is loaded.
@@ -55,7 +56,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except VidpipeError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {error.text(option_name)}", err=True)
             ctx.exit(USAGE if isinstance(error, SettingsError | ManifestError) else FAILED)
         except BrokenPipeError:
             raise  # click ends quietly when the reader of our output goes away

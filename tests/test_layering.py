@@ -22,7 +22,7 @@ ROOMS = (
     "costs",
     "inference",
 )
-ROOT_MODULES = {"errors", "registry", "seeds", "files", "execution"}  # what all rooms share, and nothing else
+ROOT_MODULES = {"errors", "registry", "seeds", "files", "execution", "settings"}  # what all rooms share, and nothing else
 ALSO_ALLOWED = {"rendering": {"videos"}}  # a room apart
 DOORS = {
     "click": ("cli/",),

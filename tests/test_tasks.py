@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from vidpipe.pipeline.errors import ManifestError, SettingsError
 from vidpipe.pipeline.evaluation.metrics import SCORERS, top_k_accuracy
 from vidpipe.pipeline.manifests.manifest import Manifest, Video
-from vidpipe.pipeline.training.tasks import SINGLE_LABEL, TASKS, Task, named, task_of, task_of_run
+from vidpipe.pipeline.training.tasks import SINGLE_LABEL, TASKS, Task, task_of, task_of_run, task_record
 
 EVERY_TASK = pytest.mark.parametrize("task", [TASKS[name] for name in TASKS], ids=TASKS.names())
 
@@ -96,11 +96,11 @@ def test_a_loss_of_parts_adds_up_and_its_mean_is_over_the_videos(task: Task):
 def test_every_task_has_metrics_and_is_found_again_in_a_run(task: Task):
     assert task.monitor == f"val_{task.figure}"
     assert task.name in SCORERS
-    assert task_of_run(named(task)) is task
+    assert task_of_run(task_record(task)) is task
 
 
 def test_a_run_without_a_word_of_its_task_is_single_label_and_an_unknown_one_is_refused():
     assert task_of_run({}).name == SINGLE_LABEL
-    assert named(TASKS[SINGLE_LABEL]) == {}  # as in runs that were made before there were tasks
+    assert task_record(TASKS[SINGLE_LABEL]) == {}  # as in runs that were made before there were tasks
     with pytest.raises(SettingsError, match="there is no task 'captions'; known: single-label"):
         task_of_run({"task": "captions"})

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import RunError
+from ..errors import RunError, named
 from ..execution import SILENT, Progress, under_way
 from ..seeds import derived_seed
 from .distributed import average_statistics, is_first, rank, sum_gradients, sum_over_processes, wait_for_all
@@ -194,7 +194,8 @@ class _Loop:
         means = {name: float(value) / position.counted for name, value in sorted(position.sums.items())}
         if not math.isfinite(means.get("loss", math.nan)):
             raise RunError(
-                f"training diverged: the loss of epoch {position.epoch} is {means.get('loss')}; lower --learning-rate"
+                f"training diverged: the loss of epoch {position.epoch} is {means.get('loss')}; lower "
+                f"{named('learning_rate')}"
             )
         rate = max(group["lr"] for group in self.trained.optimizer.param_groups)
         return {"epoch": position.epoch, "learning_rate": rate, **means, "seconds": round(position.seconds, 3)}
@@ -203,7 +204,7 @@ class _Loop:
         """Take the steps of one batch and return the mean of their figures, over all processes; none without a step."""
         model, optimizer, schedule = self.trained.model, self.trained.optimizer, self.schedule
         total = self.settings.epochs * schedule.steps_per_epoch
-        warmup = round(self.settings.warmup_epochs * schedule.steps_per_epoch)
+        warmup = round((self.settings.warmup_epochs or 0.0) * schedule.steps_per_epoch)
         done = self.position.epoch * schedule.steps_per_epoch + self.position.batches
         set_rates(optimizer, factor=cosine_schedule(done, total=total, warmup=warmup))
         optimizer.zero_grad(set_to_none=True)

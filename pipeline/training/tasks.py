@@ -137,7 +137,7 @@ def task_of_run(made: Mapping[str, Any]) -> Task:
     return TASKS[made.get("task", SINGLE_LABEL)]
 
 
-def named(task: Task) -> dict[str, str]:
+def task_record(task: Task) -> dict[str, str]:
     """Return what a run's settings say of its task, for `task_of_run`: nothing where it is single-label."""
     return {} if task.name == SINGLE_LABEL else {"task": task.name}
 

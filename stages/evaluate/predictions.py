@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...pipeline.aggregators.video_model import VideoModel
 from ...pipeline.aggregators.weights import load_aggregator
-from ...pipeline.errors import SettingsError, VideoError
+from ...pipeline.errors import SettingsError, VideoError, named
 from ...pipeline.execution import Progress, under_way
 from ...pipeline.features.clip_selection import missing_videos, select
 from ...pipeline.features.format import Status
@@ -68,7 +68,7 @@ def predict_stored(
     if not videos:
         raise SettingsError(
             f"none of the {len(expected)} videos of the split {settings.split!r} is extracted in {store.path}. "
-            f"Run vidpipe extract with --split {settings.split} first"
+            f"Run vidpipe extract with {named('split')} {settings.split} first"
         )
     return Predictions(
         scores=predict(model, inputs, videos, batch_size=settings.batch_size),

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.evaluation.linear_probe import Fit, choose_strength, fit_probe
 from ...pipeline.evaluation.metrics import SCORERS, top_k_accuracy
 from ...pipeline.execution import SILENT, Progress, under_way
@@ -141,7 +141,10 @@ def _held_out_accuracies(
     for index, name in enumerate(classes):
         held |= choose_test(sorted(ids[targets == index]), test_fraction=HELD_OUT, key=f"probe {name}")
     if not held:
-        raise SettingsError("no class has two training videos, so none can be held out to choose --C; give one --C")
+        raise SettingsError(
+            f"no class has two training videos, so none can be held out to choose {named('strengths')}; give one "
+            f"{named('strengths')}"
+        )
     return choose_strength(
         features,
         targets=targets,

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...pipeline.errors import RunError
 from ...pipeline.execution import SILENT, Progress, under_way
-from ...pipeline.files import PARTIAL, write_json, write_text
+from ...pipeline.files import PARTIAL, held_folder, write_json, write_text
 from ...pipeline.manifests.manifest import Manifest, Video, write_manifest
 from ...pipeline.rendering.design import accuracy_bounds, class_of, is_test, scene_classes
 from ...pipeline.rendering.frames import draw_frames
@@ -57,18 +57,19 @@ def run(settings: RenderSettings, *, progress: Progress = SILENT) -> RenderSumma
     """
     began = perf_counter()
     claim_folder(settings)
-    missing = plan(settings)
-    with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
-        futures = [pool.submit(run_task, settings, index) for index in missing]
-        try:
-            with under_way(progress, "rendering", total=len(futures), unit="video"):
-                for future in as_completed(futures):
-                    future.result()
-                    progress.advance()
-        finally:
-            pool.shutdown(cancel_futures=True)
-    manifest = list_videos(settings)
-    write_manifest(manifest, settings.out / MANIFEST_FILE)
+    with held_folder(settings.out, error=RunError):
+        missing = plan(settings)
+        with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
+            futures = [pool.submit(run_task, settings, index) for index in missing]
+            try:
+                with under_way(progress, "rendering", total=len(futures), unit="video"):
+                    for future in as_completed(futures):
+                        future.result()
+                        progress.advance()
+            finally:
+                pool.shutdown(cancel_futures=True)
+        manifest = list_videos(settings)
+        write_manifest(manifest, settings.out / MANIFEST_FILE)
     return _summarise(settings, manifest, rendered=len(missing), seconds=perf_counter() - began)
 
 

@@ -16,14 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.errors import RunError, StoreError
+from ...pipeline.errors import RunError, StoreError, named
 from ...pipeline.execution import SILENT, Progress, run_tasks, under_way
 from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.files import lock_folder, write_csv, write_json
+from ...pipeline.files import held_folder, write_csv, write_json
 from ...pipeline.training.run_directory import describe_differences
-from .plan import SweepPlan, SweepTask, plan, shared_outcome
+from .plan import SweepPlan, SweepTask, plan, resolve, shared_outcome
 from .settings import SweepSettings
 from .tables import report
 from .task import TaskResult, read_score, run_task
@@ -72,6 +72,7 @@ def run(
         OutOfSpaceError: if the disk does not hold copies of the maps.
         ExecutionError: if the cluster cannot be had, or goes away.
     """
+    settings = resolve(settings)
     settings = absolute(settings)
     shared = shared_outcome(settings)
     known = known_patterns(settings.out, shared)
@@ -130,11 +131,11 @@ def known_patterns(out: Path, asked: Mapping[str, Any]) -> list[Pattern]:
         have = json.loads(path.read_text(encoding="utf-8"))
         shared, patterns = have["shared"], [Pattern.parse(text) for text in have["patterns"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} cannot be read: {error!r}. Choose another --out") from error
+        raise RunError(f"{path} cannot be read: {error!r}. Choose another {named('out')}") from error
     differences = describe_differences(shared, asked)
     if differences:
         raise RunError(
-            f"{out} holds a sweep with other settings: {'; '.join(differences)}. Choose another --out, or ask "
+            f"{out} holds a sweep with other settings: {'; '.join(differences)}. Choose another {named('out')}, or ask "
             "for the sweep's own settings to add to it"
         )
     return patterns
@@ -164,12 +165,9 @@ def _directory(out: Path, sweep: Mapping[str, Any]) -> Iterator[None]:
         StoreError: if another process holds it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    descriptor = lock_folder(out, error=StoreError)
-    try:
+    with held_folder(out, error=StoreError):
         write_json(out / SETTINGS_FILE, sweep)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from threading import Lock
 import torch
 
 from ...pipeline.end_to_end.memory.available import is_out_of_memory
-from ...pipeline.errors import RunError, VidpipeError
+from ...pipeline.errors import RunError, VidpipeError, named
 from ...pipeline.evaluation.metrics import Metrics
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import write_json
@@ -172,7 +172,7 @@ def read_score(run: Path, *, store: FeatureStore, num_training: int, num_test: i
     if trained != num_training:
         raise RunError(
             f"{run} was trained on {trained} videos, and {num_training} are extracted by now; results of both do not "
-            "belong into one table. Choose another --out"
+            f"belong into one table. Choose another {named('out')}"
         )
     score = load_score(run)
     return score if score.num_scored == num_test else None

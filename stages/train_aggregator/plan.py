@@ -10,13 +10,13 @@ import torch
 from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
 from ...pipeline.aggregators.video_model import build_video_model
 from ...pipeline.backbones.engine import resolve_device
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_selection import Selection, missing_videos, select
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone
 from ...pipeline.training.learning_split import check_classes, hold_out
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
-from ...pipeline.training.tasks import Task, named, task_of
+from ...pipeline.training.tasks import Task, task_of, task_record
 from ..run_kinds import AGGREGATOR
 from .settings import TrainAggregatorSettings
 
@@ -112,7 +112,7 @@ def _split(
     if not usable:
         raise SettingsError(
             f"no video of the split {settings.split!r} is extracted in {store.path} ({len(listed)} are listed). "
-            f"Run vidpipe extract with --split {settings.split} first"
+            f"Run vidpipe extract with {named('split')} {settings.split} first"
         )
     return hold_out(
         manifest,
@@ -143,5 +143,5 @@ def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, 
         "videos_sha256": hashlib.sha256("\n".join(trained_on).encode()).hexdigest(),
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
-        **named(prepared.task),
+        **task_record(prepared.task),
     }
