@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from heard_progress import Heard
 
 from vidpipe.cli.manifest import command
 from vidpipe.pipeline.errors import ManifestError, SettingsError, VideoError
@@ -199,9 +200,10 @@ def test_an_interrupt_leaves_the_rest_undone(tmp_path, monkeypatch):
         release.wait(20)
         raise VideoError("no video stream")
 
-    def interrupted(futures, *, total):
-        threading.Timer(0.1, release.set).start()  # the probe that is under way ends after the interrupt
-        raise KeyboardInterrupt
+    class Interrupted(Heard):
+        def begin(self, what, *, total, unit, done=0):
+            threading.Timer(0.1, release.set).start()  # the probe that is under way ends after the interrupt
+            raise KeyboardInterrupt
 
     names = [f"{i}.mp4" for i in range(50)]
     for name in names:
@@ -209,7 +211,7 @@ def test_an_interrupt_leaves_the_rest_undone(tmp_path, monkeypatch):
     manifest = _manifest(tmp_path, *(f"{name},a,train,,," for name in names))
     monkeypatch.setattr(check_manifest, "probe", probe)
     with pytest.raises(KeyboardInterrupt):
-        run(CheckSettings(manifest=manifest, workers=1), progress=interrupted)
+        run(CheckSettings(manifest=manifest, workers=1), progress=Interrupted())
     assert len(started) == 1
 
 
