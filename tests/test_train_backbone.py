@@ -192,8 +192,10 @@ def test_the_cache_changes_nothing_where_frames_are_small(world: Path):
         one, other = read.random_clip(index, epoch=0), cached.random_clip(index, epoch=0)
         assert one is not None and other is not None
         assert torch.equal(one[0], other[0])
-        middle = cached.central_clip(index)
-        assert middle is not None and middle[0].shape == (4, 32, 32, 3)
+        own, middle = read.central_clip(index), cached.central_clip(index)
+        assert own is not None and middle is not None
+        assert middle[0].shape == (4, 32, 32, 3)
+        assert torch.equal(own[0], middle[0])
 
 
 def test_the_cache_is_foreseen(world: Path):
