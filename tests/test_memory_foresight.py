@@ -31,8 +31,8 @@ CPU = torch.device("cpu")
 NAMES = {"expensive": "r2plus1d_14_w16", "cheap": "r2d_14_w16"}
 CHANNELS, CLASSES = 512, 5
 TOLERANCE = 1.4  # of foreseen over measured: not all gradients are there at the peak, as is foreseen
-# What the allocator gives out beside the tensors that operations return: kernels' copies of weights and clips in layouts
-# of their own. The foresight leaves them to `with_headroom`.
+# What the allocator gives out beside the tensors that operations return: kernels' copies of weights and clips in
+# layouts of their own. The foresight leaves them to `with_headroom`.
 OF_KERNELS = 8_000_000
 SETTINGS = [StrategySettings(name=name) for name in STRATEGIES] + [
     StrategySettings(name="plain", clips_at_once=2),
