@@ -101,8 +101,7 @@ def test_foreseen_covers_the_tensors_of_a_real_step_and_exceeds_them_by_two_fift
         assert measured <= foreseen <= TOLERANCE * measured, strategy
 
 
-@pytest.mark.parametrize("name", ["plain", "checkpoint", "two-pass"])
-@pytest.mark.parametrize("roles", ["eeee", "ecc"])
+@pytest.mark.parametrize(("roles", "name"), [("eeee", "plain"), ("eeee", "two-pass"), ("ecc", "checkpoint")])
 def test_torchs_allocator_gives_out_what_is_foreseen_but_for_what_kernels_take(roles, name):
     """Ask the allocator, which knows neither of the foresight nor of how it is held against tensors above."""
     shape, strategy = make_shape(roles=roles), StrategySettings(name=name)

@@ -129,6 +129,7 @@ def test_the_rate_trained_at_is_the_rate_extracted_at(world: Path, tmp_path: Pat
         f"--store={tmp_path}/s.zarr",
         f"--cheap=r2d_14_w16={path}",
         "--clips=2",
+        "--threads=1",
     ]
     refused = invoke(*words)
     assert refused.exit_code == 2
