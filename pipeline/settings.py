@@ -177,14 +177,12 @@ def _changed(kind: type, default: Any, values: Mapping[str, Any]) -> Any:
     return dataclasses.replace(default, **inner, **{name: value for name, value in values.items() if name in known})
 
 
-def flat_names(kind: type) -> Iterator[str]:
-    """Yield the names that `build` takes for ``kind``."""
-    nested = nested_settings(kind)
+def flat_types(kind: type) -> dict[str, Any]:
+    """Return the names that `build` takes for ``kind``, with their types."""
+    hints, nested, found = typing.get_type_hints(kind), nested_settings(kind), {}
     for own in dataclasses.fields(kind):
-        if own.name in nested:
-            yield from flat_names(nested[own.name])
-        else:
-            yield own.name
+        found |= flat_types(nested[own.name]) if own.name in nested else {own.name: hints[own.name]}
+    return found
 
 
 def check_fields(given: Any) -> None:
