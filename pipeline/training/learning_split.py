@@ -1,6 +1,6 @@
 """Who teaches and who is held out: class indices, classes that nobody shows, and the videos kept for validation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +70,18 @@ def _listing(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - SHOWN_DIFFERENCES} more" if len(names) > SHOWN_DIFFERENCES else "")
 
 
+def held_out_ids(ids: Mapping[str, Iterable[str]], *, fraction: float, key: str) -> frozenset[str]:
+    """Return, of each class the same share, the videos to hold out; a class's only video is never among them.
+
+    Args:
+        ids: class -> the ids of its videos, in any order.
+        fraction: share to hold out; 0 for none.
+        key: with class and ids, what the choice depends on.
+    """
+    chosen = (choose_test(sorted(own), test_fraction=fraction, key=f"{key} {name}") for name, own in ids.items())
+    return frozenset[str]().union(*chosen)
+
+
 def hold_out(
     manifest: Manifest, *, usable: Sequence[int], targets: npt.NDArray[np.int64], fraction: float, seed: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -97,11 +109,10 @@ def hold_out(
             f"{', '.join(map(repr, unseen[:SHOWN_CLASSES]))}{', …' if len(unseen) > SHOWN_CLASSES else ''}. "
             "Give training videos of them, or leave them out of the manifest"
         )
-    held: set[int] = set()
-    for index, name in enumerate(manifest.classes):
-        places = {manifest.videos[i].video_id: i for i in own.tolist() if targets[i] == index}
-        chosen = choose_test(sorted(places), test_fraction=fraction, key=f"validation {seed} {name}")
-        held |= {places[video_id] for video_id in chosen}
+    names = {i: manifest.videos[i].video_id for i in own.tolist()}
+    ids = {name: [names[i] for i in names if targets[i] == index] for index, name in enumerate(manifest.classes)}
+    chosen = held_out_ids(ids, fraction=fraction, key=f"validation {seed}")
+    held = {i for i, video_id in names.items() if video_id in chosen}
     if fraction and not held:
         raise SettingsError("no class has two training videos, so none can be held out; give --val-fraction 0")
     return tuple(i for i in own.tolist() if i not in held), tuple(sorted(held))
