@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from refusals import refuses
 from torch import nn
 
 from vidpipe.pipeline.backbones.interface import Backbone
@@ -186,7 +187,7 @@ def test_finer_parts_take_less_memory():
 @pytest.mark.parametrize("granularity", ["layer", ""])
 def test_an_unknown_granularity_is_refused(granularity):
     backbone = build("r2d_14_w16", training=True)
-    refused = pytest.raises(SettingsError, match="--granularity must be one of backbone, stage, block")
+    refused = refuses(SettingsError, match="--granularity must be one of backbone, stage, block")
     with refused, checkpointed(backbone, granularity=granularity):
         pass
 
@@ -203,7 +204,7 @@ class NoParts(Backbone):
 
 @pytest.mark.parametrize("granularity", ["stage", "block"])
 def test_a_network_without_such_parts_is_refused(granularity):
-    with pytest.raises(SettingsError, match="this network has none; use --granularity backbone"):
+    with refuses(SettingsError, match="this network has none; use --granularity backbone"):
         checkpointed_parts(NoParts(name="no_parts", num_classes=2, channels=3), granularity=granularity)
 
 

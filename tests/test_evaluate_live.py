@@ -12,8 +12,10 @@ import torch
 from click.testing import CliRunner
 from made_up_runs import NAMES, MadeUpRun, make_run
 from made_up_stores import MadeUp, make_store
+from refusals import refuses
 
 from vidpipe.cli.main import main
+from vidpipe.cli.spelling import option_name
 from vidpipe.pipeline.aggregators.weights import load_aggregator
 from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.registry import feature_shape
@@ -325,7 +327,7 @@ def test_stores_of_the_backbones_before_finetuning_are_refused(world: Path, tmp_
     own = world / "fast"
     with pytest.raises(RunError) as caught:
         evaluate(from_store(world, tmp_path / "out", store, "fast"))
-    message = str(caught.value)
+    message = caught.value.text(option_name)
     digests = [backbones_of(RunDirectory.open(path))["cheap"]["weights_sha256"] for path in (own, tmp_path / "before")]
     assert f'backbones.cheap.weights_sha256 is "{digests[0]}" there, "{digests[1]}" here' in message
     assert "vidpipe extract --manifest MANIFEST --store NEW.zarr --clips 4 --pattern 1:3" in message
@@ -384,7 +386,7 @@ def test_runs_without_backbones_of_their_own_cannot_be_scored_on_videos(world: P
     store = make_store(tmp_path / "s.zarr", MadeUp(num_training=8, num_test=2))
     train(TrainAggregatorSettings(store=store, out=tmp_path / "run", aggregator="average"))
     settings = replace(from_videos(world, tmp_path / "out", "fast"), runs=(world / "fast", tmp_path / "run"))
-    with pytest.raises(RunError, match=r"without its backbones, big \(expensive\), small \(cheap\).* --store STORE"):
+    with refuses(RunError, match=r"without its backbones, big \(expensive\), small \(cheap\).* --store STORE"):
         evaluate(settings)
 
 
@@ -402,7 +404,7 @@ def test_runs_that_lack_a_file_are_refused(
     make_run(tmp_path / "run")
     (tmp_path / "run" / file).unlink()
     settings = replace(from_videos(world, tmp_path / "out", "fast"), runs=(world / "fast", tmp_path / "run"))
-    with pytest.raises(error, match=message):
+    with refuses(error, match=message):
         evaluate(settings, started=lambda run, _total: pytest.fail(f"{run} is decoded first"))
     assert not (tmp_path / "out").exists()
 
@@ -432,7 +434,7 @@ def test_backbones_that_are_not_what_the_run_trained_are_refused(world: Path, tm
     ],
 )
 def test_settings_that_cannot_be_are_refused(world: Path, tmp_path: Path, changes: dict, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
+    with refuses(SettingsError, match=message):
         replace(from_videos(world, tmp_path, "fast"), **changes)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 from torch import nn
 
 from vidpipe.pipeline.aggregators.base import AggregatorSpec
@@ -160,7 +161,7 @@ def test_foresight_of_a_huge_training_takes_no_memory_and_draws_nothing():
     ],
 )
 def test_a_shape_that_cannot_be_is_refused(change, message):
-    with pytest.raises(SettingsError, match=message):
+    with refuses(SettingsError, match=message):
         replace(make_shape(), **change)
 
 

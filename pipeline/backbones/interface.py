@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 
 
 class Backbone(nn.Module, ABC):
@@ -90,7 +90,9 @@ class Backbone(nn.Module, ABC):
             wanted = (
                 f"a multiple of {self.frames_multiple} frames" if self.frames_multiple > 1 else "at least one frame"
             )
-            raise SettingsError(f"{self.name} needs clips of {wanted}; got {frames}. Set --frames accordingly.")
+            raise SettingsError(
+                f"{self.name} needs clips of {wanted}; got {frames}. Set {named('num_frames')} accordingly."
+            )
 
     def check_size(self, size: int) -> None:
         """Raise SettingsError unless there is a picture."""

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..backbones.interface import Backbone
 from ..backbones.layers import BATCH_NORMS
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 from .strategies import GRANULARITIES
 
 
@@ -49,12 +49,12 @@ def checkpointed_parts(backbone: Backbone, *, granularity: str) -> dict[str, nn.
         SettingsError: if there is no such granularity, or the network has no such parts.
     """
     if granularity not in GRANULARITIES or granularity == "backbone":
-        raise SettingsError(f"--granularity must be one of {', '.join(GRANULARITIES)}; got {granularity!r}")
+        raise SettingsError(f"{named('granularity')} must be one of {', '.join(GRANULARITIES)}; got {granularity!r}")
     parts = backbone.stages() if granularity == "stage" else backbone.blocks()
     if not parts:
         raise SettingsError(
-            f"--granularity {granularity} needs a network that names its {granularity}s, and this network has none; "
-            "use --granularity backbone"
+            f"{named('granularity')} {granularity} needs a network that names its {granularity}s, and this network has "
+            f"none; use {named('granularity')} backbone"
         )
     return parts
 

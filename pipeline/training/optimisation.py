@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..backbones.devices import resolve_device, resolve_precision
 from .settings import OptimisationSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -54,6 +56,14 @@ def set_rates(optimizer: torch.optim.Optimizer, *, factor: float) -> None:
     """Set each group's learning rate to ``factor`` of its peak."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak_rate"] * factor
+
+
+def resolved(settings: OptimisationSettings, *, device: str) -> OptimisationSettings:
+    """Return the settings with the precision that "auto" means on ``device``: bfloat16 where the machine has it."""
+    if settings.precision != "auto":
+        return settings
+    fastest = resolve_precision("auto", resolve_device(device))
+    return replace(settings, precision="bfloat16" if fastest == "bfloat16" else "float32")
 
 
 def mixed_precision(device: torch.device | str, *, precision: str) -> AbstractContextManager[Any]:

@@ -1,25 +1,20 @@
 """What checking a manifest is asked to do."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from ...pipeline.errors import SettingsError
+from ...pipeline.settings import check_fields, setting, settings
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class CheckSettings:
-    """What to check, and how.
+    """What to check, and how."""
 
-    Attributes:
-        manifest: the ``.csv`` or ``.parquet`` file.
-        decode: decode every frame (slow, and the only way to find files that are cut short), or only read the headers.
-        workers: files probed at a time; None is one a core.
-    """
-
-    manifest: Path
-    decode: bool = True
-    workers: int | None = None
+    manifest: Path = setting(help="CSV or Parquet list of videos.")
+    decode: bool = setting(
+        default=True,
+        help="Decode every frame, the only way to find files that are cut short; else read the headers alone.",
+    )
+    workers: int | None = setting(default=None, help="Files probed at a time.", at_least=1, unset="one a core")
 
     def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise SettingsError(f"the number of workers must be at least 1, got {self.workers}")
+        check_fields(self)

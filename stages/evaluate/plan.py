@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...pipeline.aggregators.weights import load_aggregator
-from ...pipeline.errors import RunError
+from ...pipeline.errors import RunError, named
 from ...pipeline.features.patterns import EXPENSIVE, ROLES
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.runs import weights_of
@@ -30,12 +30,12 @@ from ...pipeline.videos.clips import ClipSampling
 
 SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
 PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where a video's clips lie
-SAMPLING_OPTIONS = {  # of vidpipe extract, beside --clips
-    "num_frames": "--frames",
-    "sampling_rate": "--stride",
-    "fps": "--fps",
-    "placement": "--placement",
-    "short": "--short",
+SAMPLING_OPTIONS = {  # of vidpipe extract, beside `num_clips`
+    "num_frames": f"{named('num_frames')}",
+    "sampling_rate": f"{named('sampling_rate')}",
+    "fps": f"{named('fps')}",
+    "placement": f"{named('placement')}",
+    "short": f"{named('short')}",
 }
 
 
@@ -90,7 +90,7 @@ def check_has_backbones(run: RunDirectory) -> None:
         raise RunError(
             f"{run.path} is a run of {COMMANDS[AGGREGATOR]}: it holds an aggregator without its backbones, {names}, so "
             "it cannot be scored on videos themselves. Extract them with these backbones, then type vidpipe evaluate "
-            f"--store STORE --run {run.path}"
+            f"{named('store')} STORE {named('runs')} {run.path}"
         )
 
 
@@ -118,15 +118,17 @@ def extract_advice(run: RunDirectory) -> str:
     """Return what to type for a store that an end-to-end run can be scored on."""
     own, backbones = run.settings, backbones_of(run)
     usual, sampling = asdict(ClipSampling()), own["sampling"]
-    words = [f"--clips {own['num_clips']}"]
+    words = [f"{named('num_clips')} {own['num_clips']}"]
     words += [f"{word} {sampling[name]}" for name, word in SAMPLING_OPTIONS.items() if sampling[name] != usual[name]]
-    words += [f"--pattern {own['pattern']}"] if EXPENSIVE in backbones else []
+    words += [f"{named('pattern')} {own['pattern']}"] if EXPENSIVE in backbones else []
     for role in (role for role in ROLES if role in backbones):
         given = f"{backbones[role]['name']}={run.path / backbone_file(role)}"
-        words.append(f"--{role} {shlex.quote(given)}")
+        words.append(f"{named(role)} {shlex.quote(given)}")
     return (
-        "A store for it has the run's own backbones, as trained: vidpipe extract --manifest MANIFEST --store NEW.zarr "
-        f"{' '.join(words)}. Or score it on the videos themselves, with --manifest in place of --store"
+        f"A store for it has the run's own backbones, as trained: vidpipe extract {named('manifest')} MANIFEST "
+        f"{named('store')} NEW.zarr "
+        f"{' '.join(words)}. Or score it on the videos themselves, with {named('manifest')} in place of "
+        f"{named('store')}"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ...pipeline.aggregators.video_model import VideoModel
-from ...pipeline.errors import SettingsError, VideoError
+from ...pipeline.errors import SettingsError, VideoError, named
 from ...pipeline.features.clip_selection import select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import Pattern
@@ -44,7 +44,7 @@ def predict_stored(
     if not videos:
         raise SettingsError(
             f"none of the {len(expected)} videos of the split {settings.split!r} is extracted in {store.path}. "
-            f"Run vidpipe extract with --split {settings.split} first"
+            f"Run vidpipe extract with {named('split')} {settings.split} first"
         )
     return Predictions(
         scores=predict(model, inputs, videos, batch_size=settings.batch_size),

@@ -1,45 +1,36 @@
 """What an evaluation is asked to do."""
 
-from dataclasses import dataclass
+import os
 from pathlib import Path
 
-from ...pipeline.backbones.engine_settings import EngineSettings
-from ...pipeline.errors import SettingsError
+from ...pipeline.backbones.engine_settings import PRECISIONS, EngineSettings
+from ...pipeline.errors import SettingsError, named
+from ...pipeline.settings import check_fields, setting, settings
 
 VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # and what leaves each as it is
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class EvaluateSettings:
-    """What to score, on what.
+    """What to score, on what; what stands in ``out`` is overwritten."""
 
-    Attributes:
-        store: the feature store; None where videos are scored.
-        manifest: the videos to run end-to-end runs over; None where a store is.
-        runs: run directories of finished trainings.
-        out: where tables and pictures go; what they replace is overwritten.
-        split: the videos to score.
-        batch_size: videos a step of the aggregator.
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        local_copies: as in `TrainAggregatorSettings`.
-        precision: of the backbones over videos, as are the next two: see `EngineSettings`.
-        batch: clips a call.
-        threads: of the backbones, on a CPU.
-        workers: threads that decode videos; None takes the machine's cores.
-    """
-
-    store: Path | None = None
-    manifest: Path | None = None
-    runs: tuple[Path, ...]
-    out: Path
-    split: str = "test"
-    batch_size: int = 32
-    device: str = "auto"
-    local_copies: Path | None = None
-    precision: str = "auto"
-    batch: int = 0
-    threads: int | None = None
-    workers: int | None = None
+    store: Path | None = setting(default=None, help="Feature store that vidpipe extract made.")
+    manifest: Path | None = setting(
+        default=None,
+        help="In place of a store, for end-to-end runs: decode these videos and run each run's own backbones.",
+    )
+    runs: tuple[Path, ...] = setting(help="Run directory; give several.")
+    out: Path = setting(help="Directory for tables and pictures.")
+    split: str = setting(default="test", help="The videos to score.")
+    batch_size: int = setting(default=32, help="Videos a step of the aggregator.", at_least=1)
+    device: str = setting(default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1.")
+    local_copies: Path | None = setting(default=None, help="As in training an aggregator.")
+    precision: str = setting(
+        default="auto", help="Of the backbones over videos; auto: the fastest that the machine has.", choices=PRECISIONS
+    )
+    batch: int = setting(default=0, help="Clips a call of a backbone; 0: what suits the device.")
+    threads: int | None = setting(default=None, help="Of the backbones over videos.", at_least=1, unset="the cores")
+    workers: int | None = setting(default=None, help="Threads that decode videos.", at_least=0, unset="the cores")
 
     def __post_init__(self) -> None:
         """Check the fields that nothing else checks.
@@ -47,26 +38,25 @@ class EvaluateSettings:
         Raises:
             SettingsError: naming the field and its constraint.
         """
+        check_fields(self)
         if (self.store is None) == (self.manifest is None):
             found = "neither" if self.store is None else "both"
             raise SettingsError(
-                "give one of --store STORE, which vidpipe extract made, and --manifest MANIFEST, whose videos an "
+                f"give one of {named('store')} STORE, which vidpipe extract made, and {named('manifest')} "
+                "MANIFEST, whose videos an "
                 f"end-to-end run decodes itself; got {found}"
             )
         places = [path.resolve() for path in self.runs]
         twice = [str(path) for path in self.runs if places.count(path.resolve()) > 1]
         if not self.runs or twice:
-            raise SettingsError(f"give each run once, and one at least: --run DIR; got {twice or 'none'}")
-        if self.batch_size < 1:
-            raise SettingsError(f"--batch-size must be at least 1; got {self.batch_size}")
-        given = [f"--{name}" for name, default in VIDEO_OPTIONS.items() if getattr(self, name) != default]
+            raise SettingsError(f"give each run once, and one at least: {named('runs')} DIR; got {twice or 'none'}")
+        given = [named(name) for name, default in VIDEO_OPTIONS.items() if getattr(self, name) != default]
         if self.store is not None and given:
             raise SettingsError(
-                f"{', '.join(given)}: with --store nothing is decoded and no backbone runs. Leave it out, or give "
-                "--manifest in place of --store"
+                f"{', '.join(given)}: with {named('store')} nothing is decoded and no backbone runs. Leave it "
+                "out, or give "
+                f"{named('manifest')} in place of {named('store')}"
             )
-        if self.workers is not None and self.workers < 0:
-            raise SettingsError(f"--workers must not be negative; got {self.workers}")
         _ = self.engine  # refuses what it cannot be
 
     @property
@@ -76,4 +66,5 @@ class EvaluateSettings:
         Raises:
             SettingsError: if one of its settings is out of range.
         """
-        return EngineSettings(device=self.device, precision=self.precision, batch=self.batch, threads=self.threads)
+        threads = self.threads if self.manifest is None else self.threads or os.cpu_count()
+        return EngineSettings(device=self.device, precision=self.precision, batch=self.batch, threads=threads)

@@ -1,5 +1,6 @@
 """What an extraction is asked to do and what is left of it: settings, checked inputs, and the plan; writes nothing."""
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from ...pipeline.backbones.devices import resolve_device, resolve_precision
 from ...pipeline.backbones.registry import feature_shape
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
+from ...pipeline.execution import IN_PROCESS, LOCAL
 from ...pipeline.features.format import backbone_bytes, index_bytes
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Manifest, read_manifest
@@ -117,22 +119,33 @@ def _job(settings: ExtractSettings, backbones: Sequence[BackboneJob]) -> Extract
     """
     device = resolve_device(settings.engine.device)  # here, so that all workers do the same
     precision = resolve_precision(settings.engine.precision, device)
-    threads = settings.engine.threads or torch.get_num_threads()
+    threads = settings.engine.threads or _fair_threads(settings)
     engine = replace(settings.engine, device=str(device), precision=precision, threads=threads)
     absolute = tuple(replace(own, weights=own.weights.absolute()) for own in backbones)
     return ExtractJob(store=settings.store.absolute(), sampling=settings.sampling, backbones=absolute, engine=engine)
 
 
+def _fair_threads(settings: ExtractSettings) -> int:
+    """Return the threads of each worker where none are asked for: a fair share of this machine's cores.
+
+    Of a running cluster nothing is known, and torch's own choice is taken.
+    """
+    cores = os.cpu_count() or 1
+    if settings.scheduler == IN_PROCESS:
+        return cores
+    return max(1, cores // (settings.workers or cores)) if settings.scheduler == LOCAL else torch.get_num_threads()
+
+
 def _prepare_backbone(
     settings: ExtractSettings, role: str, given: RoleWeights, clips: tuple[bool, ...]
 ) -> PreparedBackbone:
-    weights = cropped(load_named(given.path, backbone=given.backbone, role=role), settings.size)
+    weights = cropped(load_named(given.path, backbone=given.backbone, role=role), settings.crop)
     name, crop, num_frames = weights.backbone, weights.preprocessing.crop, settings.sampling.num_frames
     check_clip(weights, settings.sampling)
     macs = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=len(weights.classes))
     return PreparedBackbone(
         weights=weights,
-        job=BackboneJob(role=role, weights=given.path, digest=weights.digest, crop=settings.size, clips=clips),
+        job=BackboneJob(role=role, weights=given.path, digest=weights.digest, crop=settings.crop, clips=clips),
         feature_shape=feature_shape(name, num_frames=num_frames, size=crop),
         gmacs_per_clip=macs / 1e9,
     )

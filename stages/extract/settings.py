@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...pipeline.backbones.engine_settings import EngineSettings
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.execution import IN_PROCESS, check_scheduler
-from ...pipeline.features.compression import DEFAULT_COMPRESSION
+from ...pipeline.features.compression import COMPRESSION_NAMES, DEFAULT_COMPRESSION
 from ...pipeline.features.patterns import Pattern
+from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.videos.clips import ClipSampling
 
 ALL_EXPENSIVE = Pattern.parse("all-expensive")
@@ -21,40 +22,43 @@ class RoleWeights:
     backbone: str
     path: Path
 
+    @classmethod
+    def parse(cls, text: str) -> "RoleWeights":
+        """Return what is written as NAME=WEIGHTS.
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+        Raises:
+            ValueError: if ``text`` is not of that form.
+        """
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise ValueError(f"must be NAME=WEIGHTS, as r2d_26=cheap.safetensors; got {text!r}")
+        return cls(backbone=name, path=Path(path))
+
+
+@settings
 class ExtractSettings:
-    """What to extract, and where.
+    """What to extract, and where. The cheap backbone sees all clips."""
 
-    Args:
-        manifest: the list of videos.
-        store: the feature store, made if it is not there.
-        expensive: the expensive backbone; None leaves the role out.
-        cheap: the cheap backbone; None leaves the role out.
-        sampling: where the clips lie.
-        pattern: the clips that the expensive backbone sees; the cheap one sees all.
-        split: extract these videos alone; the store has room for all.
-        size: crop in pixels; None takes what each backbone was trained with.
-        engine: device, precision, batch, threads.
-        compression: of the maps: zstd, lz4 or none.
-        scheduler: ``none`` (in this process), ``local`` or ``tcp://host:port``.
-        workers: processes of ``local``.
-        retry_failed: try the videos again that failed before.
-    """
-
-    manifest: Path
-    store: Path
-    expensive: RoleWeights | None = None
-    cheap: RoleWeights | None = None
+    manifest: Path = setting(help="CSV or Parquet list of videos.")
+    store: Path = setting(help="Feature store; an unfinished one goes on.")
+    expensive: RoleWeights | None = setting(
+        default=None, help="Expensive backbone and its safetensors file.", metavar="NAME=WEIGHTS"
+    )
+    cheap: RoleWeights | None = setting(
+        default=None, help="Cheap backbone and its safetensors file.", metavar="NAME=WEIGHTS"
+    )
     sampling: ClipSampling = field(default_factory=ClipSampling)
-    pattern: Pattern = ALL_EXPENSIVE
-    split: str | None = None
-    size: int | None = None
+    pattern: Pattern = setting(
+        default=ALL_EXPENSIVE,
+        help="Clips that the expensive backbone sees: E:C (as 1:3), first, all-expensive. The cheap one sees all.",
+    )
+    split: str | None = setting(default=None, help="Extract this split alone; the store has room for all.", unset="all")
+    crop: int | None = setting(default=None, help="Crop, pixels.", unset="as the weights were trained")
     engine: EngineSettings = field(default_factory=EngineSettings)
-    compression: str = DEFAULT_COMPRESSION
-    scheduler: str = IN_PROCESS
-    workers: int | None = None
-    retry_failed: bool = False
+    compression: str = setting(default=DEFAULT_COMPRESSION, help="Of the stored maps.", choices=COMPRESSION_NAMES)
+    scheduler: str = setting(default=IN_PROCESS, help="none, local, or tcp://host:port of a Dask cluster.")
+    workers: int | None = setting(default=None, help="Processes of the local scheduler.", unset="the cores")
+    retry_failed: bool = setting(default=False, help="Try the videos again that failed before.")
 
     def __post_init__(self) -> None:
         """Check what belongs together.
@@ -62,13 +66,20 @@ class ExtractSettings:
         Raises:
             SettingsError: naming what is wrong and what to type.
         """
+        check_fields(self)
         check_scheduler(self.scheduler, self.workers)
         if self.expensive is None and self.cheap is None:
-            raise SettingsError("give --expensive NAME=WEIGHTS, --cheap NAME=WEIGHTS, or both; got neither")
+            raise SettingsError(
+                f"give {named('expensive')} NAME=WEIGHTS, {named('cheap')} NAME=WEIGHTS, or both; got neither"
+            )
         if self.expensive and self.cheap and self.expensive.backbone == self.cheap.backbone:
-            raise SettingsError(f"--expensive and --cheap must differ; both are {self.cheap.backbone}")
+            raise SettingsError(
+                f"{named('expensive')} and {named('cheap')} must differ; both are {self.cheap.backbone}"
+            )
         if self.expensive is None and self.pattern != ALL_EXPENSIVE:
-            raise SettingsError(f"--pattern {self.pattern} says what the expensive backbone sees; give --expensive")
+            raise SettingsError(
+                f"{named('pattern')} {self.pattern} says what the expensive backbone sees; give {named('expensive')}"
+            )
 
     def roles(self) -> Iterator[tuple[str, RoleWeights, tuple[bool, ...]]]:
         """Yield each role that is given, with its weights and which of the N clips it sees.
@@ -79,7 +90,10 @@ class ExtractSettings:
         if self.expensive:
             clips = self.pattern.expensive(self.sampling.num_clips)
             if not clips.any():
-                raise SettingsError(f"--pattern {self.pattern} leaves --expensive nothing to do; leave --expensive out")
+                raise SettingsError(
+                    f"{named('pattern')} {self.pattern} leaves {named('expensive')} nothing to do; leave "
+                    f"{named('expensive')} out"
+                )
             yield "expensive", self.expensive, tuple(clips.tolist())
         if self.cheap:
             yield "cheap", self.cheap, (True,) * self.sampling.num_clips

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_choice import ClipChoice, candidate_clips, stretch_edges
 from ...pipeline.features.clip_selection import choose_clips, select
 from ...pipeline.features.format import Status
@@ -89,8 +89,12 @@ def prepare(settings: ProbeSettings) -> Prepared:
     sources = _mixed(settings, store) if settings.pattern else _each(settings, store)
     probes = tuple(_plan(store, name, own, train, test) for name, own in sources.items())
     for own in probes:
-        _check_videos(store, own, split=settings.split, option="--split", extracted=own.training, listed=train)
-        _check_videos(store, own, split=settings.test_split, option="--test-split", extracted=own.scored, listed=test)
+        _check_videos(
+            store, own, split=settings.split, option=f"{named('split')}", extracted=own.training, listed=train
+        )
+        _check_videos(
+            store, own, split=settings.test_split, option=f"{named('test_split')}", extracted=own.scored, listed=test
+        )
         _check_classes(settings, store, targets, own, test)
     return Prepared(settings=settings, store=store, targets=targets, expected=test, probes=probes)
 
@@ -108,10 +112,10 @@ def _chosen(settings: ProbeSettings, store: FeatureStore) -> tuple[str, ...]:
         raise SettingsError(f"{store.path} has no backbone's features yet. Run vidpipe extract first")
     for name in settings.backbones:
         if name not in by_role:
-            raise SettingsError(f"--backbone {name}: {store.path} has no such backbone; it has {listing}")
+            raise SettingsError(f"{named('backbones')} {name}: {store.path} has no such backbone; it has {listing}")
     chosen = settings.backbones or tuple(name for name in by_role if settings.role in (None, by_role[name]))
     if not chosen:
-        raise SettingsError(f"--role {settings.role}: {store.path} has no such backbone; it has {listing}")
+        raise SettingsError(f"{named('role')} {settings.role}: {store.path} has no such backbone; it has {listing}")
     return chosen
 
 
@@ -120,7 +124,8 @@ def _spread(settings: ProbeSettings, store: FeatureStore, name: str) -> tuple[in
     wanted = len(due) if settings.num_clips is None else settings.num_clips
     if not 1 <= wanted <= len(due):
         raise SettingsError(
-            f"--clips must be from 1 to {len(due)}, the clips of each video that {store.path} has of {name}; "
+            f"{named('num_clips')} must be from 1 to {len(due)}, the clips of each video that {store.path} has of "
+            f"{name}; "
             f"got {wanted}. For more, extract into a new store"
         )
     candidates = candidate_clips(np.ones((wanted, len(due)), bool))
@@ -133,12 +138,16 @@ def _mixed(settings: ProbeSettings, store: FeatureStore) -> dict[str, tuple[Sour
     for name in _chosen(settings, store) if settings.backbones else ():
         role = store.backbone(name).provenance["role"]
         if role in names:
-            raise SettingsError(f"--pattern {settings.pattern} takes one {role} backbone; got {names[role]} and {name}")
+            raise SettingsError(
+                f"{named('pattern')} {settings.pattern} takes one {role} backbone; got {names[role]} and {name}"
+            )
         names[role] = name
     selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
     idle = [name for name in settings.backbones if name not in selection.backbones.values()]
     if idle:
-        raise SettingsError(f"--pattern {settings.pattern} leaves --backbone {idle[0]} nothing to do; leave it out")
+        raise SettingsError(
+            f"{named('pattern')} {settings.pattern} leaves {named('backbones')} {idle[0]} nothing to do; leave it out"
+        )
     spread = choose_clips(store, selection).spread()
     places = np.array(selection.roles)
     sources = tuple(
@@ -177,7 +186,7 @@ def _check_videos(
     if not extracted:
         raise SettingsError(
             f"{option} {split}: none of its {len(listed)} videos is extracted with {own.name} in {store.path}. "
-            f"Run vidpipe extract with --split {split} first"
+            f"Run vidpipe extract with {named('split')} {split} first"
         )
 
 

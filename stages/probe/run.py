@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.evaluation.linear_probe import Fit, choose_strength, fit_probe
 from ...pipeline.evaluation.metrics import score_predictions, top_k_accuracy
 from ...pipeline.features.arrays import pooled_features
@@ -140,7 +140,10 @@ def _held_out_accuracies(
     of_classes = {name: ids[targets == index].tolist() for index, name in enumerate(classes)}
     held = held_out_ids(of_classes, fraction=HELD_OUT, key="probe")
     if not held:
-        raise SettingsError("no class has two training videos, so none can be held out to choose --C; give one --C")
+        raise SettingsError(
+            f"no class has two training videos, so none can be held out to choose {named('strengths')}; give one "
+            f"{named('strengths')}"
+        )
     return choose_strength(
         features,
         targets=targets,

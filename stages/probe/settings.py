@@ -1,43 +1,38 @@
 """What a linear probe is asked to do."""
 
-from dataclasses import dataclass
+import math
 from pathlib import Path
 
-import numpy as np
-
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.patterns import ROLES, Pattern
+from ...pipeline.settings import check_fields, setting, settings
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class ProbeSettings:
-    """What to probe, and how.
+    """What to probe, and how."""
 
-    Attributes:
-        store: the feature store.
-        out: the run directory.
-        backbones: their names; () = all in the store. Without a pattern, each is probed by itself.
-        role: only the backbones extracted in this role.
-        pattern: probe what an aggregator sees under this pattern: the pooled maps of both roles, side by side.
-        num_clips: N, evenly spread; None = all that are stored.
-        split: the videos to fit on.
-        test_split: the videos to score.
-        splits: a manifest of the same videos whose splits count in place of the store's; None = the store's.
-        strengths: C of the regression; of several, the best on a fifth of the training videos, held out, is taken.
-        max_iter: iterations of the solver at most.
-    """
-
-    store: Path
-    out: Path
-    backbones: tuple[str, ...] = ()
-    role: str | None = None
-    pattern: Pattern | None = None
-    num_clips: int | None = None
-    split: str = "train"
-    test_split: str = "test"
-    splits: Path | None = None
-    strengths: tuple[float, ...] = (1.0,)
-    max_iter: int = 1000
+    store: Path = setting(help="Feature store that vidpipe extract made.")
+    out: Path = setting(help="Run directory, new or of the same probe.")
+    backbones: tuple[str, ...] = setting(default=(), help="Probe this one; may be repeated.", unset="all")
+    role: str | None = setting(default=None, help="Probe the backbones of this role.", choices=ROLES)
+    pattern: Pattern | None = setting(
+        default=None,
+        help="Probe a mixture as E:C (as 1:3) or first: the pooled maps of both roles, side by side.",
+        unset="each backbone by itself",
+    )
+    num_clips: int | None = setting(default=None, help="Clips of a video, evenly spread.", unset="all that are stored")
+    split: str = setting(default="train", help="The videos to fit on.")
+    test_split: str = setting(default="test", help="The videos to score.")
+    splits: Path | None = setting(
+        default=None,
+        help="Manifest of the same videos whose splits count in place of the store's, such as UCF-101's second.",
+    )
+    strengths: tuple[float, ...] = setting(
+        default=(1.0,),
+        help="Inverse of the penalty. Of several, the best on a fifth of the training videos, held out, is taken.",
+    )
+    max_iter: int = setting(default=1000, help="Iterations of the solver at most.", at_least=1)
 
     def __post_init__(self) -> None:
         """Check the fields that nothing else checks.
@@ -45,26 +40,31 @@ class ProbeSettings:
         Raises:
             SettingsError: naming the field and its constraint.
         """
+        check_fields(self)
         self._check_choice()
-        if not self.strengths or min(self.strengths) <= 0 or not np.isfinite(self.strengths).all():
-            raise SettingsError(f"--C must be a positive number; got {', '.join(map(str, self.strengths)) or 'none'}")
-        if self.max_iter < 1:
-            raise SettingsError(f"--max-iter must be at least 1; got {self.max_iter}")
+        finite = all(0 < strength < math.inf for strength in self.strengths)
+        if not self.strengths or not finite:
+            raise SettingsError(
+                f"{named('strengths')} must be a positive number; got {', '.join(map(str, self.strengths)) or 'none'}"
+            )
         if self.split == self.test_split:
             raise SettingsError(
-                f"--split and --test-split must differ; both are {self.split!r}. The accuracy on the training videos "
+                f"{named('split')} and {named('test_split')} must differ; both are {self.split!r}. The accuracy "
+                "on the training videos "
                 "is given in any case"
             )
         if self.store.resolve() in (self.out.resolve(), *self.out.resolve().parents):
-            raise SettingsError(f"--out {self.out} lies in the feature store; choose a directory outside it")
+            raise SettingsError(f"{named('out')} {self.out} lies in the feature store; choose a directory outside it")
 
     def _check_choice(self) -> None:
         """Refuse choices of backbones that exclude each other."""
-        if self.role not in (None, *ROLES):
-            raise SettingsError(f"--role must be expensive or cheap; got {self.role!r}")
         if self.role and self.backbones:
-            raise SettingsError(f"give --role {self.role} or --backbone {self.backbones[0]}, not both")
+            raise SettingsError(
+                f"give {named('role')} {self.role} or {named('backbones')} {self.backbones[0]}, not both"
+            )
         if self.role and self.pattern:
-            raise SettingsError(f"--pattern {self.pattern} chooses the roles itself; leave --role {self.role} out")
+            raise SettingsError(
+                f"{named('pattern')} {self.pattern} chooses the roles itself; leave {named('role')} {self.role} out"
+            )
         if len(set(self.backbones)) < len(self.backbones):
-            raise SettingsError(f"give each --backbone once; got {', '.join(self.backbones)}")
+            raise SettingsError(f"give each {named('backbones')} once; got {', '.join(self.backbones)}")

@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any, Protocol
 
 from ...pipeline.errors import RunError
-from ...pipeline.files import PARTIAL, write_json, write_text
+from ...pipeline.files import PARTIAL, held_folder, write_json, write_text
 from ...pipeline.manifests.manifest import Manifest, Video, write_manifest
 from ...pipeline.rendering.design import accuracy_bounds, class_of, is_test, scene_classes
 from ...pipeline.rendering.frames import draw_frames
@@ -65,16 +65,17 @@ def run(settings: RenderSettings, *, progress: Progress = lambda iterable, /, **
     """
     began = perf_counter()
     claim_folder(settings)
-    missing = plan(settings)
-    with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
-        futures = [pool.submit(run_task, settings, index) for index in missing]
-        try:
-            for future in progress(as_completed(futures), total=len(futures)):
-                future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-    manifest = list_videos(settings)
-    write_manifest(manifest, settings.out / MANIFEST_FILE)
+    with held_folder(settings.out, error=RunError):
+        missing = plan(settings)
+        with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
+            futures = [pool.submit(run_task, settings, index) for index in missing]
+            try:
+                for future in progress(as_completed(futures), total=len(futures)):
+                    future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+        manifest = list_videos(settings)
+        write_manifest(manifest, settings.out / MANIFEST_FILE)
     return _summarise(settings, manifest, rendered=len(missing), seconds=perf_counter() - began)
 
 

@@ -1,29 +1,31 @@
 """What verifying a store is asked to do."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
-from ...pipeline.errors import SettingsError
+from ...pipeline.settings import check_fields, setting, settings
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class VerifySettings:
     """What to check.
 
-    Args:
-        store: the feature store.
-        num_recomputed: K, how many clips to compute again.
-        seed: of the draw of these clips.
-        tolerance: largest norm of the difference, relative to what is stored. The same machine gives the same bytes;
-            another one rounds bfloat16 otherwise, which adds up to a few thousandths over a network.
-        reset: mark damaged videos as pending, so that the next extraction redoes them.
+    The same machine gives the same bytes again; another one rounds bfloat16 otherwise, which adds up to a few
+    thousandths over a network: hence the tolerance.
     """
 
-    store: Path
-    num_recomputed: int = 0
-    seed: int = 0
-    tolerance: float = 0.02
-    reset: bool = False
+    store: Path = setting(help="Feature store that vidpipe extract made.")
+    num_recomputed: int = setting(
+        default=0,
+        help="Compute so many clips again from the videos, and compare.",
+        at_least=0,
+        unit="clips",
+        metavar="K",
+    )
+    seed: int = setting(default=0, help="Of the draw of these clips.")
+    tolerance: float = setting(
+        default=0.02, help="Largest norm of the difference, relative to what is stored.", at_least=0
+    )
+    reset: bool = setting(default=False, help="Mark damaged videos as pending: the next `vidpipe extract` redoes them.")
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -31,7 +33,4 @@ class VerifySettings:
         Raises:
             SettingsError: naming the setting.
         """
-        if self.num_recomputed < 0:
-            raise SettingsError(f"--recompute must be 0 or more clips; got {self.num_recomputed}.")
-        if not self.tolerance >= 0:
-            raise SettingsError(f"--tolerance must be 0 or more; got {self.tolerance}.")
+        check_fields(self)

@@ -1,4 +1,4 @@
-"""What a sweep will cost, foreseen: a few real steps of each aggregator are timed; nothing is written into --out."""
+"""What a sweep will cost, foreseen: a few real steps of each aggregator are timed; nothing is written into ``out``."""
 
 import math
 import os
@@ -27,7 +27,7 @@ from ...pipeline.training.run_kinds import WEIGHTS_FILE
 from ..train_aggregator.plan import Prepared, prepare
 from ..train_aggregator.run import train
 from ..train_aggregator.settings import TrainAggregatorSettings
-from .plan import SweepPlan, SweepTask, plan, run_settings, shared_outcome
+from .plan import SweepPlan, SweepTask, plan, resolve, run_settings, shared_outcome
 from .run import absolute, copies_folder, known_patterns, unfinished
 from .settings import SweepSettings
 from .task import one_of_many
@@ -107,6 +107,7 @@ def estimate(settings: SweepSettings) -> SweepEstimate:
     Raises:
         SettingsError, ManifestError, StoreError, RunError, OutOfSpaceError: as the sweep itself would.
     """
+    settings = resolve(settings)
     settings = absolute(settings)
     whole = plan(settings, known=known_patterns(settings.out, shared_outcome(settings)))
     todo = unfinished(settings, whole)

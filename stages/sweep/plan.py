@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...pipeline.aggregators.registry import AGGREGATORS
 from ...pipeline.backbones.devices import resolve_device
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_selection import Selection, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import EXPENSIVE, Pattern
@@ -73,6 +73,18 @@ def fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]]
     pattern = Pattern.parse("first" if EXPENSIVE in roles else "all-cheap")
     stored = opened.sampling.num_clips
     return (pattern,), tuple(number for number in TABLE_3_CLIPS if number <= stored) or (stored,)
+
+
+def resolve(settings: SweepSettings) -> SweepSettings:
+    """Return the settings with the patterns and numbers of clips that they leave open, as the store allows.
+
+    Raises:
+        StoreError: if there is no store.
+    """
+    if settings.patterns and settings.clips:
+        return settings
+    patterns, clips = fitting_defaults(settings.training.store)
+    return replace(settings, patterns=settings.patterns or patterns, clips=settings.clips or clips)
 
 
 def run_settings(settings: SweepSettings, task: SweepTask) -> TrainAggregatorSettings:
@@ -139,7 +151,9 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
         _ = AGGREGATORS[name]  # refuses unknown names
     cells, left_out = choose_cells(settings.patterns, settings.clips, known=known)
     if not cells:
-        raise SettingsError(f"there is nothing to run: {'; '.join(left_out)}. Type more --clips or other --patterns")
+        raise SettingsError(
+            f"there is nothing to run: {'; '.join(left_out)}. Type more {named('clips')} or other {named('patterns')}"
+        )
     store = FeatureStore.open(settings.training.store)
     selections = {cell: selection_of(store, settings, cell) for cell in cells}
     tasks: list[SweepTask] = []
@@ -194,7 +208,8 @@ def _videos_to_score(
     if not all(map(len, found.values())):
         raise SettingsError(
             f"no video of the split {settings.test_split!r} is extracted in {store.path}, so nothing can be scored. "
-            f"Run vidpipe extract with --split {settings.test_split} first, or name another --test-split"
+            f"Run vidpipe extract with {named('split')} {settings.test_split} first, or name another "
+            f"{named('test_split')}"
         )
     return found
 

@@ -13,7 +13,7 @@ from ...pipeline.aggregators.options import Value
 from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import build_video_model
 from ...pipeline.backbones.devices import resolve_device
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_selection import Selection, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
@@ -120,7 +120,7 @@ def _split(
     if not len(usable):
         raise SettingsError(
             f"no video of the split {settings.split!r} is extracted in {store.path} ({len(listed)} are listed). "
-            f"Run vidpipe extract with --split {settings.split} first"
+            f"Run vidpipe extract with {named('split')} {settings.split} first"
         )
     return hold_out(
         manifest,

@@ -6,7 +6,7 @@ spread evenly at test.
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from ...pipeline.inference.inputs import batch_of
 from ...pipeline.inference.predict import predict, video_gmacs
 from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
-from ...pipeline.training.optimisation import accuracy, classification_loss
+from ...pipeline.training.optimisation import accuracy, classification_loss, resolved
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
 from ...pipeline.training.settings import OptimisationSettings
@@ -72,6 +72,7 @@ def run(settings: TrainAggregatorSettings, *, options: Mapping[str, Value] | Non
         SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
         RunError: if the run directory belongs to other settings.
     """
+    settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
     prepared = prepare(settings, options=options)
     asked = outcome(settings, prepared)
     with RunDirectory.open_or_create(settings.out, settings=asked, added=(ENGINES_FIELD,)) as directory:

@@ -30,10 +30,9 @@ from ...pipeline.training.loop import Schedule, fit, one_step
 from ...pipeline.training.optimisation import accuracy, classification_loss
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.settings import OptimisationSettings
-from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import Preprocessing, preprocessing_for
 from ...pipeline.videos.transforms import normalise
-from .plan import outcome
+from .plan import outcome, resolve, sampling_of
 from .settings import TrainBackboneSettings
 
 GIB = 2**30
@@ -63,10 +62,12 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
         RunError: if the run directory belongs to other settings.
     """
     began = time.perf_counter()
+    settings = resolve(settings)
+    sampling = sampling_of(settings)
     manifest = read_manifest(settings.manifest)
     classes = manifest.classes
     check_classes(manifest)
-    feature_shape(settings.backbone, num_frames=settings.num_frames, size=settings.crop)  # refuses what cannot be run
+    feature_shape(settings.backbone, num_frames=sampling.num_frames, size=settings.crop)  # refuses what cannot be run
     training = _clips(manifest, settings, settings.split)
     validation = _clips(manifest, settings, settings.val_split) if settings.val_split else None
     everything = [clips for clips in (training, validation) if clips is not None]
@@ -93,9 +94,7 @@ def _clips(manifest: Manifest, settings: TrainBackboneSettings, split: str) -> T
     return TrainingClips(
         open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),
         labels=class_indices(manifest, videos=videos).tolist(),
-        sampling=ClipSampling(
-            num_frames=settings.num_frames, sampling_rate=settings.sampling_rate, fps=settings.fps, num_clips=1
-        ),
+        sampling=sampling_of(settings),
         preprocessing=preprocessing,
         seed=settings.optimisation.seed,
         flip=settings.flip,
@@ -135,9 +134,9 @@ def _train(
         model,
         classes=classes,
         preprocessing=training.preprocessing,
-        num_frames=settings.num_frames,
-        sampling_rate=settings.sampling_rate,
-        fps=settings.fps,
+        num_frames=training.sampling.num_frames,
+        sampling_rate=training.sampling.sampling_rate,
+        fps=training.sampling.fps,
     )
     save_weights(settings.out / WEIGHTS_FILE, weights)
     save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone)

@@ -1,56 +1,58 @@
 """What training a backbone is asked to do."""
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import field
 from pathlib import Path
 
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
+from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import OptimisationSettings
 
+# From scratch on a small set; a preset has the paper's recipe for Kinetics.
+OPTIMISATION = OptimisationSettings(epochs=45, batch_size=32, optimizer="sgd", learning_rate=0.01, precision="auto")
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+
+@settings
 class TrainBackboneSettings:
-    """What to train, on what, and how.
+    """What to train, on what, and how."""
 
-    Args:
-        manifest: the list of videos.
-        out: the run directory.
-        backbone: a registered name.
-        split: the videos to train on.
-        val_split: videos on whose central clips each epoch is scored; the best epoch's weights are kept. Without it the
-            last epoch's are, as in the paper.
-        num_frames: L.
-        sampling_rate: every how many frames one is taken.
-        fps: frames a second to resample to, by time; None takes the videos' own frames.
-        crop: side of the square input in pixels.
-        flip: whether clips may be mirrored.
-        dropout: before the classifier.
-        zero_init_residual: let every block begin as the identity.
-        optimisation: epochs, batch, rates, seed.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        threads: of the network, on a CPU; None leaves torch's choice. Small networks gain nothing from a second one.
-        workers: threads that read clips; None takes the machine's cores.
-        checkpoint_seconds: a checkpoint is written at the end of an epoch if the last one is at least this old.
-        cache_gib: decoded videos are kept in memory if they are foreseen to fit into so much.
-    """
-
-    manifest: Path
-    out: Path
-    backbone: str
-    split: str = "train"
-    val_split: str | None = None
-    num_frames: int = 8
-    sampling_rate: int = 1
-    fps: float | None = None
-    crop: int = 224
-    flip: bool = True
-    dropout: float = 0.0
-    zero_init_residual: bool = True
-    optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
-    device: str = "auto"
-    threads: int | None = None
-    workers: int | None = None
-    checkpoint_seconds: float = 5.0
-    cache_gib: float = 2.0
+    manifest: Path = setting(help="CSV or Parquet list of videos.")
+    backbone: str = setting(help="Registered name, such as r2d_26, r2plus1d_50, r2plus1d_14_w16.")
+    out: Path = setting(help="Run directory; an unfinished run goes on.")
+    split: str = setting(default="train", help="The videos to train on.")
+    val_split: str | None = setting(
+        default=None,
+        help="Score the central clips of these each epoch and keep the best epoch.",
+        unset="none: the last epoch is kept, as in the paper",
+    )
+    num_frames: int | None = setting(
+        default=None, help="Frames in a clip.", at_least=1, unset="what the backbone is known for; see above"
+    )
+    sampling_rate: int | None = setting(default=None, help="Take every so many frames.", at_least=1, unset="likewise")
+    fps: float | None = setting(
+        default=None,
+        help="Resample to this rate by time.",
+        above=0,
+        below=math.inf,
+        unset="the videos' own frames",
+        advice="Leave it out for the videos' own frames",
+    )
+    crop: int = setting(default=224, help="Side of the square input, pixels.", at_least=16, unit="pixels")
+    flip: bool = setting(default=True, help="Mirror half of the clips.")
+    dropout: float = setting(default=0.0, help="Before the classifier.", at_least=0, below=1)
+    zero_init_residual: bool = setting(default=True, help="Let every residual block begin as the identity.")
+    optimisation: OptimisationSettings = field(default_factory=lambda: OPTIMISATION)
+    device: str = setting(default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1.")
+    threads: int | None = setting(
+        default=None, help="Of the network, on a CPU; 1 is best for small ones.", at_least=1, unset="the cores"
+    )
+    workers: int | None = setting(default=None, help="Threads that read clips.", at_least=0, unset="the cores")
+    cache_gib: float = setting(default=2.0, help="Keep decoded videos in memory if they fit in this.", at_least=0)
+    checkpoint_seconds: float = setting(
+        default=5.0,
+        help="Write a checkpoint after an epoch, at most this often; within one, twelve times as seldom.",
+        at_least=0,
+    )
 
     def __post_init__(self) -> None:
         """Check the fields that nothing else checks.
@@ -58,13 +60,11 @@ class TrainBackboneSettings:
         Raises:
             SettingsError: naming the field and its constraint.
         """
-        if self.crop < 16:
-            raise SettingsError(f"--size must be at least 16 pixels; got {self.crop}")
-        if not 0 <= self.dropout < 1:
-            raise SettingsError(f"--dropout must lie in [0, 1); got {self.dropout}")
+        check_fields(self)
+        object.__setattr__(self, "optimisation", self.optimisation.with_warmup(longest=2.0))
         if self.optimisation.batch_size < 2:
-            raise SettingsError(f"--batch-size must be at least 2, for batch norm; got {self.optimisation.batch_size}")
-        if self.threads is not None and self.threads < 1:
-            raise SettingsError(f"--threads must be at least 1; got {self.threads}")
-        if self.workers is not None and self.workers < 0:
-            raise SettingsError(f"--workers must not be negative; got {self.workers}")
+            raise SettingsError(
+                f"{named('batch_size')} must be at least 2, for batch norm; got {self.optimisation.batch_size}"
+            )
+        if self.optimisation.patience and self.val_split is None:
+            raise SettingsError(f"{named('patience')} needs videos to validate on; give {named('val_split')} too")
