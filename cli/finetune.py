@@ -8,10 +8,10 @@ import click
 
 from ..pipeline.settings import build
 from ..stages.finetune.settings import FinetuneSettings
-from .extract import duration_text
 from .main import SOME_FAILED
 from .options import json_option, setting_options
-from .tables import size_text
+from .progress import progress_shown
+from .tables import duration_text, size_text
 
 if TYPE_CHECKING:
     from ..stages.finetune.estimate import FinetuneEstimate
@@ -49,7 +49,7 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
         document = estimate(settings)
         click.echo(json.dumps(dataclasses.asdict(document), indent=2) if as_json else estimate_text(document))
         return
-    summary = run(settings)
+    summary = run(settings, progress=progress_shown())
     if not first_of_launched():
         return
     if as_json:

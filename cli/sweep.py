@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,16 +11,16 @@ import click
 from ..pipeline.errors import spelled
 from ..pipeline.settings import build
 from ..stages.sweep.settings import SweepSettings
-from .extract import duration_text
 from .main import SOME_FAILED
 from .options import json_option, setting_options
+from .progress import progress_shown
 from .spelling import option_name
-from .tables import format_table, size_text
+from .tables import duration_text, format_table, size_text
 
 if TYPE_CHECKING:
     from ..stages.sweep.estimate import SweepEstimate
     from ..stages.sweep.plan import SweepPlan
-    from ..stages.sweep.run import Progress, SweepSummary
+    from ..stages.sweep.run import SweepSummary
 
 EPILOG = """\b
 Example, the paper's Table 3 and Table 4 in one:
@@ -53,7 +53,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
         foreseen = estimate(settings)
         click.echo(json.dumps(estimate_document(foreseen), indent=2) if as_json else estimate_text(foreseen))
         return
-    summary = run(settings, planned=lambda plan, todo: _progress(plan, todo, quiet=as_json))
+    summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())
     reasons = {name: spelled(reason, option_name) for name, reason in summary.failed.items()}
     summary = dataclasses.replace(summary, failed=reasons)
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
@@ -61,26 +61,9 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
         ctx.exit(SOME_FAILED)
 
 
-def _progress(plan: "SweepPlan", todo: int, *, quiet: bool) -> "Progress":
-    """Print the plan, and return what draws the bar."""
-    from tqdm import tqdm
-
+def _show_plan(plan: "SweepPlan", todo: int, *, quiet: bool) -> None:
     if not quiet:
         click.echo(plan_text(plan, todo), err=True)
-    bar = tqdm(total=todo, unit="run", desc="sweep", smoothing=0.1, disable=None)
-    failed = 0
-
-    def advance(result: Any) -> None:
-        nonlocal failed
-        bar.update()
-        if result.error:
-            failed += 1
-            bar.set_postfix_str(f"{failed} failed")
-            bar.write(f"failed: {result.task.name}: {spelled(result.error, option_name)}", file=sys.stderr)
-        if bar.n >= todo:
-            bar.close()
-
-    return advance
 
 
 def plan_text(plan: "SweepPlan", todo: int) -> str:

@@ -15,7 +15,7 @@ from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.inference.inputs import batch_of
 from vidpipe.pipeline.inference.stored_inputs import AggregatorInputs
-from vidpipe.pipeline.training.learning_split import class_indices
+from vidpipe.pipeline.training.tasks import task_of
 
 SMALL = MadeUp(num_training=4, num_test=2, views=2)
 
@@ -155,5 +155,6 @@ def test_named_backbones_are_taken_in_the_role_asked_for(store: FeatureStore) ->
 
 def test_several_labels_are_refused(tmp_path: Path) -> None:
     wanted = MadeUp(num_training=3, num_test=0, labels={1: ("low then high", "high then low")})
+    manifest = FeatureStore.open(make_store(tmp_path / "s.zarr", wanted)).manifest
     with pytest.raises(ManifestError, match="video 'v001' has 2 labels"):
-        class_indices(FeatureStore.open(make_store(tmp_path / "s.zarr", wanted)).manifest)
+        task_of(manifest).targets(manifest)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from heard_progress import Heard
 from made_up_runs import NAMES, MadeUpRun, make_run
 from made_up_stores import MadeUp, make_store
 from refusals import refuses
@@ -272,14 +273,9 @@ def test_the_aggregator_keeps_its_threads(world: Path) -> None:
 
 
 def test_several_runs_have_networks_and_missing_videos_of_their_own(world: Path, tmp_path: Path) -> None:
-    calls: list[str] = []
-
-    def started(run: Path, total: int) -> Callable[[], None]:
-        calls.append(f"{run.name} of {total}")
-        return lambda: calls.append(run.name)
-
-    document = evaluate(from_videos(world, tmp_path / "out", "fast", "cheap"), started=started)
-    assert calls == ["fast of 8", *8 * ["fast"], "cheap of 8", *8 * ["cheap"]]
+    heard = Heard()
+    document = evaluate(from_videos(world, tmp_path / "out", "fast", "cheap"), progress=heard)
+    assert heard.calls == ["fast: 0 of 8 videos", *8 * ["1"], "end", "cheap: 0 of 8 videos", *8 * ["1"], "end"]
     alone = [evaluate(from_videos(world, tmp_path / name, name))["runs"][0] for name in ("fast", "cheap")]
     assert document["runs"] == alone
     assert (document["store"], document["manifest"]) == (None, str(world / "m.csv"))
@@ -404,8 +400,10 @@ def test_runs_that_lack_a_file_are_refused(
     make_run(tmp_path / "run")
     (tmp_path / "run" / file).unlink()
     settings = replace(from_videos(world, tmp_path / "out", "fast"), runs=(world / "fast", tmp_path / "run"))
+    heard = Heard()
     with refuses(error, match=message):
-        evaluate(settings, started=lambda run, _total: pytest.fail(f"{run} is decoded first"))
+        evaluate(settings, progress=heard)
+    assert heard.calls == []  # nothing is decoded first
     assert not (tmp_path / "out").exists()
 
 

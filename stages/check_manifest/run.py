@@ -2,13 +2,13 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from ...pipeline.errors import VideoError
+from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.manifests.manifest import DUPLICATE_ID, EMPTY_LABEL, Draft, Video, read_draft
 from ...pipeline.videos.reader import VideoInfo, probe
 from .settings import CheckSettings
@@ -20,14 +20,6 @@ PROBLEM_KINDS = (
     *(MISSING, UNREADABLE, NO_VIDEO_STREAM, NO_FRAMES, ENCRYPTED),
     *(DUPLICATE_ID, EMPTY_LABEL, BEYOND_DURATION),
 )
-
-
-class Progress(Protocol):
-    """What `tqdm` is to a stage: passes on what it is given, and shows how far it came."""
-
-    def __call__(self, iterable: Iterable[Future], /, *, total: int) -> Iterable[Future]:
-        """Return the same items, of which there will be ``total``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +64,7 @@ class CheckReport:
         return {report.video.path: report.info for report in self.videos}
 
 
-def run(settings: CheckSettings, *, progress: Progress = lambda iterable, /, **_: iterable) -> CheckReport:
+def run(settings: CheckSettings, *, progress: Progress = SILENT) -> CheckReport:
     """Return what is in the files of a manifest, and every problem; files that several rows share are probed once.
 
     Raises:
@@ -83,8 +75,10 @@ def run(settings: CheckSettings, *, progress: Progress = lambda iterable, /, **_
     with ThreadPoolExecutor(settings.workers or num_cores()) as pool:
         futures = {pool.submit(probe_file, path, decode=settings.decode): path for path in plan(draft)}
         try:
-            for future in progress(as_completed(futures), total=len(futures)):
-                found[futures[future]] = future.result()
+            with under_way(progress, "probing", total=len(futures), unit="file"):
+                for future in as_completed(futures):
+                    found[futures[future]] = future.result()
+                    progress.advance()
         finally:
             pool.shutdown(cancel_futures=True)
     return CheckReport(settings, tuple(_reports(draft, found)))

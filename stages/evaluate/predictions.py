@@ -1,6 +1,5 @@
 """What runs predict of videos: from what a feature store holds of them, or from the videos themselves."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,19 +7,18 @@ import torch
 
 from ...pipeline.aggregators.video_model import VideoModel
 from ...pipeline.errors import SettingsError, VideoError, named
-from ...pipeline.features.clip_selection import select
+from ...pipeline.execution import Progress, under_way
+from ...pipeline.features.clip_selection import missing_videos, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.inference.predict import Advance, predict, video_gmacs
+from ...pipeline.inference.predict import predict, video_gmacs
 from ...pipeline.inference.runs import Predictions, model_of, predict_videos
 from ...pipeline.inference.stored_inputs import AggregatorInputs
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import backbones_of
 from .settings import EvaluateSettings
-
-Started = Callable[[Path, int], Advance]  # a run and its number of videos -> what is called after each of them
 
 
 def predict_stored(
@@ -50,7 +48,7 @@ def predict_stored(
         scores=predict(model, inputs, videos, batch_size=settings.batch_size),
         gmacs=video_gmacs(model, inputs),
         videos=videos,
-        missing=_missing(inputs, [i for i in expected if status[i] != Status.DONE]),
+        missing=missing_videos(store, expected, backbones=inputs.selection.backbones.values()),
     )
 
 
@@ -75,22 +73,13 @@ def _inputs_of(
     )
 
 
-def _missing(inputs: AggregatorInputs, videos: list[int]) -> dict[str, str]:
-    """Return id -> why there is no prediction."""
-    errors: dict[int, str] = {}
-    for group in inputs.groups.values():
-        errors |= group.errors()
-    manifest = inputs.store.manifest
-    return {manifest.videos[i].video_id: errors.get(i, "not extracted yet") for i in videos}
-
-
 def predict_decoded(
     run: RunDirectory,
     expected: tuple[int, ...],
     *,
     settings: EvaluateSettings,
     manifest: Manifest,
-    started: Started,
+    progress: Progress,
 ) -> Predictions:
     """Decode the videos, and predict those that can be read.
 
@@ -99,14 +88,15 @@ def predict_decoded(
         WeightsError: if the run's weights are damaged.
         VideoError: if no video can be read.
     """
-    found = predict_videos(
-        run,
-        [manifest.videos[i] for i in expected],
-        engine=settings.engine,
-        workers=settings.workers,
-        batch_size=settings.batch_size,
-        advance=started(run.path, len(expected)),
-    )
+    with under_way(progress, run.path.name, total=len(expected), unit="video"):
+        found = predict_videos(
+            run,
+            [manifest.videos[i] for i in expected],
+            engine=settings.engine,
+            workers=settings.workers,
+            batch_size=settings.batch_size,
+            advance=progress.advance,
+        )
     if not found.videos:
         name, reason = next(iter(found.missing.items()))
         raise VideoError(

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.execution import IN_PROCESS, run_tasks
+from ...pipeline.execution import IN_PROCESS, SILENT, Progress, run_tasks, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
@@ -25,7 +25,6 @@ from .settings import ExtractSettings
 from .task import ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task
 
 DECODED_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
-Progress = Callable[[TaskResult], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,12 +85,18 @@ def matching_store(prepared: Prepared) -> FeatureStore | None:
     return store
 
 
-def run(settings: ExtractSettings, *, planned: Callable[[ExtractPlan], Progress] | None = None) -> ExtractSummary:
+def run(
+    settings: ExtractSettings,
+    *,
+    planned: Callable[[ExtractPlan], object] = lambda _: None,
+    progress: Progress = SILENT,
+) -> ExtractSummary:
     """Extract what is still missing.
 
     Args:
         settings: what to extract.
-        planned: called with the plan before anything is written; returns what is called with each finished task.
+        planned: called with the plan before anything is written.
+        progress: told of each video, and of those that failed why.
 
     Raises:
         OutOfSpaceError: if the disk does not hold what is planned, or fills up; the store stays whole.
@@ -102,15 +107,19 @@ def run(settings: ExtractSettings, *, planned: Callable[[ExtractPlan], Progress]
     prepared = prepare_run(settings)
     todo = plan(prepared, matching_store(prepared))
     check_free_space(settings.store, todo.num_bytes)
-    progress = planned(todo) if planned else lambda _: None
+    planned(todo)
     sampling, totals = settings.sampling, _Totals()
     with FeatureStore.open_or_create(settings.store, manifest=prepared.manifest, sampling=sampling) as store:
         groups = {own.name: store.add_backbone(own.name, **_attributes(prepared, own)) for own in prepared.backbones}
-        with contextlib.closing(_results(settings, prepared.job, todo.tasks)) as finished:
+        with (
+            under_way(progress, "extract", total=len(todo.tasks), unit="video"),
+            contextlib.closing(_results(settings, prepared.job, todo.tasks)) as finished,
+        ):
             for result in finished:
                 _record(store, groups, result)
                 totals.add(result)
-                progress(result)
+                failed = result.error is not None
+                progress.advance(note=f"failed: {result.task.video.video_id}: {result.error}" if failed else "")
         return _summary(prepared, todo, groups, totals, time.perf_counter() - began)
 
 

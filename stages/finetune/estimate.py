@@ -106,7 +106,7 @@ def _step_seconds(settings: FinetuneSettings, prepared: Prepared, model: EndToEn
     """Return what a step takes, clips included, of a few after the first."""
     videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.training)
     gradients = strategy_gradients(
-        model, strategy=settings.strategy, objective=objective_of(settings), accumulate=settings.accumulate
+        model, strategy=settings.strategy, objective=objective_of(settings, prepared), accumulate=settings.accumulate
     )
     epochs = (train_batches(settings, prepared, videos, epoch, 0) for epoch in count())
     began = 0.0

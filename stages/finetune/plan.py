@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
@@ -23,9 +22,10 @@ from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.distributed import world_size
-from ...pipeline.training.learning_split import class_indices, hold_out
+from ...pipeline.training.learning_split import hold_out
 from ...pipeline.training.run_kinds import END_TO_END
 from ...pipeline.training.split_choice import videos_of_split
+from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing, preprocessing_for
 from .settings import FinetuneSettings
@@ -40,7 +40,7 @@ class Prepared:
 
     Attributes:
         classes: K names, in the order of the scores.
-        targets: (V,) class indices.
+        targets: (V, …) what each video's labels are to the task.
         training: indices of the videos to train on.
         validation: indices of the held-out ones.
         pattern: which of the N places are expensive.
@@ -57,7 +57,8 @@ class Prepared:
 
     manifest: Manifest
     classes: tuple[str, ...]
-    targets: npt.NDArray[np.int64]
+    task: Task
+    targets: npt.NDArray[Any]
     training: tuple[int, ...]
     validation: tuple[int, ...]
     pattern: Pattern
@@ -89,7 +90,8 @@ def prepare(settings: FinetuneSettings) -> Prepared:
         SettingsError, ManifestError, WeightsError, RunError: for what does not.
     """
     manifest = read_manifest(settings.manifest)
-    targets = class_indices(manifest)
+    task = task_of(manifest)
+    targets = task.targets(manifest)
     start = None if settings.start is None else open_start(settings, manifest)
     weights = {role: None if own.weights is None else load_named(own.weights, backbone=own.backbone, role=role)
                for role, own in settings.backbones.items()}  # fmt: skip
@@ -110,7 +112,6 @@ def prepare(settings: FinetuneSettings) -> Prepared:
     training, validation = hold_out(
         manifest,
         usable=videos_of_split(manifest, settings.split, splits=None).tolist(),
-        targets=targets,
         fraction=settings.val_fraction,
         seed=settings.optimisation.seed,
     )
@@ -122,6 +123,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
     return Prepared(
         manifest=manifest,
         classes=manifest.classes,
+        task=task,
         targets=targets,
         training=training,
         validation=validation,
@@ -264,6 +266,7 @@ def outcome(settings: FinetuneSettings, prepared: Prepared, *, reduced_in_cache:
         "device": resolve_device(settings.device).type,
         "processes": world_size(),
         "reduced_in_cache": reduced_in_cache,
+        **task_record(prepared.task),
     }
 
 

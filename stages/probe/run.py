@@ -2,16 +2,17 @@
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.evaluation.linear_probe import Fit, choose_strength, fit_probe
-from ...pipeline.evaluation.metrics import score_predictions, top_k_accuracy
+from ...pipeline.evaluation.metrics import SCORERS, top_k_accuracy
+from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.arrays import pooled_features
 from ...pipeline.files import write_csv, write_json
 from ...pipeline.inference.stored_inputs import describe_backbone
@@ -25,19 +26,18 @@ from .settings import ProbeSettings
 KIND = "linear probe"
 HELD_OUT = 0.2  # of each class's training videos, to choose among several strengths
 METRICS_FILE, PROBE_FILE = "metrics.json", "probe.npz"
-Progress = Callable[[int], None]
 Features = npt.NDArray[np.float32]
 Targets = npt.NDArray[np.int64]
 
 
-def run(settings: ProbeSettings, *, planned: Callable[[int], Progress] = lambda _: lambda _: None) -> dict[str, Any]:
+def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit and score each probe, leave it in the run directory, and return everything as one JSON document.
 
     Files: `metrics.json` (the document), and in a folder for each probe `predictions.csv` and `probe.npz`.
 
     Args:
         settings: what to fit.
-        planned: called with how many reads of a video there will be; returns what is called with the number just done.
+        progress: told of each reading of a video.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
@@ -48,8 +48,8 @@ def run(settings: ProbeSettings, *, planned: Callable[[int], Progress] = lambda 
         directory.reopen_without(METRICS_FILE)
         if not directory.is_done:
             began = time.monotonic()
-            read = planned(sum(own.num_reads for own in prepared.probes))
-            documents = [_fit_and_score(prepared, own, directory, read) for own in prepared.probes]
+            with under_way(progress, "read", total=sum(own.num_reads for own in prepared.probes), unit="video"):
+                documents = [_fit_and_score(prepared, own, directory, progress) for own in prepared.probes]
             named = {name: str(getattr(settings, name)) for name in ("store", "out", "split", "test_split")}
             write_json(settings.out / METRICS_FILE, named | {"max_iter": settings.max_iter, "probes": documents})
             directory.finish({"seconds": time.monotonic() - began})
@@ -86,10 +86,10 @@ def _identity(prepared: Prepared, own: ProbePlan) -> dict[str, Any]:
     }
 
 
-def _fit_and_score(prepared: Prepared, own: ProbePlan, directory: RunDirectory, read: Progress) -> dict[str, Any]:
+def _fit_and_score(prepared: Prepared, own: ProbePlan, directory: RunDirectory, progress: Progress) -> dict[str, Any]:
     """Fit one probe, write its files, and return its part of the document."""
-    fit, fitted = _fit(prepared, own, read)
-    features = _pool(prepared, own, own.scored, read)
+    fit, fitted = _fit(prepared, own, progress)
+    features = _pool(prepared, own, own.scored, progress)
     gmacs = own.gmacs + fit.probe.coefficients.size / 1e9
     scores = _scores(prepared, own, directory, _over_all_classes(fit, features, prepared.store.manifest.classes), gmacs)
     folder = directory.path / own.name
@@ -110,13 +110,13 @@ def _fit_and_score(prepared: Prepared, own: ProbePlan, directory: RunDirectory, 
     }
 
 
-def _fit(prepared: Prepared, own: ProbePlan, read: Progress) -> tuple[Fit, dict[str, Any]]:
+def _fit(prepared: Prepared, own: ProbePlan, progress: Progress) -> tuple[Fit, dict[str, Any]]:
     """Return the probe, and what is to be said of its fitting."""
     settings, manifest = prepared.settings, prepared.store.manifest
     labels = prepared.targets[list(own.training)]
     seen, targets = np.unique(labels, return_inverse=True)
     classes = [manifest.classes[index] for index in seen]
-    features = _pool(prepared, own, own.training, read)
+    features = _pool(prepared, own, own.training, progress)
     right = _held_out_accuracies(prepared, own, features, targets, classes)
     strength = max(right, key=lambda tried: (right[tried], -tried)) if right else settings.strengths[0]
     fit = fit_probe(features, targets=targets, classes=classes, strength=strength, max_iter=settings.max_iter)
@@ -154,10 +154,12 @@ def _held_out_accuracies(
     )
 
 
-def _pool(prepared: Prepared, own: ProbePlan, videos: tuple[int, ...], read: Progress) -> Features:
+def _pool(prepared: Prepared, own: ProbePlan, videos: tuple[int, ...], progress: Progress) -> Features:
     """Return (V, D) float32, the sources' pooled maps side by side."""
     groups = [(prepared.store.backbone(source.backbone), source.clips) for source in own.sources]
-    return np.concatenate([pooled_features(group, videos, clips=clips, read=read) for group, clips in groups], axis=1)
+    return np.concatenate(
+        [pooled_features(group, videos, clips=clips, progress=progress) for group, clips in groups], axis=1
+    )
 
 
 def _over_all_classes(fit: Fit, features: Features, classes: tuple[str, ...]) -> npt.NDArray[np.float64]:
@@ -171,12 +173,12 @@ def _scores(
     prepared: Prepared, own: ProbePlan, directory: RunDirectory, scores: npt.NDArray[np.float64], gmacs: float
 ) -> RunScores:
     """Return the predictions, and how good they are."""
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities = prepared.task.probabilities(torch.from_numpy(scores)).numpy()
     manifest = prepared.store.manifest
     return RunScores(
         run=directory,
         gmacs=gmacs,
-        metrics=score_predictions(
+        metrics=SCORERS[prepared.task.name](
             scores,
             targets=prepared.targets[list(own.scored)],
             classes=manifest.classes,
@@ -184,6 +186,6 @@ def _scores(
         ),
         expected=prepared.expected,
         videos=own.scored,
-        probabilities=(odds / odds.sum(axis=1, keepdims=True)).astype(np.float32),
+        probabilities=probabilities.astype(np.float32),
         missing={manifest.videos[i].video_id: own.missing[i] for i in prepared.expected if i in own.missing},
     )

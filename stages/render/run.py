@@ -2,14 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from ...pipeline.errors import RunError
+from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.files import PARTIAL, held_folder, write_json, write_text
 from ...pipeline.manifests.manifest import Manifest, Video, write_manifest
 from ...pipeline.rendering.design import accuracy_bounds, class_of, is_test, scene_classes
@@ -21,14 +21,6 @@ from ...pipeline.videos.writing import write_h264
 from .settings import RenderSettings
 
 MANIFEST_FILE, DESIGN_FILE, README_FILE, VIDEO_FOLDER = "manifest.csv", "design.json", "README.md", "videos"
-
-
-class Progress(Protocol):
-    """What `tqdm` is to a stage: passes on what it is given, and shows how far it came."""
-
-    def __call__(self, iterable: Iterable[Future], /, *, total: int) -> Iterable[Future]:
-        """Return the same items, of which there will be ``total``."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +48,7 @@ class RenderSummary:
     seconds: float
 
 
-def run(settings: RenderSettings, *, progress: Progress = lambda iterable, /, **_: iterable) -> RenderSummary:
+def run(settings: RenderSettings, *, progress: Progress = SILENT) -> RenderSummary:
     """Render what is missing of a set, then write its manifest.
 
     Raises:
@@ -70,8 +62,10 @@ def run(settings: RenderSettings, *, progress: Progress = lambda iterable, /, **
         with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
             futures = [pool.submit(run_task, settings, index) for index in missing]
             try:
-                for future in progress(as_completed(futures), total=len(futures)):
-                    future.result()
+                with under_way(progress, "rendering", total=len(futures), unit="video"):
+                    for future in as_completed(futures):
+                        future.result()
+                        progress.advance()
             finally:
                 pool.shutdown(cancel_futures=True)
         manifest = list_videos(settings)

@@ -14,13 +14,13 @@ from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import build_video_model
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
-from ...pipeline.features.clip_selection import Selection, select
-from ...pipeline.features.format import Status
+from ...pipeline.features.clip_selection import Selection, missing_videos, select
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
-from ...pipeline.training.learning_split import check_classes, class_indices, hold_out
+from ...pipeline.training.learning_split import check_classes, hold_out
 from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
+from ...pipeline.training.tasks import Task, task_of, task_record
 from .settings import TrainAggregatorSettings
 
 GIB = 2**30
@@ -35,7 +35,8 @@ class Prepared:
         splits: id -> split, where they are not the store's own.
         training: indices of the videos to train on; none for an aggregator without weights.
         validation: indices of the held-out ones.
-        targets: (V,) class indices.
+        missing: id -> reason, of the videos of the training split that lack features.
+        targets: (V, …) what each video's labels are to the task.
     """
 
     store: FeatureStore
@@ -43,10 +44,12 @@ class Prepared:
     spec: AggregatorSpec
     shapes: dict[str, tuple[int, int, int, int]]
     classes: tuple[str, ...]
+    task: Task
     targets: np.ndarray
     splits: Splits | None
     training: tuple[int, ...]
     validation: tuple[int, ...]
+    missing: dict[str, str]
     inputs: AggregatorInputs
 
 
@@ -63,7 +66,8 @@ def prepare(settings: TrainAggregatorSettings, *, options: Mapping[str, Value] |
     store = FeatureStore.open(settings.store)
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
     selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
-    classes, targets = store.manifest.classes, class_indices(store.manifest)
+    classes, task = store.manifest.classes, task_of(store.manifest)
+    targets = task.targets(store.manifest)
     check_classes(store.manifest)
     shapes = selection.shapes(store)
     spec = complete_spec(
@@ -79,9 +83,10 @@ def prepare(settings: TrainAggregatorSettings, *, options: Mapping[str, Value] |
     with torch.device("meta"):
         model = build_video_model(spec, shapes=shapes)
     check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=model.aggregator.min_clips)
-    done = np.all([store.backbone(name).status() == Status.DONE for name in selection.backbones.values()], axis=0)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
-    training, validation = _split(settings, store, targets, splits, done) if model.is_trained else ((), ())
+    listed = videos_of_split(store.manifest, settings.split, splits=splits).tolist() if model.is_trained else []
+    missing = missing_videos(store, listed, backbones=selection.backbones.values())
+    training, validation = _split(settings, store, listed, missing) if model.is_trained else ((), ())
     inputs = AggregatorInputs(
         store,
         selection=selection,
@@ -98,34 +103,30 @@ def prepare(settings: TrainAggregatorSettings, *, options: Mapping[str, Value] |
         spec=spec,
         shapes=inputs.shapes,
         classes=classes,
+        task=task,
         targets=targets,
         splits=splits,
         training=training,
         validation=validation,
+        missing=missing,
         inputs=inputs,
     )
 
 
 def _split(
-    settings: TrainAggregatorSettings,
-    store: FeatureStore,
-    targets: np.ndarray,
-    splits: Splits | None,
-    done: np.ndarray,
+    settings: TrainAggregatorSettings, store: FeatureStore, listed: list[int], missing: dict[str, str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the videos to train on and those held out, refusing a training split that cannot teach every class."""
     manifest = store.manifest
-    listed = videos_of_split(manifest, settings.split, splits=splits)
-    usable = listed[done[listed]]
-    if not len(usable):
+    usable = [index for index in listed if manifest.videos[index].video_id not in missing]
+    if not usable:
         raise SettingsError(
             f"no video of the split {settings.split!r} is extracted in {store.path} ({len(listed)} are listed). "
             f"Run vidpipe extract with {named('split')} {settings.split} first"
         )
     return hold_out(
         manifest,
-        usable=usable.tolist(),
-        targets=targets,
+        usable=usable,
         fraction=settings.val_fraction,
         seed=settings.optimisation.seed,
     )
@@ -155,4 +156,5 @@ def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, 
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
         **({ENGINES_FIELD: engines} if engines else {}),
+        **task_record(prepared.task),
     }

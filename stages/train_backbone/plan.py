@@ -7,6 +7,7 @@ from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.registry import usual_clip
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.optimisation import resolved
+from ...pipeline.training.tasks import Task, task_record
 from ...pipeline.videos.clips import ClipSampling
 from .settings import TrainBackboneSettings
 
@@ -33,7 +34,7 @@ def sampling_of(settings: TrainBackboneSettings) -> ClipSampling:
     return ClipSampling(num_frames=num_frames, sampling_rate=sampling_rate, fps=settings.fps, num_clips=1)
 
 
-def outcome(settings: TrainBackboneSettings, manifest: Manifest, *, caches: list[bool]) -> dict[str, Any]:
+def outcome(settings: TrainBackboneSettings, manifest: Manifest, task: Task, *, caches: list[bool]) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values."""
     own = asdict(settings)
     for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "device"):
@@ -44,4 +45,5 @@ def outcome(settings: TrainBackboneSettings, manifest: Manifest, *, caches: list
         "device": resolve_device(settings.device).type,
         "reduced_in_cache": caches,
         **own,
+        **task_record(task),
     }

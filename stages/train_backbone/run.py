@@ -14,22 +14,22 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.registry import build_backbone, feature_shape
 from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights
 from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
 from ...pipeline.training.clips import TrainingClips, collate, open_source
-from ...pipeline.training.learning_split import check_classes, class_indices
+from ...pipeline.training.learning_split import check_classes
 from ...pipeline.training.loop import Schedule, fit, one_step
-from ...pipeline.training.optimisation import accuracy, classification_loss
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.settings import OptimisationSettings
+from ...pipeline.training.tasks import Task, task_of
 from ...pipeline.videos.preprocessing import Preprocessing, preprocessing_for
 from ...pipeline.videos.transforms import normalise
 from .plan import outcome, resolve, sampling_of
@@ -53,8 +53,12 @@ class TrainBackboneSummary:
     seconds: float
 
 
-def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
+def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> TrainBackboneSummary:
     """Train a backbone, or go on training it, and write ``weights.safetensors`` into the run directory.
+
+    Args:
+        settings: what to train, and how.
+        progress: told of each batch and epoch.
 
     Raises:
         SettingsError: for settings that cannot be run together.
@@ -65,17 +69,17 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
     settings = resolve(settings)
     sampling = sampling_of(settings)
     manifest = read_manifest(settings.manifest)
-    classes = manifest.classes
+    classes, task = manifest.classes, task_of(manifest)
     check_classes(manifest)
     feature_shape(settings.backbone, num_frames=sampling.num_frames, size=settings.crop)  # refuses what cannot be run
-    training = _clips(manifest, settings, settings.split)
-    validation = _clips(manifest, settings, settings.val_split) if settings.val_split else None
+    training = _clips(manifest, task, settings, settings.split)
+    validation = _clips(manifest, task, settings, settings.val_split) if settings.val_split else None
     everything = [clips for clips in (training, validation) if clips is not None]
-    made = outcome(settings, manifest, caches=[clips.source.caches_frames for clips in everything])
+    made = outcome(settings, manifest, task, caches=[clips.source.caches_frames for clips in everything])
     with RunDirectory.open_or_create(settings.out, settings=made) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         if not directory.is_done:
-            _train(settings, directory, classes, training, validation)
+            _train(settings, directory, classes, task, training, validation, progress)
     failures = directory.result["failures"]
     return TrainBackboneSummary(
         weights=settings.out / WEIGHTS_FILE,
@@ -88,12 +92,12 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
     )
 
 
-def _clips(manifest: Manifest, settings: TrainBackboneSettings, split: str) -> TrainingClips:
+def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, split: str) -> TrainingClips:
     videos = manifest.subset(split).videos
     preprocessing = preprocessing_for(settings.crop)
     return TrainingClips(
         open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),
-        labels=class_indices(manifest, videos=videos).tolist(),
+        labels=task.targets(manifest, videos=videos).tolist(),
         sampling=sampling_of(settings),
         preprocessing=preprocessing,
         seed=settings.optimisation.seed,
@@ -105,8 +109,10 @@ def _train(
     settings: TrainBackboneSettings,
     directory: RunDirectory,
     classes: tuple[str, ...],
+    task: Task,
     training: TrainingClips,
     validation: TrainingClips | None,
+    progress: Progress,
 ) -> None:
     """Fit the network and leave weights, curves and result in the run directory."""
     own, device = settings.optimisation, resolve_device(settings.device)
@@ -120,15 +126,18 @@ def _train(
     model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
     workers = decoding_threads(settings.workers)
     steps = len(shuffled_batches(len(training.source.videos), batch_size=own.batch_size, seed=own.seed, epoch=0))
-    loss = partial(clip_loss, model, preprocessing=training.preprocessing, smoothing=own.label_smoothing)
+    loss = partial(clip_loss, model, task=task, preprocessing=training.preprocessing, smoothing=own.label_smoothing)
     fitted = fit(
         model,
         settings=own,
-        schedule=Schedule(steps_per_epoch=steps, checkpoint_every_seconds=settings.checkpoint_seconds),
+        schedule=Schedule(
+            steps_per_epoch=steps, monitor=task.monitor, checkpoint_every_seconds=settings.checkpoint_seconds
+        ),
         run=directory,
         train_batches=partial(_batches, training, own, workers),
         gradients=one_step(model, loss=loss, precision=own.precision),
-        validate=partial(_validate, model, validation, own.batch_size, workers) if validation else None,
+        validate=partial(_validate, model, task, validation, own.batch_size, workers) if validation else None,
+        progress=progress,
     )
     weights = collect_weights(
         model,
@@ -139,7 +148,7 @@ def _train(
         fps=training.sampling.fps,
     )
     save_weights(settings.out / WEIGHTS_FILE, weights)
-    save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone)
+    save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone, figure=task.figure)
     everything = [clips for clips in (training, validation) if clips is not None]
     found = [clips.source.all_failures(clips.central_clip, workers=workers) for clips in everything]
     failures = dict(sorted(ChainMap(*found).items()))
@@ -154,26 +163,31 @@ def _batches(clips: TrainingClips, own: OptimisationSettings, workers: int, epoc
 
 
 def clip_loss(
-    model: Backbone, batch: tuple[torch.Tensor, torch.Tensor], *, preprocessing: Preprocessing, smoothing: float
+    model: Backbone,
+    batch: tuple[torch.Tensor, torch.Tensor],
+    *,
+    task: Task,
+    preprocessing: Preprocessing,
+    smoothing: float,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the cross-entropy of a batch of clips and its accuracy."""
+    """Return the loss of a batch of clips, and the mean of the task's figure over them."""
     device = next(model.parameters()).device
     clips, labels = batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
     scores = model(normalise(clips, preprocessing))[1].float()
-    loss = classification_loss(scores, targets=labels, label_smoothing=smoothing)
-    return loss, {"accuracy": accuracy(scores, targets=labels)}
+    loss = task.loss(scores, targets=labels, label_smoothing=smoothing)
+    return loss, {task.figure: task.goodness(scores, targets=labels).mean()}
 
 
-def _validate(model: nn.Module, clips: TrainingClips, batch_size: int, workers: int) -> dict[str, float]:
-    """Return loss and accuracy over the central clips; a video that cannot be read counts as wrong."""
+def _validate(model: nn.Module, task: Task, clips: TrainingClips, batch_size: int, workers: int) -> dict[str, float]:
+    """Return loss and figure over the central clips; a video that cannot be read counts as wrong."""
     count = len(clips.source.videos)
     order = [list(range(i, min(i + batch_size, count))) for i in range(0, count, batch_size)]
     device = next(model.parameters()).device
-    loss = correct = 0.0
+    loss = good = 0.0
     for batch in map(collate, prefetched(clips.central_clip, order, workers=workers)):
         if batch is not None:
             scores = model(normalise(batch[0].to(device), clips.preprocessing))[1].float()
             labels = batch[1].to(device)
-            loss += float(F.cross_entropy(scores, labels, reduction="sum"))
-            correct += float((scores.argmax(1) == labels).sum())
-    return {"val_loss": loss / count, "val_accuracy": correct / count}
+            loss += float(task.loss(scores, targets=labels, reduction="sum"))
+            good += float(task.goodness(scores, targets=labels).sum())
+    return {"val_loss": loss / count, f"val_{task.figure}": good / count}
