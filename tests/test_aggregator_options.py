@@ -185,3 +185,8 @@ def test_everything_registered_says_what_it_is(registry: Any) -> None:
     lines = summaries(registry)
     assert sorted(lines) == registry.names()
     assert all(line and "\n" not in line and not line.endswith(".") for line in lines.values())
+
+
+def test_the_page_of_aggregators_has_them_all() -> None:
+    page = (Path(__file__).parents[1] / "docs/aggregators.md").read_text(encoding="utf-8")
+    assert [name for name in AGGREGATORS if name != SPEC.name and f"`{name}`" not in page] == []

@@ -53,9 +53,8 @@ def checkpointed_parts(backbone: Backbone, *, granularity: str) -> dict[str, nn.
     parts = backbone.stages() if granularity == "stage" else backbone.blocks()
     if not parts:
         raise SettingsError(
-            f"{named('granularity')} {granularity} needs a network that names its {granularity}s, and this "
-            "network has none; "
-            f"use {named('granularity')} backbone"
+            f"{named('granularity')} {granularity} needs a network that names its {granularity}s, and this network has "
+            f"none; use {named('granularity')} backbone"
         )
     return parts
 

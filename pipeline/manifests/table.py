@@ -103,7 +103,8 @@ def write_rows(path: Path, rows: Iterable[dict[str, str]], *, columns: Sequence[
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
-    known = f"known columns: {', '.join(REQUIRED_COLUMNS)} (required), {', '.join(OPTIONAL_COLUMNS)}"
+    optional = ", ".join(OPTIONAL_COLUMNS).replace("label", "label (to train or score)")
+    known = f"known columns: {', '.join(REQUIRED_COLUMNS)} (required), {optional}"
     where = f"{path}:1" if path.suffix.lower() == ".csv" else f"{path}"
     problems = [f"{where}: column {name!r} is missing" for name in REQUIRED_COLUMNS if name not in names]
     problems += [f"{where}: column {name!r} is unknown" for name in dict.fromkeys(names) if name not in COLUMNS]

@@ -1,6 +1,6 @@
 """Who teaches and who is held out: classes that nobody shows, and the videos kept for validation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import ManifestError, SettingsError, named
 from ..manifests.folders import choose_test
@@ -49,6 +49,18 @@ def _listing(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - SHOWN_DIFFERENCES} more" if len(names) > SHOWN_DIFFERENCES else "")
 
 
+def held_out_ids(ids: Mapping[str, Iterable[str]], *, fraction: float, key: str) -> frozenset[str]:
+    """Return, of each class the same share, the videos to hold out; a class's only video is never among them.
+
+    Args:
+        ids: class -> the ids of its videos, in any order.
+        fraction: share to hold out; 0 for none.
+        key: with class and ids, what the choice depends on.
+    """
+    chosen = (choose_test(sorted(own), test_fraction=fraction, key=f"{key} {name}") for name, own in ids.items())
+    return frozenset[str]().union(*chosen)
+
+
 def hold_out(
     manifest: Manifest, *, usable: Sequence[int], fraction: float, seed: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -79,10 +91,8 @@ def hold_out(
             f"{', '.join(map(repr, unseen[:SHOWN_CLASSES]))}{', …' if len(unseen) > SHOWN_CLASSES else ''}. "
             "Give training videos of them, or leave them out of the manifest"
         )
-    held: set[int] = set()
-    for name, own in members.items():
-        chosen = choose_test(sorted(own), test_fraction=fraction, key=f"validation {seed} {name}")
-        held |= {own[video_id] for video_id in chosen}
+    chosen = held_out_ids(members, fraction=fraction, key=f"validation {seed}")
+    held = {own[video_id] for own in members.values() for video_id in own if video_id in chosen}
     if fraction and not held:
         raise SettingsError(
             f"no class has two training videos, so none can be held out; give {named('val_fraction')} 0"

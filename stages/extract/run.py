@@ -5,10 +5,9 @@ so a run may be stopped at any moment and gone on with, in this process or on a 
 """
 
 import contextlib
+import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -20,9 +19,10 @@ from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import check_free_space
+from ...pipeline.training.batches import prefetched
 from .plan import ExtractPlan, Prepared, PreparedBackbone, plan, prepare_run
 from .settings import ExtractSettings
-from .task import ExtractJob, ExtractTask, LoadedVideo, TaskResult, compute, load, prepare, run_task
+from .task import ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task
 
 DECODED_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
 
@@ -166,17 +166,10 @@ def _results(
 
 def decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[TaskResult, None, None]:
     """Do tasks in this process, in order, while a thread decodes the videos that come next."""
-    waiting: deque[Future[LoadedVideo]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder:
-        try:
-            for task in tasks:
-                waiting.append(decoder.submit(load, job, task))
-                if len(waiting) > DECODED_AHEAD:
-                    yield compute(job, waiting.popleft().result())
-            while waiting:
-                yield compute(job, waiting.popleft().result())
-        finally:
-            decoder.shutdown(wait=True, cancel_futures=True)
+    batches = prefetched(partial(load, job), [[task] for task in tasks], workers=1, ahead=DECODED_AHEAD)
+    with contextlib.closing(batches):
+        # Neither map nor chain keeps a decoded video once it is computed.
+        yield from map(partial(compute, job), itertools.chain.from_iterable(batches))
 
 
 def _record(store: FeatureStore, groups: dict[str, BackboneGroup], result: TaskResult) -> None:

@@ -16,7 +16,7 @@ from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.arrays import pooled_features
 from ...pipeline.files import write_csv, write_json
 from ...pipeline.inference.stored_inputs import describe_backbone
-from ...pipeline.manifests.folders import choose_test
+from ...pipeline.training.learning_split import held_out_ids
 from ...pipeline.training.run_directory import RunDirectory
 from ..evaluate.run import prediction_rows
 from ..evaluate.scores import RunScores
@@ -137,9 +137,8 @@ def _held_out_accuracies(
     if len(prepared.settings.strengths) == 1:
         return {}
     ids = np.array([prepared.store.manifest.videos[index].video_id for index in own.training])
-    held: set[str] = set()
-    for index, name in enumerate(classes):
-        held |= choose_test(sorted(ids[targets == index]), test_fraction=HELD_OUT, key=f"probe {name}")
+    of_classes = {name: ids[targets == index].tolist() for index, name in enumerate(classes)}
+    held = held_out_ids(of_classes, fraction=HELD_OUT, key="probe")
     if not held:
         raise SettingsError(
             f"no class has two training videos, so none can be held out to choose {named('strengths')}; give one "
