@@ -61,6 +61,8 @@ def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]
         words["required"] = True
     elif default not in (None, ()):
         words |= {"default": default, "show_default": ",".join(default) if facts.commas else True}
+    elif facts.commas:
+        words |= {"default": (), "show_default": False}
     words = {"show_default": True, **words}
     return click.option(name, own.name, cls=_SettingOption, unset=facts.unset, type=_click_type(plain, facts), **words)
 

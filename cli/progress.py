@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..pipeline.errors import spelled
+from .spelling import option_name
 from .tables import duration_text
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Bar:
             return
         if note:
             self._notes += 1
-            self._bar.write(note, file=sys.stderr)
+            self._bar.write(spelled(note, option_name), file=sys.stderr)
             self._show_words()
         self._bar.update(number)
 
@@ -98,7 +100,7 @@ class Lines:
         with self._lock:
             self._done += number
         if note:
-            self._write(note)
+            self._write(spelled(note, option_name))
 
     def milestone(self, text: str) -> None:
         """Write ``text``."""

@@ -15,7 +15,12 @@ SHORT_NAMES = {
     "backbones": "backbone",
     "runs": "run",
     "strengths": "C",
+    "name": "strategy",
 }
+
+
+# Options that had another name once, by command.
+FORMER_NAMES = {("flops", "--crop"): "--size"}
 
 
 def option_name(field: str) -> str:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..pipeline.errors import spelled
 from ..pipeline.settings import build
 from ..stages.sweep.settings import SweepSettings
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .progress import progress_shown
+from .spelling import option_name
 from .tables import duration_text, format_table, size_text
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
         click.echo(json.dumps(estimate_document(foreseen), indent=2) if as_json else estimate_text(foreseen))
         return
     summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())
+    reasons = {name: spelled(reason, option_name) for name, reason in summary.failed.items()}
+    summary = dataclasses.replace(summary, failed=reasons)
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
     if summary.failed:
         ctx.exit(SOME_FAILED)

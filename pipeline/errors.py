@@ -16,15 +16,25 @@ def named(field: str) -> str:
     return f"{MARK}{field}{MARK}"
 
 
+def spelled(text: str, spell: Callable[[str], str] = str) -> str:
+    """Return ``text`` with each setting that `named` marked in it as ``spell`` writes it; by default its bare name."""
+    return MARKED.sub(lambda found: spell(found[1]), text)
+
+
 class VidpipeError(Exception):
     """Base of every error that vidpipe explains to its user."""
 
     def __str__(self) -> str:
-        return self.text(str)
+        return spelled(self.marked)
+
+    @property
+    def marked(self) -> str:
+        """The message as it was written, with marks: for what keeps it, to be `spelled` later."""
+        return super().__str__()
 
     def text(self, spell: Callable[[str], str]) -> str:
         """Return the message with each named setting as ``spell`` writes it."""
-        return MARKED.sub(lambda found: spell(found[1]), super().__str__())
+        return spelled(self.marked, spell)
 
 
 class SettingsError(VidpipeError, ValueError):

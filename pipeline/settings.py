@@ -30,6 +30,8 @@ class Facts:
         unit: of the bounds, for messages ("pixels").
         unset: what None stands for.
         metavar: how a value is written, for types that do not say it.
+        must: what a value must be, in words that follow "must be", where the bounds do not make good ones.
+        advice: what to do about a value that may not be.
         commas: whether several values are written as one, separated by commas.
     """
 
@@ -42,6 +44,8 @@ class Facts:
     unit: str = ""
     unset: str = ""
     metavar: str | None = None
+    must: str = ""
+    advice: str = ""
     commas: bool = False
 
     def allows(self, value: Any) -> bool:
@@ -59,6 +63,8 @@ class Facts:
     @property
     def constraint(self) -> str:
         """What a value must be, in words that follow "must be"."""
+        if self.must:
+            return self.must
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         bounds = (self.at_least, self.above, self.at_most, self.below)
@@ -67,6 +73,8 @@ class Facts:
         unit = f" {self.unit}" if self.unit else ""
         if lower is not None and upper is not None and upper != math.inf:
             brackets = "[" if bounds[0] is not None else "(", "]" if bounds[2] is not None else ")"
+            if brackets == ("[", "]"):
+                return f"from {lower} to {upper}{unit}"
             return f"in {brackets[0]}{lower}, {upper}{brackets[1]}{unit}"
         if lower is not None:
             return f"{'at least' if bounds[0] is not None else 'greater than'} {lower}{unit}"
@@ -86,6 +94,8 @@ def setting(
     unit: str = "",
     unset: str = "",
     metavar: str | None = None,
+    must: str = "",
+    advice: str = "",
     commas: bool = False,
 ) -> Any:
     """Return a field of settings.
@@ -103,6 +113,8 @@ def setting(
         unit=unit,
         unset=unset,
         metavar=metavar,
+        must=must,
+        advice=advice,
         commas=commas,
     )
     metadata = {KEY: facts}
@@ -187,7 +199,8 @@ def check_fields(given: Any) -> None:
             bound is not None for bound in (facts.at_least, facts.above, facts.at_most, facts.below)
         )
         if value is not None and bounded and not facts.allows(value):
-            raise SettingsError(f"{named(name)} must be {facts.constraint}; got {value!r}")
+            advice = f". {facts.advice}" if facts.advice else ""
+            raise SettingsError(f"{named(name)} must be {facts.constraint}; got {value!r}{advice}")
 
 
 def _sentence(facts: Facts) -> str:

@@ -24,6 +24,7 @@ class EngineSettings:
         at_least=0,
         at_most=MOST_CLIPS,
         unit="clips",
+        advice="0 chooses by the device",
     )
     threads: int | None = setting(
         default=None, help="Of the backbones, on a CPU, in each worker.", at_least=1, unset="cores / workers"

@@ -24,11 +24,11 @@ class UnreadableError(StoreError):
     """
 
     def __init__(self, message: str, what: str):
-        super().__init__(message, what)
+        super().__init__(message)
         self.what = what
 
-    def __str__(self) -> str:
-        return self.args[0]
+    def __reduce__(self) -> tuple[type["UnreadableError"], tuple[str, str]]:
+        return type(self), (self.marked, self.what)  # it travels between processes
 
 
 class BackboneGroup:

@@ -46,7 +46,13 @@ class OptimisationSettings:
         below=1,
     )
     patience: int = setting(default=0, help="Stop after so many epochs without a better one; 0: never.", at_least=0)
-    seed: int = setting(default=0, help="Of initial weights and of every draw.", at_least=0, below=NUMBER_OF_SEEDS)
+    seed: int = setting(
+        default=0,
+        help="Of initial weights and of every draw.",
+        at_least=0,
+        below=NUMBER_OF_SEEDS,
+        must="at least 0 and below 2**63",
+    )
 
     def __post_init__(self) -> None:
         """Check every field.

@@ -57,7 +57,12 @@ class ClipSampling:
     num_frames: int = setting(default=8, help="Frames in a clip.", at_least=1)
     sampling_rate: int = setting(default=1, help="Take every so many frames, after resampling.", at_least=1)
     fps: float | None = setting(
-        default=None, help="Resample to this rate by time.", above=0, below=math.inf, unset="the videos' own frames"
+        default=None,
+        help="Resample to this rate by time.",
+        above=0,
+        below=math.inf,
+        unset="the videos' own frames",
+        advice="Leave it out for the videos' own frames",
     )
     num_clips: int = setting(default=32, help="Clips of a video.", at_least=1)
     views: int = setting(default=1, help="Draws of clips; those after the first are random.", at_least=1)

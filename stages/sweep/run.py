@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.errors import RunError, StoreError, named
+from ...pipeline.errors import RunError, StoreError, named, spelled
 from ...pipeline.execution import SILENT, Progress, run_tasks, under_way
 from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
@@ -38,7 +38,7 @@ class SweepSummary:
     Attributes:
         num_done: runs finished by this call.
         num_already_done: runs asked for that had been finished before it.
-        failed: run -> reason.
+        failed: run -> reason, with settings as `errors.named` marks them.
         left_out: a sentence for each combination of pattern and clips that is not run.
         tables: name of the file -> its text, as Markdown.
         files: all that was written about the runs together.
@@ -91,7 +91,10 @@ def run(
                 if result.error:
                     failed[result.task.name] = result.error
                 progress.advance(note=f"failed: {result.task.name}: {result.error}" if result.error else "")
-        write_csv(settings.out / FAILURES_FILE, [("run", "reason"), *sorted(failed.items())])
+        write_csv(
+            settings.out / FAILURES_FILE,
+            [("run", "reason"), *((name, spelled(reason)) for name, reason in sorted(failed.items()))],
+        )
         tables, files = report(settings.out, patterns=patterns)
     return SweepSummary(
         out=settings.out,
@@ -208,5 +211,5 @@ def _results(
         scheduler=settings.scheduler,
         workers=settings.workers,
         threads_per_worker=settings.threads,
-        lost=lambda task, error: TaskResult(task=task, error=str(error)),
+        lost=lambda task, error: TaskResult(task=task, error=error.marked),
     )

@@ -87,7 +87,7 @@ def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> T
         with ALONE, one_of_many(settings.threads):
             return TaskResult(task=task, score=_train_and_score(settings, copies, task))
     except VidpipeError as error:
-        return TaskResult(task=task, error=str(error))
+        return TaskResult(task=task, error=error.marked)
     except (RuntimeError, MemoryError, OSError) as error:
         if not isinstance(error, OSError) and not is_out_of_memory(error):
             raise  # a bug of ours, which every run would meet

@@ -30,7 +30,12 @@ class TrainBackboneSettings:
     )
     sampling_rate: int | None = setting(default=None, help="Take every so many frames.", at_least=1, unset="likewise")
     fps: float | None = setting(
-        default=None, help="Resample to this rate by time.", above=0, below=math.inf, unset="the videos' own frames"
+        default=None,
+        help="Resample to this rate by time.",
+        above=0,
+        below=math.inf,
+        unset="the videos' own frames",
+        advice="Leave it out for the videos' own frames",
     )
     crop: int = setting(default=224, help="Side of the square input, pixels.", at_least=16, unit="pixels")
     flip: bool = setting(default=True, help="Mirror half of the clips.")

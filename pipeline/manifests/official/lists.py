@@ -29,7 +29,7 @@ class OfficialDataset:
         read: reads its lists.
         annotations: which files it reads, for the help.
         videos: how its videos lie, for the help.
-        example: what one would type after ``annotations``.
+        example: what one would type after ``annotations``, with settings as `errors.named` marks them.
         num_splits: how many official splits there are to choose from.
         class_list: the class list that can be chosen, for the help; "" if there is no choice.
         separator: whether some of its lists have columns with a separator to choose.
@@ -124,7 +124,7 @@ class Imported:
         left_out: whether they were.
         unlabelled: ids of videos that show none of the classes, which a manifest cannot hold.
         frame_folders: how many of the missing ones are there as a folder, of frames most likely.
-        notes: what else the user should know.
+        notes: what else the user should know, with settings as `errors.named` marks them.
     """
 
     videos: tuple[Video, ...]
