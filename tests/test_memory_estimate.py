@@ -14,7 +14,7 @@ from vidpipe.pipeline.aggregators.video_model import build_video_model
 from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.end_to_end.memory import available as available_memory
 from vidpipe.pipeline.end_to_end.memory.available import available_bytes, is_out_of_memory
-from vidpipe.pipeline.end_to_end.memory.foresight import TrainingShape, advice, fitting, foreseen_bytes, with_headroom
+from vidpipe.pipeline.end_to_end.memory.estimate import TrainingShape, advice, estimated_bytes, fitting, with_headroom
 from vidpipe.pipeline.end_to_end.memory.tracking import storage_bytes, tracked_memory
 from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gradients
@@ -89,33 +89,33 @@ def measured_bytes(shape: TrainingShape, strategy: StrategySettings, *, statisti
 )
 def test_foreseen_is_what_is_measured_or_a_little_more(shape):
     for strategy in SETTINGS:
-        measured, foreseen = measured_bytes(shape, strategy), foreseen_bytes(shape, strategy=strategy)
+        measured, foreseen = measured_bytes(shape, strategy), estimated_bytes(shape, strategy=strategy)
         assert measured <= foreseen <= TOLERANCE * measured, strategy
 
 
 def test_frozen_statistics_take_no_more_than_is_foreseen():
     strategy = StrategySettings(name="plain")
     measured = measured_bytes(make_shape(), strategy, statistics=FROZEN)
-    assert measured <= foreseen_bytes(make_shape(), strategy=strategy) <= 1.1 * measured
+    assert measured <= estimated_bytes(make_shape(), strategy=strategy) <= 1.1 * measured
 
 
 def test_two_pass_takes_at_eight_clips_little_more_than_at_one():
     strategy = StrategySettings(name="two-pass")
-    for take in (measured_bytes, lambda shape, own: foreseen_bytes(shape, strategy=own)):
+    for take in (measured_bytes, lambda shape, own: estimated_bytes(shape, strategy=own)):
         one, eight = (take(make_shape(roles="e" * number), strategy) for number in (1, 8))
         assert eight <= 1.25 * one
     plain_one, plain_eight = (
-        foreseen_bytes(make_shape(roles="e" * number), strategy=StrategySettings()) for number in (1, 8)
+        estimated_bytes(make_shape(roles="e" * number), strategy=StrategySettings()) for number in (1, 8)
     )
     assert plain_eight > 3 * plain_one
 
 
 @pytest.mark.parametrize("strategy", SETTINGS, ids=str)
 def test_more_clips_and_more_videos_never_take_less(strategy):
-    by_videos = [foreseen_bytes(make_shape(batch_size=number), strategy=strategy) for number in (1, 2, 4, 8, 16)]
+    by_videos = [estimated_bytes(make_shape(batch_size=number), strategy=strategy) for number in (1, 2, 4, 8, 16)]
     assert by_videos == sorted(by_videos)
     if strategy.name != "batch-reduction":
-        by_clips = [foreseen_bytes(make_shape(roles="e" * number), strategy=strategy) for number in (1, 2, 4, 8)]
+        by_clips = [estimated_bytes(make_shape(roles="e" * number), strategy=strategy) for number in (1, 2, 4, 8)]
         assert by_clips == sorted(by_clips)
 
 
@@ -128,21 +128,21 @@ def test_optimizer_average_and_exchange_add_copies_of_weights():
         cheap = build_backbone(NAMES["cheap"], num_classes=CLASSES)
     of_trained = storage_bytes(trained)
     of_all = of_trained + storage_bytes([*cheap.parameters(), *cheap.buffers(), *buffers])
-    plain = foreseen_bytes(shape, strategy=strategy)
+    plain = estimated_bytes(shape, strategy=strategy)
     for change, copy in (
         ({"optimizer": "adamw"}, of_trained),
         ({"distributed": True}, of_trained),
         ({"ema": True}, of_all),
     ):
-        assert foreseen_bytes(replace(shape, **change), strategy=strategy) - plain == copy
+        assert estimated_bytes(replace(shape, **change), strategy=strategy) - plain == copy
 
 
-def test_foresight_of_a_huge_training_takes_no_memory_and_draws_nothing():
+def test_the_estimate_of_a_huge_training_takes_no_memory_and_draws_nothing():
     shape = make_shape(roles="e" * 64, batch_size=64)
     shape = replace(shape, crops={"expensive": 448}, num_frames=64)
     state = torch.get_rng_state()
     with tracked_memory(CPU) as memory:
-        foreseen = foreseen_bytes(shape, strategy=StrategySettings())
+        foreseen = estimated_bytes(shape, strategy=StrategySettings())
     assert foreseen > 1e12
     assert torch.equal(torch.get_rng_state(), state)
     assert memory.live_bytes == 0
@@ -170,7 +170,7 @@ def test_only_what_fits_is_offered_and_the_best_first(available):
     shape = make_shape(batch_size=8)
     fits = fitting(shape, available=int(available))
     for fit in fits:
-        foreseen = foreseen_bytes(replace(shape, batch_size=8 // fit.parts), strategy=fit.strategy)
+        foreseen = estimated_bytes(replace(shape, batch_size=8 // fit.parts), strategy=fit.strategy)
         assert foreseen == fit.num_bytes
         assert with_headroom(foreseen) <= available
     assert [fit.parts for fit in fits] == sorted(fit.parts for fit in fits)

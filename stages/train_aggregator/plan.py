@@ -24,7 +24,7 @@ GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedAggregatorTraining:
     """A training that has been checked against its store.
 
     Attributes:
@@ -50,7 +50,7 @@ class Prepared:
     inputs: AggregatorInputs
 
 
-def prepare(settings: TrainAggregatorSettings) -> Prepared:
+def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     """Read the store and check that it holds what is asked for. Writes nothing.
 
     Raises:
@@ -87,7 +87,7 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
         cached_videos=len(training) + len(validation),
         local_copies=settings.local_copies,
     )
-    return Prepared(
+    return PreparedAggregatorTraining(
         store=store,
         selection=selection,
         spec=spec,
@@ -122,7 +122,7 @@ def _split(
     )
 
 
-def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, Any]:
+def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTraining) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same."""
     store, selection = prepared.store, prepared.selection
     trained_on = [store.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
