@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
-from vidpipe.pipeline.backbones.engine import resolve_device
+from vidpipe.pipeline.backbones.devices import resolve_device
 from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape
 from vidpipe.pipeline.end_to_end.memory.available import available_bytes
 from vidpipe.pipeline.end_to_end.memory.estimate import TrainingShape, estimated_bytes, with_headroom

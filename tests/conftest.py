@@ -6,11 +6,14 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import hypothesis
 import numpy as np
 import pytest
 import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start; the last bits of float32 depend on it
+hypothesis.settings.register_profile("vidpipe", deadline=None)  # how long an example takes depends on what else runs
+hypothesis.settings.load_profile("vidpipe")
 
 
 @pytest.fixture(autouse=True)

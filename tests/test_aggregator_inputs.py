@@ -8,11 +8,13 @@ import torch
 from made_up_stores import GMACS, NAMES, SHAPE, MadeUp, make_store
 from refusals import refuses
 
+from vidpipe.pipeline.costs.gmacs import stored_gmacs
 from vidpipe.pipeline.errors import ManifestError, SettingsError, StoreError
 from vidpipe.pipeline.features.clip_selection import select
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
-from vidpipe.pipeline.inference.stored_inputs import AggregatorInputs, batch_of
+from vidpipe.pipeline.inference.inputs import batch_of
+from vidpipe.pipeline.inference.stored_inputs import AggregatorInputs
 from vidpipe.pipeline.training.tasks import task_of
 
 SMALL = MadeUp(num_training=4, num_test=2, views=2)
@@ -115,7 +117,7 @@ def test_maps_of_unequal_backbones_come_side_by_side(tmp_path: Path) -> None:
 def test_defaults_follow_the_store(store: FeatureStore) -> None:
     selection = select(store)
     assert (str(selection.pattern), selection.num_clips, selection.backbones) == ("1:3", 8, NAMES)
-    assert selection.backbone_gmacs(store) == 2 * GMACS["expensive"] + 6 * GMACS["cheap"]
+    assert stored_gmacs(store, selection) == 2 * GMACS["expensive"] + 6 * GMACS["cheap"]
 
 
 def test_scores_follow_class_names_not_places(tmp_path: Path) -> None:

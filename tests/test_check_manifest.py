@@ -126,14 +126,27 @@ def test_intervals_are_held_against_the_duration(tmp_path, video, interval, prob
 
 
 def test_headers_alone_do_not_show_that_the_end_is_broken(tmp_path, make_video):
-    path = make_video(tmp_path / "v.avi", codec="mpeg4", num_frames=60)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    manifest = _manifest(tmp_path, "v.avi,a,train,,,")
+    path = make_video(tmp_path / "v.mp4", num_frames=60)
+    content = bytearray(path.read_bytes())
+    end = content.index(b"moov") - 1000  # of 30,000 bytes of packets, which the index lies behind
+    content[end - 2000 : end] = bytes(2000)
+    path.write_bytes(content)
+    manifest = _manifest(tmp_path, "v.mp4,a,train,,,")
     decoded, headers = _document(_check(manifest, "--json")), _document(_check(manifest, "--json", "--no-decode"))
     assert (decoded["decoded"], headers["decoded"]) == (True, False)
     assert headers["num_videos_with_problems"] == 0
-    assert decoded["videos"][0]["problems"] or decoded["videos"][0]["info"]["num_frames"] < 60
+    assert headers["videos"][0]["info"]["num_frames"] == 60
+    assert _kinds(decoded) == {"v.mp4": ["unreadable"]}
+
+
+@pytest.mark.parametrize("options", [[], ["--no-decode"]], ids=["decoded", "headers"])
+def test_of_an_avi_that_was_cut_short_only_the_frames_left_are_counted(tmp_path, make_video, options):
+    path = make_video(tmp_path / "v.avi", codec="mpeg4", num_frames=60)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 3 // 4])
+    (entry,) = _document(_check(_manifest(tmp_path, "v.avi,a,train,,,"), "--json", *options))["videos"]
+    assert 1 < entry["info"]["num_frames"] < 60
+    assert entry["info"]["duration_seconds"] == pytest.approx(entry["info"]["num_frames"] / 30)
 
 
 def test_json_is_one_document_with_every_field_and_nothing_else(tmp_path, video):

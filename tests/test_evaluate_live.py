@@ -22,13 +22,15 @@ from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.registry import feature_shape
 from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
 from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs
+from vidpipe.pipeline.costs.gmacs import backbones_gmacs
 from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, VideoError, WeightsError
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.files import write_json
-from vidpipe.pipeline.inference.live_inputs import LiveInputs, clips_gmacs
+from vidpipe.pipeline.inference.live_inputs import LiveInputs
 from vidpipe.pipeline.manifests.manifest import read_manifest
 from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.run_kinds import backbone_file, backbones_of
 from vidpipe.pipeline.videos import clip_reader as video_clips
 from vidpipe.pipeline.videos.clip_reader import decode_clips
 from vidpipe.pipeline.videos.clips import ClipSampling
@@ -39,7 +41,6 @@ from vidpipe.stages.evaluate.scores import evaluate as scores_of
 from vidpipe.stages.evaluate.settings import EvaluateSettings
 from vidpipe.stages.extract.run import run as extract
 from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
-from vidpipe.stages.run_kinds import backbone_file, backbones_of
 from vidpipe.stages.train_aggregator.run import run as train
 from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
@@ -189,7 +190,7 @@ def test_costs_are_what_training_has_counted_to_the_last_bit(world: Path, tmp_pa
                     for of in (NAMES.values(), RUNS[name].crops))  # fmt: skip
     shapes = {role: feature_shape(names[role], num_frames=8, size=crops[role]) for role in own}
     spec = load_aggregator(found.run.path / "weights.safetensors")[1].spec
-    clips = clips_gmacs(roles, names=names, crops=crops, num_frames=8, num_classes=3)
+    clips = backbones_gmacs(names, roles=roles, crops=crops, num_frames=8, num_classes=3)
     assert found.gmacs == clips + aggregator_macs(spec, shapes=shapes, roles=roles) / 1e9
 
 
@@ -257,13 +258,15 @@ def test_the_aggregator_keeps_its_threads(world: Path) -> None:
     run = RunDirectory.open(world / "cheap")
     inputs = LiveInputs(
         {"cheap": load_weights(run.path / "cheap.safetensors")},
+        videos=read_manifest(world / "m.csv").videos,
         pattern=Pattern.parse("all-cheap"),
         sampling=ClipSampling(num_clips=2),
         engine=ENGINE,
+        workers=0,
         needs_features=True,
         needs_scores=False,
     )
-    ((maps, scores),) = inputs.read(read_manifest(world / "m.csv").videos[:1], workers=0)
+    ((maps, scores),) = inputs.read([0], batch_size=1)
     assert torch.get_num_threads() == 2
     assert {role: own.shape for role, own in maps.items()} == {"cheap": (2, *inputs.shapes["cheap"])}
     assert (maps["cheap"].dtype, scores.shape) == (np.float16, (2, 0))

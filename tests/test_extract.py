@@ -183,8 +183,8 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(
             wait_for_videos(store, at_least, own)
             os.killpg(own.pid, signal.SIGKILL)
         assert at_least <= num_shards(store) < NUM_VIDEOS - 1  # one video is broken
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert done.returncode == 3, done.stderr
+    done = invoke(*command(world, store, *more))
+    assert done.exit_code == 3, done.output
     assert files_of(store) == files_of(reference)
 
 

@@ -214,7 +214,7 @@ def begun(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert result.exit_code == 0, result.output
     backbones = [f"--{role}={name}={folder}/{role}/weights.safetensors" for role, name in NAMES.items()]
     words = ["extract", f"--manifest={world}/m.csv", f"--store={folder}/s.zarr", "--clips=4", "--frames=8", *backbones]
-    result = invoke(*words, "--device=cpu", "--precision=float32")
+    result = invoke(*words, "--device=cpu", "--precision=float32", "--threads=1")
     assert result.exit_code == 0, result.output
     words = ["train-aggregator", f"--store={folder}/s.zarr", "--pattern=1:1", "--epochs=2", "--device=cpu"]
     result = invoke(*words, f"--out={folder}/run", "--aggregator=fast-gru", "--clips=4", "--val-fraction=0")

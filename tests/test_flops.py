@@ -233,6 +233,29 @@ def test_table_4_is_the_cost_of_a_clip_to_one_decimal_times_the_clips(cell):
     assert rounded == pytest.approx(980.8 if cell.gflops == 980.2 else cell.gflops)
 
 
+@pytest.mark.parametrize(
+    ("num_clips", "pattern", "num_expensive", "gmacs"),
+    [(32, "1:3", 8, 338.1), (16, "1:7", 2, 230.2), (8, "1:1", 4, 550.5)],
+)
+def test_cells_of_table_4_are_the_sum_that_one_does_by_hand(num_clips, pattern, num_expensive, gmacs):
+    frames = 256 // num_clips
+    setting = Setting(
+        expensive="r2plus1d_50",
+        cheap="r2d_26",
+        pattern=Pattern.parse(pattern),
+        aggregator="fast-gru",
+        num_frames=frames,
+        num_clips=num_clips,
+    )
+    cost = setting_cost(setting)
+    *backbones, aggregator = (part.per_video / 1e9 for part in cost.parts)
+    assert sum(backbones) == pytest.approx(
+        (num_expensive * 29.9795 + (num_clips - num_expensive) * 3.1663) * frames / 8, rel=0.001
+    )
+    assert aggregator == pytest.approx((num_clips - 1) * 14_680_064 * (frames // 8 * 7 * 7) / 1e9, abs=0.001)
+    assert cost.per_video / 1e9 == pytest.approx(gmacs, abs=0.1)
+
+
 def test_the_papers_settings():
     # Table 7 gives FASTER16 as 14.4 GFLOPs × 16 clips; Table 4 gives 550.4 for FASTER32, at the price of 8 clips.
     assert setting_cost(FASTER16).per_clip / 1e9 == pytest.approx(14.4, abs=0.05)

@@ -77,6 +77,12 @@ def test_arrows_and_doors(path: Path):
             assert own.startswith(DOORS[first]), f"{own} imports {first}, whose door is {DOORS[first][0]}"
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if "cli" not in path.parts], ids=lambda path: path.stem)
+def test_options_are_spelled_in_cli_alone(path: Path):
+    spelled = re.findall(r"(?<![\w-])--[A-Za-z][\w-]*", path.read_text(encoding="utf-8"))
+    assert not spelled, f"{path.relative_to(ROOT)} spells {spelled}: mark the setting, by errors.named"
+
+
 @pytest.mark.parametrize("path", [path for path in MODULES if "cli" not in path.relative_to(ROOT).parts])
 def test_library_and_stages_print_nothing(path: Path):
     """Whoever calls them says what is shown: the command line by `cli/progress.py`."""
@@ -84,12 +90,6 @@ def test_library_and_stages_print_nothing(path: Path):
     assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
     written = [ast.unparse(call) for call in calls if isinstance(call, ast.Attribute) and call.attr == "write"]
     assert not [call for call in written if call.startswith(("sys.stdout", "sys.stderr"))]
-
-
-@pytest.mark.parametrize("path", [path for path in MODULES if "cli" not in path.parts], ids=lambda path: path.stem)
-def test_options_are_spelled_in_cli_alone(path: Path):
-    spelled = re.findall(r"(?<![\w-])--[A-Za-z][\w-]*", path.read_text(encoding="utf-8"))
-    assert not spelled, f"{path.relative_to(ROOT)} spells {spelled}: mark the setting, by errors.named"
 
 
 def test_every_room_has_its_place():

@@ -24,6 +24,7 @@ from made_up_stores import MadeUp, make_store
 from refusals import refuses
 
 from vidpipe.cli.sweep import command
+from vidpipe.pipeline.costs.gmacs import stored_gmacs
 from vidpipe.pipeline.errors import ManifestError, OutOfSpaceError, RunError, SettingsError, StoreError
 from vidpipe.pipeline.features.backbone_group import BackboneGroup
 from vidpipe.pipeline.features.clip_selection import select
@@ -146,7 +147,8 @@ def test_results_are_what_evaluate_says_of_each_run(done_once: SweepSettings) ->
         (scores,) = evaluate(EvaluateSettings(store=store.path, runs=(out,), out=out)).runs
         for name in ("top1", "top5", "mean_class_accuracy", "num_scored", "num_expected"):
             assert float(row[name]) == getattr(scores.metrics, name)
-        backbones = select(store, pattern=Pattern.parse("first"), num_clips=int(row["clips"])).backbone_gmacs(store)
+        selection = select(store, pattern=Pattern.parse("first"), num_clips=int(row["clips"]))
+        backbones = stored_gmacs(store, selection)
         assert float(row["gmacs"]) == pytest.approx(scores.gmacs, abs=1e-9)
         assert float(row["backbone_gmacs"]) == backbones
         assert float(row["aggregator_gmacs"]) == pytest.approx(scores.gmacs - backbones, abs=1e-9)

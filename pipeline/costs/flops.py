@@ -36,6 +36,12 @@ def count_macs(module: nn.Module | Callable[..., Any], *inputs: Any, convention:
         SettingsError: if there is no such convention.
     """
     weights = find_convention(convention)
+    macs, normalised = _count(module, inputs)
+    return weights.per_mac * macs + weights.per_normalised * normalised
+
+
+def _count(module: nn.Module | Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[int, int]:
+    """Return the multiply-accumulates of one call, and how many elements pass a batch norm."""
     normalised: list[int] = []
     if isinstance(module, nn.Module):
         module = copy.deepcopy(module).to("meta").eval()
@@ -45,8 +51,7 @@ def count_macs(module: nn.Module | Callable[..., Any], *inputs: Any, convention:
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         module(*tree_map_only(Tensor, lambda tensor: tensor.to("meta"), inputs))
-    macs = counter.get_total_flops() // 2  # the counter gives two for each multiply-accumulate
-    return weights.per_mac * macs + weights.per_normalised * sum(normalised)
+    return counter.get_total_flops() // 2, sum(normalised)  # the counter gives two for each multiply-accumulate
 
 
 def backbone_macs(name: str, *, num_frames: int, size: int, num_classes: int = 400, convention: str = "mac") -> int:
@@ -62,15 +67,17 @@ def backbone_macs(name: str, *, num_frames: int, size: int, num_classes: int = 4
     Raises:
         SettingsError: if there is no such backbone or convention, or it cannot take such clips.
     """
-    return _backbone_macs(name, num_frames, size, num_classes, convention)
+    weights = find_convention(convention)
+    macs, normalised = _backbone_counts(name, num_frames, size, num_classes)
+    return weights.per_mac * macs + weights.per_normalised * normalised
 
 
-@lru_cache(maxsize=256)  # a table of settings asks for the same few clips again and again
-def _backbone_macs(name: str, num_frames: int, size: int, num_classes: int, convention: str) -> int:
+@lru_cache(maxsize=256)  # a table of settings asks for the same few clips again and again, by one convention or several
+def _backbone_counts(name: str, num_frames: int, size: int, num_classes: int) -> tuple[int, int]:
     with torch.device("meta"):
         backbone = build_backbone(name, num_classes=num_classes)
         backbone.feature_shape(num_frames, size)  # refuses what the network cannot take
-        return count_macs(backbone, torch.empty(1, 3, num_frames, size, size), convention=convention)
+        return _count(backbone, (torch.empty(1, 3, num_frames, size, size),))
 
 
 def aggregator_macs(

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from ..backbones.interface import Backbone
 from ..errors import SettingsError, named
 from ..training.distributed import sum_over_processes, world_size
 from ..training.loop import Figures, Gradients
@@ -220,7 +221,7 @@ def _all_at_once(step: _Step, batch: ClipBatch, granularity: str | None = None) 
     with ExitStack() as parts:
         if granularity is not None:
             for backbone in step.model.backbones.values():
-                parts.enter_context(checkpointed(backbone, granularity=granularity))
+                parts.enter_context(checkpointed(cast(Backbone, backbone), granularity=granularity))
         maps, scores = step.extract_all(batch.clips)
         figures = step.loss(maps, scores, batch.targets)
         del maps, scores, batch  # suspended at a yield, parts of a batch must not keep what they are done with

@@ -37,11 +37,6 @@ class Selection:
         """Return role -> (T', H', W', C) of its maps."""
         return {role: store.backbone(name).feature_shape for role, name in self.backbones.items()}
 
-    def backbone_gmacs(self, store: FeatureStore) -> float:
-        """Return what the backbones cost for one video, in GMACs."""
-        each = {role: store.backbone(name).provenance["gmacs_per_clip"] for role, name in self.backbones.items()}
-        return float(sum(each[role] for role in self.roles))
-
 
 def missing_videos(store: FeatureStore, videos: Iterable[int], *, backbones: Iterable[str]) -> dict[str, str]:
     """Return id -> reason, of those ``videos`` (indices) that lack maps of one of ``backbones``: failed, or not yet."""

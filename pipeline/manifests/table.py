@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from ..errors import ManifestError
 from ..files import write_atomically
 
-REQUIRED_COLUMNS = ("path", "label", "split")
-OPTIONAL_COLUMNS = ("video_id", "start", "end")
-COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
+COLUMNS = ("path", "label", "split", "video_id", "start", "end")  # in the order in which they are written
+REQUIRED_COLUMNS = ("path", "split")
+OPTIONAL_COLUMNS = tuple(name for name in COLUMNS if name not in REQUIRED_COLUMNS)
 NUMBER_COLUMNS = ("start", "end")
 MAX_MISTAKES_SHOWN = 20
 

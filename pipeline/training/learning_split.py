@@ -4,18 +4,33 @@ from collections.abc import Sequence
 
 from ..errors import ManifestError, SettingsError, named
 from ..manifests.folders import choose_test
-from ..manifests.manifest import Manifest
+from ..manifests.manifest import Manifest, Video
 
 SHOWN_CLASSES = 8
 SHOWN_DIFFERENCES = 5
+
+
+def check_labelled(videos: Sequence[Video]) -> None:
+    """Refuse videos whose class nobody has named: they can be extracted, but neither taught nor scored.
+
+    Raises:
+        ManifestError: naming the first of them.
+    """
+    bare = [video for video in videos if not video.labels]
+    if bare:
+        raise ManifestError(
+            f"video {bare[0].video_id!r} has no label ({len(bare)} of {len(videos)} have none); training and scoring "
+            "need one of each video. Make a manifest with the column 'label'"
+        )
 
 
 def check_classes(manifest: Manifest) -> None:
     """Refuse a manifest that gives nothing to tell apart.
 
     Raises:
-        ManifestError: if it has fewer than two classes.
+        ManifestError: if a video has no label, or all have fewer than two classes together.
     """
+    check_labelled(manifest.videos)
     if len(manifest.classes) < 2:
         raise ManifestError(f"training needs at least two classes; the manifest has {list(manifest.classes)}")
 

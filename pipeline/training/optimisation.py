@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..backbones.engine import resolve_device, resolve_precision
+from ..backbones.devices import resolve_device, resolve_precision
 from .settings import OptimisationSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

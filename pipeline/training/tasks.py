@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from ..errors import ManifestError
 from ..manifests.manifest import Manifest, Video
 from ..registry import Registry
+from .learning_split import check_labelled
 
 SINGLE_LABEL = "single-label"
 
@@ -79,9 +80,10 @@ class SingleLabel:
         """Return (V,) the index of each video's class among the manifest's; of ``videos`` alone where they are given.
 
         Raises:
-            ManifestError: if a video has several labels.
+            ManifestError: if a video has several labels, or none.
         """
         videos = manifest.videos if videos is None else videos
+        check_labelled(videos)
         several = next((video for video in videos if len(video.labels) != 1), None)
         if several is not None:
             raise ManifestError(

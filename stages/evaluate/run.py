@@ -16,12 +16,13 @@ from ...pipeline.files import write_csv, write_json
 from ...pipeline.manifests.cells import LABEL_SEPARATOR
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.run_directory import RunDirectory
-from ..run_kinds import END_TO_END
+from ...pipeline.training.run_kinds import END_TO_END, ENGINES_FIELD
 from .scores import Evaluation, RunScores, evaluate
 from .settings import EvaluateSettings
 
 SHOWN_CLASSES = 5  # of a prediction
-VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation")  # what follows from seed and splits
+# What follows from seed and splits, and what earlier runs lack: runs that are scored together agree in it.
+VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation", ENGINES_FIELD)
 START, DIGEST = "start", "weights_sha256"  # in an end-to-end run's settings: where aggregator and backbones began
 COST_PICTURE = "accuracy_vs_gmacs.png"
 

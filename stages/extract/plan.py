@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
-from ...pipeline.backbones.engine import resolve_device, resolve_precision
+from ...pipeline.backbones.devices import resolve_device, resolve_precision
 from ...pipeline.backbones.registry import feature_shape
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs

@@ -6,7 +6,7 @@ from itertools import chain, count, islice
 
 import torch
 
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.end_to_end.memory.estimate import with_headroom
 from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import predict, strategy_gradients

@@ -1,10 +1,9 @@
 """The network as end-to-end training begins with it."""
 
 import torch
-from torch import nn
 
 from ...pipeline.aggregators.video_model import build_video_model
-from ...pipeline.backbones.interface import Backbone, initialise_classifier
+from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.registry import build_backbone
 from ...pipeline.backbones.weights import Weights, load_backbone
 from ...pipeline.end_to_end.network import EndToEnd
@@ -33,14 +32,14 @@ def build_model(settings: FinetuneSettings, prepared: PreparedFinetuning) -> End
 
 
 def _fresh(name: str, prepared: PreparedFinetuning) -> Backbone:
-    return build_backbone(name, num_classes=len(prepared.classes), zero_init_residual=True)
+    backbone = build_backbone(name, num_classes=len(prepared.classes))
+    backbone.begin_as_identity()
+    return backbone
 
 
 def _begun(weights: Weights, prepared: PreparedFinetuning) -> Backbone:
     """Return a backbone with its weights, and a fresh classifier if it told other classes apart."""
     backbone = load_backbone(weights)
     if weights.classes != prepared.classes:
-        backbone.num_classes = len(prepared.classes)
-        backbone.fc = nn.Linear(backbone.channels, backbone.num_classes)
-        initialise_classifier(backbone.fc)
+        backbone.renew_classifier(len(prepared.classes))
     return backbone

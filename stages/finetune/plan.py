@@ -9,9 +9,10 @@ import numpy.typing as npt
 import torch
 
 from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
+from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import Shape, build_video_model
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.registry import feature_shape, usual_clip
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
@@ -22,11 +23,11 @@ from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.distributed import world_size
 from ...pipeline.training.learning_split import hold_out
+from ...pipeline.training.run_kinds import END_TO_END
 from ...pipeline.training.split_choice import videos_of_split
 from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing, preprocessing_for
-from ..run_kinds import END_TO_END
 from .settings import FinetuneSettings
 from .start import Start, check_start, open_start, start_digest
 
@@ -197,12 +198,14 @@ def _check_backbones(
 
 
 def _fresh_spec(settings: FinetuneSettings, shapes: Mapping[str, Shape], *, num_classes: int) -> AggregatorSpec:
-    return AggregatorSpec(
+    given = {name: getattr(settings, name) for name in ("dropout", "reduction")}
+    spec = AggregatorSpec(
         name=DEFAULT_AGGREGATOR if settings.aggregator is None else settings.aggregator,
         channels=settings.width or max(shape[-1] for shape in shapes.values()),
         num_classes=num_classes,
-        **{name: getattr(settings, name) for name in ("dropout", "reduction") if getattr(settings, name) is not None},
+        **{name: value for name, value in given.items() if value is not None},
     )
+    return complete_spec(spec)
 
 
 def _check_aggregator(
@@ -243,7 +246,7 @@ def outcome(
     }
     return {
         "kind": END_TO_END,
-        "aggregator": asdict(prepared.spec),
+        "aggregator": prepared.spec.record(),
         "pattern": str(prepared.pattern),
         "num_clips": prepared.sampling.num_clips,
         "backbones": begun,

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 from ...pipeline.aggregators.weights import save_aggregator
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.weights import Weights, collect_weights, save_weights
 from ...pipeline.costs.flops import aggregator_macs
+from ...pipeline.costs.gmacs import backbones_gmacs
 from ...pipeline.end_to_end.memory.available import is_out_of_memory
 from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import Objective, predict, strategy_gradients
@@ -23,7 +24,6 @@ from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
-from ...pipeline.inference.live_inputs import clips_gmacs
 from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.training.batches import decoding_threads, prefetched
 from ...pipeline.training.distributed import (
@@ -37,7 +37,7 @@ from ...pipeline.training.distributed import (
 from ...pipeline.training.loop import FitResult, Schedule, fit
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
-from ..run_kinds import WEIGHTS_FILE, backbone_file
+from ...pipeline.training.run_kinds import WEIGHTS_FILE, backbone_file
 from .memory import check_memory, memory_limit, out_of_memory
 from .model import build_model
 from .plan import PreparedFinetuning, outcome, prepare
@@ -265,9 +265,9 @@ def _collect(backbone: nn.Module, prepared: PreparedFinetuning, role: str) -> We
 
 def video_gmacs(settings: FinetuneSettings, prepared: PreparedFinetuning) -> float:
     """Return the cost of one video at test, in GMACs: the backbones over their clips, and the aggregator."""
-    backbones = clips_gmacs(
-        prepared.roles,
-        names={role: settings.backbones[role].backbone for role in prepared.preprocessing},
+    backbones = backbones_gmacs(
+        {role: settings.backbones[role].backbone for role in prepared.preprocessing},
+        roles=prepared.roles,
         crops={role: own.crop for role, own in prepared.preprocessing.items()},
         num_frames=prepared.sampling.num_frames,
         num_classes=len(prepared.classes),

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...pipeline.aggregators.weights import load_aggregator
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.execution import LOCAL
 from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
@@ -23,7 +23,7 @@ from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import bytes_on_disk, check_free_space
 from ...pipeline.inference.predict import predict
 from ...pipeline.training.run_directory import RunDirectory
-from ..run_kinds import WEIGHTS_FILE
+from ...pipeline.training.run_kinds import WEIGHTS_FILE
 from ..train_aggregator.plan import PreparedAggregatorTraining, prepare
 from ..train_aggregator.run import train
 from ..train_aggregator.settings import TrainAggregatorSettings

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...pipeline.aggregators.registry import AGGREGATORS
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_selection import Selection, select
 from ...pipeline.features.format import Status

@@ -10,6 +10,7 @@ from threading import Lock
 
 import torch
 
+from ...pipeline.costs.gmacs import stored_gmacs
 from ...pipeline.end_to_end.memory.available import is_out_of_memory
 from ...pipeline.errors import RunError, VidpipeError, named
 from ...pipeline.evaluation.metrics import Metrics
@@ -115,7 +116,7 @@ def _train_and_score(settings: SweepSettings, copies: Path | None, task: SweepTa
         task,
         summary,
         metrics=evaluation.runs[0].metrics,
-        backbone_gmacs=selection.backbone_gmacs(store),
+        backbone_gmacs=stored_gmacs(store, selection),
         scoring_seconds=time.monotonic() - began,
     )
     write_json(training.out / SCORE_FILE, asdict(score))

@@ -1,6 +1,7 @@
 """What training an aggregator will be: its settings, checked against the store, and which videos teach it."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,16 +9,18 @@ import numpy as np
 import torch
 
 from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
+from ...pipeline.aggregators.options import Value
+from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import build_video_model
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_selection import Selection, missing_videos, select
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone
+from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
 from ...pipeline.training.learning_split import check_classes, hold_out
+from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, task_of, task_record
-from ..run_kinds import AGGREGATOR
 from .settings import TrainAggregatorSettings
 
 GIB = 2**30
@@ -50,8 +53,14 @@ class PreparedAggregatorTraining:
     inputs: AggregatorInputs
 
 
-def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
+def prepare(
+    settings: TrainAggregatorSettings, *, options: Mapping[str, Value] | None = None
+) -> PreparedAggregatorTraining:
     """Read the store and check that it holds what is asked for. Writes nothing.
+
+    Args:
+        settings: what to train, on what, and how.
+        options: of the aggregator's own; where one is missing, its default holds.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what does not fit.
@@ -63,12 +72,15 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     targets = task.targets(store.manifest)
     check_classes(store.manifest)
     shapes = selection.shapes(store)
-    spec = AggregatorSpec(
-        name=settings.aggregator,
-        channels=settings.width or max(shape[-1] for shape in shapes.values()),
-        num_classes=len(classes),
-        dropout=settings.dropout,
-        reduction=settings.reduction,
+    spec = complete_spec(
+        AggregatorSpec(
+            name=settings.aggregator,
+            channels=settings.width or max(shape[-1] for shape in shapes.values()),
+            num_classes=len(classes),
+            dropout=settings.dropout,
+            reduction=settings.reduction,
+            options=options or {},
+        )
     )
     with torch.device("meta"):
         model = build_video_model(spec, shapes=shapes)
@@ -125,13 +137,15 @@ def _split(
 def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTraining) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same."""
     store, selection = prepared.store, prepared.selection
+    groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
+    engines = {role: engine for role, group in groups.items() if (engine := describe_engine(group))}
     trained_on = [store.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
     return {
         "kind": AGGREGATOR,
-        "aggregator": asdict(prepared.spec),
+        "aggregator": prepared.spec.record(),
         "pattern": str(selection.pattern),
         "num_clips": selection.num_clips,
-        "backbones": {role: describe_backbone(store.backbone(name)) for role, name in selection.backbones.items()},
+        "backbones": {role: describe_backbone(group) for role, group in groups.items()},
         "classes": list(prepared.classes),
         "sampling": asdict(store.sampling),
         "manifest_digest": store.manifest.digest,
@@ -143,5 +157,6 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
         "videos_sha256": hashlib.sha256("\n".join(trained_on).encode()).hexdigest(),
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
+        **({ENGINES_FIELD: engines} if engines else {}),
         **task_record(prepared.task),
     }

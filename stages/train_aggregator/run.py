@@ -5,7 +5,7 @@ spread evenly at test.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,20 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...pipeline.aggregators.options import Value
 from ...pipeline.aggregators.video_model import VideoModel, build_video_model
 from ...pipeline.aggregators.weights import save_aggregator
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
-from ...pipeline.inference.predict import num_readers, predict, video_gmacs
-from ...pipeline.inference.stored_inputs import batch_of
+from ...pipeline.inference.inputs import batch_of
+from ...pipeline.inference.predict import predict, video_gmacs
 from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
+from ...pipeline.training.run_kinds import ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
 from ...pipeline.training.settings import OptimisationSettings
-from ..run_kinds import SPLITS_FILE, WEIGHTS_FILE
 from .plan import PreparedAggregatorTraining, outcome, prepare
 from .settings import TrainAggregatorSettings
 
@@ -63,11 +64,14 @@ class TrainAggregatorSummary:
     missing: dict[str, str]
 
 
-def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> TrainAggregatorSummary:
+def run(
+    settings: TrainAggregatorSettings, *, options: Mapping[str, Value] | None = None, progress: Progress = SILENT
+) -> TrainAggregatorSummary:
     """Train an aggregator, or go on training it, and leave its weights in the run directory.
 
     Args:
-        settings: what to train, and how.
+        settings: what to train, on what, and how.
+        options: of the aggregator's own; where one is missing, its default holds.
         progress: told of each batch and epoch.
 
     Raises:
@@ -75,8 +79,9 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
         RunError: if the run directory belongs to other settings.
     """
     settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
-    prepared = prepare(settings)
-    with RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared)) as directory:
+    prepared = prepare(settings, options=options)
+    asked = outcome(settings, prepared)
+    with RunDirectory.open_or_create(settings.out, settings=asked, added=(ENGINES_FIELD,)) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         if prepared.splits is not None:
             write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
@@ -159,7 +164,7 @@ def _batches(
 ) -> Iterator[Batch]:
     order = _order(prepared, own, epoch)[done:]
     read = partial(prepared.inputs.drawn_clips, seed=own.seed, epoch=epoch)
-    clips_of_batches = prefetched(read, order, workers=num_readers(prepared.inputs))
+    clips_of_batches = prefetched(read, order, workers=prepared.inputs.num_readers)
     for videos, clips in zip(order, clips_of_batches, strict=True):
         yield *batch_of(clips, device=device), torch.from_numpy(prepared.targets[videos]).to(device)
 

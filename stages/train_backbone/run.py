@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.registry import build_backbone
 from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights
@@ -108,12 +108,10 @@ def _build_model(prepared: PreparedBackboneTraining) -> Backbone:
     """Return the network as training begins with it, on its device; it follows from the seed."""
     settings = prepared.settings
     torch.manual_seed(settings.optimisation.seed)
-    model = build_backbone(
-        settings.backbone,
-        num_classes=len(prepared.classes),
-        dropout=settings.dropout,
-        zero_init_residual=settings.zero_init_residual,
-    ).to(resolve_device(settings.device))
+    model = build_backbone(settings.backbone, num_classes=len(prepared.classes), dropout=settings.dropout)
+    if settings.zero_init_residual:
+        model.begin_as_identity()
+    model.to(resolve_device(settings.device))
     model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
     return model
 
