@@ -45,8 +45,8 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     if dry_run:
         from ..stages.extract.estimate import estimate
 
-        foreseen = estimate(settings)
-        click.echo(json.dumps(_estimate_document(foreseen), indent=2) if as_json else _estimate_text(foreseen))
+        costs = estimate(settings)
+        click.echo(json.dumps(_estimate_document(costs), indent=2) if as_json else _estimate_text(costs))
         return
     summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else _summary_text(summary))
@@ -71,26 +71,26 @@ def plan_text(plan: "ExtractPlan") -> str:
     return "\n".join([*lines, f"  at most {size_text(plan.num_bytes)} on disk"])
 
 
-def _estimate_text(foreseen: "Estimate") -> str:
-    costs = {"decoding": foreseen.decode_seconds, **foreseen.compute_seconds}
+def _estimate_text(estimate: "Estimate") -> str:
+    costs = {"decoding": estimate.decode_seconds, **estimate.compute_seconds}
     each = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in costs.items())
     return "\n".join(
         [
-            plan_text(foreseen.plan),
-            f"  {size_text(foreseen.free_bytes)} free",
-            f"timed on {foreseen.timed_videos} videos, median a video: {each}",
-            f"about {duration_text(foreseen.total_seconds)} in all on this machine, in one process",
+            plan_text(estimate.plan),
+            f"  {size_text(estimate.free_bytes)} free",
+            f"timed on {estimate.timed_videos} videos, median a video: {each}",
+            f"about {duration_text(estimate.total_seconds)} in all on this machine, in one process",
         ]
     )
 
 
-def _estimate_document(foreseen: "Estimate") -> dict[str, Any]:
-    document = dataclasses.asdict(foreseen)
+def _estimate_document(estimate: "Estimate") -> dict[str, Any]:
+    document = dataclasses.asdict(estimate)
     plan = document.pop("plan")
     plan["num_videos"] = len(plan.pop("tasks"))
-    for own, source in zip(plan["backbones"], foreseen.plan.backbones, strict=True):
+    for own, source in zip(plan["backbones"], estimate.plan.backbones, strict=True):
         own |= {"num_clips": source.num_clips, "gmacs": source.gmacs}
-    return {**plan, **document, "hours": foreseen.total_seconds / 3600}
+    return {**plan, **document, "hours": estimate.total_seconds / 3600}
 
 
 def _summary_text(summary: "ExtractSummary") -> str:

@@ -48,7 +48,12 @@ class Progress(Protocol):
         ...
 
     def advance(self, number: int = 1, *, note: str = "") -> None:
-        """Hear that so many more are done; ``note`` is worth a line, as a failure is. Any thread may call it."""
+        """Hear that so many more are done; any thread may call it.
+
+        Args:
+            number: how many.
+            note: worth a line of its own, as a failure is; settings in it are marked as in messages (`errors.named`).
+        """
         ...
 
     def milestone(self, text: str) -> None:

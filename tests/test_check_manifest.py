@@ -13,9 +13,10 @@ from heard_progress import Heard
 
 from vidpipe.cli.manifest import command
 from vidpipe.pipeline.errors import ManifestError, SettingsError, VideoError
-from vidpipe.stages.check_manifest import run as check_manifest
-from vidpipe.stages.check_manifest.run import classify, probe_file, run
+from vidpipe.stages.check_manifest import task as check_manifest
+from vidpipe.stages.check_manifest.run import run
 from vidpipe.stages.check_manifest.settings import CheckSettings
+from vidpipe.stages.check_manifest.task import classify, probe_file
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from heard_progress import Heard, InterruptAt
 
 from vidpipe.cli.main import main
 from vidpipe.cli.progress import Bar, Lines, progress_shown
+from vidpipe.pipeline.errors import named
 from vidpipe.pipeline.execution import SILENT, under_way
 
 
@@ -76,9 +77,9 @@ def test_what_was_done_before_does_not_make_the_rest_look_faster():
 def test_short_work_says_nothing_but_notes_and_milestones():
     lines, written, _ = lines_and_minutes()
     with under_way(lines, "training", total=2, unit="step"):
-        lines.advance(note="failed: v7: no frames")
+        lines.advance(note=f"failed: v7: lower {named('val_fraction')}")
         lines.milestone("epoch 1 of 1: loss 0.5")
-    assert written == ["failed: v7: no frames", "epoch 1 of 1: loss 0.5"]
+    assert written == ["failed: v7: lower --val-fraction", "epoch 1 of 1: loss 0.5"]
 
 
 def test_one_stretch_of_work_after_the_other_is_counted_by_itself():

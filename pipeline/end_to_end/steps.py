@@ -20,7 +20,7 @@ from ..training.loop import Figures, Gradients
 from ..training.optimisation import mixed_precision
 from ..training.tasks import SINGLE_LABEL, TASKS, Task
 from .checkpointing import checkpointed, untracked_statistics
-from .network import Clips, EndToEnd
+from .network import ClipsByRole, EndToEnd
 from .strategies import BATCH_REDUCTION, CHECKPOINT, MULTI_ITERATION, PLAIN, TWO_PASS, StrategySettings
 
 Maps = dict[str, Tensor]  # role -> (B, N_role, T', H', W', C)
@@ -37,7 +37,7 @@ class ClipBatch:
         targets: (B, …) as the task encodes labels: of single-label (B,) class indices.
     """
 
-    clips: Clips
+    clips: ClipsByRole
     targets: Tensor
 
     def __len__(self) -> int:
@@ -165,13 +165,13 @@ class _Step:
         """Return a precision's context of its own: one over several passes would reuse casts made without a graph."""
         return mixed_precision(next(self.model.parameters()).device, precision=self.objective.precision)
 
-    def groups(self, clips: Clips) -> Iterator[tuple[str, slice]]:
+    def groups(self, clips: ClipsByRole) -> Iterator[tuple[str, slice]]:
         """Yield role and places among its clips of what one call sees."""
         for role, own in clips.items():
             for start in range(0, own.shape[1], self.at_once):
                 yield role, slice(start, start + self.at_once)
 
-    def extract_all(self, clips: Clips) -> tuple[Maps, Scores]:
+    def extract_all(self, clips: ClipsByRole) -> tuple[Maps, Scores]:
         """Return maps and scores of all clips; those of backbones that are not trained have no graph."""
         maps: dict[str, list[Tensor]] = {role: [] for role in clips}
         scores: dict[str, list[Tensor]] = {role: [] for role in clips}

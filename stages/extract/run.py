@@ -20,7 +20,7 @@ from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import check_free_space
 from ...pipeline.training.batches import prefetched
-from .plan import ExtractPlan, Prepared, PreparedBackbone, plan, prepare_run
+from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepare_run
 from .settings import ExtractSettings
 from .task import ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task
 
@@ -68,7 +68,7 @@ class _Totals:
             self.compute_seconds[name] = self.compute_seconds.get(name, 0.0) + seconds
 
 
-def matching_store(prepared: Prepared) -> FeatureStore | None:
+def matching_store(prepared: PreparedExtraction) -> FeatureStore | None:
     """Open the store of a run to read it, or return None where nothing is yet; writes nothing.
 
     Raises:
@@ -123,7 +123,7 @@ def run(
         return _summary(prepared, todo, groups, totals, time.perf_counter() - began)
 
 
-def _attributes(prepared: Prepared, own: PreparedBackbone) -> dict[str, Any]:
+def _attributes(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str, Any]:
     """Return the arguments of `FeatureStore.add_backbone`: what a backbone's part of the store is, and from what."""
     return {
         "feature_shape": own.feature_shape,
@@ -134,7 +134,7 @@ def _attributes(prepared: Prepared, own: PreparedBackbone) -> dict[str, Any]:
     }
 
 
-def _provenance(prepared: Prepared, own: PreparedBackbone) -> dict[str, Any]:
+def _provenance(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str, Any]:
     """Return all that a backbone's maps depend on, beside manifest and sampling; any difference is refused later."""
     return {
         "role": own.job.role,
@@ -185,7 +185,7 @@ def _record(store: FeatureStore, groups: dict[str, BackboneGroup], result: TaskR
 
 
 def _summary(
-    prepared: Prepared,
+    prepared: PreparedExtraction,
     todo: ExtractPlan,
     groups: dict[str, BackboneGroup],
     totals: _Totals,

@@ -7,11 +7,11 @@ from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.registry import build_backbone
 from ...pipeline.backbones.weights import Weights, load_backbone
 from ...pipeline.end_to_end.network import EndToEnd
-from .plan import Prepared
+from .plan import PreparedFinetuning
 from .settings import FinetuneSettings
 
 
-def build_model(settings: FinetuneSettings, prepared: Prepared) -> EndToEnd:
+def build_model(settings: FinetuneSettings, prepared: PreparedFinetuning) -> EndToEnd:
     """Return the network as training begins with it, on the CPU; what is fresh in it follows from the seed."""
     torch.manual_seed(settings.optimisation.seed)
     video_model = build_video_model(prepared.spec, shapes=prepared.shapes)
@@ -31,13 +31,13 @@ def build_model(settings: FinetuneSettings, prepared: Prepared) -> EndToEnd:
     )
 
 
-def _fresh(name: str, prepared: Prepared) -> Backbone:
+def _fresh(name: str, prepared: PreparedFinetuning) -> Backbone:
     backbone = build_backbone(name, num_classes=len(prepared.classes))
     backbone.begin_as_identity()
     return backbone
 
 
-def _begun(weights: Weights, prepared: Prepared) -> Backbone:
+def _begun(weights: Weights, prepared: PreparedFinetuning) -> Backbone:
     """Return a backbone with its weights, and a fresh classifier if it told other classes apart."""
     backbone = load_backbone(weights)
     if weights.classes != prepared.classes:

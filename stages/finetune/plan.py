@@ -35,7 +35,7 @@ DEFAULT_AGGREGATOR, DEFAULT_CLIPS, DEFAULT_CROP = "memory", 8, 224
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedFinetuning:
     """A training that has been checked.
 
     Attributes:
@@ -83,7 +83,7 @@ class Prepared:
         return frozenset(role for role in self.shapes if self.rates[role])
 
 
-def prepare(settings: FinetuneSettings) -> Prepared:
+def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
     """Read manifest, weights and start, and check that they go together. Writes nothing.
 
     Raises:
@@ -120,7 +120,7 @@ def prepare(settings: FinetuneSettings) -> Prepared:
     rates = {role: _rate(settings, role, begun=weights[role] is not None) for role in roles}
     _check_aggregator(spec, shapes, sampling.num_clips, trains_backbones=any(rates.values()))
     all_begun = all(weights[role] is not None for role in roles)
-    return Prepared(
+    return PreparedFinetuning(
         manifest=manifest,
         classes=manifest.classes,
         task=task,
@@ -223,7 +223,9 @@ def _rate(settings: FinetuneSettings, role: str, *, begun: bool) -> float:
     return settings.optimisation.learning_rate * (0.1 if begun else 1.0) if own is None else own
 
 
-def outcome(settings: FinetuneSettings, prepared: Prepared, *, reduced_in_cache: list[bool]) -> dict[str, Any]:
+def outcome(
+    settings: FinetuneSettings, prepared: PreparedFinetuning, *, reduced_in_cache: list[bool]
+) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same.
 
     Strategies that take the same gradients may take turns: a run that ran out of memory goes on with another one.
@@ -270,7 +272,7 @@ def outcome(settings: FinetuneSettings, prepared: Prepared, *, reduced_in_cache:
     }
 
 
-def _gradients(settings: FinetuneSettings, prepared: Prepared) -> dict[str, Any]:
+def _gradients(settings: FinetuneSettings, prepared: PreparedFinetuning) -> dict[str, Any]:
     """Return what gradients and statistics depend on: with frozen statistics, not on how clips share the memory."""
     name = settings.strategy.name
     own: dict[str, Any] = {"by": name if name in (BATCH_REDUCTION, MULTI_ITERATION) else "all clips"}

@@ -40,7 +40,7 @@ from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import WEIGHTS_FILE, backbone_file
 from .memory import check_memory, memory_limit, out_of_memory
 from .model import build_model
-from .plan import Prepared, outcome, prepare
+from .plan import PreparedFinetuning, outcome, prepare
 from .settings import FinetuneSettings
 from .videos import order_of, train_batches, training_videos
 
@@ -132,7 +132,7 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
 
 
 def _open_run(
-    settings: FinetuneSettings, prepared: Prepared, training: TrainingVideos, validation: TrainingVideos
+    settings: FinetuneSettings, prepared: PreparedFinetuning, training: TrainingVideos, validation: TrainingVideos
 ) -> RunDirectory:
     """Return the run directory, which the first process makes."""
     caches = [own.source.caches_frames for own in (training, validation)]
@@ -145,7 +145,7 @@ def _open_run(
 
 def train(
     settings: FinetuneSettings,
-    prepared: Prepared,
+    prepared: PreparedFinetuning,
     directory: RunDirectory,
     *,
     device: torch.device,
@@ -181,7 +181,7 @@ def train(
         _write(settings, prepared, directory, model, fitted, failures=failures)
 
 
-def objective_of(settings: FinetuneSettings, prepared: Prepared) -> Objective:
+def objective_of(settings: FinetuneSettings, prepared: PreparedFinetuning) -> Objective:
     """Return the loss to minimise."""
     own = settings.optimisation
     return Objective(
@@ -213,7 +213,7 @@ def _validate(
 
 def _write(
     settings: FinetuneSettings,
-    prepared: Prepared,
+    prepared: PreparedFinetuning,
     directory: RunDirectory,
     model: EndToEnd,
     fitted: FitResult,
@@ -250,7 +250,7 @@ def _write(
     )
 
 
-def _collect(backbone: nn.Module, prepared: Prepared, role: str) -> Weights:
+def _collect(backbone: nn.Module, prepared: PreparedFinetuning, role: str) -> Weights:
     assert isinstance(backbone, Backbone)
     sampling = prepared.sampling
     return collect_weights(
@@ -263,7 +263,7 @@ def _collect(backbone: nn.Module, prepared: Prepared, role: str) -> Weights:
     )
 
 
-def video_gmacs(settings: FinetuneSettings, prepared: Prepared) -> float:
+def video_gmacs(settings: FinetuneSettings, prepared: PreparedFinetuning) -> float:
     """Return the cost of one video at test, in GMACs: the backbones over their clips, and the aggregator."""
     backbones = backbones_gmacs(
         {role: settings.backbones[role].backbone for role in prepared.preprocessing},

@@ -58,7 +58,7 @@ class ProbePlan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedProbes:
     """Probes that have been checked against their store.
 
     Attributes:
@@ -74,7 +74,7 @@ class Prepared:
     probes: tuple[ProbePlan, ...]
 
 
-def prepare(settings: ProbeSettings) -> Prepared:
+def prepare(settings: ProbeSettings) -> PreparedProbes:
     """Read the store and check that it holds what is asked for. Writes nothing and reads no maps.
 
     Raises:
@@ -98,7 +98,7 @@ def prepare(settings: ProbeSettings) -> Prepared:
             store, own, split=settings.test_split, option=f"{named('test_split')}", extracted=own.scored, listed=test
         )
         _check_classes(settings, store, targets, own, test)
-    return Prepared(settings=settings, store=store, task=task, targets=targets, expected=test, probes=probes)
+    return PreparedProbes(settings=settings, store=store, task=task, targets=targets, expected=test, probes=probes)
 
 
 def _each(settings: ProbeSettings, store: FeatureStore) -> dict[str, tuple[Source, ...]]:

@@ -20,7 +20,7 @@ from ...pipeline.training.learning_split import held_out_ids
 from ...pipeline.training.run_directory import RunDirectory
 from ..evaluate.run import prediction_rows
 from ..evaluate.scores import RunScores
-from .plan import Prepared, ProbePlan, prepare
+from .plan import PreparedProbes, ProbePlan, prepare
 from .settings import ProbeSettings
 
 KIND = "linear probe"
@@ -56,7 +56,7 @@ def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, An
     return directory.read_json(METRICS_FILE)
 
 
-def _outcome(prepared: Prepared) -> dict[str, Any]:
+def _outcome(prepared: PreparedProbes) -> dict[str, Any]:
     """Return what the probes depend on, as JSON values."""
     settings, store = prepared.settings, prepared.store
     return {
@@ -71,7 +71,7 @@ def _outcome(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _identity(prepared: Prepared, own: ProbePlan) -> dict[str, Any]:
+def _identity(prepared: PreparedProbes, own: ProbePlan) -> dict[str, Any]:
     """Return what one probe depends on: backbones, clips and videos."""
     store = prepared.store
     videos = "\n".join(store.manifest.videos[index].video_id for index in (*own.training, *own.scored))
@@ -86,7 +86,9 @@ def _identity(prepared: Prepared, own: ProbePlan) -> dict[str, Any]:
     }
 
 
-def _fit_and_score(prepared: Prepared, own: ProbePlan, directory: RunDirectory, progress: Progress) -> dict[str, Any]:
+def _fit_and_score(
+    prepared: PreparedProbes, own: ProbePlan, directory: RunDirectory, progress: Progress
+) -> dict[str, Any]:
     """Fit one probe, write its files, and return its part of the document."""
     fit, fitted = _fit(prepared, own, progress)
     features = _pool(prepared, own, own.scored, progress)
@@ -110,7 +112,7 @@ def _fit_and_score(prepared: Prepared, own: ProbePlan, directory: RunDirectory, 
     }
 
 
-def _fit(prepared: Prepared, own: ProbePlan, progress: Progress) -> tuple[Fit, dict[str, Any]]:
+def _fit(prepared: PreparedProbes, own: ProbePlan, progress: Progress) -> tuple[Fit, dict[str, Any]]:
     """Return the probe, and what is to be said of its fitting."""
     settings, manifest = prepared.settings, prepared.store.manifest
     labels = prepared.targets[list(own.training)]
@@ -131,7 +133,7 @@ def _fit(prepared: Prepared, own: ProbePlan, progress: Progress) -> tuple[Fit, d
 
 
 def _held_out_accuracies(
-    prepared: Prepared, own: ProbePlan, features: Features, targets: Targets, classes: list[str]
+    prepared: PreparedProbes, own: ProbePlan, features: Features, targets: Targets, classes: list[str]
 ) -> dict[float, float]:
     """Return strength -> accuracy on a fifth of each class's training videos, chosen by id; {} where there is one."""
     if len(prepared.settings.strengths) == 1:
@@ -154,7 +156,7 @@ def _held_out_accuracies(
     )
 
 
-def _pool(prepared: Prepared, own: ProbePlan, videos: tuple[int, ...], progress: Progress) -> Features:
+def _pool(prepared: PreparedProbes, own: ProbePlan, videos: tuple[int, ...], progress: Progress) -> Features:
     """Return (V, D) float32, the sources' pooled maps side by side."""
     groups = [(prepared.store.backbone(source.backbone), source.clips) for source in own.sources]
     return np.concatenate(
@@ -170,7 +172,7 @@ def _over_all_classes(fit: Fit, features: Features, classes: tuple[str, ...]) ->
 
 
 def _scores(
-    prepared: Prepared, own: ProbePlan, directory: RunDirectory, scores: npt.NDArray[np.float64], gmacs: float
+    prepared: PreparedProbes, own: ProbePlan, directory: RunDirectory, scores: npt.NDArray[np.float64], gmacs: float
 ) -> RunScores:
     """Return the predictions, and how good they are."""
     probabilities = prepared.task.probabilities(torch.from_numpy(scores)).numpy()

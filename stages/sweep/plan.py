@@ -17,7 +17,7 @@ from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import EXPENSIVE, Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
-from ..train_aggregator.plan import Prepared, prepare
+from ..train_aggregator.plan import PreparedAggregatorTraining, prepare
 from ..train_aggregator.settings import TrainAggregatorSettings
 from .settings import SweepSettings
 
@@ -158,7 +158,7 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
     selections = {cell: selection_of(store, settings, cell) for cell in cells}
     tasks: list[SweepTask] = []
     num_training: dict[str, int] = {}
-    trainings: dict[tuple[str, int, frozenset[str]], Prepared] = {}
+    trainings: dict[tuple[str, int, frozenset[str]], PreparedAggregatorTraining] = {}
     for aggregator in settings.aggregators:
         for cell in cells:
             first = SweepTask(aggregator=aggregator, pattern=cell[0], num_clips=cell[1], seed=0)

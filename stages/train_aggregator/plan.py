@@ -27,7 +27,7 @@ GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedAggregatorTraining:
     """A training that has been checked against its store.
 
     Attributes:
@@ -53,7 +53,9 @@ class Prepared:
     inputs: AggregatorInputs
 
 
-def prepare(settings: TrainAggregatorSettings, *, options: Mapping[str, Value] | None = None) -> Prepared:
+def prepare(
+    settings: TrainAggregatorSettings, *, options: Mapping[str, Value] | None = None
+) -> PreparedAggregatorTraining:
     """Read the store and check that it holds what is asked for. Writes nothing.
 
     Args:
@@ -97,7 +99,7 @@ def prepare(settings: TrainAggregatorSettings, *, options: Mapping[str, Value] |
         cached_videos=len(training) + len(validation),
         local_copies=settings.local_copies,
     )
-    return Prepared(
+    return PreparedAggregatorTraining(
         store=store,
         selection=selection,
         spec=spec,
@@ -132,7 +134,7 @@ def _split(
     )
 
 
-def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, Any]:
+def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTraining) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same."""
     store, selection = prepared.store, prepared.selection
     groups = {role: store.backbone(name) for role, name in selection.backbones.items()}

@@ -29,7 +29,7 @@ from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
 from ...pipeline.training.settings import OptimisationSettings
-from .plan import Prepared, outcome, prepare
+from .plan import PreparedAggregatorTraining, outcome, prepare
 from .settings import TrainAggregatorSettings
 
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]  # maps by role, scores, targets
@@ -103,7 +103,11 @@ def run(
 
 
 def train(
-    settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory, *, progress: Progress = SILENT
+    settings: TrainAggregatorSettings,
+    prepared: PreparedAggregatorTraining,
+    directory: RunDirectory,
+    *,
+    progress: Progress = SILENT,
 ) -> None:
     """Fit the aggregator, if it has weights, and leave weights, curves and result in the run directory."""
     began = time.monotonic()
@@ -130,7 +134,7 @@ def train(
 
 def _fit(
     settings: TrainAggregatorSettings,
-    prepared: Prepared,
+    prepared: PreparedAggregatorTraining,
     directory: RunDirectory,
     model: VideoModel,
     progress: Progress,
@@ -150,13 +154,13 @@ def _fit(
     )
 
 
-def _order(prepared: Prepared, own: OptimisationSettings, epoch: int) -> list[list[int]]:
+def _order(prepared: PreparedAggregatorTraining, own: OptimisationSettings, epoch: int) -> list[list[int]]:
     places = shuffled_batches(len(prepared.training), batch_size=own.batch_size, seed=own.seed, epoch=epoch)
     return [[prepared.training[place] for place in batch] for batch in places]
 
 
 def _batches(
-    prepared: Prepared, own: OptimisationSettings, device: torch.device, epoch: int, done: int
+    prepared: PreparedAggregatorTraining, own: OptimisationSettings, device: torch.device, epoch: int, done: int
 ) -> Iterator[Batch]:
     order = _order(prepared, own, epoch)[done:]
     read = partial(prepared.inputs.drawn_clips, seed=own.seed, epoch=epoch)
@@ -166,7 +170,7 @@ def _batches(
 
 
 def _loss(
-    model: VideoModel, prepared: Prepared, label_smoothing: float, batch: Batch
+    model: VideoModel, prepared: PreparedAggregatorTraining, label_smoothing: float, batch: Batch
 ) -> tuple[Tensor, dict[str, Tensor]]:
     (maps, scores, targets), task = batch, prepared.task
     predicted = model(maps, scores, prepared.selection.roles)
@@ -174,7 +178,7 @@ def _loss(
     return loss, {task.figure: task.goodness(predicted, targets=targets).mean()}
 
 
-def _validate(model: VideoModel, prepared: Prepared, batch_size: int) -> dict[str, float]:
+def _validate(model: VideoModel, prepared: PreparedAggregatorTraining, batch_size: int) -> dict[str, float]:
     task, targets = prepared.task, torch.from_numpy(prepared.targets[list(prepared.validation)])
     predicted = predict(model, prepared.inputs, prepared.validation, batch_size=batch_size)
     return {

@@ -17,25 +17,22 @@ from torch import nn
 
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
-from ...pipeline.backbones.registry import build_backbone, feature_shape
+from ...pipeline.backbones.registry import build_backbone
 from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
-from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
-from ...pipeline.training.clips import TrainingClips, collate, open_source
-from ...pipeline.training.learning_split import check_classes
-from ...pipeline.training.loop import Schedule, fit, one_step
+from ...pipeline.training.clips import TrainingClips, collate
+from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.settings import OptimisationSettings
-from ...pipeline.training.tasks import Task, task_of
-from ...pipeline.videos.preprocessing import Preprocessing, preprocessing_for
+from ...pipeline.training.tasks import Task
+from ...pipeline.videos.preprocessing import Preprocessing
 from ...pipeline.videos.transforms import normalise
-from .plan import outcome, resolve, sampling_of
+from .plan import PreparedBackboneTraining, outcome, prepare
 from .settings import TrainBackboneSettings
 
-GIB = 2**30
 WEIGHTS_FILE = "weights.safetensors"
 Batch = tuple[torch.Tensor, torch.Tensor] | None
 
@@ -66,68 +63,65 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
         RunError: if the run directory belongs to other settings.
     """
     began = time.perf_counter()
-    settings = resolve(settings)
-    sampling = sampling_of(settings)
-    manifest = read_manifest(settings.manifest)
-    classes, task = manifest.classes, task_of(manifest)
-    check_classes(manifest)
-    feature_shape(settings.backbone, num_frames=sampling.num_frames, size=settings.crop)  # refuses what cannot be run
-    training = _clips(manifest, task, settings, settings.split)
-    validation = _clips(manifest, task, settings, settings.val_split) if settings.val_split else None
-    everything = [clips for clips in (training, validation) if clips is not None]
-    made = outcome(settings, manifest, task, caches=[clips.source.caches_frames for clips in everything])
-    with RunDirectory.open_or_create(settings.out, settings=made) as directory:
+    prepared = prepare(settings)
+    with RunDirectory.open_or_create(settings.out, settings=outcome(prepared)) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         if not directory.is_done:
-            _train(settings, directory, classes, task, training, validation, progress)
+            train(prepared, directory, progress=progress)
     failures = directory.result["failures"]
     return TrainBackboneSummary(
         weights=settings.out / WEIGHTS_FILE,
         digest=load_weights(settings.out / WEIGHTS_FILE).digest,
-        classes=classes,
-        num_videos=len(training.source.videos),
+        classes=prepared.classes,
+        num_videos=len(prepared.training.source.videos),
         metrics=directory.result["metrics"],
         failures=failures,
         seconds=time.perf_counter() - began,
     )
 
 
-def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, split: str) -> TrainingClips:
-    videos = manifest.subset(split).videos
-    preprocessing = preprocessing_for(settings.crop)
-    return TrainingClips(
-        open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),
-        labels=task.targets(manifest, videos=videos).tolist(),
-        sampling=sampling_of(settings),
-        preprocessing=preprocessing,
-        seed=settings.optimisation.seed,
-        flip=settings.flip,
-    )
-
-
-def _train(
-    settings: TrainBackboneSettings,
-    directory: RunDirectory,
-    classes: tuple[str, ...],
-    task: Task,
-    training: TrainingClips,
-    validation: TrainingClips | None,
-    progress: Progress,
-) -> None:
+def train(prepared: PreparedBackboneTraining, directory: RunDirectory, *, progress: Progress = SILENT) -> None:
     """Fit the network and leave weights, curves and result in the run directory."""
-    own, device = settings.optimisation, resolve_device(settings.device)
+    settings, training = prepared.settings, prepared.training
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    torch.manual_seed(own.seed)
-    model = build_backbone(settings.backbone, num_classes=len(classes), dropout=settings.dropout)
+    model = _build_model(prepared)
+    fitted = _fit(prepared, directory, model, progress)
+    weights = collect_weights(
+        model,
+        classes=prepared.classes,
+        preprocessing=training.preprocessing,
+        num_frames=training.sampling.num_frames,
+        sampling_rate=training.sampling.sampling_rate,
+        fps=training.sampling.fps,
+    )
+    save_weights(settings.out / WEIGHTS_FILE, weights)
+    save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone, figure=prepared.task.figure)
+    workers = decoding_threads(settings.workers)
+    found = [clips.source.all_failures(clips.central_clip, workers=workers) for clips in prepared.clips]
+    failures = dict(sorted(ChainMap(*found).items()))
+    write_json(settings.out / "failures.json", failures)
+    directory.finish({"metrics": fitted.best, "failures": failures})
+
+
+def _build_model(prepared: PreparedBackboneTraining) -> Backbone:
+    """Return the network as training begins with it, on its device; it follows from the seed."""
+    settings = prepared.settings
+    torch.manual_seed(settings.optimisation.seed)
+    model = build_backbone(settings.backbone, num_classes=len(prepared.classes), dropout=settings.dropout)
     if settings.zero_init_residual:
         model.begin_as_identity()
-    model.to(device)
+    model.to(resolve_device(settings.device))
     model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
-    workers = decoding_threads(settings.workers)
+    return model
+
+
+def _fit(prepared: PreparedBackboneTraining, directory: RunDirectory, model: Backbone, progress: Progress) -> FitResult:
+    settings, task, training, validation = prepared.settings, prepared.task, prepared.training, prepared.validation
+    own, workers = settings.optimisation, decoding_threads(settings.workers)
     steps = len(shuffled_batches(len(training.source.videos), batch_size=own.batch_size, seed=own.seed, epoch=0))
     loss = partial(clip_loss, model, task=task, preprocessing=training.preprocessing, smoothing=own.label_smoothing)
-    fitted = fit(
+    return fit(
         model,
         settings=own,
         schedule=Schedule(
@@ -139,21 +133,6 @@ def _train(
         validate=partial(_validate, model, task, validation, own.batch_size, workers) if validation else None,
         progress=progress,
     )
-    weights = collect_weights(
-        model,
-        classes=classes,
-        preprocessing=training.preprocessing,
-        num_frames=training.sampling.num_frames,
-        sampling_rate=training.sampling.sampling_rate,
-        fps=training.sampling.fps,
-    )
-    save_weights(settings.out / WEIGHTS_FILE, weights)
-    save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone, figure=task.figure)
-    everything = [clips for clips in (training, validation) if clips is not None]
-    found = [clips.source.all_failures(clips.central_clip, workers=workers) for clips in everything]
-    failures = dict(sorted(ChainMap(*found).items()))
-    write_json(settings.out / "failures.json", failures)
-    directory.finish({"metrics": fitted.best, "failures": failures})
 
 
 def _batches(clips: TrainingClips, own: OptimisationSettings, workers: int, epoch: int, done: int) -> Iterator[Batch]:
