@@ -12,7 +12,7 @@ from made_up_stores import MadeUp, make_store
 from torch import Tensor, nn
 
 from vidpipe.pipeline.aggregators.base import Aggregator, AggregatorEntry, AggregatorSpec
-from vidpipe.pipeline.aggregators.options import Option
+from vidpipe.pipeline.aggregators.options import NamedValue, Option
 from vidpipe.pipeline.aggregators.registry import AGGREGATORS, build_aggregator, complete_spec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
 from vidpipe.pipeline.aggregators.weights import load_aggregator, save_aggregator
@@ -162,13 +162,13 @@ def test_a_run_trains_and_is_scored_with_its_options_and_goes_on_with_no_others(
     settings = TrainAggregatorSettings(
         store=store, out=tmp_path / "run", aggregator=SPEC.name, optimisation=OptimisationSettings(epochs=1)
     )
-    summary = run(settings, options={"heads": 3})
+    summary = run(replace(settings, options=(NamedValue("heads", 3),)))
     assert summary.num_weights == 3 * (8 * 2 + 2)
     made = RunDirectory.open(settings.out).settings["aggregator"]
     assert made["options"] == {"heads": 3, "scale": 1.0, "pool": "mean"}
-    assert run(settings, options={"heads": 3}).already_done
+    assert run(replace(settings, options=(NamedValue("heads", 3),))).already_done
     with pytest.raises(RunError, match="heads"):
-        run(settings, options={"heads": 4})
+        run(replace(settings, options=(NamedValue("heads", 4),)))
     evaluate(EvaluateSettings(store=store, runs=(settings.out,), out=tmp_path / "report"))
     assert (tmp_path / "report" / "metrics.json").is_file()
 

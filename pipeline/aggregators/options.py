@@ -1,5 +1,6 @@
 """Hyper-parameters that an aggregator has for itself: what it declares of each, and how given values are checked."""
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,6 +54,29 @@ class Option:
             return not self.choices or value in self.choices
         above = self.least is None or value >= self.least
         return math.isfinite(value) and above and (self.greatest is None or value <= self.greatest)
+
+
+@dataclass(frozen=True, slots=True)
+class NamedValue:
+    """A value that is given for one of an aggregator's own options."""
+
+    name: str
+    value: Value
+
+    @classmethod
+    def parse(cls, text: str) -> "NamedValue":
+        """Return what is written as NAME=VALUE; numbers become numbers.
+
+        Raises:
+            ValueError: if ``text`` is not of that form.
+        """
+        name, equals, written = text.partition("=")
+        if not (name and equals and written):
+            raise ValueError(f"must be NAME=VALUE, as reduction=8; got {text!r}")
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return cls(name, kind(written))
+        return cls(name, written)
 
 
 def complete(given: Mapping[str, Value], *, declared: Mapping[str, Option], owner: str) -> dict[str, Value]:

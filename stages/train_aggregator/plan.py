@@ -1,7 +1,6 @@
 """What training an aggregator will be: its settings, checked against the store, and which videos teach it."""
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 import torch
 
 from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
-from ...pipeline.aggregators.options import Value
 from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import build_video_model
 from ...pipeline.backbones.devices import resolve_device
@@ -53,14 +51,11 @@ class PreparedAggregatorTraining:
     inputs: AggregatorInputs
 
 
-def prepare(
-    settings: TrainAggregatorSettings, *, options: Mapping[str, Value] | None = None
-) -> PreparedAggregatorTraining:
+def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     """Read the store and check that it holds what is asked for. Writes nothing.
 
     Args:
         settings: what to train, on what, and how.
-        options: of the aggregator's own; where one is missing, its default holds.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what does not fit.
@@ -79,7 +74,7 @@ def prepare(
             num_classes=len(classes),
             dropout=settings.dropout,
             reduction=settings.reduction,
-            options=options or {},
+            options={own.name: own.value for own in settings.options},
         )
     )
     with torch.device("meta"):

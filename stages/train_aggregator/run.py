@@ -5,7 +5,7 @@ spread evenly at test.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...pipeline.aggregators.options import Value
 from ...pipeline.aggregators.video_model import VideoModel, build_video_model
 from ...pipeline.aggregators.weights import save_aggregator
 from ...pipeline.backbones.devices import resolve_device
@@ -64,14 +63,11 @@ class TrainAggregatorSummary:
     missing: dict[str, str]
 
 
-def run(
-    settings: TrainAggregatorSettings, *, options: Mapping[str, Value] | None = None, progress: Progress = SILENT
-) -> TrainAggregatorSummary:
+def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> TrainAggregatorSummary:
     """Train an aggregator, or go on training it, and leave its weights in the run directory.
 
     Args:
         settings: what to train, on what, and how.
-        options: of the aggregator's own; where one is missing, its default holds.
         progress: told of each batch and epoch.
 
     Raises:
@@ -79,7 +75,7 @@ def run(
         RunError: if the run directory belongs to other settings.
     """
     settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
-    prepared = prepare(settings, options=options)
+    prepared = prepare(settings)
     asked = outcome(settings, prepared)
     with RunDirectory.open_or_create(settings.out, settings=asked, added=(ENGINES_FIELD,)) as directory:
         directory.reopen_without(WEIGHTS_FILE)
