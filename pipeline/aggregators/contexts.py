@@ -64,8 +64,8 @@ class AssociativeMemory(Context):
 class VectorContext(Context, ABC):
     """One vector for the video instead of the memory: a reduction of X_n W_v over clips and positions.
 
-    Source: ours, for comparison with the memory. The poster of Yang et al., Beyond Short Clips (CVPR 2021), says only that
-    the memory captures what goes on between clips; it prints no other design.
+    Source: ours, for comparison with the memory. The poster of Yang et al., Beyond Short Clips (CVPR 2021), says only
+    that the memory captures what goes on between clips; it prints no other design.
 
     Args:
         channels: C.
@@ -85,7 +85,8 @@ class AverageContext(VectorContext):
     """The mean of X_n W_v over clips and positions."""
 
     def push(self, positions: Tensor) -> Tensor:
-        """Return the vector (B, C') of ``positions`` (B, P, C); W_v is linear, so averaging first is the same and cheaper."""
+        """Return the vector (B, C') of ``positions`` (B, P, C)."""
+        # W_v is linear, so averaging first gives the same for less work.
         return self.value(positions.mean(dim=1))
 
 

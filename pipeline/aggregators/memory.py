@@ -41,7 +41,8 @@ class Infusion(nn.Module, ABC):
     def told(self, context: Tensor) -> Tensor:
         """Return Pool(M_n) W_O (B, N, C) of Pool(M_n) (B, N, C'), in the weights' precision even under autocast.
 
-        A fresh memory moves a gate by less than 0.01, and between 1 and 2 bfloat16 has steps of 1/128: it would be lost.
+        A fresh memory moves a gate by less than 0.01, and between 1 and 2 bfloat16 has steps of 1/128: it would be
+        lost.
         """
         device = context.device.type
         exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()

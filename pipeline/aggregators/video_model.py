@@ -46,7 +46,8 @@ class MapMixing(nn.Module):
 
     def meet(self, features: Tensor, role: str) -> Tensor:
         """Return (…, T', H', W', C) of a role's maps (…, T', H', W', C_role)."""
-        # Projected before resampled: the order makes no difference to the result, and the projection gets the small map.
+        # Projected before resampled: the order makes no difference to the result, and the projection gets the small
+        # map.
         if role in self.projections:
             features = self.projections[role](features)
         if features.shape[-4:-1] == self.grid:
