@@ -23,7 +23,7 @@ def stored_maps(
     block_bytes: int = BLOCK_BYTES,
     progress: Progress = SILENT,
 ) -> da.Array:
-    """Return the maps of view 0 as a lazy Dask array, (V, n, T', H', W', C) float16; nothing is read before its compute.
+    """Return the maps of view 0 as a lazy Dask array, (V, n, T', H', W', C) float16, read only by its compute.
 
     Args:
         group: the backbone's part of a store.

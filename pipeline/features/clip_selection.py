@@ -39,7 +39,7 @@ class Selection:
 
 
 def missing_videos(store: FeatureStore, videos: Iterable[int], *, backbones: Iterable[str]) -> dict[str, str]:
-    """Return id -> reason for those ``videos`` (indices) that lack maps of one of ``backbones``: failed, or not yet done."""
+    """Return id -> reason for those ``videos`` (indices) that lack maps of one of ``backbones``: failed, or not yet."""
     groups = [store.backbone(name) for name in backbones]
     done = np.all([group.status() == Status.DONE for group in groups], axis=0)
     errors = {index: reason for group in groups for index, reason in group.errors().items()}

@@ -140,7 +140,7 @@ class FeatureStore:
         _refuse(self.path, different)
 
     def check_backbone(self, name: str, *, attributes: Mapping[str, Any]) -> None:
-        """Refuse ``attributes``, the arguments of `add_backbone`, if that backbone is there with others; writes nothing.
+        """Refuse ``attributes``, the arguments of `add_backbone`, if the backbone is there with others; writes nothing.
 
         Raises:
             StoreError: naming each difference.
@@ -183,7 +183,7 @@ class FeatureStore:
         return str(read_array(self._array("video_id"), video_index))
 
     def clip_starts(self, video_index: int | None = None) -> np.ndarray:
-        """Return (R, N) float64 s, where a video's clips start, or (V, R, N) for all videos; NaN if a video is not done."""
+        """Return (R, N) float64 s, where a video's clips start, or (V, R, N) for all; NaN if a video is not done."""
         return read_array(self._array("clip_start"), ... if video_index is None else video_index)
 
     def set_clip_starts(self, video_index: int, starts: np.ndarray) -> None:
