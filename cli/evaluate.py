@@ -39,6 +39,7 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
 
     document = run(build(EvaluateSettings, options), progress=progress_shown())
     click.echo(json.dumps(document, indent=2) if as_json else document_text(document))
+    # On a store, missing videos are extraction's failures, which it has reported already.
     if options["manifest"] is not None and any(scored["missing"] for scored in document["runs"]):
         ctx.exit(SOME_FAILED)
 

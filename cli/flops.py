@@ -71,6 +71,7 @@ def parse_grid(text: str) -> tuple[int, int, int]:
 
 def _refuse_beside_table(options: dict[str, Any]) -> None:
     """Raise SettingsError if anything is given that would change what the table counts."""
+    # The convention has a default, so it is never missing; all other options are None unless given.
     changed = options.pop("convention") != "mac" or any(value is not None for value in options.values())
     if changed:
         raise SettingsError(

@@ -107,6 +107,7 @@ def _command(name: str, dataset: OfficialDataset) -> click.Command:
             click.echo(json.dumps(as_document(imported, manifest, name=name, output=output), indent=1))
         else:
             click.echo(as_text(imported, manifest, dataset=dataset, videos=videos, output=output))
+        # With --skip-missing the user knows that videos are missing: then it is no failure.
         click.get_current_context().exit(SOME_FAILED if imported.missing and not skip_missing else 0)
 
     short = f"From the official lists of {dataset.title}."

@@ -54,6 +54,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
         click.echo(json.dumps(estimate_document(costs), indent=2) if as_json else estimate_text(costs))
         return
     summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())
+    # Reasons come with marks, since the library does not know how options are spelled.
     reasons = {name: spelled(reason, option_name) for name, reason in summary.failed.items()}
     summary = dataclasses.replace(summary, failed=reasons)
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))

@@ -59,6 +59,7 @@ class Facts:
             and (self.above is None or value > self.above)
             and (self.at_most is None or value <= self.at_most)
             and (self.below is None or value < self.below)
+            # Every comparison with NaN is false, so without a bound it would pass.
             and not (isinstance(value, float) and math.isnan(value))
         )
 
@@ -130,6 +131,7 @@ def setting(
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting, field))
 def settings(cls: type[T]) -> type[T]:
     """Make ``cls`` a frozen dataclass of settings, whose docstring lists its fields."""
+    # The docstring is made from the fields, so that their texts are written only once.
     made = dataclass(frozen=True, kw_only=True, slots=True)(cls)
     lines = (f"    {name}: {_sentence(own)}" for name, own in facts_of(made))
     made.__doc__ = "\n".join([(made.__doc__ or "").rstrip(), "", "Attributes:", *lines])

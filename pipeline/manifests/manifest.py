@@ -73,6 +73,7 @@ class Manifest:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Every label that occurs, sorted: a class's index is its place here."""
+        # Sorted, so that a class's index does not depend on the order of the rows.
         return tuple(sorted({label for video in self.videos for label in video.labels}))
 
     @cached_property
@@ -102,6 +103,7 @@ class Manifest:
     def relative_to(self, folder: str | Path) -> "Manifest":
         """Return the same videos, with the same ids, and paths as a manifest in ``folder`` would write them."""
         base = Path(folder).resolve()
+        # Cached by folder: resolving a path costs system calls, and there may be a million videos.
         relative = cache(lambda parent: _relative_folder(parent, base))
         videos = []
         for video in self.videos:

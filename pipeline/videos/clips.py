@@ -216,6 +216,7 @@ def dense_starts(
         VideoError: if nothing of the video lies between ``start`` and ``end``.
     """
     interval = _interval(timeline, start, end)
+    # From a clip's first frame to the next one's: one stride beyond its last frame.
     step = sampling.num_frames * sampling.sampling_rate
     if sampling.fps is not None:
         available = int((interval.end - interval.start + TOLERANCE_SECONDS) * sampling.fps)

@@ -38,6 +38,7 @@ def probe_file(path: Path, *, decode: bool = True) -> VideoInfo | Problem:
 
 def classify(reason: str) -> Problem:
     """Return the problem that a `VideoError`'s reason describes."""
+    # By its words: the library has one error for all that is wrong with a video, since it treats all alike.
     for kind in (NO_VIDEO_STREAM, NO_FRAMES, ENCRYPTED):
         if kind in reason:
             return Problem(kind, reason)

@@ -57,6 +57,7 @@ def check_fits(run: RunDirectory, store: FeatureStore) -> None:
     }
     differences = class_differences(made["classes"], store.manifest.classes) + describe_differences(trained, asked)
     advice = "Score it on a store of its own backbones and classes, or train one on this store"
+    # Only if all else agrees: with another backbone, the engine is no news.
     if not differences:
         differences = _engine_differences(run, store)
         advice = "Score it on a store that the same engine made in the same precision, or train one on this store"

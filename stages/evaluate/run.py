@@ -69,6 +69,7 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
     `confusion.csv`, `confusion.png` and `classes.csv`.
     """
     out = evaluation.settings.out
+    # The document is written last, when everything that it refers to exists.
     folders = unique_names([scores.run.path for scores in evaluation.runs])
     groups = group_runs(evaluation.runs)
     for folder, scores in zip(folders, evaluation.runs, strict=True):
@@ -185,6 +186,7 @@ def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> G
         by_split.setdefault(scores.run.settings.get("splits_sha256"), []).append(scores.metrics.top1)
     # Benchmarks with several splits report the mean over splits, each counting once however many seeds it has.
     several = [np.mean(own) for own in by_split.values()]
+    # With one split the deviation is that of the seeds.
     top1 = np.array(several if len(several) > 1 else by_split.popitem()[1])
     return Group(
         label=label,

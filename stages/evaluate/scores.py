@@ -85,6 +85,7 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
         store = FeatureStore.open(settings.store)
         manifest, predict_run = store.manifest, partial(predict_stored, settings=settings, store=store, device=device)
         check_labelled(manifest.videos)
+        # All runs are checked before the first is scored.
         for run in runs:
             check_fits(run, store)
     else:
@@ -125,6 +126,7 @@ def _score(
     Raises:
         ManifestError: if there is no such split.
     """
+    # A run trained on other splits than the store's is tested on these too, or it would be tested on training videos.
     expected = tuple(videos_of_split(manifest, split, splits=splits_of(run, manifest)).tolist())
     found, task = predict_run(run, expected), task_of_run(run.settings)
     metrics = SCORERS[task.name](

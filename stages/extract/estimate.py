@@ -16,7 +16,7 @@ from .run import matching_store
 from .settings import ExtractSettings
 from .task import ExtractTask, LoadedBackbone, load, prepare, run_backbone
 
-TIMED_VIDEOS = 3
+TIMED_VIDEOS = 3  # of which the median is taken, so that a single odd video does not count
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

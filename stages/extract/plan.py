@@ -105,6 +105,7 @@ def prepare_run(settings: ExtractSettings) -> PreparedExtraction:
     manifest = read_manifest(settings.manifest)
     if settings.split is not None:
         manifest.subset(settings.split)  # refuses a split that is not there
+    # Settings are checked before weights are read, and all of it before anything is written.
     backbones = tuple(_prepare_backbone(settings, role, given, clips) for role, given, clips in roles)
     check_roles({own.job.role: (own.name, own.gmacs_per_clip) for own in backbones})
     job = _job(settings, [own.job for own in backbones])
@@ -157,6 +158,7 @@ def plan(prepared: PreparedExtraction, store: FeatureStore | None) -> ExtractPla
     tasks = _tasks(prepared, store)
     counts = Counter(name for task in tasks for name in task.backbones)
     backbones = tuple(_backbone_plan(own, sampling, num_videos=counts[own.name]) for own in prepared.backbones)
+    # The columns of an existing store are on disk already.
     fresh = len(manifest) if store is None else 0
     shared = index_bytes(num_videos=fresh, num_views=sampling.views, num_clips=sampling.num_clips)
     return ExtractPlan(tasks=tasks, backbones=backbones, num_bytes=shared + sum(b.num_bytes for b in backbones))

@@ -106,6 +106,7 @@ def run(
     began = time.perf_counter()
     prepared = prepare_run(settings)
     todo = plan(prepared, matching_store(prepared))
+    # Before the first video: a full disk after days of extraction would be a bad time to learn of it.
     check_free_space(settings.store, todo.num_bytes)
     planned(todo)
     sampling, totals = settings.sampling, _Totals()
@@ -142,9 +143,11 @@ def _provenance(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str
         "weights_sha256": own.weights.digest,
         "classes": list(own.weights.classes),
         "preprocessing": asdict(own.weights.preprocessing),
+        # The engine says which precision and threads it really uses, so it must be built.
         "engine": prepare(prepared.job)[own.name].engine.provenance,
         "pattern": str(prepared.settings.pattern) if own.job.role == "expensive" else "all",
         "gmacs_per_clip": own.gmacs_per_clip,
+        # Decoding and arithmetic may change with these in the last bits, and stores are compared bit for bit.
         "versions": {name: version(name) for name in ("av", "torch")},
     }
 
@@ -152,6 +155,7 @@ def _provenance(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str
 def _results(
     settings: ExtractSettings, job: ExtractJob, tasks: Sequence[ExtractTask]
 ) -> Generator[TaskResult, None, None]:
+    # In one process a thread decodes ahead; workers of a cluster overlap by being several.
     if settings.scheduler == IN_PROCESS:
         yield from decoded_ahead(job, tasks)
     else:
@@ -175,6 +179,7 @@ def decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[Ta
 def _record(store: FeatureStore, groups: dict[str, BackboneGroup], result: TaskResult) -> None:
     """Record what became of a video: after its shards, so that a video marked done is done."""
     index = result.task.index
+    # Starts first: a video marked done without them would look damaged.
     if result.clip_start is not None:
         store.set_clip_starts(index, result.clip_start)
     for name in result.task.backbones:

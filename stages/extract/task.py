@@ -132,6 +132,7 @@ def cropped(weights: Weights, crop: int | None) -> Weights:
     return replace(weights, preprocessing=replace(preprocessing, crop=crop, short_side=short_side))
 
 
+# A single entry: networks are large, and a worker that gets another job has no more use for the last one's.
 @functools.lru_cache(maxsize=1)
 def prepare(job: ExtractJob) -> dict[str, LoadedBackbone]:
     """Load the backbones of ``job``, by name; only once in each worker.
@@ -194,6 +195,7 @@ def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
         computed, seconds = _run_backbones(backbones, loaded.clips)
     except VideoError as error:
         return TaskResult(task=task, error=str(error), decode_seconds=loaded.seconds)
+    # Opened only now, in the worker: handles of files do not travel between processes.
     store = open_store(job.store, backbones=task.backbones)
     for name, (features, scores) in computed.items():
         began = time.perf_counter()
@@ -233,6 +235,7 @@ def run_backbone(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tens
     """
     own = clips[backbone.preprocessing]
     views, num_clips = own.shape[:2]
+    # The clips of all views in one run, so that batches are filled up with blanks only once.
     features, scores = backbone.engine.run(own[:, backbone.clips].flatten(0, 1))
     full = tuple(np.full((views, num_clips, *due.shape[1:]), np.nan, due.dtype) for due in (features, scores))
     for array, due in zip(full, (features, scores), strict=True):

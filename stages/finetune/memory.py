@@ -24,6 +24,7 @@ def step_bytes(settings: FinetuneSettings, prepared: PreparedFinetuning) -> int:
 
 def training_shape(settings: FinetuneSettings, prepared: PreparedFinetuning) -> TrainingShape:
     """Return what the memory of a step depends on: the videos that one process runs at once, and the networks."""
+    # A remainder of one joins the last batch, so that one may be larger than the batch size.
     most = max(len(batch) for batch in order_of(settings, prepared, epoch=0))
     own = -(-most // world_size())
     return TrainingShape(

@@ -236,6 +236,7 @@ def outcome(
         prepared: the same, checked.
         reduced_in_cache: whether training and validation videos are kept decoded, at a reduced size.
     """
+    # Which videos, beside the manifest's digest: the choice of held-out ones could change with a version.
     used = [prepared.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
     begun = {
         role: backbone_record(
@@ -277,6 +278,7 @@ def _gradients(settings: FinetuneSettings, prepared: PreparedFinetuning) -> dict
     """Return what gradients and statistics depend on: if statistics are frozen, not on how clips share the memory."""
     name = settings.strategy.name
     own: dict[str, Any] = {"by": name if name in (BATCH_REDUCTION, MULTI_ITERATION) else "all clips"}
+    # Tracked norms normalise by the clips of one call, so the grouping of clips is part of the result.
     if prepared.statistics == TRACKED:
         own |= {"clips_at_once": settings.strategy.clips_per_call(prepared.sampling.num_clips),
                 "accumulate": settings.accumulate}  # fmt: skip

@@ -92,9 +92,11 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
     """
     settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
     prepared = prepare(settings)
+    # Everything that can be refused is refused above, before processes wait for each other.
     with joined_processes(resolve_device(settings.device)) as device:
         already_done = (settings.out / "result.json").is_file()
         limit = memory_limit(settings, device)
+        # A finished run may have been trained on a larger machine: it is only read.
         if not already_done:
             check_memory(settings, prepared, limit=limit)
         training = training_videos(settings, prepared, prepared.training)
@@ -115,6 +117,7 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
                     if not is_out_of_memory(error):
                         raise
                     raise out_of_memory(settings, prepared, limit=limit) from error
+            # The others read the result that the first process writes.
             wait_for_all()
     result = directory.result
     return FinetuneSummary(
@@ -202,6 +205,7 @@ def _validate(
     names, device = objective.figures, next(model.parameters()).device
     # In double precision, so that the sum hardly depends on how the videos are shared among processes.
     sums = torch.zeros(len(names), dtype=torch.float64)
+    # One video at a time, so that validation never needs more memory than training.
     order = [[place] for place in range(rank(), count, world_size())]
     for made in prefetched(videos.spread_clips, order, workers=decoding_threads(settings.workers)):
         batch = batch_of(made)
@@ -226,6 +230,7 @@ def _write(
     save_aggregator(
         settings.out / WEIGHTS_FILE,
         spec=prepared.spec,
+        # Without features nothing is mixed, and the file must not ask for maps that no store need have.
         shapes=prepared.shapes if model.video_model.aggregator.needs_features else {},
         classes=prepared.classes,
         state=model.video_model.state_dict(),

@@ -33,6 +33,7 @@ class RoleBackbone:
         return cls(backbone=name, weights=Path(path) if equals else None)
 
 
+# Ours, for small sets of videos.
 OPTIMISATION = OptimisationSettings(
     epochs=20,
     batch_size=8,

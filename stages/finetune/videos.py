@@ -44,6 +44,7 @@ def train_batches(
 ) -> Iterator[ClipBatch]:
     """Yield an epoch's batches without the first ``done``, and of each only this process's share."""
     order = order_of(settings, prepared, epoch=epoch)[done:]
+    # Every process knows the order of all, so that none has to send the others anything.
     own = [batch[rank() :: world_size()] for batch in order]
     # Only one batch ahead: the clips of whole videos are large.
     made = prefetched(

@@ -106,6 +106,7 @@ class FlopsSettings:
     @property
     def kind(self) -> str:
         """What is counted: a backbone, an aggregator or a setting."""
+        # An aggregator's name alone does not decide: it may belong to a setting.
         if self.backbone is not None:
             return BACKBONE
         return SETTING if self.channels is None and self.grid is None else AGGREGATOR

@@ -130,6 +130,7 @@ def _spread(settings: ProbeSettings, store: FeatureStore, name: str) -> tuple[in
             f"{name}; "
             f"got {wanted}. For more, extract into a new store"
         )
+    # The same choice as an aggregator's, over the clips that this backbone has.
     candidates = candidate_clips(np.ones((wanted, len(due)), bool))
     return tuple(due[ClipChoice(candidates, stretch_edges(wanted, num_stored=len(due))).spread()].tolist())
 

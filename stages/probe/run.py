@@ -92,6 +92,7 @@ def _fit_and_score(
     """Fit one probe, write its files, and return its part of the document."""
     fit, fitted = _fit(prepared, own, progress)
     features = _pool(prepared, own, own.scored, progress)
+    # The probe itself is one product of a vector and a matrix.
     gmacs = own.gmacs + fit.probe.coefficients.size / 1e9
     scores = _scores(prepared, own, directory, _over_all_classes(fit, features, prepared.store.manifest.classes), gmacs)
     folder = directory.path / own.name
@@ -116,6 +117,7 @@ def _fit(prepared: PreparedProbes, own: ProbePlan, progress: Progress) -> tuple[
     """Return the probe, and how its fitting went."""
     settings, manifest = prepared.settings, prepared.store.manifest
     labels = prepared.targets[list(own.training)]
+    # scikit-learn learns only the classes that it sees, and numbers them from 0.
     seen, targets = np.unique(labels, return_inverse=True)
     classes = [manifest.classes[index] for index in seen]
     features = _pool(prepared, own, own.training, progress)

@@ -84,6 +84,7 @@ def claim_folder(settings: RenderSettings) -> None:
         (settings.out / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"the folder {settings.out} cannot be made: {error.strerror}") from error
+    # A kill may leave the folder of videos, still empty, or a half-written file before there is a design.
     if not file.exists():
         entries = [path.name for path in settings.out.iterdir()]
         foreign = [name for name in entries if name != VIDEO_FOLDER and not name.endswith(PARTIAL)]

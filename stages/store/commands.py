@@ -143,6 +143,7 @@ def _verify(
     """Check an opened store."""
     problems = list(find_problems(store, progress=progress))
     comparisons: list[Comparison] = []
+    # Only in a store that is otherwise sound: unreadable clips cannot be compared.
     if recompute is not None and settings.num_recomputed and not problems:
         with under_way(progress, "computing again", total=settings.num_recomputed, unit="clip"):
             for each in compare_clips(store, recompute, num_clips=settings.num_recomputed, seed=settings.seed):
@@ -177,6 +178,7 @@ def _problem(comparison: Comparison) -> Problem:
 
 def export_store(path: Path, output: Path, *, compression: str = "none", progress: Progress = SILENT) -> None:
     """Write the store at ``path`` as one HDF5 file; see `export_hdf5`."""
+    # Imported here: only these two commands need h5py.
     from ...pipeline.features.hdf5 import export_hdf5
 
     export_hdf5(FeatureStore.open(path), output, compression=compression, progress=progress)

@@ -49,6 +49,7 @@ class _Recomputer:
 
     def __call__(self, backbone: str, video_index: int, view: int, clip: int) -> tuple[np.ndarray, np.ndarray]:
         engine, preprocessing = self._engines[backbone]
+        # Only the one clip is decoded and computed; the others stay blank.
         due = {preprocessing: np.arange(self._sampling.num_clips) == clip}
         video = self._manifest.videos[video_index]
         _, clips = decode_clips(video, sampling=self._sampling, due=due)

@@ -22,6 +22,7 @@ from ..train_aggregator.settings import TrainAggregatorSettings
 from .settings import SweepSettings
 
 TABLE_3_CLIPS = (2, 4, 8, 16, 32)
+# Fields that differ between the runs of a sweep, or do not change results.
 NOT_SHARED = {"store", "out", "aggregator", "pattern", "num_clips", "cache_gib", "local_copies"}
 
 

@@ -76,6 +76,7 @@ def run(
     settings = resolve(settings)
     settings = absolute(settings)
     shared = shared_outcome(settings)
+    # Patterns of earlier calls come first, so that a run keeps its name when others with the same clips are added.
     known = known_patterns(settings.out, shared)
     whole = plan(settings, known=known)
     todo = unfinished(settings, whole)
@@ -213,5 +214,6 @@ def _results(
         scheduler=settings.scheduler,
         workers=settings.workers,
         threads_per_worker=settings.threads,
+        # A run that kills its workers, for want of memory, must not end the sweep.
         lost=lambda task, error: TaskResult(task=task, error=error.marked),
     )

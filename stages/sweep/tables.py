@@ -12,6 +12,7 @@ from ...pipeline.files import write_csv, write_text
 from .plan import is_feasible, stand_in
 from .task import SCORE_FILE, Score, load_score
 
+# Kept apart in timings.csv, so that results.csv of two equal sweeps are equal files.
 TIMES = ("training_seconds", "scoring_seconds")
 NOTE = (
     "Top-1 accuracy, %: mean over seeds ± half of the 95 % confidence interval (Student's t); no interval where there "
@@ -50,6 +51,7 @@ def _order(score: Score) -> tuple[float, ...]:
 
 
 def _aggregator_order(name: str) -> tuple[int, str]:
+    # A directory may hold runs of an aggregator that is no longer registered.
     known = AGGREGATORS.in_order()
     return (known.index(name) if name in known else len(known), name)
 
@@ -95,6 +97,7 @@ def report(out: Path, *, patterns: Sequence[Pattern]) -> tuple[dict[str, str], t
     scores = read_scores(out)
     if not scores:
         return {}, ()
+    # From the files and not from this call's results: earlier calls of the sweep may have added other runs.
     settings = settings_of(scores)
     cells = Cells(settings, patterns)
     tables = {"table3.md": table3(cells), "table4.md": table4(cells)}

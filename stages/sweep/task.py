@@ -98,6 +98,7 @@ def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> T
 
 def _train_and_score(settings: SweepSettings, copies: Path | None, task: SweepTask) -> Score:
     training = replace(run_settings(settings, task), local_copies=copies)
+    # This returns at once if the run was finished before; its score may be missing, or over fewer videos.
     summary = run(training)
     began = time.monotonic()
     evaluation = evaluate(

@@ -77,12 +77,14 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
             options={own.name: own.value for own in settings.options},
         )
     )
+    # Built without memory, only to ask what it needs and to find settings that do not suit it.
     with torch.device("meta"):
         model = build_video_model(spec, shapes=shapes)
     check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=model.aggregator.min_clips)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
     listed = videos_of_split(store.manifest, settings.split, splits=splits).tolist() if model.is_trained else []
     missing = missing_videos(store, listed, backbones=selection.backbones.values())
+    # An aggregator without weights needs no videos: a store with only test videos will do.
     training, validation = _split(settings, store, listed, missing) if model.is_trained else ((), ())
     inputs = AggregatorInputs(
         store,
@@ -152,6 +154,7 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
         "videos_sha256": hashlib.sha256("\n".join(trained_on).encode()).hexdigest(),
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
+        # Left out if unknown, as in runs of earlier versions, so that those go on.
         **({ENGINES_FIELD: engines} if engines else {}),
         **task_record(prepared.task),
     }

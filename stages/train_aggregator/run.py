@@ -78,6 +78,7 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
     prepared = prepare(settings)
     asked = outcome(settings, prepared)
     with RunDirectory.open_or_create(settings.out, settings=asked, added=(ENGINES_FIELD,)) as directory:
+        # Weights are written before the result, so if they are gone, somebody has removed them.
         directory.reopen_without(WEIGHTS_FILE)
         if prepared.splits is not None:
             write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
@@ -107,6 +108,7 @@ def train(
 ) -> None:
     """Fit the aggregator, if it has weights, and write weights, curves and result to the run directory."""
     began = time.monotonic()
+    # Before the model is built: its fresh weights are drawn from this seed.
     torch.manual_seed(settings.optimisation.seed)
     model = build_video_model(prepared.spec, shapes=prepared.shapes).to(resolve_device(settings.device))
     fitted = _fit(settings, prepared, directory, model, progress) if model.is_trained else None

@@ -206,6 +206,7 @@ def _rows(entries: Sequence[Entry], folder: VideoFolder, *, base: Path) -> tuple
     for entry, place in zip(entries, places, strict=True):
         if place is not None:
             layouts.add(entry, place)
+    # Cached by folder: resolving a path costs system calls.
     absolute = cache(lambda name: Path(os.path.realpath(folder.root / name)))
     written = cache(lambda name: _relative_folder(absolute(name), base))
     rows = []
