@@ -14,7 +14,7 @@ from .spelling import FORMER_NAMES, option_name
 # anything else runs beside them, such as our own decoders. It has to be said before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-FAILED, USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
+FAILED, _USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 
 # Name -> (module of this folder that defines `command`, one line for the overview). Modules are imported when they are
 # asked for, so that `vidpipe --help` loads neither torch nor zarr.
@@ -57,7 +57,7 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except VidpipeError as error:
             click.echo(f"Error: {error.text(option_name)}", err=True)
-            ctx.exit(USAGE if isinstance(error, SettingsError | ManifestError) else FAILED)
+            ctx.exit(_USAGE if isinstance(error, SettingsError | ManifestError) else FAILED)
         except click.NoSuchOption as error:
             command = error.ctx.info_name if error.ctx else None
             now = FORMER_NAMES.get((str(command), error.option_name))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 MARK = "\0"  # before and after the name of a setting in a message: it stands in no path, id or label
-MARKED = re.compile(f"{MARK}([A-Za-z_]+){MARK}")
+_MARKED = re.compile(f"{MARK}([A-Za-z_]+){MARK}")
 
 
 def named(field: str) -> str:
@@ -18,7 +18,7 @@ def named(field: str) -> str:
 
 def spelled(text: str, spell: Callable[[str], str] = str) -> str:
     """Return ``text`` with each setting that `named` marked in it as ``spell`` writes it; by default its bare name."""
-    return MARKED.sub(lambda found: spell(found[1]), text)
+    return _MARKED.sub(lambda found: spell(found[1]), text)
 
 
 class VidpipeError(Exception):

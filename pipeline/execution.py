@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 IN_PROCESS, LOCAL = "none", "local"
 TASKS_PER_WORKER = 3  # handed out at a time: enough that no worker waits, few enough that a million need no memory
 CONNECT_SECONDS = 5
-RETRIES = 2  # times a task may lose its worker before it is taken for the culprit
+_RETRIES = 2  # times a task may lose its worker before it is taken for the culprit
 
 
 class ExecutionError(VidpipeError, RuntimeError):
@@ -181,7 +181,7 @@ def _result(future: "Future", task: Task, lost: Callable[[Task, WorkerLostError]
         return future.result()
     except KilledWorker as error:
         reason = WorkerLostError(
-            f"{RETRIES + 1} workers died one after the other while they ran {str(task)[:200]}. Most likely they ran "
+            f"{_RETRIES + 1} workers died one after the other while they ran {str(task)[:200]}. Most likely they ran "
             f"out of memory: use fewer {named('workers')}; or leave {named('scheduler')} out, to see what happens."
         )
         if lost is None:
@@ -235,7 +235,7 @@ def _local_cluster(workers: int, threads_per_worker: int) -> "Iterator[Client]":
 
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads_per_worker))
     settings = {
-        "distributed.scheduler.allowed-failures": RETRIES,
+        "distributed.scheduler.allowed-failures": _RETRIES,
         "distributed.scheduler.worker-saturation": 1.0,  # or a task that waits with a worker is blamed for its death
         "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "CRITICAL"},
     }

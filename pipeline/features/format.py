@@ -17,7 +17,7 @@ from .shards import LZ4_LEVEL, ZSTD_LEVEL
 FORMAT_VERSION = 1
 VIDEOS_PER_CHUNK = 1024  # arrays with a small entry a video: a million videos are a thousand files
 FEATURE_DTYPE, SCORE_DTYPE = np.dtype("<f2"), np.dtype("<f4")
-CHECKSUM: dict[str, Any] = {"name": "crc32c"}
+_CHECKSUM: dict[str, Any] = {"name": "crc32c"}
 # The level is the measured optimum: higher ones are slower and no smaller on maps of which two thirds are zero.
 COMPRESSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "zstd": ({"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}},),
@@ -86,7 +86,7 @@ def create_array(
         shards=shard,
         dtype=dtype,
         fill_value=fill,
-        compressors=[*COMPRESSIONS[compression], CHECKSUM],
+        compressors=[*COMPRESSIONS[compression], _CHECKSUM],
         chunk_key_encoding={"name": "default", "separator": "."},
     )
 

@@ -32,7 +32,7 @@ Gradients = Callable[[Any], Iterator[Figures]]
 Loss = Callable[[Any], tuple[Tensor, Figures]]
 Validate = Callable[[], Mapping[str, float]]
 
-WITHIN_AN_EPOCH = 12  # times as seldom as at an epoch's end: a minute by default, against an epoch of perhaps a day
+_WITHIN_AN_EPOCH = 12  # times as seldom as at an epoch's end: a minute by default, against an epoch of perhaps a day
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ class Schedule:
         steps_per_epoch: batches of an epoch.
         monitor: the validation's figure to maximise; ties go to the lower "val_loss", then to the earlier epoch.
         checkpoint_every_seconds: at an epoch's end, and before its validation, write a checkpoint if the last one is at
-            least this old; between two batches, if it is `WITHIN_AN_EPOCH` times as old.
+            least this old; between two batches, if it is `_WITHIN_AN_EPOCH` times as old.
         rates: part of the model -> its peak learning rate, where it is not the settings'; see `build_optimizer`.
     """
 
@@ -186,7 +186,7 @@ class _Loop:
             position.seconds = time.monotonic() - began
             self.progress.advance()
             if position.batches < self.schedule.steps_per_epoch:
-                self.save_if_due(patience=WITHIN_AN_EPOCH)
+                self.save_if_due(patience=_WITHIN_AN_EPOCH)
         if not position.counted:
             raise RunError(
                 f"no video of epoch {position.epoch} could be read; look for reasons by vidpipe manifest check"

@@ -19,8 +19,8 @@ MIN_SKIPPED_FRAMES = 12
 
 # Codecs in which the decoder can leave out a frame that no other refers to. Not where packets get lost on the way
 # (MPEG-TS): how a decoder then fills the gap depends on all that came before.
-CODECS_WITH_DISPOSABLE_FRAMES = ("h264", "hevc")
-LOSSLESS_CONTAINERS = ("mov", "matroska")
+_CODECS_WITH_DISPOSABLE_FRAMES = ("h264", "hevc")
+_LOSSLESS_CONTAINERS = ("mov", "matroska")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,7 +78,7 @@ def plan_segments(wanted: Sequence[int], keyframes: np.ndarray) -> list[Segment]
 
 def has_disposable_frames(codec: str, container: str) -> bool:
     """Return whether frames that are neither wanted nor referred to may be left out of decoding."""
-    return codec in CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(LOSSLESS_CONTAINERS)
+    return codec in _CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(_LOSSLESS_CONTAINERS)
 
 
 class UnsoundShortcutError(Exception):

@@ -24,7 +24,7 @@ from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepa
 from .settings import ExtractSettings
 from .task import ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task
 
-DECODED_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
+_DECODED_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +153,7 @@ def _results(
     settings: ExtractSettings, job: ExtractJob, tasks: Sequence[ExtractTask]
 ) -> Generator[TaskResult, None, None]:
     if settings.scheduler == IN_PROCESS:
-        yield from decoded_ahead(job, tasks)
+        yield from _decoded_ahead(job, tasks)
     else:
         yield from run_tasks(
             partial(run_task, job),
@@ -164,9 +164,9 @@ def _results(
         )
 
 
-def decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[TaskResult, None, None]:
+def _decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[TaskResult, None, None]:
     """Do tasks in this process, in order, while a thread decodes the videos that come next."""
-    batches = prefetched(partial(load, job), [[task] for task in tasks], workers=1, ahead=DECODED_AHEAD)
+    batches = prefetched(partial(load, job), [[task] for task in tasks], workers=1, ahead=_DECODED_AHEAD)
     with contextlib.closing(batches):
         # Neither map nor chain keeps a decoded video once it is computed.
         yield from map(partial(compute, job), itertools.chain.from_iterable(batches))

@@ -10,7 +10,7 @@ from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import OptimisationSettings
 
-MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use; a slip of the finger should not take an hour to be noticed
+_MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use; a slip of the finger should not take an hour to be noticed
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,7 +77,7 @@ class FinetuneSettings:
         default=None,
         help="From scratch: side of the square input, pixels.",
         at_least=16,
-        at_most=MOST_PIXELS,
+        at_most=_MOST_PIXELS,
         unit="pixels",
         unset="224",
     )
