@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo demo-cheap demo-expensive test check bench clean
+.PHONY: demo demo-cheap demo-expensive test check docs bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vidpipe needs Python 3.11 or newer; set PYTHON=...")'
@@ -54,9 +54,13 @@ check: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
 
+# The pages of docs/ as a site, in site/.
+docs: $(STAMP)
+	$(BIN)/python -m mkdocs build --strict
+
 bench: $(STAMP)
 	@test -n "$$VIDPIPE_TEST_MEDIA" || { echo "set VIDPIPE_TEST_MEDIA to the directory that holds ut_interaction/"; exit 1; }
 	$(BIN)/python benchmarks/ut_interaction.py --media "$$VIDPIPE_TEST_MEDIA" --out runs/ut_interaction --table
 
 clean:
-	rm -rf $(DEMO) runs
+	rm -rf $(DEMO) runs site

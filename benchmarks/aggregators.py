@@ -19,8 +19,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from literal_aggregators import literal_scores
 
-from vidpipe.pipeline.aggregators import AggregatorSpec, build_aggregator
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.recurrent import Recurrent
+from vidpipe.pipeline.aggregators.registry import build_aggregator
 
 NAMES = ("concat", "lstm", "gru", "conv-gru", "fast-gru")
 

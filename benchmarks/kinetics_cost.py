@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from vidpipe.pipeline.backbones import build_backbone
+from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.backbones.weights import collect_weights, save_weights
 from vidpipe.pipeline.manifests.manifest import Manifest, Video, write_manifest
 from vidpipe.pipeline.videos.preprocessing import Preprocessing

@@ -21,18 +21,19 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from vidpipe.pipeline.aggregators import AggregatorSpec
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
-from vidpipe.pipeline.backbones import build_backbone, feature_shape
 from vidpipe.pipeline.backbones.engine import resolve_device
+from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape
 from vidpipe.pipeline.end_to_end.memory.available import available_bytes
 from vidpipe.pipeline.end_to_end.memory.foresight import TrainingShape, foreseen_bytes, with_headroom
 from vidpipe.pipeline.end_to_end.memory.tracking import tracked_memory
-from vidpipe.pipeline.end_to_end.network import TRACKED, EndToEnd
+from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gradients
-from vidpipe.pipeline.end_to_end.strategies import BATCH_REDUCTION, STRATEGIES, StrategySettings
+from vidpipe.pipeline.end_to_end.strategies import BATCH_REDUCTION, STRATEGIES, TRACKED, StrategySettings
 from vidpipe.pipeline.training.loop import Figures
-from vidpipe.pipeline.training.optimisation import OptimisationSettings, build_optimizer
+from vidpipe.pipeline.training.optimisation import build_optimizer
+from vidpipe.pipeline.training.settings import OptimisationSettings
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 ROLE = "expensive"

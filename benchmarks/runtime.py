@@ -21,10 +21,11 @@ import torch
 from runtime_report import CPU, WALL, Seconds, markdown, summarise
 from torch import Tensor
 
-from vidpipe.pipeline.aggregators import AggregatorSpec
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import VideoModel, build_video_model
-from vidpipe.pipeline.backbones import build_backbone, feature_shape
-from vidpipe.pipeline.backbones.engine import Engine, EngineSettings, build_engine, resolve_device, resolve_precision
+from vidpipe.pipeline.backbones.engine import Engine, build_engine, resolve_device, resolve_precision
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape
 from vidpipe.pipeline.backbones.weights import collect_weights
 from vidpipe.pipeline.costs.flops import backbone_macs, count_macs
 from vidpipe.pipeline.features.patterns import Pattern

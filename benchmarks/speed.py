@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
-from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.backbones.engine import EngineSettings, build_engine, cpu_has_bfloat16
+from vidpipe.pipeline.backbones.engine import build_engine, cpu_has_bfloat16
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.backbones.weights import collect_weights, load_backbone
 from vidpipe.pipeline.costs.flops import backbone_macs
 from vidpipe.pipeline.videos.clips import ClipSampling, frame_indices, uniform_starts

@@ -1,14 +1,17 @@
 """`vidpipe evaluate`."""
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..pipeline.settings import build
+from ..stages.evaluate.settings import EvaluateSettings
 from .main import SOME_FAILED
+from .options import json_option, setting_options
+from .spelling import option_name
 from .tables import format_table
 
 EPILOG = """\b
@@ -16,37 +19,15 @@ Examples:
   vidpipe evaluate --store s.zarr --run runs/cheap --run runs/expensive --run runs/faster --out report
   vidpipe evaluate --manifest m.csv --run runs/end_to_end --out report
 """
-PLACES = {"num_clips": "--clips", "placement": "--placement", "short": "--short"}  # options of vidpipe extract
+PLACES = ("num_clips", "placement", "short")  # options of vidpipe extract
 COLUMNS = ("run", "aggregator", "pattern", "clips", "GMACs", "top-1 %", "top-5 %", "class mean %", "scored")
 
 
 @click.command("evaluate", epilog=EPILOG)
-@click.option("--store", type=click.Path(path_type=Path), help="Feature store that vidpipe extract made.")
-@click.option(
-    "--manifest",
-    type=click.Path(path_type=Path),
-    help="In place of a store, for end-to-end runs: decode these videos and run each run's own backbones.",
-)
-@click.option(
-    "--run", "runs", type=click.Path(path_type=Path), required=True, multiple=True, help="Run directory; give several."
-)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Directory for tables and pictures.")
-@click.option("--split", default="test", show_default=True, help="The videos to score.")
-@click.option("--batch-size", default=32, show_default=True, help="Videos a step of the aggregator.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-    help="Of the backbones over videos; auto: the fastest that the machine has.",
-)
-@click.option("--batch", default=0, show_default=True, help="Clips a call of a backbone; 0: what suits the device.")
-@click.option("--threads", type=int, help="Of the backbones over videos.  [default: the cores]")
-@click.option("--workers", type=int, help="Threads that decode videos.  [default: the cores]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@setting_options(EvaluateSettings, leave_out={"local_copies"})
+@json_option
 @click.pass_context
-def command(ctx: click.Context, *, as_json: bool, runs: tuple[Path, ...], **options: Any) -> None:
+def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     """Score runs on a feature store, or end-to-end runs on videos: accuracy against cost.
 
     Writes metrics.json, accuracy_vs_gmacs.png and, for each run, predictions.csv, classes.csv, confusion.csv and
@@ -57,9 +38,7 @@ def command(ctx: click.Context, *, as_json: bool, runs: tuple[Path, ...], **opti
     """
     from ..stages.evaluate.run import EvaluateSettings, run
 
-    if options["manifest"] is not None and options["threads"] is None:
-        options["threads"] = os.cpu_count() or 1
-    document = run(EvaluateSettings(runs=runs, **options), started=_progress)
+    document = run(build(EvaluateSettings, options), started=_progress)
     click.echo(json.dumps(document, indent=2) if as_json else document_text(document))
     if options["manifest"] is not None and any(scored["missing"] for scored in document["runs"]):
         ctx.exit(SOME_FAILED)
@@ -114,7 +93,7 @@ def _missing_line(run: dict[str, Any], split: str, without: str) -> str:
 
 
 def _other_clips_line(run: dict[str, Any]) -> str:
-    found = [f"{PLACES[name]} {own['store']}, the run {own['run']}" for name, own in run["other_clips"].items()]
+    found = [f"{option_name(name)} {own['store']}, the run {own['run']}" for name, own in run["other_clips"].items()]
     what = f"the store has other clips than the run ({'; '.join(found)})"
     return f"{run['name']}: {what}; --manifest may give other figures."
 

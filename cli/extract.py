@@ -3,18 +3,20 @@
 import dataclasses
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..pipeline.settings import build
+from ..stages.extract.settings import ExtractSettings
 from .main import SOME_FAILED
+from .options import json_option, setting_options
 from .presets import SETTING_NAMES, extract_defaults, preset_option
 from .tables import size_text
 
 if TYPE_CHECKING:
     from ..stages.extract.estimate import Estimate
-    from ..stages.extract.plan import ExtractPlan, ExtractSettings
+    from ..stages.extract.plan import ExtractPlan
     from ..stages.extract.run import ExtractSummary, Progress
 
 EPILOG = """\b
@@ -26,64 +28,9 @@ Example:
 
 @click.command("extract", epilog=EPILOG)
 @preset_option(extract_defaults, names=SETTING_NAMES)
-@click.option("--manifest", type=click.Path(path_type=Path), required=True, help="CSV or Parquet list of videos.")
-@click.option(
-    "--store", type=click.Path(path_type=Path), required=True, help="Feature store; an unfinished one goes on."
-)
-@click.option("--expensive", metavar="NAME=WEIGHTS", help="Expensive backbone and its safetensors file.")
-@click.option("--cheap", metavar="NAME=WEIGHTS", help="Cheap backbone and its safetensors file.")
-@click.option("--frames", default=8, show_default=True, help="Frames in a clip.")
-@click.option("--stride", default=1, show_default=True, help="Take every so many frames.")
-@click.option("--fps", type=float, help="Resample to this rate by time.  [default: the video's own frames]")
-@click.option("--clips", default=32, show_default=True, help="Clips of a video.")
-@click.option(
-    "--placement",
-    type=click.Choice(["uniform", "dense"]),
-    default="uniform",
-    show_default=True,
-    help="Clips spread over the whole video, or one after the other.",
-)
-@click.option(
-    "--short",
-    type=click.Choice(["repeat_last", "loop", "refuse"]),
-    default="repeat_last",
-    show_default=True,
-    help="What to do with videos shorter than a clip.",
-)
-@click.option(
-    "--pattern",
-    default="all-expensive",
-    show_default=True,
-    help="Clips that the expensive backbone sees: E:C (as 1:3), first, all-expensive. The cheap one sees all.",
-)
-@click.option("--views", default=1, show_default=True, help="Draws of clips; those after the first are random.")
-@click.option("--seed", default=0, show_default=True, help="Of the random views.")
-@click.option("--split", help="Extract this split alone.  [default: all]")
-@click.option("--size", type=int, help="Crop, pixels.  [default: as the weights were trained]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-    help="auto: the fastest that the machine has.",
-)
-@click.option("--batch", default=0, show_default=True, help="Clips a call of a backbone; 0: what suits the device.")
-@click.option("--threads", type=int, help="Of the backbones, in each worker.  [default: cores / workers]")
-@click.option(
-    "--compression",
-    type=click.Choice(["zstd", "lz4", "none"]),
-    default="zstd",
-    show_default=True,
-    help="Of the stored maps.",
-)
-@click.option(
-    "--scheduler", default="none", show_default=True, help="none, local, or tcp://host:port of a Dask cluster."
-)
-@click.option("--workers", type=int, help="Processes of --scheduler local.  [default: the cores]")
-@click.option("--retry-failed", is_flag=True, help="Try the videos again that failed before.")
+@setting_options(ExtractSettings)
 @click.option("--dry-run", is_flag=True, help="Time a few of the videos, print what the run will cost, write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 @click.pass_context
 def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Run backbones over videos once, and keep their feature maps in a store.
@@ -93,7 +40,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     """
     from ..stages.extract.run import run
 
-    settings = settings_of(options)
+    settings = build(ExtractSettings, options)
     if dry_run:
         from ..stages.extract.estimate import estimate
 
@@ -104,54 +51,6 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else _summary_text(summary))
     if summary.failed:
         ctx.exit(SOME_FAILED)
-
-
-def settings_of(options: dict[str, Any]) -> "ExtractSettings":
-    """Return the stage's settings for the command's options."""
-    from ..pipeline.backbones.engine import EngineSettings
-    from ..pipeline.features.patterns import Pattern
-    from ..pipeline.videos.clips import ClipSampling
-    from ..stages.extract.plan import ExtractSettings
-
-    sampling = ClipSampling(
-        num_frames=options["frames"],
-        sampling_rate=options["stride"],
-        num_clips=options["clips"],
-        **{name: options[name] for name in ("fps", "views", "short", "placement", "seed")},
-    )
-    engine = EngineSettings(
-        **{name: options[name] for name in ("device", "precision", "batch")}, threads=_threads(options)
-    )
-    kept = ("manifest", "store", "split", "size", "compression", "scheduler", "workers", "retry_failed")
-    return ExtractSettings(
-        expensive=_role(options["expensive"], "--expensive"),
-        cheap=_role(options["cheap"], "--cheap"),
-        sampling=sampling,
-        engine=engine,
-        pattern=Pattern.parse(options["pattern"]),
-        **{name: options[name] for name in kept},
-    )
-
-
-def _role(given: str | None, option: str) -> Any:
-    from ..stages.extract.plan import RoleWeights
-
-    if given is None:
-        return None
-    name, equals, path = given.partition("=")
-    if not (name and equals and path):
-        raise click.BadParameter(f"must be NAME=WEIGHTS, as r2d_26=cheap.safetensors; got {given!r}", param_hint=option)
-    return RoleWeights(backbone=name, path=Path(path))
-
-
-def _threads(options: dict[str, Any]) -> int | None:
-    """Return the threads of each worker: those asked for, or a fair share of the cores of this machine."""
-    import os
-
-    if options["threads"] is not None or options["scheduler"].startswith("tcp"):
-        return options["threads"]
-    cores = os.cpu_count() or 1
-    return max(1, cores // (options["workers"] or cores)) if options["scheduler"] == "local" else cores
 
 
 def _progress(plan: "ExtractPlan", *, quiet: bool) -> "Progress":

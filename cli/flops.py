@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.errors import SettingsError
+from ..pipeline.settings import build
+from ..stages.flops.settings import FlopsSettings
+from .options import json_option, setting_options
 from .tables import format_table
 
 if TYPE_CHECKING:
     from ..pipeline.costs.paper_tables import Comparison, PaperTable
-    from ..stages.flops import FlopsReport
+    from ..stages.flops.count import FlopsReport
 
 EPILOG = """\b
 Examples:
-  vidpipe flops --backbone r2plus1d_50 --frames 8 --crop 224
+  vidpipe flops --backbone r2plus1d_50 --frames 8 --size 224
   vidpipe flops --aggregator fast-gru --channels 2048 --grid 1x7x7 --clips 32
   vidpipe flops --expensive r2plus1d_50 --cheap r2d_26 --pattern 1:3 --frames 8 --clips 32
   vidpipe flops --preset faster32 --pattern 1:3
@@ -27,47 +30,28 @@ GIGA = 10**9
 
 
 @click.command("flops", epilog=EPILOG)
-@click.option("--backbone", help="Count this backbone by itself.")
-@click.option("--preset", metavar="faster16|faster32", help="A setting of the paper; options beside it win.")
-@click.option("--expensive", help="Backbone of the expensive clips.")
-@click.option("--cheap", help="Backbone of the cheap clips.")
-@click.option("--aggregator", help="Aggregator over them; by itself with --channels and --grid.  [default: fast-gru]")
-@click.option("--pattern", help="Which clips are expensive: E:C (as 1:3), first, all-expensive or all-cheap.")
-@click.option(
-    "--frames", "num_frames", type=int, help="Frames in a clip.  [default: what its backbone is known for, as 8]"
-)
-@click.option("--clips", "num_clips", type=int, help="Clips of a video.  [default: 32; 1 with --backbone]")
-@click.option("--crop", type=int, help="Side of the square input, pixels.  [default: 224]")
-@click.option("--classes", "num_classes", type=int, help="Classes to tell apart.  [default: 400]")
-@click.option("--channels", type=int, help="Of the maps that an aggregator by itself reads.")
-@click.option("--grid", metavar="TxHxW", help="Of these maps, as 1x7x7.")
-@click.option("--reduction", type=int, help="C over the width of FAST-GRU's bottleneck, or of a memory.  [default: 4]")
-@click.option(
-    "--convention",
-    metavar="mac|mac+bn|flop",
-    default="mac",
-    show_default=True,
-    help="mac: a multiply-accumulate is 1; mac+bn: and an element through a batch norm is 2; flop: the former is 2.",
-)
+@setting_options(FlopsSettings, leave_out={"grid"})
+@click.option("--grid", metavar="TxHxW", help="Of the maps that an aggregator by itself reads, as 1x7x7.")
 @click.option(
     "--paper-table",
     metavar="2|4|5|6|peers",
     help="Print this table of the FASTER paper, or model zoos' figures, beside ours.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 def command(*, as_json: bool, paper_table: str | None, grid: str | None, **options: Any) -> None:
     """Count what a backbone, an aggregator or a whole setting costs, per clip and per video.
 
     Counted by running the shapes of the networks, without computing anything. Convolutions and matrix products count.
     """
-    from ..stages.flops import FlopsSettings, compare_with_paper, run
+    from ..stages.flops.count import compare_with_paper, run
+    from ..stages.flops.settings import FlopsSettings
 
     if paper_table is not None:
         _refuse_beside_table({**options, "grid": grid})
         table, cells = compare_with_paper(paper_table)
         click.echo(json.dumps(table_document(table, cells), indent=2) if as_json else table_text(table, cells))
         return
-    report = run(FlopsSettings(grid=None if grid is None else parse_grid(grid), **options))
+    report = run(build(FlopsSettings, {**options, "grid": None if grid is None else parse_grid(grid)}))
     click.echo(json.dumps(report_document(report), indent=2) if as_json else report_text(report))
 
 
@@ -95,7 +79,7 @@ def _refuse_beside_table(options: dict[str, Any]) -> None:
 
 def report_text(report: "FlopsReport") -> str:
     """Return a count as a heading and a table."""
-    from ..pipeline.costs.flops import CONVENTIONS
+    from ..pipeline.costs.conventions import CONVENTIONS
 
     cost = report.cost
     rows = [
@@ -123,7 +107,7 @@ def heading(report: "FlopsReport") -> str:
 
 def report_document(report: "FlopsReport") -> dict[str, Any]:
     """Return a count as JSON values; costs are 10^9 operations."""
-    from ..pipeline.costs.flops import CONVENTIONS
+    from ..pipeline.costs.conventions import CONVENTIONS
 
     cost = report.cost
     parts = [{**dataclasses.asdict(part), "per_clip": part.per_clip} for part in cost.parts]

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..pipeline.errors import ManifestError, SettingsError, VidpipeError
+from .spelling import FORMER_NAMES, option_name
 
 # Threads of torch that wait for each other do so asleep: spinning, they slow each other down many times over as soon as
 # anything else runs beside them, such as our own decoders. It has to be said before torch is loaded.
@@ -55,8 +56,14 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except VidpipeError as error:
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {error.text(option_name)}", err=True)
             ctx.exit(USAGE if isinstance(error, SettingsError | ManifestError) else FAILED)
+        except click.NoSuchOption as error:
+            command = error.ctx.info_name if error.ctx else None
+            now = FORMER_NAMES.get((str(command), error.option_name))
+            if now is None:
+                raise
+            raise click.UsageError(f"{error.option_name} is called {now} now.", error.ctx) from error
         except BrokenPipeError:
             raise  # click ends quietly when the reader of our output goes away
         except OSError as error:

@@ -80,7 +80,8 @@ def check(
 
     from tqdm import tqdm
 
-    from ..stages.check_manifest.run import CheckSettings, run
+    from ..stages.check_manifest.run import run
+    from ..stages.check_manifest.settings import CheckSettings
 
     settings = CheckSettings(manifest=manifest, decode=not no_decode, workers=workers)
     report = run(settings, progress=partial(tqdm, unit="file", desc="probing", disable=None))

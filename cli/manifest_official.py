@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from ..pipeline.errors import spelled
 from ..pipeline.manifests.manifest import Manifest
 from ..pipeline.manifests.official.lists import DATASETS, Imported, OfficialDataset, import_official
 from ..pipeline.manifests.official.source import Source
 from ..pipeline.manifests.table import check_suffix
 from .main import SOME_FAILED
 from .manifest_output import check_output, counted, write, written_text
+from .spelling import option_name
 
 MAX_SHOWN = 5  # ids and classes named in the report; the list beside the manifest has all ids
 
@@ -58,7 +60,7 @@ def as_text(imported: Imported, manifest: Manifest, *, dataset: OfficialDataset,
     if imported.unlabelled:
         unlabelled = counted(len(imported.unlabelled), "video")
         parts.append(f"Left out: {unlabelled} without any class: {_some(imported.unlabelled)}.")
-    return "\n".join([*parts, *imported.notes])
+    return "\n".join([*parts, *(spelled(note, option_name) for note in imported.notes)])
 
 
 def as_document(imported: Imported, manifest: Manifest, *, name: str, output: Path) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def as_document(imported: Imported, manifest: Manifest, *, name: str, output: Pa
         "classes_without_videos": imported.classes_without_videos,
         "num_folders_of_frames": imported.frame_folders,
         "unlabelled": imported.unlabelled,
-        "notes": imported.notes,
+        "notes": [spelled(note, option_name) for note in imported.notes],
     }
 
 
@@ -151,7 +153,7 @@ def _help(name: str, dataset: OfficialDataset) -> str:
         remarks=remarks,
         annotations=dataset.annotations,
         videos=dataset.videos,
-        example=dataset.example,
+        example=spelled(dataset.example, option_name),
     )
 
 

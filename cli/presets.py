@@ -58,13 +58,13 @@ def extract_defaults(name: str) -> Defaults:
 
     setting = SETTINGS[name]
     return {
-        "frames": setting.num_frames,
-        "stride": SAMPLING_RATE,
-        "clips": setting.num_clips,
+        "num_frames": setting.num_frames,
+        "sampling_rate": SAMPLING_RATE,
+        "num_clips": setting.num_clips,
         "placement": "uniform",
-        "pattern": str(setting.pattern),
+        "pattern": setting.pattern,
         "views": 1,
-        "size": setting.crop,
+        "crop": setting.crop,
     }
 
 
@@ -75,7 +75,7 @@ def aggregator_defaults(name: str) -> Defaults:
     setting = SETTINGS[name]
     return {
         "aggregator": setting.aggregator,
-        "pattern": str(setting.pattern),
+        "pattern": setting.pattern,
         "num_clips": setting.num_clips,
         "reduction": setting.reduction,
         "dropout": 0.0,

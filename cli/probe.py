@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
+from ..pipeline.settings import build
+from ..stages.probe.settings import ProbeSettings
+from .options import json_option, setting_options
 from .tables import format_table
 
 EPILOG = """\b
@@ -18,49 +20,18 @@ COLUMNS = ("backbone", "clips", "GMACs", "features", "C", "train %", "top-1 %", 
 
 
 @click.command("probe", epilog=EPILOG)
-@click.option(
-    "--store", type=click.Path(path_type=Path), required=True, help="Feature store that vidpipe extract made."
-)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Run directory, new or of the same probe.")
-@click.option("--backbone", "backbones", multiple=True, help="Probe this one; may be repeated.  [default: all]")
-@click.option("--role", type=click.Choice(["expensive", "cheap"]), help="Probe the backbones of this role.")
-@click.option(
-    "--pattern",
-    help="Probe a mixture as E:C (as 1:3) or first: the pooled maps of both roles, side by side.  [default: each "
-    "backbone by itself]",
-)
-@click.option("--clips", "num_clips", type=int, help="Clips of a video, evenly spread.  [default: all that are stored]")
-@click.option("--split", default="train", show_default=True, help="The videos to fit on.")
-@click.option("--test-split", default="test", show_default=True, help="The videos to score.")
-@click.option(
-    "--splits",
-    type=click.Path(path_type=Path),
-    help="Manifest of the same videos whose splits count in place of the store's, such as UCF-101's second.",
-)
-@click.option(
-    "--C",
-    "strengths",
-    type=float,
-    multiple=True,
-    default=(1.0,),
-    show_default=True,
-    help="Inverse of the penalty. Of several, the best on a fifth of the training videos, held out, is taken.",
-)
-@click.option("--max-iter", default=1000, show_default=True, help="Iterations of the solver at most.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-def command(*, as_json: bool, pattern: str | None, **options: Any) -> None:
+@setting_options(ProbeSettings)
+@json_option
+def command(*, as_json: bool, **options: Any) -> None:
     """Fit logistic regression on pooled feature maps: the baseline to look at before training anything.
 
     Features are the mean of a video's maps over clips, time and grid, standardised. They are read a few videos at a
     time, so that the store may be larger than memory. Writes metrics.json and, for each probe, predictions.csv and
     probe.npz (classes, mean, scale, coefficients, intercept).
     """
-    from ..pipeline.features.patterns import Pattern
-    from ..stages.probe.plan import ProbeSettings
     from ..stages.probe.run import run
 
-    parsed = None if pattern is None else Pattern.parse(pattern)
-    document = run(ProbeSettings(pattern=parsed, **options), planned=_progress)
+    document = run(build(ProbeSettings, options), planned=_progress)
     click.echo(json.dumps(document, indent=2) if as_json else document_text(document))
 
 

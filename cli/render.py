@@ -7,6 +7,11 @@ from typing import Any
 
 import click
 
+from ..pipeline.rendering.settings import DIFFICULTIES
+from ..pipeline.settings import build
+from ..stages.render.settings import RenderSettings
+from .options import json_option, setting_options
+
 EPILOG = """\b
 Example, the set of the demo:
   vidpipe render demo/videos --videos 480 --seed 0
@@ -20,8 +25,6 @@ class Difficulty(click.ParamType):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Return the number."""
-        from ..pipeline.rendering.plan import DIFFICULTIES
-
         try:
             return DIFFICULTIES[value] if value in DIFFICULTIES else float(value)
         except ValueError:
@@ -30,20 +33,12 @@ class Difficulty(click.ParamType):
 
 @click.command(epilog=EPILOG)
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--videos", default=480, show_default=True, help="How many; more begin with the same ones.")
-@click.option("--seed", default=0, show_default=True, help="Another seed gives another set.")
+@setting_options(RenderSettings, leave_out={"out", "difficulty"})
 @click.option(
     "--difficulty", type=Difficulty(), default="medium", show_default=True, help="Noise, contrast, clutter, shake."
 )
-@click.option("--size", default=80, show_default=True, help="Height of the frames, pixels; widths vary.")
-@click.option("--frames", default=64, show_default=True, help="Frames in a video.")
-@click.option("--events", "num_events", default=3, show_default=True, help="E kinds of visitor: 2 E (E - 1) classes.")
-@click.option("--clip-frames", default=8, show_default=True, help="Clips up to this long never see both acts.")
-@click.option("--act-frames", type=int, help="Longest act, frames; rests take what is left.  [default: as fits]")
-@click.option("--test-fraction", default=0.25, show_default=True, help="Part of each class for the split 'test'.")
-@click.option("--workers", type=click.IntRange(min=1), help="Videos rendered at a time. [default: one a core]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
-def command(out: Path, *, videos: int, test_fraction: float, workers: int | None, as_json: bool, **scene: Any) -> None:
+@json_option
+def command(*, as_json: bool, **options: Any) -> None:
     """Render a labelled set of real H.264 files into the folder OUT, with a manifest.
 
     A class is two visitors in their order, and the direction in which the bars across their host go. No single clip
@@ -54,13 +49,9 @@ def command(out: Path, *, videos: int, test_fraction: float, workers: int | None
 
     from tqdm import tqdm
 
-    from ..pipeline.rendering.plan import SceneSettings
-    from ..stages.render.run import RenderSettings, run
+    from ..stages.render.run import run
 
-    settings = RenderSettings(
-        out=out, videos=videos, test_fraction=test_fraction, workers=workers, scene=SceneSettings(**scene)
-    )
-    summary = run(settings, progress=partial(tqdm, unit="video", desc="rendering", disable=None))
+    summary = run(build(RenderSettings, options), progress=partial(tqdm, unit="video", desc="rendering", disable=None))
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
         return

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..stages.store.settings import VerifySettings
 from .main import SOME_FAILED
+from .options import json_option, setting_options
 from .tables import format_table, size_text
 
 if TYPE_CHECKING:
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from ..stages.store.commands import BackboneInfo, StoreInfo, VerifyReport
 
 MAX_FAILURES = 20  # printed in full; --json lists all
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
 @click.group()
@@ -42,19 +42,11 @@ def info_command(store: Path, as_json: bool) -> None:
 
 @command.command("verify", short_help="Read a whole store again, and list what is wrong with it.")
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option(
-    "--recompute",
-    "num_recomputed",
-    metavar="K",
-    default=0,
-    help="Compute K clips again from the videos and compare; needs --manifest and --weights.",
-)
+@setting_options(VerifySettings, leave_out={"store", "tolerance"})
 @click.option("--manifest", type=click.Path(path_type=Path), help="The manifest that the store was made of.")
 @click.option(
     "--weights", type=click.Path(path_type=Path), multiple=True, help="Weights of a backbone of the store; give all."
 )
-@click.option("--seed", default=0, show_default=True, help="Of the draw of these clips.")
-@click.option("--reset", is_flag=True, help="Mark damaged videos as pending: the next `vidpipe extract` redoes them.")
 @json_option
 @click.pass_context
 def verify_command(
@@ -77,7 +69,7 @@ def verify_command(
     """  # noqa: D301 - click reads the escape as "keep these lines"
     from tqdm import tqdm
 
-    from ..stages.store.commands import VerifySettings, verify
+    from ..stages.store.commands import verify
 
     recompute = _recompute(store, manifest, weights) if options["num_recomputed"] else None
     with tqdm(unit="video", desc="verifying", disable=None) as bar:

@@ -4,20 +4,22 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..pipeline.errors import spelled
+from ..pipeline.settings import build
+from ..stages.sweep.settings import SweepSettings
 from .extract import duration_text
 from .main import SOME_FAILED
+from .options import json_option, setting_options
+from .spelling import option_name
 from .tables import format_table, size_text
-from .train_aggregator import command as train_aggregator
-from .train_aggregator import take_settings
 
 if TYPE_CHECKING:
     from ..stages.sweep.estimate import SweepEstimate
-    from ..stages.sweep.plan import SweepPlan, SweepSettings
+    from ..stages.sweep.plan import SweepPlan
     from ..stages.sweep.run import Progress, SweepSummary
 
 EPILOG = """\b
@@ -25,70 +27,14 @@ Example, the paper's Table 3 and Table 4 in one:
   vidpipe sweep --store s.zarr --out sweep --aggregators average,concat,lstm,gru,fast-gru \\
       --patterns first,all-expensive,1:1,1:3,1:7,1:15,1:31 --clips 2,4,8,16,32 --seeds 3 --dry-run
 """
-# Options of train-aggregator that a sweep has in a form of its own, or sets itself in each run.
-OWN = {"store", "out", "aggregator", "pattern", "num_clips", "seed", "as_json", "preset"}
-
-
-class Names(click.ParamType):
-    """Words separated by commas."""
-
-    name = "A,B,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """Return the words."""
-        del param, ctx
-        return tuple(word.strip() for word in value.split(",")) if isinstance(value, str) else value
-
-
-class Numbers(Names):
-    """Whole numbers separated by commas."""
-
-    name = "N,N,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the numbers."""
-        words = super().convert(value, param, ctx)
-        try:
-            return tuple(int(word) for word in words)
-        except ValueError:
-            self.fail(f"must be whole numbers separated by commas, as 2,4,8; got {value!r}", param, ctx)
+# What a sweep has in a form of its own, or sets itself in each run.
+OWN = {"aggregator", "pattern", "num_clips", "seed", "local_copies"}
 
 
 @click.command("sweep", epilog=EPILOG)
-@click.option(
-    "--store", type=click.Path(path_type=Path), required=True, help="Feature store that vidpipe extract made."
-)
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Directory; a sweep there goes on or grows."
-)
-@click.option(
-    "--aggregators",
-    type=Names(),
-    default="average,fast-gru",
-    show_default=True,
-    help="What to train, of the names that train-aggregator knows.",
-)
-@click.option(
-    "--patterns", type=Names(), show_default="first, or all-cheap", help="E:C (as 1:3), first, all-expensive …"
-)
-@click.option(
-    "--clips", type=Numbers(), show_default="2,4,8,16,32 as far as stored", help="Numbers of clips of a video."
-)
-@click.option("--seeds", "num_seeds", default=3, show_default=True, help="Runs of each, with the seeds 0, 1, …")
-@click.option("--test-split", default="test", show_default=True, help="The videos to score.")
-@click.option(
-    "--scheduler", default="none", show_default=True, help="none, local, or tcp://host:port of a Dask cluster."
-)
-@click.option("--workers", type=int, help="Processes of --scheduler local.  [default: the cores]")
-@click.option("--threads", default=1, show_default=True, help="Of each run; small networks gain nothing from more.")
-@click.option(
-    "--cache-dir",
-    type=click.Path(path_type=Path),
-    help="Keep each machine's copy of the maps here.  [default: a temporary one]",
-)
-@click.option("--no-copies", is_flag=True, help="Read maps from the store in every run.")
+@setting_options(SweepSettings, leave_out=OWN)
 @click.option("--dry-run", is_flag=True, help="Time a few steps, print what the sweep will cost, write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+@json_option
 @click.pass_context
 def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Train many aggregators on one store, score each, and lay the results side by side.
@@ -100,7 +46,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     """
     from ..stages.sweep.run import run
 
-    settings = settings_of(options)
+    settings = build(SweepSettings, options)
     if dry_run:
         from ..stages.sweep.estimate import estimate
 
@@ -108,30 +54,11 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
         click.echo(json.dumps(estimate_document(foreseen), indent=2) if as_json else estimate_text(foreseen))
         return
     summary = run(settings, planned=lambda plan, todo: _progress(plan, todo, quiet=as_json))
+    reasons = {name: spelled(reason, option_name) for name, reason in summary.failed.items()}
+    summary = dataclasses.replace(summary, failed=reasons)
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
     if summary.failed:
         ctx.exit(SOME_FAILED)
-
-
-command.params += [parameter for parameter in train_aggregator.params if parameter.name not in OWN]
-
-
-def settings_of(options: dict[str, Any]) -> "SweepSettings":
-    """Return the stage's settings for the command's options."""
-    from ..pipeline.features.patterns import Pattern
-    from ..stages.sweep.plan import SweepSettings, fitting_defaults
-
-    options = dict(options)
-    training = take_settings(options)
-    given, clips = options.pop("patterns"), options.pop("clips")
-    patterns, numbers = ((), ()) if given and clips else fitting_defaults(training.store)
-    return SweepSettings(
-        training=training,
-        patterns=tuple(Pattern.parse(text) for text in given) if given else patterns,
-        clips=clips or numbers,
-        copies=not options.pop("no_copies"),
-        **options,
-    )
 
 
 def _progress(plan: "SweepPlan", todo: int, *, quiet: bool) -> "Progress":
@@ -149,7 +76,7 @@ def _progress(plan: "SweepPlan", todo: int, *, quiet: bool) -> "Progress":
         if result.error:
             failed += 1
             bar.set_postfix_str(f"{failed} failed")
-            bar.write(f"failed: {result.task.name}: {result.error}", file=sys.stderr)
+            bar.write(f"failed: {result.task.name}: {spelled(result.error, option_name)}", file=sys.stderr)
         if bar.n >= todo:
             bar.close()
 

@@ -1,8 +1,40 @@
 """The errors that vidpipe raises on purpose; anything else that reaches a user is a bug."""
 
+import re
+from collections.abc import Callable
+
+MARK = "\0"  # before and after the name of a setting in a message: it stands in no path, id or label
+MARKED = re.compile(f"{MARK}([A-Za-z_]+){MARK}")
+
+
+def named(field: str) -> str:
+    """Return ``field``, marked as the name of a setting, for a message.
+
+    The library does not know how the command line spells its options: ``str(error)`` shows the bare name, the command
+    line the option (`VidpipeError.text`).
+    """
+    return f"{MARK}{field}{MARK}"
+
+
+def spelled(text: str, spell: Callable[[str], str] = str) -> str:
+    """Return ``text`` with each setting that `named` marked in it as ``spell`` writes it; by default its bare name."""
+    return MARKED.sub(lambda found: spell(found[1]), text)
+
 
 class VidpipeError(Exception):
     """Base of every error that vidpipe explains to its user."""
+
+    def __str__(self) -> str:
+        return spelled(self.marked)
+
+    @property
+    def marked(self) -> str:
+        """The message as it was written, with marks: for what keeps it, to be `spelled` later."""
+        return super().__str__()
+
+    def text(self, spell: Callable[[str], str]) -> str:
+        """Return the message with each named setting as ``spell`` writes it."""
+        return spelled(self.marked, spell)
 
 
 class SettingsError(VidpipeError, ValueError):

@@ -13,7 +13,7 @@ from itertools import islice
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, TypeVar
 
-from .errors import SettingsError, VidpipeError
+from .errors import SettingsError, VidpipeError, named
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -72,11 +72,13 @@ def check_scheduler(scheduler: str, workers: int | None = None) -> None:
         SettingsError: saying what is possible.
     """
     if scheduler not in (IN_PROCESS, LOCAL) and not scheduler.startswith(("tcp://", "tls://")):
-        raise SettingsError(f"--scheduler must be 'none', 'local' or an address as tcp://host:8786; got '{scheduler}'.")
+        raise SettingsError(
+            f"{named('scheduler')} must be 'none', 'local' or an address as tcp://host:8786; got '{scheduler}'."
+        )
     if workers is not None and scheduler != LOCAL:
-        raise SettingsError(f"--workers is for --scheduler local; with '{scheduler}' leave it out.")
+        raise SettingsError(f"{named('workers')} is for {named('scheduler')} local; with '{scheduler}' leave it out.")
     if workers is not None and workers < 1:
-        raise SettingsError(f"--workers must be at least 1; got {workers}.")
+        raise SettingsError(f"{named('workers')} must be at least 1; got {workers}.")
 
 
 def _run_on_dask(
@@ -121,7 +123,7 @@ def _result(future: "Future", task: Task, lost: Callable[[Task, WorkerLostError]
     except KilledWorker as error:
         reason = WorkerLostError(
             f"{RETRIES + 1} workers died one after the other while they ran {str(task)[:200]}. Most likely they ran "
-            "out of memory: use fewer --workers; or leave --scheduler out, to see what happens."
+            f"out of memory: use fewer {named('workers')}; or leave {named('scheduler')} out, to see what happens."
         )
         if lost is None:
             raise reason from error

@@ -163,6 +163,17 @@ def lock_folder(path: Path, *, error: type[VidpipeError]) -> int:
 
 
 @contextlib.contextmanager
+def held_folder(path: Path, *, error: type[VidpipeError]) -> Iterator[None]:
+    """Hold a folder for this process alone within the block, cleared of what killed writers left (`lock_folder`)."""
+    descriptor = lock_folder(path, error=error)
+    try:
+        remove_leftovers(path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def disk_full_explained(path: Path, *, advice: str = KEPT) -> Iterator[None]:
     """Turn "disk full" and "quota exceeded" inside the block into an error that says what to do.
 

@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
-from vidpipe.pipeline.backbones import Backbone, build_backbone
+from vidpipe.pipeline.backbones.interface import Backbone
 from vidpipe.pipeline.backbones.non_local import NonLocal
+from vidpipe.pipeline.backbones.registry import build_backbone
 
 
 def lived_in(name: str, num_classes: int = 5) -> Backbone:

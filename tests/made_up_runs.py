@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from vidpipe.pipeline.aggregators import AggregatorSpec
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import VideoModel, build_video_model
 from vidpipe.pipeline.aggregators.weights import save_aggregator
-from vidpipe.pipeline.backbones import build_backbone, feature_shape
+from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape
 from vidpipe.pipeline.backbones.weights import Weights, collect_weights, save_weights
 from vidpipe.pipeline.features.patterns import Pattern
-from vidpipe.pipeline.training.optimisation import OptimisationSettings
 from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.settings import OptimisationSettings
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from made_up_stores import GMACS, NAMES, SHAPE, MadeUp, make_store
+from refusals import refuses
 
 from vidpipe.pipeline.errors import ManifestError, SettingsError, StoreError
 from vidpipe.pipeline.features.clip_selection import select
@@ -139,14 +140,14 @@ def test_scores_follow_class_names_not_places(tmp_path: Path) -> None:
 )
 def test_what_a_store_lacks_is_told(tmp_path: Path, wanted: dict, pattern: str, num_clips: int, message: str) -> None:
     store = FeatureStore.open(make_store(tmp_path / "s.zarr", MadeUp(num_training=2, num_test=0, **wanted)))
-    with pytest.raises(SettingsError, match=message):
+    with refuses(SettingsError, match=message):
         select(store, pattern=Pattern.parse(pattern), num_clips=num_clips)
 
 
 def test_named_backbones_are_taken_in_the_role_asked_for(store: FeatureStore) -> None:
     selection = select(store, pattern=Pattern.parse("all-expensive"), names={"expensive": "small", "cheap": None})
     assert selection.backbones == {"expensive": "small"}
-    with pytest.raises(SettingsError, match=r"--cheap huge: .* has no such backbone; it has big \(expensive\), small"):
+    with refuses(SettingsError, match=r"--cheap huge: .* has no such backbone; it has big \(expensive\), small"):
         select(store, names={"cheap": "huge"})
 
 

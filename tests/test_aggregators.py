@@ -5,12 +5,14 @@ import copy
 import pytest
 import torch
 from literal_aggregators import literal_scores
+from refusals import refuses
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from vidpipe.pipeline.aggregators import AGGREGATORS, AggregatorSpec, build_aggregator
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.recurrent import Recurrent
+from vidpipe.pipeline.aggregators.registry import AGGREGATORS, build_aggregator
 from vidpipe.pipeline.aggregators.video_model import VideoModel, build_video_model
 from vidpipe.pipeline.errors import SettingsError
 
@@ -107,7 +109,7 @@ def test_concats_running_statistics_are_those_of_all_steps_however_many() -> Non
 
 
 def test_concat_cannot_normalise_a_single_vector() -> None:
-    with pytest.raises(SettingsError, match="--batch-size 2 or more"):
+    with refuses(SettingsError, match="--batch-size 2 or more"):
         build_aggregator(spec("concat"))(torch.rand(1, 2, 1, 1, 1, 8), torch.empty(1, 2, 0))
 
 

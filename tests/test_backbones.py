@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from vidpipe.pipeline.backbones import BACKBONES, build_backbone
 from vidpipe.pipeline.backbones.families import stem_planes
 from vidpipe.pipeline.backbones.layers import Bottleneck, ConvNorm
 from vidpipe.pipeline.backbones.non_local import NonLocal
+from vidpipe.pipeline.backbones.registry import BACKBONES, build_backbone
 from vidpipe.pipeline.errors import SettingsError
 
 SMALL = [

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline.backbones import BACKBONES, feature_shape, usual_clip
+from vidpipe.pipeline.backbones.registry import BACKBONES, feature_shape, usual_clip
 from vidpipe.pipeline.errors import SettingsError
 from vidpipe.stages.train_backbone import run as train_backbone
 

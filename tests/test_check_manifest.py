@@ -13,7 +13,8 @@ from click.testing import CliRunner, Result
 from vidpipe.cli.manifest import command
 from vidpipe.pipeline.errors import ManifestError, SettingsError, VideoError
 from vidpipe.stages.check_manifest import run as check_manifest
-from vidpipe.stages.check_manifest.run import CheckSettings, classify, probe_file, run
+from vidpipe.stages.check_manifest.run import classify, probe_file, run
+from vidpipe.stages.check_manifest.settings import CheckSettings
 
 
 @pytest.fixture

@@ -4,10 +4,12 @@ from functools import cache
 
 import pytest
 import torch
+from refusals import refuses
 from torch import nn
 
-from vidpipe.pipeline.backbones import BACKBONES, Backbone, build_backbone
+from vidpipe.pipeline.backbones.interface import Backbone
 from vidpipe.pipeline.backbones.layers import BATCH_NORMS
+from vidpipe.pipeline.backbones.registry import BACKBONES, build_backbone
 from vidpipe.pipeline.end_to_end.checkpointing import checkpointed, checkpointed_parts, untracked_statistics
 from vidpipe.pipeline.end_to_end.memory.tracking import tracked_memory
 from vidpipe.pipeline.end_to_end.strategies import GRANULARITIES
@@ -186,13 +188,13 @@ def test_finer_parts_take_less_memory():
 @pytest.mark.parametrize("granularity", ["layer", ""])
 def test_an_unknown_granularity_is_refused(granularity):
     backbone = build("r2d_14_w16", training=True)
-    refused = pytest.raises(SettingsError, match="--granularity must be one of backbone, stage, block")
+    refused = refuses(SettingsError, match="--granularity must be one of backbone, stage, block")
     with refused, checkpointed(backbone, granularity=granularity):
         pass
 
 
 def test_a_network_without_such_parts_is_refused():
-    with pytest.raises(SettingsError, match="this network has none; use --granularity backbone"):
+    with refuses(SettingsError, match="this network has none; use --granularity backbone"):
         checkpointed_parts(nn.Sequential(nn.Conv3d(1, 1, 1)), granularity="stage")
 
 

@@ -30,13 +30,13 @@ def test_a_backbone_by_itself():
     text = vidpipe("--backbone", "r2d_26", "--frames", "16").stdout
     assert text.startswith("r2d_26, 1 clip of 16 frames at 224×224, maps 2×7×7×2048\nGMACs:\n")
     assert text.splitlines()[-1].split() == ["clips", "r2d_26", "1", "6.333", "6.333"]
-    found = counted("--backbone", "r2d_26", "--clips", "3", "--crop", "112", "--classes", "5")
+    found = counted("--backbone", "r2d_26", "--clips", "3", "--size", "112", "--classes", "5")
     assert (found["kind"], found["num_frames"], found["crop"], found["num_classes"]) == ("backbone", 8, 112, 5)
     assert found["per_video"] == pytest.approx(3 * found["per_clip"])
 
 
 def test_a_backbone_of_two_paths():
-    text = vidpipe("--backbone", "slowfast_50_8x8", "--frames", "32", "--crop", "256").stdout
+    text = vidpipe("--backbone", "slowfast_50_8x8", "--frames", "32", "--size", "256").stdout
     assert text.startswith("slowfast_50_8x8, 1 clip of 32 frames at 256×256, maps 8×8×8×2304\nGMACs:\n")
     assert text.splitlines()[-1].split() == ["clips", "slowfast_50_8x8", "1", "65.709", "65.709"]
 
@@ -77,8 +77,8 @@ def test_a_preset_is_the_same_as_its_options_and_they_win_beside_it():
 
 
 def test_one_backbone_sees_all_clips():
-    cheap = counted("--cheap", "r2d_14_w16", "--clips", "4", "--crop", "64")
-    expensive = counted("--expensive", "r2d_14_w16", "--clips", "4", "--crop", "64")
+    cheap = counted("--cheap", "r2d_14_w16", "--clips", "4", "--size", "64")
+    expensive = counted("--expensive", "r2d_14_w16", "--clips", "4", "--size", "64")
     assert (cheap["pattern"], expensive["pattern"]) == ("all-cheap", "all-expensive")
     assert cheap["per_video"] == expensive["per_video"] > 0
 
@@ -137,8 +137,8 @@ BY_ITSELF = "--aggregator fast-gru --channels 16 --grid 1x2x2"
         ("--backbone x", "there is no backbone 'x'; of 108 the nearest: "),
         ("--backbone r2d_26 --frames 0", "--frames must lie between 1 and 4,096; got 0"),
         ("--backbone r2d_26 --frames 4", "r2d_26 needs clips of a multiple of 8 frames; got 4."),
-        ("--backbone r2d_26 --crop 15", "--crop must lie between 16 and 8,192; got 15"),
-        ("--backbone r2d_26 --crop 1000000", "--crop must lie between 16 and 8,192; got 1,000,000"),
+        ("--backbone r2d_26 --size 15", "--size must lie between 16 and 8,192; got 15"),
+        ("--backbone r2d_26 --size 1000000", "--size must lie between 16 and 8,192; got 1,000,000"),
         ("--backbone r2d_26 --clips 0", "--clips must lie between 1 and 4,096; got 0"),
         (
             "--backbone r2d_26 --cheap r2d_26 --pattern 1:3",
@@ -166,7 +166,7 @@ BY_ITSELF = "--aggregator fast-gru --channels 16 --grid 1x2x2"
         (f"{BY_ITSELF} --classes 0", "--classes must lie between 1 and 1,000,000; got 0"),
         ("--paper-table 3", "--paper-table must be one of 2, 4, 5, 6, peers; got 3"),
         (f"--paper-table {'9' * 5000}", "--paper-table must be one of 2, 4, 5, 6, peers; got 999"),
-        ("--paper-table 4 --crop 256", "--paper-table stands alone, or with --json"),
+        ("--paper-table 4 --size 256", "--paper-table stands alone, or with --json"),
         ("--paper-table 4 --convention flop", "--paper-table stands alone, or with --json"),
     ],
 )

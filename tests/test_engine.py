@@ -8,16 +8,16 @@ import torch
 from made_up_backbones import lived_in
 from torch import nn
 
-from vidpipe.pipeline.backbones import build_backbone
 from vidpipe.pipeline.backbones import engine as engine_module
 from vidpipe.pipeline.backbones.engine import (
-    EngineSettings,
     build_engine,
     cpu_has_bfloat16,
     fold_batch_norm,
     resolve_device,
     resolve_precision,
 )
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.backbones.weights import collect_weights, load_backbone
 from vidpipe.pipeline.errors import SettingsError, VideoError
 from vidpipe.pipeline.videos.preprocessing import Preprocessing

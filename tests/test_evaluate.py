@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from made_up_stores import MadeUp, make_store
+from refusals import refuses
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
-from vidpipe.pipeline.training.optimisation import OptimisationSettings
 from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.settings import OptimisationSettings
 from vidpipe.stages.evaluate.run import run as evaluate
 from vidpipe.stages.evaluate.run import unique_names
 from vidpipe.stages.evaluate.scores import EvaluateSettings
-from vidpipe.stages.train_aggregator.plan import TrainAggregatorSettings
 from vidpipe.stages.train_aggregator.run import run as train
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 LEARN = OptimisationSettings(
     epochs=12, batch_size=8, optimizer="adamw", learning_rate=0.01, weight_decay=0.01, warmup_epochs=1, clip_norm=1.0
@@ -158,7 +159,7 @@ def test_runs_of_other_backbones_or_classes_are_refused(
 ) -> None:
     wanted = replace(WANTED, num_training=2, num_test=2, failed=(), pending=(), **changes)
     store = make_store(tmp_path / "other.zarr", wanted)
-    with pytest.raises(RunError, match=message):
+    with refuses(RunError, match=message):
         evaluate(replace(settings(place, tmp_path / "out", "fast0"), store=store))
     assert not (tmp_path / "out").exists()
 
@@ -172,7 +173,7 @@ def test_runs_that_are_none_or_unfinished_are_refused(place: Path, tmp_path: Pat
         (backbone.path, "is no run of vidpipe train-aggregator"),
         (tmp_path / "nothing", "is not a run directory"),
     ):
-        with pytest.raises(RunError, match=message):
+        with refuses(RunError, match=message):
             evaluate(replace(settings(place, tmp_path / "out", "fast0"), runs=(path,)))
 
 
@@ -267,6 +268,6 @@ def test_splits_that_do_not_fit_the_store_are_refused(place: Path, tmp_path: Pat
         (good.replace(",train", ",fit"), r"no split 'train'; it has: fit \(\d+\), test \(10\)"),
     ):
         (tmp_path / "m.csv").write_text(text)
-        with pytest.raises(ManifestError, match=message):
+        with refuses(ManifestError, match=message):
             train(replace(own, splits=tmp_path / "m.csv"))
     assert not (tmp_path / "run").exists()

@@ -12,11 +12,13 @@ import torch
 from click.testing import CliRunner
 from made_up_runs import NAMES, MadeUpRun, make_run
 from made_up_stores import MadeUp, make_store
+from refusals import refuses
 
 from vidpipe.cli.main import main
+from vidpipe.cli.spelling import option_name
 from vidpipe.pipeline.aggregators.weights import load_aggregator
-from vidpipe.pipeline.backbones import feature_shape
-from vidpipe.pipeline.backbones.engine import EngineSettings
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import feature_shape
 from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
 from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs
 from vidpipe.pipeline.end_to_end.network import EndToEnd
@@ -30,15 +32,15 @@ from vidpipe.pipeline.videos import clip_reader as video_clips
 from vidpipe.pipeline.videos.clip_reader import decode_clips
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
-from vidpipe.stages.evaluate.plan import EvaluateSettings
 from vidpipe.stages.evaluate.run import group_runs, report
 from vidpipe.stages.evaluate.run import run as evaluate
 from vidpipe.stages.evaluate.scores import evaluate as scores_of
-from vidpipe.stages.extract.plan import ExtractSettings, RoleWeights
+from vidpipe.stages.evaluate.settings import EvaluateSettings
 from vidpipe.stages.extract.run import run as extract
+from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
 from vidpipe.stages.run_kinds import backbone_file, backbones_of
-from vidpipe.stages.train_aggregator.plan import TrainAggregatorSettings
 from vidpipe.stages.train_aggregator.run import run as train
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 RUNS = {
     "fast": MadeUpRun(),
@@ -322,7 +324,7 @@ def test_stores_of_the_backbones_before_finetuning_are_refused(world: Path, tmp_
     own = world / "fast"
     with pytest.raises(RunError) as caught:
         evaluate(from_store(world, tmp_path / "out", store, "fast"))
-    message = str(caught.value)
+    message = caught.value.text(option_name)
     digests = [backbones_of(RunDirectory.open(path))["cheap"]["weights_sha256"] for path in (own, tmp_path / "before")]
     assert f'backbones.cheap.weights_sha256 is "{digests[0]}" there, "{digests[1]}" here' in message
     assert "vidpipe extract --manifest MANIFEST --store NEW.zarr --clips 4 --pattern 1:3" in message
@@ -381,7 +383,7 @@ def test_runs_without_backbones_of_their_own_cannot_be_scored_on_videos(world: P
     store = make_store(tmp_path / "s.zarr", MadeUp(num_training=8, num_test=2))
     train(TrainAggregatorSettings(store=store, out=tmp_path / "run", aggregator="average"))
     settings = replace(from_videos(world, tmp_path / "out", "fast"), runs=(world / "fast", tmp_path / "run"))
-    with pytest.raises(RunError, match=r"without its backbones, big \(expensive\), small \(cheap\).* --store STORE"):
+    with refuses(RunError, match=r"without its backbones, big \(expensive\), small \(cheap\).* --store STORE"):
         evaluate(settings)
 
 
@@ -399,7 +401,7 @@ def test_runs_that_lack_a_file_are_refused(
     make_run(tmp_path / "run")
     (tmp_path / "run" / file).unlink()
     settings = replace(from_videos(world, tmp_path / "out", "fast"), runs=(world / "fast", tmp_path / "run"))
-    with pytest.raises(error, match=message):
+    with refuses(error, match=message):
         evaluate(settings, started=lambda run, _total: pytest.fail(f"{run} is decoded first"))
     assert not (tmp_path / "out").exists()
 
@@ -429,7 +431,7 @@ def test_backbones_that_are_not_what_the_run_trained_are_refused(world: Path, tm
     ],
 )
 def test_settings_that_cannot_be_are_refused(world: Path, tmp_path: Path, changes: dict, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
+    with refuses(SettingsError, match=message):
         replace(from_videos(world, tmp_path, "fast"), **changes)
 
 

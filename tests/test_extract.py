@@ -17,24 +17,27 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from refusals import refuses
 
 from vidpipe.cli.extract import command as extract
-from vidpipe.cli.extract import settings_of
 from vidpipe.cli.main import main
-from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.backbones.engine import EngineSettings, build_engine
+from vidpipe.pipeline.backbones.engine import build_engine
+from vidpipe.pipeline.backbones.engine_settings import EngineSettings
+from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.backbones.weights import collect_weights, load_weights, save_weights
 from vidpipe.pipeline.errors import OutOfSpaceError, SettingsError, StoreError, WeightsError
 from vidpipe.pipeline.features.format import Status
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.settings import build
 from vidpipe.pipeline.videos.clips import ClipSampling, frame_indices, view_starts
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import VideoReader, read_all
 from vidpipe.pipeline.videos.transforms import preprocess_test
 from vidpipe.stages.extract.estimate import estimate
-from vidpipe.stages.extract.plan import ExtractSettings, RoleWeights, prepare_run
+from vidpipe.stages.extract.plan import prepare_run
 from vidpipe.stages.extract.run import run
+from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
 from vidpipe.stages.extract.task import prepare
 
 CHEAP, EXPENSIVE = "r2d_14_w16", "r2plus1d_14_w16"
@@ -210,7 +213,7 @@ def wait_for_videos(store: Path, at_least: int, process: subprocess.Popen, secon
     [
         ({"sampling": ClipSampling(num_clips=5)}, "num_clips"),
         ({"pattern": Pattern.parse("first")}, "pattern"),
-        ({"size": 48}, "crop"),
+        ({"crop": 48}, "crop"),
         ({"engine": EngineSettings(device="cpu", precision="bfloat16", threads=1)}, "precision"),
         ({"engine": EngineSettings(device="cpu", precision="float32", threads=1, batch=2)}, "batch"),
     ],
@@ -257,11 +260,11 @@ def test_the_paths_of_a_job_are_absolute(world: Path, monkeypatch):
 
 
 def test_clips_of_another_rate_are_refused(world: Path, tmp_path: Path):
-    with pytest.raises(SettingsError, match="Give --frames 8 --stride 1 and leave --fps out"):
+    with refuses(SettingsError, match="Give --frames 8 --stride 1 and leave --fps out"):
         prepare_run(settings(world, tmp_path / "s.zarr", sampling=ClipSampling(num_clips=4, fps=12.5)))
     write_weights(tmp_path / "w.safetensors", CHEAP, seed=0, fps=12.5)
     cheap = RoleWeights(backbone=CHEAP, path=tmp_path / "w.safetensors")
-    with pytest.raises(SettingsError, match=r"Give --frames 8 --stride 1 --fps 12\.5"):
+    with refuses(SettingsError, match=r"Give --frames 8 --stride 1 --fps 12\.5"):
         prepare_run(settings(world, tmp_path / "s.zarr", cheap=cheap))
 
 
@@ -362,7 +365,7 @@ def test_bad_options_are_explained(world: Path, tmp_path: Path, arguments: list[
 def test_defaults_of_the_command_are_those_of_the_stage():
     context = extract.make_context("extract", ["--manifest=m", "--store=s", "--cheap=r2d_26=w", "--threads=1"])
     del context.params["dry_run"], context.params["as_json"]
-    own = settings_of(context.params)
+    own = build(ExtractSettings, context.params)
     assert own.sampling == ClipSampling()
     assert own.engine == EngineSettings(threads=1)
     assert str(own.pattern) == "all-expensive"

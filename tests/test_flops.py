@@ -4,11 +4,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from refusals import refuses
 from torch import nn
 
-from vidpipe.pipeline.aggregators import AGGREGATORS, AggregatorSpec
-from vidpipe.pipeline.backbones import build_backbone
-from vidpipe.pipeline.costs.flops import CONVENTIONS, aggregator_macs, backbone_macs, count_macs
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
+from vidpipe.pipeline.aggregators.registry import AGGREGATORS
+from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.costs.conventions import CONVENTIONS
+from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs, count_macs
 from vidpipe.pipeline.costs.paper_tables import TABLES, Comparison, PaperCell, PaperTable, compare
 from vidpipe.pipeline.costs.presets import FASTER16, FASTER32
 from vidpipe.pipeline.costs.video_cost import Setting, aggregator_cost, setting_cost
@@ -290,7 +293,7 @@ def test_a_setting_costs_its_clips_and_its_aggregator(num_clips, pattern, aggreg
 
 
 def test_clips_without_a_backbone_are_refused():
-    with pytest.raises(SettingsError, match="makes clips cheap, .* give --cheap NAME"):
+    with refuses(SettingsError, match="makes clips cheap, .* give --cheap NAME"):
         Setting(expensive="r2plus1d_50", pattern=Pattern.parse("1:3"))
     with pytest.raises(SettingsError, match="makes clips expensive"):
         Setting(cheap="r2d_26", pattern=Pattern.parse("first"))

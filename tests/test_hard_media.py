@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline.backbones import build_backbone
+from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.backbones.weights import collect_weights, save_weights
 from vidpipe.pipeline.features.format import Status
 from vidpipe.pipeline.features.store import FeatureStore

@@ -1,6 +1,7 @@
 """The house rules that a machine can check: arrows between the folders, one door a library, a quick --help."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,14 @@ ROOMS = (
     "costs",
     "inference",
 )
-ROOT_MODULES = {"errors", "registry", "seeds", "files", "execution"}  # what all rooms share, and nothing else
+ROOT_MODULES = {
+    "errors",
+    "registry",
+    "seeds",
+    "files",
+    "execution",
+    "settings",
+}  # what all rooms share, and nothing else
 ALSO_ALLOWED = {"rendering": {"videos"}}  # a room apart
 DOORS = {
     "click": ("cli/",),
@@ -66,6 +74,12 @@ def test_arrows_and_doors(path: Path):
             assert RANK[rest[0]] <= rank, f"{own} imports upward: {name}"
         if first in DOORS:
             assert own.startswith(DOORS[first]), f"{own} imports {first}, whose door is {DOORS[first][0]}"
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if "cli" not in path.parts], ids=lambda path: path.stem)
+def test_options_are_spelled_in_cli_alone(path: Path):
+    spelled = re.findall(r"(?<![\w-])--[A-Za-z][\w-]*", path.read_text(encoding="utf-8"))
+    assert not spelled, f"{path.relative_to(ROOT)} spells {spelled}: mark the setting, by errors.named"
 
 
 def test_every_room_has_its_place():

@@ -15,13 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from literal_aggregators import literal_context_scores, literal_gated_maps
 from made_up_stores import MadeUp, make_store
+from refusals import refuses
 from torch import Tensor, nn
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline.aggregators import Aggregator, AggregatorSpec, build_aggregator
+from vidpipe.pipeline.aggregators.base import Aggregator, AggregatorSpec
 from vidpipe.pipeline.aggregators.memory import CollaborativeMemory, ContextAggregator, MultiClip
+from vidpipe.pipeline.aggregators.registry import build_aggregator
 from vidpipe.pipeline.aggregators.video_model import build_video_model
-from vidpipe.pipeline.backbones import feature_shape
+from vidpipe.pipeline.backbones.registry import feature_shape
 from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs, count_macs
 from vidpipe.pipeline.errors import SettingsError
 from vidpipe.pipeline.features.store import FeatureStore
@@ -348,7 +350,7 @@ def test_training_a_context_on_single_clips_is_refused(store: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("name", IN_CONTEXT)
 def test_a_width_that_the_reduction_does_not_divide_is_refused(name: str) -> None:
-    with pytest.raises(SettingsError, match="--reduction must divide the width of 6 channels; got 4"):
+    with refuses(SettingsError, match="--reduction must divide the width of 6 channels; got 4"):
         build_aggregator(spec(name, channels=6))
 
 

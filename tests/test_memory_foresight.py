@@ -11,19 +11,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from refusals import refuses
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from vidpipe.pipeline.aggregators import AggregatorSpec
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
-from vidpipe.pipeline.backbones import build_backbone
+from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.end_to_end.memory import available as available_memory
 from vidpipe.pipeline.end_to_end.memory.available import available_bytes, is_out_of_memory
 from vidpipe.pipeline.end_to_end.memory.foresight import TrainingShape, advice, fitting, foreseen_bytes, with_headroom
 from vidpipe.pipeline.end_to_end.memory.tracking import storage_bytes, tracked_memory
-from vidpipe.pipeline.end_to_end.network import FROZEN, TRACKED, EndToEnd
+from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gradients
-from vidpipe.pipeline.end_to_end.strategies import STRATEGIES, StrategySettings
+from vidpipe.pipeline.end_to_end.strategies import FROZEN, STRATEGIES, TRACKED, StrategySettings
 from vidpipe.pipeline.errors import SettingsError
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
@@ -225,7 +226,7 @@ def test_foresight_of_a_huge_training_takes_no_memory_and_draws_nothing():
     ],
 )
 def test_a_shape_that_cannot_be_is_refused(change, message):
-    with pytest.raises(SettingsError, match=message):
+    with refuses(SettingsError, match=message):
         replace(make_shape(), **change)
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from refusals import refuses
 
+from vidpipe.cli.spelling import option_name
 from vidpipe.pipeline.errors import ManifestError, SettingsError
 from vidpipe.pipeline.manifests.manifest import Manifest, Video, read_manifest, write_manifest
 from vidpipe.pipeline.manifests.official.classes import (
@@ -48,7 +50,7 @@ def take(name: str, *annotations: Path, videos: Path, skip_missing: bool = False
 def refusal(name: str, *annotations: Path, videos: Path, **choices) -> str:
     with pytest.raises(ManifestError) as caught:
         take(name, *annotations, videos=videos, **choices)
-    return str(caught.value)
+    return caught.value.text(option_name)
 
 
 def rows(imported: Imported) -> list[tuple[str, str, str, str]]:
@@ -523,7 +525,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path, ucf):
         take("ucf101", ucf / "trainlist01.txt", videos=tmp_path)
     with pytest.raises(SettingsError, match="no annotations are given"):
         Source(annotations=())
-    with pytest.raises(SettingsError, match="--separator"):
+    with refuses(SettingsError, match="--separator"):
         Source(annotations=(ucf,), separator="")
 
 

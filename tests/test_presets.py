@@ -14,9 +14,12 @@ from vidpipe.cli.main import main
 from vidpipe.cli.presets import SETTING_NAMES, aggregator_defaults, backbone_defaults, extract_defaults
 from vidpipe.pipeline.costs.presets import FASTER16, FASTER32, KINETICS_AGGREGATOR, KINETICS_BACKBONE, SETTINGS
 from vidpipe.pipeline.costs.video_cost import setting_cost
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.settings import build
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.transforms import jitter_range
+from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
 
 # Command, its preset's defaults, what it cannot do without, and its presets.
 COMMANDS = {
@@ -61,7 +64,10 @@ def typed(option: Any, value: Any) -> tuple[list[str], Any]:
     if isinstance(value, bool):
         return [option.secondary_opts[0] if value else option.opts[0]], not value
     others = {"sgd": "adamw", "uniform": "dense", "fast-gru": "lstm", "1:1": "1:3", "1:7": "1:3"}
-    other = others[value] if isinstance(value, str) else value + 1
+    if isinstance(value, Pattern):
+        other = Pattern.parse(others[str(value)])
+    else:
+        other = others[value] if isinstance(value, str) else value + 1
     return [option.opts[-1], str(other)], other
 
 
@@ -76,11 +82,12 @@ def test_the_names_are_those_of_the_settings():
 def test_the_three_commands_agree_with_each_other_and_with_the_setting(setting):
     name = next(name for name, own in SETTINGS.items() if own is setting)
     backbone, store, run = (parsed(command, "--preset", name) for command in COMMANDS)
-    settings = extract.settings_of(store | {"cheap": "r2d_26=w", "expensive": "r2plus1d_50=w"})
+    roles = {"cheap": RoleWeights.parse("r2d_26=w"), "expensive": RoleWeights.parse("r2plus1d_50=w")}
+    settings = build(ExtractSettings, store | roles)
     assert settings.sampling == ClipSampling(num_frames=setting.num_frames, num_clips=setting.num_clips)
     assert (backbone["num_frames"], backbone["sampling_rate"]) == (setting.num_frames, settings.sampling.sampling_rate)
-    assert backbone["crop"] == settings.size == setting.crop
-    assert (run["pattern"], run["num_clips"]) == (str(settings.pattern), settings.sampling.num_clips)
+    assert backbone["crop"] == settings.crop == setting.crop
+    assert (run["pattern"], run["num_clips"]) == (settings.pattern, settings.sampling.num_clips)
     assert settings.pattern == setting.pattern
 
 

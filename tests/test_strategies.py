@@ -4,15 +4,16 @@ import copy
 
 import pytest
 import torch
+from refusals import refuses
 from torch import Tensor
 
-from vidpipe.pipeline.aggregators import AggregatorSpec
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
-from vidpipe.pipeline.backbones import build_backbone, feature_shape
+from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape
 from vidpipe.pipeline.end_to_end.memory.tracking import tracked_memory
-from vidpipe.pipeline.end_to_end.network import FROZEN, TRACKED, EndToEnd
+from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gradients
-from vidpipe.pipeline.end_to_end.strategies import StrategySettings
+from vidpipe.pipeline.end_to_end.strategies import FROZEN, TRACKED, StrategySettings
 from vidpipe.pipeline.errors import SettingsError
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
@@ -221,7 +222,7 @@ def test_frozen_statistics_and_dropout_by_mode() -> None:
     ],
 )
 def test_wrong_strategies_are_refused(wrong: dict, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
+    with refuses(SettingsError, match=message):
         StrategySettings(**wrong)
 
 

@@ -21,6 +21,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_stores import MadeUp, make_store
+from refusals import refuses
 
 from vidpipe.cli.sweep import command
 from vidpipe.pipeline.errors import ManifestError, OutOfSpaceError, RunError, SettingsError, StoreError
@@ -29,15 +30,16 @@ from vidpipe.pipeline.features.clip_selection import select
 from vidpipe.pipeline.features.format import Status
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
-from vidpipe.pipeline.training.optimisation import OptimisationSettings
+from vidpipe.pipeline.training.settings import OptimisationSettings
 from vidpipe.stages.evaluate.scores import EvaluateSettings, evaluate
 from vidpipe.stages.sweep import run as sweep
 from vidpipe.stages.sweep import task as sweep_task
 from vidpipe.stages.sweep.estimate import estimate
-from vidpipe.stages.sweep.plan import SweepPlan, SweepSettings, SweepTask, choose_cells, is_feasible, plan
+from vidpipe.stages.sweep.plan import SweepPlan, SweepTask, choose_cells, is_feasible, plan
 from vidpipe.stages.sweep.run import copies_folder, run
+from vidpipe.stages.sweep.settings import SweepSettings
 from vidpipe.stages.sweep.task import TaskResult, run_task
-from vidpipe.stages.train_aggregator.plan import TrainAggregatorSettings
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 SHORT = OptimisationSettings(epochs=2, batch_size=8, optimizer="adamw", learning_rate=0.01)
 WANTED = MadeUp(num_training=16, num_test=10, num_clips=4, pattern="all-expensive")
@@ -433,7 +435,7 @@ def test_a_disk_without_room_for_the_copies_is_refused_before_anything_is_traine
 ) -> None:
     usage = shutil.disk_usage(settings.out.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
-    with pytest.raises(OutOfSpaceError, match="--cache-dir, or read from the store with --no-copies"):
+    with refuses(OutOfSpaceError, match="--cache-dir, or read from the store with --no-copies"):
         run(settings)
     assert not (settings.out / "runs").exists()
 
@@ -461,7 +463,7 @@ def test_a_disk_without_room_for_the_copies_is_refused_before_anything_is_traine
 def test_what_cannot_be_is_refused_before_anything_is_written(
     settings: SweepSettings, change: dict, message: str
 ) -> None:
-    with pytest.raises(SettingsError, match=message):
+    with refuses(SettingsError, match=message):
         run(replace(settings, **change))
     assert not settings.out.exists()
 
@@ -481,7 +483,7 @@ def test_what_the_store_cannot_give_is_refused_before_anything_is_written(
 ) -> None:
     store = make_store(tmp_path / "s.zarr", replace(WANTED, **wanted))
     training = replace(settings.training, store=store)
-    with pytest.raises(error, match=message):
+    with refuses(error, match=message):
         run(replace(settings, training=training, patterns=patterns("first", "1:1"), **change))
     assert not settings.out.exists()
 

@@ -14,17 +14,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from made_up_stores import MadeUp, make_store
+from refusals import refuses
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.aggregators.weights import load_aggregator
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, WeightsError
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.training.loop import Schedule
-from vidpipe.pipeline.training.optimisation import OptimisationSettings
 from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.settings import OptimisationSettings
 from vidpipe.stages.train_aggregator import run as train_aggregator
-from vidpipe.stages.train_aggregator.plan import TrainAggregatorSettings, prepare
+from vidpipe.stages.train_aggregator.plan import prepare
 from vidpipe.stages.train_aggregator.run import run
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 LEARN = OptimisationSettings(
     epochs=12, batch_size=16, optimizer="adamw", learning_rate=0.01, weight_decay=0.01, warmup_epochs=1, clip_norm=1.0
@@ -182,7 +184,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 ) -> None:
     path = make_store(tmp_path / "s.zarr", replace(SMALL, views=1, **wanted))
     settings = TrainAggregatorSettings(store=path, out=tmp_path / "run", optimisation=SHORT)
-    with pytest.raises(error, match=message):
+    with refuses(error, match=message):
         run(replace(settings, **changes))
     assert not (tmp_path / "run").exists()
 
@@ -205,7 +207,7 @@ def test_every_aggregator_learns_the_order_from_unequal_maps_at_a_width_of_its_o
 
 
 def test_settings_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="--patience needs videos to validate on"):
+    with refuses(SettingsError, match="--patience needs videos to validate on"):
         TrainAggregatorSettings(store=tmp_path, out=tmp_path, val_fraction=0, optimisation=replace(SHORT, patience=3))
 
 

@@ -12,19 +12,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from refusals import refuses
 from torch import Tensor, nn
 
 from vidpipe.pipeline.errors import RunError, SettingsError
 from vidpipe.pipeline.seeds import derived_seed
 from vidpipe.pipeline.training.loop import FitResult, Schedule, fit, one_step
-from vidpipe.pipeline.training.optimisation import (
-    OptimisationSettings,
-    accuracy,
-    build_optimizer,
-    classification_loss,
-    cosine_schedule,
-)
+from vidpipe.pipeline.training.optimisation import accuracy, build_optimizer, classification_loss, cosine_schedule
 from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.settings import OptimisationSettings
 
 SETTINGS = OptimisationSettings(epochs=6, batch_size=8, learning_rate=0.1, warmup_epochs=1, clip_norm=5.0)
 Hook = Callable[[int], None]
@@ -169,7 +165,7 @@ def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
 
 
 def test_divergence_is_told(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"training diverged.*lower --learning-rate"):
+    with refuses(RunError, match=r"training diverged.*lower --learning-rate"):
         train(tmp_path, settings=replace(SETTINGS, learning_rate=1e30, clip_norm=0.0))
 
 
@@ -224,5 +220,5 @@ def test_derived_seeds_are_the_same_on_every_machine() -> None:
     ],
 )
 def test_impossible_settings_are_refused(changes: dict, message: str) -> None:
-    with pytest.raises(SettingsError, match=message):
+    with refuses(SettingsError, match=message):
         replace(SETTINGS, **changes)

@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from vidpipe.pipeline.backbones import build_backbone
+from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.backbones.weights import collect_weights, load_backbone, load_weights, save_weights
 from vidpipe.pipeline.errors import FileError, OutOfSpaceError, SettingsError, WeightsError
 from vidpipe.pipeline.videos.preprocessing import Preprocessing

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +90,7 @@ def reduced_width(channels: int, *, reduction: int) -> int:
         SettingsError: if r does not divide C.
     """
     if channels % reduction:
-        raise SettingsError(f"--reduction must divide the width of {channels} channels; got {reduction}")
+        raise SettingsError(f"{named('reduction')} must divide the width of {channels} channels; got {reduction}")
     return channels // reduction
 
 
@@ -103,5 +103,6 @@ def check_min_clips(name: str, *, num_clips: int, min_clips: int) -> None:
     if num_clips < min_clips:
         raise SettingsError(
             f"{name} learns what the clips of a video tell one another, from {min_clips} clips or more; got "
-            f"{num_clips}. Give --clips of {min_clips} or more, or an aggregator of single clips, such as multi-clip"
+            f"{num_clips}. Give {named('num_clips')} of {min_clips} or more, or an aggregator of single clips, "
+            "such as multi-clip"
         )

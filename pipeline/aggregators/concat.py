@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 from .recurrent import RecurrentUnit
 
 MOMENTUM = 0.1  # of the running statistics, a batch; torch's default
@@ -39,5 +39,5 @@ class ConcatUnit(RecurrentUnit):
         """Return o_t of o_{t-1} and the projection of x_t, (B, P, C) each."""
         mixed = self.from_state(state) + projected
         if self.training and mixed.shape[:-1].numel() == 1:
-            raise SettingsError("concat normalises over videos and positions: give --batch-size 2 or more")
+            raise SettingsError(f"concat normalises over videos and positions: give {named('batch_size')} 2 or more")
         return torch.relu(self.norm(mixed.flatten(0, 1))).view_as(mixed)

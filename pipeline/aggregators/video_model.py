@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import Aggregator, AggregatorSpec, build_aggregator
+from .base import Aggregator, AggregatorSpec
+from .registry import build_aggregator
 
 Shape = tuple[int, int, int, int]  # (T', H', W', C)
 

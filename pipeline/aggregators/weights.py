@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
-from . import AggregatorSpec
+from .base import AggregatorSpec
 from .video_model import Shape, VideoModel, build_video_model
 
 FORMAT = "vidpipe aggregator 2"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 from ..features.patterns import CHEAP, EXPENSIVE
 from ..videos.clips import ClipSampling
 from .weights import Weights, load_weights
@@ -19,7 +19,7 @@ def load_named(path: Path, *, backbone: str, role: str) -> Weights:
     weights = load_weights(path)
     if weights.backbone != backbone:
         raise SettingsError(
-            f"--{role} says {backbone}, but {path} holds weights of {weights.backbone}; type --{role} "
+            f"{named(role)} says {backbone}, but {path} holds weights of {weights.backbone}; type {named(role)} "
             f"{weights.backbone}={path}"
         )
     return weights
@@ -34,10 +34,10 @@ def check_clip(weights: Weights, sampling: ClipSampling) -> None:
     trained = (weights.num_frames, weights.sampling_rate, weights.fps)
     asked = (sampling.num_frames, sampling.sampling_rate, sampling.fps)
     if trained != asked:
-        rate = "and leave --fps out" if weights.fps is None else f"--fps {weights.fps}"
+        rate = f"and leave {named('fps')} out" if weights.fps is None else f"{named('fps')} {weights.fps}"
         raise SettingsError(
             f"{weights.backbone} was trained on clips of {_clip_text(*trained)}; asked for are {_clip_text(*asked)}. "
-            f"Give --frames {weights.num_frames} --stride {weights.sampling_rate} {rate}"
+            f"Give {named('num_frames')} {weights.num_frames} {named('sampling_rate')} {weights.sampling_rate} {rate}"
         )
 
 
@@ -52,7 +52,7 @@ def check_roles(gmacs: Mapping[str, tuple[str, float]]) -> None:
     """
     if EXPENSIVE in gmacs and CHEAP in gmacs and gmacs[EXPENSIVE][1] < gmacs[CHEAP][1]:
         costs = ", ".join(f"{name} {own:.3f}" for name, own in gmacs.values())
-        raise SettingsError(f"--expensive costs less than --cheap (GMACs a clip: {costs}); swap them")
+        raise SettingsError(f"{named('expensive')} costs less than {named('cheap')} (GMACs a clip: {costs}); swap them")
 
 
 def _clip_text(num_frames: int, sampling_rate: int, fps: float | None) -> str:

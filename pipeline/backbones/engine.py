@@ -6,7 +6,6 @@ filled up), so that the same kernels run in the same order.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ..errors import SettingsError, VideoError
 from ..videos.transforms import normalise
+from .engine_settings import EngineSettings
 from .layers import ConvNorm
 from .weights import Weights, load_backbone
 
@@ -24,34 +24,6 @@ M = TypeVar("M", bound=nn.Module)
 # On a CPU, networks of 30 GMAC are fastest clip by clip (larger batches leave the cache), and no pass is ever filled up
 # with blanks. Small networks gain up to a factor of two from 4, where a video has as many clips for them.
 AUTO_BATCH = {"cpu": 1, "cuda": 8}
-MOST_CLIPS = 1024  # a pass is always as large as it is said to be, with blanks where clips are fewer
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineSettings:
-    """How to run a backbone.
-
-    Attributes:
-        device: auto (CUDA where there is one), cpu, cuda or cuda:N.
-        precision: of the convolutions: auto, float32, bfloat16 or float16 (CUDA only). Features are stored as float16
-            and scores as float32 in any case.
-        batch: clips per pass; 0 chooses by device.
-        threads: CPU threads of torch, for the whole process; None takes the number that torch has when the engine is
-            built. It is part of the provenance; name it where several processes must agree.
-    """
-
-    device: str = "auto"
-    precision: str = "auto"
-    batch: int = 0
-    threads: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.precision not in ("auto", *DTYPES):
-            raise SettingsError(f"precision must be auto, {', '.join(DTYPES)}; got {self.precision!r}")
-        if not 0 <= self.batch <= MOST_CLIPS:
-            raise SettingsError(f"--batch must be 0 (chosen by device) or at most {MOST_CLIPS} clips; got {self.batch}")
-        if self.threads is not None and self.threads < 1:
-            raise SettingsError(f"threads must be at least 1; got {self.threads}")
 
 
 class Engine(Protocol):

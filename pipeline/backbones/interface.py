@@ -5,7 +5,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 
 
 class Backbone(nn.Module, ABC):
@@ -61,7 +61,9 @@ class Backbone(nn.Module, ABC):
             wanted = (
                 f"a multiple of {self.frames_multiple} frames" if self.frames_multiple > 1 else "at least one frame"
             )
-            raise SettingsError(f"{self.name} needs clips of {wanted}; got {frames}. Set --frames accordingly.")
+            raise SettingsError(
+                f"{self.name} needs clips of {wanted}; got {frames}. Set {named('num_frames')} accordingly."
+            )
 
     def grid_side(self, size: int) -> int:
         """Return H' = W' of a network that halves the picture five times, rounding up each time.

@@ -15,7 +15,8 @@ from torch import Tensor
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
 from ..videos.preprocessing import Preprocessing, parse_preprocessing
-from . import BACKBONES, Backbone, build_backbone
+from .interface import Backbone
+from .registry import BACKBONES, build_backbone
 
 FORMAT_VERSION = 1
 METADATA_KEY = "vidpipe"  # one key, because safetensors writes several in no fixed order

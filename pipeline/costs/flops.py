@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -11,45 +10,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..aggregators import AggregatorSpec
+from ..aggregators.base import AggregatorSpec
 from ..aggregators.video_model import Shape, build_video_model
-from ..backbones import build_backbone
 from ..backbones.layers import BATCH_NORMS
-from ..errors import SettingsError
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Convention:
-    """What counts as an operation; publications differ, and seldom say.
-
-    Attributes:
-        per_mac: operations of a multiply-accumulate.
-        per_normalised: operations of an element that passes a batch norm.
-        unit: 10^9 of them, in words.
-    """
-
-    per_mac: int
-    per_normalised: int
-    unit: str
-
-
-# "mac" is what the FASTER paper and fvcore call FLOPs; "mac+bn" is what mmaction2 does.
-CONVENTIONS: dict[str, Convention] = {
-    "mac": Convention(per_mac=1, per_normalised=0, unit="GMACs"),
-    "mac+bn": Convention(per_mac=1, per_normalised=2, unit="GMACs, batch norm counted at 2 an element"),
-    "flop": Convention(per_mac=2, per_normalised=0, unit="GFLOPs, 2 for each multiply-accumulate"),
-}
-
-
-def find_convention(name: str) -> Convention:
-    """Return the convention called ``name``.
-
-    Raises:
-        SettingsError: if there is none.
-    """
-    if name not in CONVENTIONS:
-        raise SettingsError(f"--convention must be one of {', '.join(CONVENTIONS)}; got {name!r}")
-    return CONVENTIONS[name]
+from ..backbones.registry import build_backbone
+from .conventions import find_convention
 
 
 def count_macs(module: nn.Module | Callable[..., Any], *inputs: Any, convention: str = "mac") -> int:

@@ -9,9 +9,9 @@ classifiers, which ours include, are less than a thousandth of anything.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 from ..features.patterns import Pattern
-from .flops import CONVENTIONS
+from .conventions import CONVENTIONS
 from .presets import FASTER32
 from .video_cost import Setting, setting_cost
 
@@ -97,7 +97,7 @@ def paper_table(name: str) -> PaperTable:
         SettingsError: if it is none that prints costs of ours.
     """
     if name not in TABLES:
-        raise SettingsError(f"--paper-table must be one of {', '.join(TABLES)}; got {name}")
+        raise SettingsError(f"{named('paper_table')} must be one of {', '.join(TABLES)}; got {name}")
     return TABLES[name]
 
 

@@ -7,9 +7,9 @@ are taken from their repository's script for Kinetics (VMZ, ``scripts/train_r2pl
 
 from dataclasses import replace
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 from ..features.patterns import Pattern
-from ..training.optimisation import OptimisationSettings
+from ..training.settings import OptimisationSettings
 from .video_cost import Setting
 
 # One expensive clip of 16 frames in eight: the paper's best inexpensive setting.
@@ -33,7 +33,7 @@ SAMPLING_RATE = 1
 # VMZ's: SGD with momentum 0.9, 32 clips and a rate of 0.01 a GPU, weight decay 1e-4, no dropout, and 45 epochs of a
 # million clips; an epoch here is one clip of each of 240 thousand videos, so that 188 of them are as many clips.
 # FASTER's: a cosine in place of steps. Ours: two epochs of warm-up, plain momentum where VMZ has Nesterov's, and one
-# process; on several GPUs' worth of clips a step, raise --batch-size and --learning-rate together.
+# process; on several GPUs' worth of clips a step, raise `batch_size` and `learning_rate` together.
 KINETICS_BACKBONE = OptimisationSettings(
     epochs=188, batch_size=32, optimizer="sgd", learning_rate=0.01, weight_decay=1e-4, warmup_epochs=2.0
 )
@@ -49,5 +49,5 @@ def find_setting(name: str) -> Setting:
         SettingsError: if there is none.
     """
     if name not in SETTINGS:
-        raise SettingsError(f"--preset must be one of {', '.join(SETTINGS)}; got {name!r}")
+        raise SettingsError(f"{named('preset')} must be one of {', '.join(SETTINGS)}; got {name!r}")
     return SETTINGS[name]

@@ -3,21 +3,21 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ..aggregators import AggregatorSpec
+from ..aggregators.base import AggregatorSpec
 from ..aggregators.video_model import Shape
-from ..backbones import feature_shape
-from ..errors import SettingsError
+from ..backbones.registry import feature_shape
+from ..errors import SettingsError, named
 from ..features.patterns import Pattern
 from .flops import aggregator_macs, backbone_macs
 
 # Name -> option, least, greatest. Beyond these lie slips of the keyboard and shapes that overflow.
 SIZES = {
-    "num_frames": ("--frames", 1, 4096),
-    "num_clips": ("--clips", 1, 4096),
-    "crop": ("--crop", 16, 8192),
-    "num_classes": ("--classes", 1, 1_000_000),
-    "channels": ("--channels", 1, 65_536),
-    "grid": ("--grid", 1, 512),
+    "num_frames": (named("num_frames"), 1, 4096),
+    "num_clips": (named("num_clips"), 1, 4096),
+    "crop": (named("crop"), 16, 8192),
+    "num_classes": (named("num_classes"), 1, 1_000_000),
+    "channels": (named("channels"), 1, 65_536),
+    "grid": (named("grid"), 1, 512),
 }
 EXAMPLES = {"expensive": "r2plus1d_50", "cheap": "r2d_26"}
 
@@ -73,8 +73,9 @@ class Setting:
         for role, name in self.backbones.items():
             if not name:
                 raise SettingsError(
-                    f"--pattern {self.pattern} makes clips {role}, and no backbone sees them; give --{role} NAME, "
-                    f"as --{role} {EXAMPLES[role]}"
+                    f"{named('pattern')} {self.pattern} makes clips {role}, and no backbone sees them; give "
+                    f"{named(role)} NAME, "
+                    f"as {named(role)} {EXAMPLES[role]}"
                 )
 
     @property

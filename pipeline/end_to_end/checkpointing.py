@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ..backbones.layers import BATCH_NORMS
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 from .strategies import GRANULARITIES
 
 STEMS, STAGES = ("stem", "conv1"), ("res2", "res3", "res4", "res5")  # last names of modules, in any pathway
@@ -54,13 +54,14 @@ def checkpointed_parts(backbone: nn.Module, *, granularity: str) -> dict[str, nn
         SettingsError: if there is no such granularity, or the network has no such parts.
     """
     if granularity not in GRANULARITIES or granularity == "backbone":
-        raise SettingsError(f"--granularity must be one of {', '.join(GRANULARITIES)}; got {granularity!r}")
+        raise SettingsError(f"{named('granularity')} must be one of {', '.join(GRANULARITIES)}; got {granularity!r}")
     parts: dict[str, nn.Module] = {}
     _collect(backbone, "", parts, by_block=granularity == "block")
     if not parts:
         raise SettingsError(
-            f"--granularity {granularity} needs modules called {', '.join(STEMS + STAGES)}, and this network has none; "
-            "use --granularity backbone"
+            f"{named('granularity')} {granularity} needs modules called {', '.join(STEMS + STAGES)}, and this "
+            "network has none; "
+            f"use {named('granularity')} backbone"
         )
     return parts
 

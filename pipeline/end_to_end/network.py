@@ -6,13 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ..aggregators.video_model import VideoModel
-from ..backbones import Backbone
+from ..backbones.interface import Backbone
 from ..backbones.layers import BATCH_NORMS
 from ..videos.preprocessing import Preprocessing
 from ..videos.transforms import normalise
-
-FROZEN, TRACKED = "frozen", "tracked"
-STATISTICS = (FROZEN, TRACKED)
+from .strategies import FROZEN
 
 Clips = Mapping[str, Tensor]  # role -> (B, N_role, L, S, S, 3) uint8
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 from ..training.distributed import sum_over_processes, world_size
 from ..training.loop import Figures, Gradients
 from ..training.optimisation import mixed_precision
@@ -192,8 +192,9 @@ class _Step:
                 raise
             raise SettingsError(
                 f"batch norms of the {role} backbone cannot take statistics of one clip whose map is one position. "
-                "Give --batch-norm frozen, or more clips in a call: a larger --batch-size or --clips-at-once, or fewer "
-                "parts by --accumulate"
+                f"Give {named('statistics')} frozen, or more clips in a call: a larger {named('batch_size')} or "
+                f"{named('clips_at_once')}, or fewer "
+                f"parts by {named('accumulate')}"
             ) from error
 
     def loss(self, maps: Maps, scores: Scores, targets: Tensor) -> dict[str, Tensor]:

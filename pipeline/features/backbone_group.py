@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from ..errors import StoreError
+from ..errors import StoreError, named
 from ..files import disk_full_explained
 from .format import FEATURE_DTYPE, SCORE_DTYPE, SMALL_COMPRESSION, Status, open_array, open_group, read_array
 from .shards import DamagedError, read_chunk, read_shard, write_chunk, write_shard
@@ -24,11 +24,11 @@ class UnreadableError(StoreError):
     """
 
     def __init__(self, message: str, what: str):
-        super().__init__(message, what)
+        super().__init__(message)
         self.what = what
 
-    def __str__(self) -> str:
-        return self.args[0]
+    def __reduce__(self) -> tuple[type["UnreadableError"], tuple[str, str]]:
+        return type(self), (self.marked, self.what)  # it travels between processes
 
 
 class BackboneGroup:
@@ -216,7 +216,8 @@ class BackboneGroup:
         if self.status()[video_index] != Status.DONE:
             return UnreadableError(f"{self.name} has not been extracted for video '{video_id}' ({what}).", what)
         message = (
-            f"{self.name} features of video '{video_id}', {what}. Run `vidpipe store verify {store} --reset` and "
+            f"{self.name} features of video '{video_id}', {what}. Run `vidpipe store verify {store} "
+            f"{named('reset')}` and "
             "extract again: only damaged videos are redone."
         )
         return UnreadableError(message, what)

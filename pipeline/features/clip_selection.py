@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 from .clip_choice import ClipChoice, candidate_clips, stretch_edges
 from .patterns import CHEAP, EXPENSIVE, Pattern
 from .store import FeatureStore
@@ -61,8 +61,9 @@ def select(
     stored = store.sampling.num_clips
     if num_clips is not None and not 1 <= num_clips <= stored:
         raise SettingsError(
-            f"--clips must be from 1 to {stored}, the clips stored of each video in {store.path}; got {num_clips}. "
-            f"For more, extract into a new store with --clips {num_clips}"
+            f"{named('num_clips')} must be from 1 to {stored}, the clips stored of each video in {store.path}; "
+            f"got {num_clips}. "
+            f"For more, extract into a new store with {named('num_clips')} {num_clips}"
         )
     by_role = {name: store.backbone(name).provenance["role"] for name in store.backbones()}
     chosen = pattern or _own_pattern(store, by_role, (names or {}).get(EXPENSIVE))
@@ -88,9 +89,10 @@ def _backbone_of(
 ) -> str:
     if given is None and role not in by_role.values():
         raise SettingsError(
-            f"--pattern {pattern} needs {role} clips, but {store.path} has no {role} backbone; it has "
-            f"{_listing(by_role)}. Type --pattern {'all-cheap' if role == EXPENSIVE else 'all-expensive'}, or add one "
-            f"with vidpipe extract --{role} NAME=WEIGHTS"
+            f"{named('pattern')} {pattern} needs {role} clips, but {store.path} has no {role} backbone; it has "
+            f"{_listing(by_role)}. Type {named('pattern')} "
+            f"{'all-cheap' if role == EXPENSIVE else 'all-expensive'}, or add one "
+            f"with vidpipe extract {named(role)} NAME=WEIGHTS"
         )
     return _named(store, by_role, role, given)
 
@@ -99,11 +101,11 @@ def _named(store: FeatureStore, by_role: Mapping[str, str], role: str, given: st
     """Return the backbone called ``given``, or the only one that was extracted in ``role``."""
     if given is not None:
         if given not in by_role:
-            raise SettingsError(f"--{role} {given}: {store.path} has no such backbone; it has {_listing(by_role)}")
+            raise SettingsError(f"{named(role)} {given}: {store.path} has no such backbone; it has {_listing(by_role)}")
         return given
     found = [name for name, own in by_role.items() if own == role]
     if len(found) > 1:
-        raise SettingsError(f"{store.path} has several {role} backbones; say which: --{role} {' | '.join(found)}")
+        raise SettingsError(f"{store.path} has several {role} backbones; say which: {named(role)} {' | '.join(found)}")
     return found[0]
 
 
@@ -124,9 +126,10 @@ def choose_clips(store: FeatureStore, selection: Selection) -> ClipChoice:
             group = store.backbone(selection.backbones[role])
             own = group.provenance["pattern"]
             raise SettingsError(
-                f"--pattern {selection.pattern} makes clip {place + 1} of {selection.num_clips} {role}, but no such "
-                f"clip there was extracted with {group.name} (--pattern {own}, {int(group.due.sum())} of "
+                f"{named('pattern')} {selection.pattern} makes clip {place + 1} of {selection.num_clips} {role}, "
+                "but no such "
+                f"clip there was extracted with {group.name} ({named('pattern')} {own}, {int(group.due.sum())} of "
                 f"{len(group.due)} clips). Type a pattern that needs fewer {role} clips, such as {own}, or extract "
-                f"into a new store with --pattern {selection.pattern}"
+                f"into a new store with {named('pattern')} {selection.pattern}"
             )
     return ClipChoice(candidates, stretch_edges(selection.num_clips, num_stored=store.sampling.num_clips))

@@ -29,7 +29,6 @@ COMPRESSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "none": (),
 }
-DEFAULT_COMPRESSION = "zstd"  # of the maps, a setting
 SMALL_COMPRESSION = "zstd"  # of everything else
 
 

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import OutOfSpaceError, StoreError
+from ..errors import OutOfSpaceError, StoreError, named
 from ..files import nearest_folder, remove_drafts, write_atomically
 from .backbone_group import BackboneGroup
 from .format import FEATURE_DTYPE, Status
@@ -106,7 +106,8 @@ def check_space(groups: Iterable[BackboneGroup], folder: Path) -> int:
     if needed > free:
         raise OutOfSpaceError(
             f"copies of the maps on this machine take {needed / 1e9:.3f} GB, and {free / 1e9:.3f} GB are free in "
-            f"{existing}. Name a folder on a larger disk with --cache-dir, or read from the store with --no-copies"
+            f"{existing}. Name a folder on a larger disk with {named('cache_dir')}, or read from the store with "
+            f"{named('no_copies')}"
         )
     return needed
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 
 EXPENSIVE, CHEAP = "expensive", "cheap"
 ROLES = (EXPENSIVE, CHEAP)
@@ -40,7 +40,7 @@ class Pattern:
         match = re.fullmatch(r"([1-9][0-9]{0,5}):([1-9][0-9]{0,5})", text)
         if match is None:
             raise SettingsError(
-                "--pattern must be E:C with whole numbers from 1 (as 1:3) or one of "
+                f"{named('pattern')} must be E:C with whole numbers from 1 (as 1:3) or one of "
                 f"{', '.join(NAMES)}; got {text!r}. For only the first clip expensive, write 'first'"
             )
         return cls(int(match[1]), int(match[2]))

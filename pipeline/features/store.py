@@ -27,15 +27,15 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from ..errors import StoreError
+from ..errors import StoreError, named
 from ..files import appearing_whole, disk_full_explained, is_draft, lock_folder, remove_leftovers
 from ..manifests.manifest import Manifest
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
 from .columns import manifest_differences, read_columns, write_columns
+from .compression import DEFAULT_COMPRESSION
 from .format import (
     COMPRESSIONS,
-    DEFAULT_COMPRESSION,
     FORMAT_VERSION,
     canonical,
     create_backbone_arrays,
@@ -296,5 +296,5 @@ def _refuse(path: Path, different: list[str]) -> None:
         listed = "".join(f"\n  {difference}" for difference in different)
         raise StoreError(
             f"{path} was made from something else than what is asked of it:{listed}\n"
-            "Use the same settings, or another --store; features of two kinds are never mixed."
+            f"Use the same settings, or another {named('store')}; features of two kinds are never mixed."
         )

@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from ..backbones import feature_shape
-from ..backbones.engine import EngineSettings, build_engine
+from ..backbones.engine import build_engine
+from ..backbones.engine_settings import EngineSettings
+from ..backbones.registry import feature_shape
 from ..backbones.weights import Weights
 from ..costs.flops import backbone_macs
 from ..errors import VideoError

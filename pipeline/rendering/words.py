@@ -1,7 +1,7 @@
 """Say in words what a rendered set is, for the README beside the videos."""
 
 from .design import EVENTS, FINE_MOTIONS, accuracy_bounds, scene_classes
-from .plan import SceneSettings
+from .settings import SceneSettings
 
 README = """# A rendered set of videos
 

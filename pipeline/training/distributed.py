@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..backbones.layers import BATCH_NORMS
-from ..errors import RunError, SettingsError
+from ..errors import RunError, SettingsError, named
 
 LOST_PEER = ("closed by peer", "reset by peer", "NCCL")  # in what gloo and NCCL say when another process has gone
 BUCKET_NUMBERS = 2**24  # summed at once: large enough to be fast, and 64 MiB more memory at most
@@ -73,7 +73,8 @@ def joined_processes(device: torch.device) -> Iterator[torch.device]:
         place = int(os.environ["LOCAL_RANK"])
         if place >= torch.cuda.device_count():
             raise SettingsError(
-                f"--nproc-per-node must be at most the GPUs of the machine, {torch.cuda.device_count()}; process "
+                f"{named('nproc_per_node')} must be at most the GPUs of the machine, {torch.cuda.device_count()}; "
+                "process "
                 f"{place} has none"
             )
         device = torch.device("cuda", place)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ManifestError, SettingsError
+from ..errors import ManifestError, SettingsError, named
 from ..manifests.folders import choose_test
 from ..manifests.manifest import Manifest, Video
 
@@ -87,5 +87,7 @@ def hold_out(
         chosen = choose_test(sorted(places), test_fraction=fraction, key=f"validation {seed} {name}")
         held |= {places[video_id] for video_id in chosen}
     if fraction and not held:
-        raise SettingsError("no class has two training videos, so none can be held out; give --val-fraction 0")
+        raise SettingsError(
+            f"no class has two training videos, so none can be held out; give {named('val_fraction')} 0"
+        )
     return tuple(i for i in own.tolist() if i not in held), tuple(sorted(held))

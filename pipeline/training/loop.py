@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..errors import RunError
+from ..errors import RunError, named
 from ..seeds import derived_seed
 from .distributed import average_statistics, is_first, rank, sum_gradients, sum_over_processes, wait_for_all
-from .optimisation import OptimisationSettings, build_optimizer, cosine_schedule, mixed_precision, set_rates
+from .optimisation import build_optimizer, cosine_schedule, mixed_precision, set_rates
 from .progress import Progress, Trained, restore_progress, save_progress
 from .run_directory import Record, RunDirectory
+from .settings import OptimisationSettings
 from .tensorboard import Curves
 from .weight_average import averaged_weights, build_average
 
@@ -187,7 +188,8 @@ class _Loop:
         means = {name: float(value) / progress.counted for name, value in sorted(progress.sums.items())}
         if not math.isfinite(means.get("loss", math.nan)):
             raise RunError(
-                f"training diverged: the loss of epoch {progress.epoch} is {means.get('loss')}; lower --learning-rate"
+                f"training diverged: the loss of epoch {progress.epoch} is {means.get('loss')}; lower "
+                f"{named('learning_rate')}"
             )
         rate = max(group["lr"] for group in self.trained.optimizer.param_groups)
         return {"epoch": progress.epoch, "learning_rate": rate, **means, "seconds": round(progress.seconds, 3)}
@@ -196,7 +198,7 @@ class _Loop:
         """Take the steps of one batch and return the mean of their figures, over all processes; none without a step."""
         model, optimizer, schedule = self.trained.model, self.trained.optimizer, self.schedule
         total = self.settings.epochs * schedule.steps_per_epoch
-        warmup = round(self.settings.warmup_epochs * schedule.steps_per_epoch)
+        warmup = round((self.settings.warmup_epochs or 0.0) * schedule.steps_per_epoch)
         done = self.progress.epoch * schedule.steps_per_epoch + self.progress.batches
         set_rates(optimizer, factor=cosine_schedule(done, total=total, warmup=warmup))
         optimizer.zero_grad(set_to_none=True)

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from ..errors import RunError
-from .optimisation import OptimisationSettings
 from .run_directory import Record, RunDirectory
+from .settings import OptimisationSettings
 
 
 @dataclass(kw_only=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from ..errors import RunError
+from ..errors import RunError, named
 from ..files import PARTIAL, lock_folder, remove_leftovers, write_atomically, write_json, write_text
 from .distributed import is_first
 
@@ -80,7 +80,7 @@ class RunDirectory:
         if differences:
             raise RunError(
                 f"{path} holds a run with other settings: {'; '.join(differences)}. "
-                "Choose another --out, or ask for the run's own settings to go on with it"
+                f"Choose another {named('out')}, or ask for the run's own settings to go on with it"
             )
         return run
 

@@ -4,13 +4,15 @@ A video is a `Timeline`: when each of its frames is shown. The frame shown at ti
 at most t, so that variable rates need no special case. Model: torchcodec's samplers.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import SettingsError, VideoError
+from ..errors import VideoError
 from ..seeds import derived_seed
+from ..settings import check_fields, setting, settings
 
 # Matroska and FLV round timestamps to whole milliseconds: a frame may carry a time up to half of one late.
 TOLERANCE_SECONDS = 0.0005 + 1e-6
@@ -44,45 +46,36 @@ SHORT_POLICIES: dict[str, Callable[[int, int], np.ndarray]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class ClipSampling:
     """How clips are cut from a video.
-
-    Args:
-        num_frames: L, frames in a clip.
-        sampling_rate: tau, every how many frames one is taken; of the resampled frames if ``fps`` is set.
-        fps: frames per second to resample to, by time; None takes the video's own frames.
-        num_clips: N, clips in a view.
-        views: R, independent draws of a video's clips; the first is placed by ``placement``, the others at random.
-        short: what to do with a video shorter than a clip, one of `SHORT_POLICIES`.
-        placement: ``uniform`` spreads the clips evenly from the video's beginning to its end; ``dense`` puts them on
-            the grid of back-to-back clips.
-        seed: of the random views.
 
     Raises:
         SettingsError: if a value is out of its range.
     """
 
-    num_frames: int = 8
-    sampling_rate: int = 1
-    fps: float | None = None
-    num_clips: int = 32
-    views: int = 1
-    short: str = "repeat_last"
-    placement: str = "uniform"
-    seed: int = 0
+    num_frames: int = setting(default=8, help="Frames in a clip.", at_least=1)
+    sampling_rate: int = setting(default=1, help="Take every so many frames, after resampling.", at_least=1)
+    fps: float | None = setting(
+        default=None,
+        help="Resample to this rate by time.",
+        above=0,
+        below=math.inf,
+        unset="the videos' own frames",
+        advice="Leave it out for the videos' own frames",
+    )
+    num_clips: int = setting(default=32, help="Clips of a video.", at_least=1)
+    views: int = setting(default=1, help="Draws of clips; those after the first are random.", at_least=1)
+    short: str = setting(
+        default="repeat_last", help="What to do with videos shorter than a clip.", choices=tuple(SHORT_POLICIES)
+    )
+    placement: str = setting(
+        default="uniform", help="Clips spread over the whole video, or one after the other.", choices=PLACEMENTS
+    )
+    seed: int = setting(default=0, help="Of the random views.")
 
     def __post_init__(self) -> None:
-        options = {"num_frames": "--frames", "sampling_rate": "--stride", "num_clips": "--clips", "views": "--views"}
-        for name, option in options.items():
-            if getattr(self, name) < 1:
-                raise SettingsError(f"{option} ({name}) must be at least 1; got {getattr(self, name)}.")
-        if self.fps is not None and not 0 < self.fps < float("inf"):
-            raise SettingsError(f"--fps must be positive; got {self.fps}. Leave it out for the video's own frames.")
-        if self.short not in SHORT_POLICIES:
-            raise SettingsError(f"short must be one of {', '.join(SHORT_POLICIES)}; got {self.short!r}.")
-        if self.placement not in PLACEMENTS:
-            raise SettingsError(f"placement must be one of {', '.join(PLACEMENTS)}; got {self.placement!r}.")
+        check_fields(self)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ...pipeline.errors import SettingsError, VideoError
+from ...pipeline.errors import VideoError
 from ...pipeline.manifests.manifest import DUPLICATE_ID, EMPTY_LABEL, Draft, Video, read_draft
 from ...pipeline.videos.reader import VideoInfo, probe
+from .settings import CheckSettings
 
 MISSING, UNREADABLE = "missing", "unreadable"
 NO_VIDEO_STREAM, NO_FRAMES, ENCRYPTED = "no video stream", "no frames", "encrypted"
@@ -27,25 +28,6 @@ class Progress(Protocol):
     def __call__(self, iterable: Iterable[Future], /, *, total: int) -> Iterable[Future]:
         """Return the same items, of which there will be ``total``."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CheckSettings:
-    """What to check, and how.
-
-    Attributes:
-        manifest: the ``.csv`` or ``.parquet`` file.
-        decode: decode every frame (slow, and the only way to find files that are cut short), or only read the headers.
-        workers: files probed at a time; None is one a core.
-    """
-
-    manifest: Path
-    decode: bool = True
-    workers: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.workers is not None and self.workers < 1:
-            raise SettingsError(f"the number of workers must be at least 1, got {self.workers}")
 
 
 @dataclass(frozen=True, slots=True)

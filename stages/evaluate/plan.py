@@ -2,19 +2,17 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ...pipeline.aggregators.weights import load_aggregator
-from ...pipeline.backbones.engine import EngineSettings
 from ...pipeline.backbones.weights import Weights, load_weights
-from ...pipeline.errors import RunError, SettingsError
+from ...pipeline.errors import RunError, named
 from ...pipeline.features.patterns import EXPENSIVE, ROLES
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import describe_backbone
 from ...pipeline.manifests.manifest import Manifest
-from ...pipeline.training.batches import decoding_threads
 from ...pipeline.training.learning_split import class_differences
 from ...pipeline.training.run_directory import RunDirectory, describe_differences
 from ...pipeline.training.split_choice import Splits, digest
@@ -23,89 +21,13 @@ from ..run_kinds import AGGREGATOR, COMMANDS, END_TO_END, SPLITS_FILE, WEIGHTS_F
 
 SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
 PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where a video's clips lie
-SAMPLING_OPTIONS = {  # of vidpipe extract, beside --clips
-    "num_frames": "--frames",
-    "sampling_rate": "--stride",
-    "fps": "--fps",
-    "placement": "--placement",
-    "short": "--short",
+SAMPLING_OPTIONS = {  # of vidpipe extract, beside `num_clips`
+    "num_frames": f"{named('num_frames')}",
+    "sampling_rate": f"{named('sampling_rate')}",
+    "fps": f"{named('fps')}",
+    "placement": f"{named('placement')}",
+    "short": f"{named('short')}",
 }
-VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # and what leaves each as it is
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluateSettings:
-    """What to score, on what.
-
-    Attributes:
-        store: the feature store; None where videos are scored.
-        manifest: the videos to run end-to-end runs over; None where a store is.
-        runs: run directories of finished trainings.
-        out: where tables and pictures go; what they replace is overwritten.
-        split: the videos to score.
-        batch_size: videos a step of the aggregator.
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        local_copies: as in `TrainAggregatorSettings`.
-        precision: of the backbones over videos, as are the next two: see `EngineSettings`.
-        batch: clips a call.
-        threads: of the backbones, on a CPU.
-        workers: threads that decode videos; None takes the machine's cores.
-    """
-
-    store: Path | None = None
-    manifest: Path | None = None
-    runs: tuple[Path, ...]
-    out: Path
-    split: str = "test"
-    batch_size: int = 32
-    device: str = "auto"
-    local_copies: Path | None = None
-    precision: str = "auto"
-    batch: int = 0
-    threads: int | None = None
-    workers: int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the fields that nothing else checks.
-
-        Raises:
-            SettingsError: naming the field and its constraint.
-        """
-        if (self.store is None) == (self.manifest is None):
-            found = "neither" if self.store is None else "both"
-            raise SettingsError(
-                "give one of --store STORE, which vidpipe extract made, and --manifest MANIFEST, whose videos an "
-                f"end-to-end run decodes itself; got {found}"
-            )
-        places = [path.resolve() for path in self.runs]
-        twice = [str(path) for path in self.runs if places.count(path.resolve()) > 1]
-        if not self.runs or twice:
-            raise SettingsError(f"give each run once, and one at least: --run DIR; got {twice or 'none'}")
-        if self.batch_size < 1:
-            raise SettingsError(f"--batch-size must be at least 1; got {self.batch_size}")
-        given = [f"--{name}" for name, default in VIDEO_OPTIONS.items() if getattr(self, name) != default]
-        if self.store is not None and given:
-            raise SettingsError(
-                f"{', '.join(given)}: with --store nothing is decoded and no backbone runs. Leave it out, or give "
-                "--manifest in place of --store"
-            )
-        if self.workers is not None and self.workers < 0:
-            raise SettingsError(f"--workers must not be negative; got {self.workers}")
-        _ = self.engine  # refuses what it cannot be
-
-    @property
-    def engine(self) -> EngineSettings:
-        """How backbones run over videos.
-
-        Raises:
-            SettingsError: if one of its settings is out of range.
-        """
-        return EngineSettings(device=self.device, precision=self.precision, batch=self.batch, threads=self.threads)
-
-    @property
-    def decoders(self) -> int:
-        """How many threads decode videos."""
-        return decoding_threads(self.workers)
 
 
 def check_fits(run: RunDirectory, store: FeatureStore) -> None:
@@ -153,7 +75,7 @@ def check_has_backbones(run: RunDirectory) -> None:
         raise RunError(
             f"{run.path} is a run of {COMMANDS[AGGREGATOR]}: it holds an aggregator without its backbones, {names}, so "
             "it cannot be scored on videos themselves. Extract them with these backbones, then type vidpipe evaluate "
-            f"--store STORE --run {run.path}"
+            f"{named('store')} STORE {named('runs')} {run.path}"
         )
 
 
@@ -181,15 +103,17 @@ def extract_advice(run: RunDirectory) -> str:
     """Return what to type for a store that an end-to-end run can be scored on."""
     own, backbones = run.settings, backbones_of(run)
     usual, sampling = asdict(ClipSampling()), own["sampling"]
-    words = [f"--clips {own['num_clips']}"]
+    words = [f"{named('num_clips')} {own['num_clips']}"]
     words += [f"{word} {sampling[name]}" for name, word in SAMPLING_OPTIONS.items() if sampling[name] != usual[name]]
-    words += [f"--pattern {own['pattern']}"] if EXPENSIVE in backbones else []
+    words += [f"{named('pattern')} {own['pattern']}"] if EXPENSIVE in backbones else []
     for role in (role for role in ROLES if role in backbones):
         given = f"{backbones[role]['name']}={run.path / backbone_file(role)}"
-        words.append(f"--{role} {shlex.quote(given)}")
+        words.append(f"{named(role)} {shlex.quote(given)}")
     return (
-        "A store for it has the run's own backbones, as trained: vidpipe extract --manifest MANIFEST --store NEW.zarr "
-        f"{' '.join(words)}. Or score it on the videos themselves, with --manifest in place of --store"
+        f"A store for it has the run's own backbones, as trained: vidpipe extract {named('manifest')} MANIFEST "
+        f"{named('store')} NEW.zarr "
+        f"{' '.join(words)}. Or score it on the videos themselves, with {named('manifest')} in place of "
+        f"{named('store')}"
     )
 
 

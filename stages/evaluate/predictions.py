@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...pipeline.aggregators.video_model import VideoModel
 from ...pipeline.aggregators.weights import load_aggregator
-from ...pipeline.errors import SettingsError, VideoError
+from ...pipeline.errors import SettingsError, VideoError, named
 from ...pipeline.features.clip_selection import select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import Pattern
@@ -19,10 +19,12 @@ from ...pipeline.inference.live_inputs import LiveInputs
 from ...pipeline.inference.predict import aggregator_gmacs, predict, predict_clips, video_gmacs
 from ...pipeline.inference.stored_inputs import AggregatorInputs, Clips
 from ...pipeline.manifests.manifest import Manifest, Video
+from ...pipeline.training.batches import decoding_threads
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.videos.clips import ClipSampling
 from ..run_kinds import WEIGHTS_FILE, backbones_of
-from .plan import EvaluateSettings, other_clips, weights_of
+from .plan import other_clips, weights_of
+from .settings import EvaluateSettings
 
 Advance = Callable[[], None]
 Started = Callable[[Path, int], Advance]  # a run and its number of videos -> what is called after each of them
@@ -68,7 +70,7 @@ def predict_stored(
     if not videos:
         raise SettingsError(
             f"none of the {len(expected)} videos of the split {settings.split!r} is extracted in {store.path}. "
-            f"Run vidpipe extract with --split {settings.split} first"
+            f"Run vidpipe extract with {named('split')} {settings.split} first"
         )
     return Predictions(
         scores=predict(model, inputs, videos, batch_size=settings.batch_size),
@@ -135,7 +137,7 @@ def predict_videos(
         needs_scores=model.aggregator.needs_scores,
     )
     videos, missing = [manifest.videos[i] for i in expected], {}
-    found = inputs.read(videos, workers=settings.decoders)
+    found = inputs.read(videos, workers=decoding_threads(settings.workers))
     clips = _readable(zip(videos, found, strict=True), missing=missing, advance=started(run.path, len(videos)))
     scores = predict_clips(model, clips, roles=inputs.roles, batch_size=settings.batch_size)
     own = aggregator_gmacs(model, roles=inputs.roles, shapes=inputs.shapes, num_scores=inputs.num_scores)

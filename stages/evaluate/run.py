@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.evaluation.metrics import Metrics, rank_classes
 from ...pipeline.evaluation.plots import CostPoint, save_accuracy_against_cost, save_confusion_matrix
 from ...pipeline.files import write_csv, write_json
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.run_directory import RunDirectory
 from ..run_kinds import END_TO_END
-from .plan import EvaluateSettings
 from .predictions import Started
 from .scores import Evaluation, RunScores, evaluate
+from .settings import EvaluateSettings
 
 SHOWN_CLASSES = 5  # of a prediction
 VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation")  # what follows from seed and splits
@@ -103,10 +103,10 @@ def _check_out(out: Path) -> None:
     """Raise SettingsError if ``out`` is or lies in a Zarr store, where nothing else may be written, or a file."""
     folders = (out.absolute(), *out.absolute().parents)
     if any((folder / "zarr.json").exists() for folder in folders):
-        raise SettingsError(f"--out {out} lies in a feature store; choose a directory outside it")
+        raise SettingsError(f"{named('out')} {out} lies in a feature store; choose a directory outside it")
     file = next((folder for folder in folders if folder.exists() and not folder.is_dir()), None)
     if file is not None:
-        raise SettingsError(f"--out {out} cannot be a directory: {file} is a file; choose another directory")
+        raise SettingsError(f"{named('out')} {out} cannot be a directory: {file} is a file; choose another directory")
 
 
 def _run_document(name: str, scores: RunScores) -> dict[str, Any]:

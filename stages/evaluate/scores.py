@@ -16,8 +16,9 @@ from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.learning_split import class_indices
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.split_choice import videos_of_split
-from .plan import EvaluateSettings, check_classes, check_fits, check_has_backbones, check_weights, splits_of
+from .plan import check_classes, check_fits, check_has_backbones, check_weights, splits_of
 from .predictions import Predictions, Started, predict_stored, predict_videos
+from .settings import EvaluateSettings
 
 Predict = Callable[[RunDirectory, tuple[int, ...]], Predictions]  # a run, the videos expected of it
 

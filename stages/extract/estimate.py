@@ -11,8 +11,9 @@ import torch
 from ...pipeline.errors import VideoError
 from ...pipeline.files import nearest_folder
 from ...pipeline.videos.preprocessing import Preprocessing
-from .plan import ExtractPlan, ExtractSettings, Prepared, plan, prepare_run
+from .plan import ExtractPlan, Prepared, plan, prepare_run
 from .run import matching_store
+from .settings import ExtractSettings
 from .task import ExtractTask, LoadedBackbone, load, prepare, run_backbone
 
 TIMED_VIDEOS = 3

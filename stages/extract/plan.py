@@ -1,111 +1,24 @@
 """What an extraction is asked to do and what is left of it: settings, checked inputs, and the plan; writes nothing."""
 
+import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
-from ...pipeline.backbones import feature_shape
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
-from ...pipeline.backbones.engine import EngineSettings, resolve_device, resolve_precision
+from ...pipeline.backbones.engine import resolve_device, resolve_precision
+from ...pipeline.backbones.registry import feature_shape
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
-from ...pipeline.errors import SettingsError
-from ...pipeline.execution import IN_PROCESS, check_scheduler
-from ...pipeline.features.format import DEFAULT_COMPRESSION, backbone_bytes, index_bytes
-from ...pipeline.features.patterns import Pattern
+from ...pipeline.execution import IN_PROCESS, LOCAL
+from ...pipeline.features.format import backbone_bytes, index_bytes
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.videos.clips import ClipSampling
+from .settings import ExtractSettings, RoleWeights
 from .task import BackboneJob, ExtractJob, ExtractTask, cropped
-
-ALL_EXPENSIVE = Pattern.parse("all-expensive")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RoleWeights:
-    """The weights that play a role; ``backbone`` is the name that they must carry."""
-
-    backbone: str
-    path: Path
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ExtractSettings:
-    """What to extract, and where.
-
-    Args:
-        manifest: the list of videos.
-        store: the feature store, made if it is not there.
-        expensive: the expensive backbone; None leaves the role out.
-        cheap: the cheap backbone; None leaves the role out.
-        sampling: where the clips lie.
-        pattern: the clips that the expensive backbone sees; the cheap one sees all.
-        split: extract these videos alone; the store has room for all.
-        size: crop in pixels; None takes what each backbone was trained with.
-        engine: device, precision, batch, threads.
-        compression: of the maps: zstd, lz4 or none.
-        scheduler: ``none`` (in this process), ``local`` or ``tcp://host:port``.
-        workers: processes of ``local``.
-        retry_failed: try the videos again that failed before.
-    """
-
-    manifest: Path
-    store: Path
-    expensive: RoleWeights | None = None
-    cheap: RoleWeights | None = None
-    sampling: ClipSampling = field(default_factory=ClipSampling)
-    pattern: Pattern = ALL_EXPENSIVE
-    split: str | None = None
-    size: int | None = None
-    engine: EngineSettings = field(default_factory=EngineSettings)
-    compression: str = DEFAULT_COMPRESSION
-    scheduler: str = IN_PROCESS
-    workers: int | None = None
-    retry_failed: bool = False
-
-    def __post_init__(self) -> None:
-        """Check what belongs together.
-
-        Raises:
-            SettingsError: naming what is wrong and what to type.
-        """
-        check_scheduler(self.scheduler, self.workers)
-        if self.expensive is None and self.cheap is None:
-            raise SettingsError("give --expensive NAME=WEIGHTS, --cheap NAME=WEIGHTS, or both; got neither")
-        if self.expensive and self.cheap and self.expensive.backbone == self.cheap.backbone:
-            raise SettingsError(f"--expensive and --cheap must differ; both are {self.cheap.backbone}")
-        if self.expensive is None and self.pattern != ALL_EXPENSIVE:
-            raise SettingsError(f"--pattern {self.pattern} says what the expensive backbone sees; give --expensive")
-
-    def roles(self) -> Iterator[tuple[str, RoleWeights, tuple[bool, ...]]]:
-        """Yield each role that is given, with its weights and which of the N clips it sees.
-
-        Raises:
-            SettingsError: if the pattern makes no clip expensive though a backbone is given.
-        """
-        if self.expensive:
-            clips = self.pattern.expensive(self.sampling.num_clips)
-            if not clips.any():
-                raise SettingsError(f"--pattern {self.pattern} leaves --expensive nothing to do; leave --expensive out")
-            yield "expensive", self.expensive, tuple(clips.tolist())
-        if self.cheap:
-            yield "cheap", self.cheap, (True,) * self.sampling.num_clips
-
-    def job(self, backbones: Sequence[BackboneJob]) -> ExtractJob:
-        """Return what workers need to know; they may have other working directories, so that paths are absolute.
-
-        Raises:
-            SettingsError: if device or precision are not to be had here.
-        """
-        device = resolve_device(self.engine.device)  # here, so that all workers do the same
-        precision = resolve_precision(self.engine.precision, device)
-        threads = self.engine.threads or torch.get_num_threads()
-        engine = replace(self.engine, device=str(device), precision=precision, threads=threads)
-        absolute = tuple(replace(own, weights=own.weights.absolute()) for own in backbones)
-        return ExtractJob(store=self.store.absolute(), sampling=self.sampling, backbones=absolute, engine=engine)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,20 +107,45 @@ def prepare_run(settings: ExtractSettings) -> Prepared:
         manifest.subset(settings.split)  # refuses a split that is not there
     backbones = tuple(_prepare_backbone(settings, role, given, clips) for role, given, clips in roles)
     check_roles({own.job.role: (own.name, own.gmacs_per_clip) for own in backbones})
-    job = settings.job([own.job for own in backbones])
+    job = _job(settings, [own.job for own in backbones])
     return Prepared(settings=settings, manifest=manifest, job=job, backbones=backbones)
+
+
+def _job(settings: ExtractSettings, backbones: Sequence[BackboneJob]) -> ExtractJob:
+    """Return what workers need to know; they may have other working directories, so that paths are absolute.
+
+    Raises:
+        SettingsError: if device or precision are not to be had here.
+    """
+    device = resolve_device(settings.engine.device)  # here, so that all workers do the same
+    precision = resolve_precision(settings.engine.precision, device)
+    threads = settings.engine.threads or _fair_threads(settings)
+    engine = replace(settings.engine, device=str(device), precision=precision, threads=threads)
+    absolute = tuple(replace(own, weights=own.weights.absolute()) for own in backbones)
+    return ExtractJob(store=settings.store.absolute(), sampling=settings.sampling, backbones=absolute, engine=engine)
+
+
+def _fair_threads(settings: ExtractSettings) -> int:
+    """Return the threads of each worker where none are asked for: a fair share of this machine's cores.
+
+    Of a running cluster nothing is known, and torch's own choice is taken.
+    """
+    cores = os.cpu_count() or 1
+    if settings.scheduler == IN_PROCESS:
+        return cores
+    return max(1, cores // (settings.workers or cores)) if settings.scheduler == LOCAL else torch.get_num_threads()
 
 
 def _prepare_backbone(
     settings: ExtractSettings, role: str, given: RoleWeights, clips: tuple[bool, ...]
 ) -> PreparedBackbone:
-    weights = cropped(load_named(given.path, backbone=given.backbone, role=role), settings.size)
+    weights = cropped(load_named(given.path, backbone=given.backbone, role=role), settings.crop)
     name, crop, num_frames = weights.backbone, weights.preprocessing.crop, settings.sampling.num_frames
     check_clip(weights, settings.sampling)
     macs = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=len(weights.classes))
     return PreparedBackbone(
         weights=weights,
-        job=BackboneJob(role=role, weights=given.path, digest=weights.digest, crop=settings.size, clips=clips),
+        job=BackboneJob(role=role, weights=given.path, digest=weights.digest, crop=settings.crop, clips=clips),
         feature_shape=feature_shape(name, num_frames=num_frames, size=crop),
         gmacs_per_clip=macs / 1e9,
     )

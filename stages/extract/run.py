@@ -20,7 +20,8 @@ from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import check_free_space
-from .plan import ExtractPlan, ExtractSettings, Prepared, PreparedBackbone, plan, prepare_run
+from .plan import ExtractPlan, Prepared, PreparedBackbone, plan, prepare_run
+from .settings import ExtractSettings
 from .task import ExtractJob, ExtractTask, LoadedVideo, TaskResult, compute, load, prepare, run_task
 
 DECODED_AHEAD = 2  # videos that wait in memory, decoded, for the backbones

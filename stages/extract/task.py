@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ...pipeline.backbones.engine import Engine, EngineSettings, build_engine
+from ...pipeline.backbones.engine import Engine, build_engine
+from ...pipeline.backbones.engine_settings import EngineSettings
 from ...pipeline.backbones.weights import Weights, load_weights
 from ...pipeline.errors import VideoError, WeightsError
 from ...pipeline.features.store import FeatureStore

@@ -12,6 +12,7 @@ from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import predict, strategy_gradients
 from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, STRATEGIES, StrategySettings
 from ...pipeline.end_to_end.videos import batch_of
+from ...pipeline.training.optimisation import resolved
 from .memory import check_memory, foreseen, memory_limit
 from .model import build_model
 from .plan import Prepared, prepare
@@ -58,6 +59,7 @@ def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
     Raises:
         SettingsError, ManifestError, WeightsError, RunError: as the training itself.
     """
+    settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
     prepared, device = prepare(settings), resolve_device(settings.device)
     limit = memory_limit(settings, device)
     check_memory(settings, prepared, limit=limit)

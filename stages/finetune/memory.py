@@ -6,9 +6,8 @@ import torch
 
 from ...pipeline.end_to_end.memory.available import available_bytes
 from ...pipeline.end_to_end.memory.foresight import TrainingShape, advice, foreseen_bytes, gigabytes, with_headroom
-from ...pipeline.end_to_end.network import FROZEN
-from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, MULTI_ITERATION, PLAIN
-from ...pipeline.errors import OutOfMemoryError, SettingsError
+from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, FROZEN, MULTI_ITERATION, PLAIN
+from ...pipeline.errors import OutOfMemoryError, SettingsError, named
 from ...pipeline.training.distributed import local_processes, world_size
 from .plan import Prepared
 from .settings import FinetuneSettings
@@ -59,7 +58,7 @@ def check_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int) 
     if needed > limit:
         raise SettingsError(
             f"{_what(settings, prepared)} is foreseen to take up to {gigabytes(needed)}, and there are "
-            f"{gigabytes(limit)}; {_advice(settings, prepared, limit)}. (--memory-gb sets another limit)"
+            f"{gigabytes(limit)}; {_advice(settings, prepared, limit)}. ({named('memory_gb')} sets another limit)"
         )
 
 
@@ -75,7 +74,7 @@ def out_of_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int)
 
 def _what(settings: FinetuneSettings, prepared: Prepared) -> str:
     shape = training_shape(settings, prepared)
-    return f"--strategy {settings.strategy.name} with {shape.batch_size} videos of {len(shape.roles)} clips"
+    return f"{named('strategy')} {settings.strategy.name} with {shape.batch_size} videos of {len(shape.roles)} clips"
 
 
 def _advice(settings: FinetuneSettings, prepared: Prepared, limit: int) -> str:
@@ -90,6 +89,7 @@ def _advice(settings: FinetuneSettings, prepared: Prepared, limit: int) -> str:
     if exact or not settings.out.exists():
         return offered
     return (
-        f"{offered}. With --batch-norm tracked, a run that was begun by plain goes on by checkpoint alone; for the "
-        "others give another --out"
+        f"{offered}. With {named('statistics')} tracked, a run that was begun by plain goes on by checkpoint "
+        "alone; for the "
+        f"others give another {named('out')}"
     )

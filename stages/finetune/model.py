@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from ...pipeline.aggregators.video_model import build_video_model
-from ...pipeline.backbones import Backbone, build_backbone
-from ...pipeline.backbones.interface import initialise_classifier
+from ...pipeline.backbones.interface import Backbone, initialise_classifier
+from ...pipeline.backbones.registry import build_backbone
 from ...pipeline.backbones.weights import Weights, load_backbone
 from ...pipeline.end_to_end.network import EndToEnd
 from .plan import Prepared

@@ -9,17 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...pipeline.aggregators import AggregatorSpec
-from ...pipeline.aggregators.base import check_min_clips
+from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
 from ...pipeline.aggregators.video_model import Shape, build_video_model
-from ...pipeline.backbones import feature_shape, usual_clip
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
 from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.registry import feature_shape, usual_clip
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
-from ...pipeline.end_to_end.network import FROZEN, TRACKED
-from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, MULTI_ITERATION
-from ...pipeline.errors import SettingsError
+from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, FROZEN, MULTI_ITERATION, TRACKED
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.manifests.manifest import Manifest, read_manifest
@@ -98,7 +96,9 @@ def prepare(settings: FinetuneSettings) -> Prepared:
     roles = dict.fromkeys(pattern.roles(sampling.num_clips))
     _check_roles(settings, roles, pattern)
     if settings.crop is not None and (start or all(weights[role] is not None for role in roles)):
-        raise SettingsError(f"--size {settings.crop}: weights bring their own preprocessing; leave --size out")
+        raise SettingsError(
+            f"{named('crop')} {settings.crop}: weights bring their own preprocessing; leave {named('crop')} out"
+        )
     preprocessing = {role: _preprocessing(settings, start, weights[role], role) for role in roles}
     shapes = {
         role: feature_shape(settings.backbones[role].backbone, num_frames=sampling.num_frames, size=own.crop)
@@ -156,7 +156,7 @@ def _clips(
     if settings.pattern is not None:
         return settings.pattern, sampling
     if len(settings.backbones) > 1:
-        raise SettingsError("with two backbones, say which clips are expensive: --pattern 1:3, 1:1 or first")
+        raise SettingsError(f"with two backbones, say which clips are expensive: {named('pattern')} 1:3, 1:1 or first")
     return Pattern.parse(f"all-{next(iter(settings.backbones))}"), sampling
 
 
@@ -164,9 +164,9 @@ def _check_roles(settings: FinetuneSettings, roles: Mapping[str, Any], pattern: 
     """Refuse backbones that no clip needs, and clips that no backbone takes."""
     for role in (EXPENSIVE, CHEAP):
         if role in roles and role not in settings.backbones:
-            raise SettingsError(f"--pattern {pattern} has {role} clips; give --{role} NAME[=WEIGHTS]")
+            raise SettingsError(f"{named('pattern')} {pattern} has {role} clips; give {named(role)} NAME[=WEIGHTS]")
         if role in settings.backbones and role not in roles:
-            raise SettingsError(f"--pattern {pattern} has no {role} clips; leave --{role} out")
+            raise SettingsError(f"{named('pattern')} {pattern} has no {role} clips; leave {named(role)} out")
 
 
 def _preprocessing(

@@ -3,7 +3,7 @@
 Source: Yang et al., Beyond Short Clips: End-to-End Video-level Learning with Collaborative Memories (CVPR 2021).
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from ...pipeline.aggregators.weights import save_aggregator
-from ...pipeline.backbones import Backbone
 from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.weights import Weights, collect_weights, save_weights
 from ...pipeline.costs.flops import aggregator_macs
 from ...pipeline.end_to_end.memory.available import is_out_of_memory
@@ -34,6 +34,7 @@ from ...pipeline.training.distributed import (
     world_size,
 )
 from ...pipeline.training.loop import FitResult, Schedule, fit
+from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
 from ..run_kinds import WEIGHTS_FILE, backbone_file
 from .memory import check_memory, memory_limit, out_of_memory
@@ -84,6 +85,7 @@ def run(settings: FinetuneSettings) -> FinetuneSummary:
         RunError: if the run directory belongs to other settings.
         OutOfMemoryError: if the memory does not suffice; the checkpoint is kept, and the message names what would fit.
     """
+    settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
     prepared = prepare(settings)
     with joined_processes(resolve_device(settings.device)) as device:
         already_done = (settings.out / "result.json").is_file()

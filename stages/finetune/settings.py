@@ -1,15 +1,14 @@
 """What an end-to-end training is asked to do."""
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...pipeline.end_to_end.network import STATISTICS
-from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, StrategySettings
-from ...pipeline.errors import SettingsError
+from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, STATISTICS, StrategySettings
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
-from ...pipeline.training.optimisation import OptimisationSettings
+from ...pipeline.settings import check_fields, setting, settings
+from ...pipeline.training.settings import OptimisationSettings
 
 MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use; a slip of the finger should not take an hour to be noticed
 
@@ -21,75 +20,123 @@ class RoleBackbone:
     backbone: str
     weights: Path | None = None
 
+    @classmethod
+    def parse(cls, text: str) -> "RoleBackbone":
+        """Return what is written as NAME or NAME=WEIGHTS.
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+        Raises:
+            ValueError: if there is no name, or no file after the equals sign.
+        """
+        name, equals, path = text.partition("=")
+        if not name or (equals and not path):
+            raise ValueError(f"must be NAME or NAME=WEIGHTS; got {text!r}")
+        return cls(backbone=name, weights=Path(path) if equals else None)
+
+
+OPTIMISATION = OptimisationSettings(
+    epochs=20,
+    batch_size=8,
+    optimizer="adamw",
+    learning_rate=1e-3,
+    weight_decay=1e-2,
+    clip_norm=1.0,
+    precision="auto",
+)
+
+
+@settings
 class FinetuneSettings:
-    """What to train, on what, and how.
+    """What to train, on what, and how."""
 
-    Attributes:
-        manifest: the list of videos.
-        out: the run directory.
-        start: the run of train-aggregator to begin from; None = a fresh aggregator.
-        expensive: the backbone in that role; None = none.
-        cheap: likewise.
-        aggregator: a registered name; None = the start's, or "memory".
-        pattern: which clips are expensive; None = the start's, or all clips of the only backbone.
-        num_clips: N; None = the start's, or 8.
-        num_frames: L; None = the start's, the weights', or the backbone's usual; likewise the next two.
-        sampling_rate: every how many frames one is taken.
-        fps: frames a second to resample to, by time.
-        crop: side in pixels of the square input of backbones that begin from scratch; None = 224.
-        flip: whether videos may be mirrored.
-        split: the videos to train on.
-        val_fraction: share of them, class by class, that is held out to choose the best epoch; 0 = the last is best.
-        dropout: before the aggregator's last linear layer; None = the start's, or a half.
-        reduction: r of the gates' bottlenecks and of the memories; None = the start's, or 4.
-        width: channels at which the maps of both backbones meet; None = the start's, or those of the wider one.
-        clip_weight: of the clips' loss beside the video's.
-        statistics: of the backbones' batch norms: "frozen", "tracked"; None = frozen where all backbones have weights.
-        rates: role -> peak learning rate of its backbone, 0 to leave it as it is; where a role is missing, a tenth of
-            the aggregator's with weights, the same from scratch.
-        strategy: how the clips share the memory.
-        accumulate: parts into which a batch is divided, one after the other, for one step.
-        optimisation: epochs, batch, rates, precision, moving average, seed.
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        threads: of the network, on a CPU; None leaves torch's choice.
-        workers: threads that read clips; None takes the machine's cores.
-        cache_gib: decoded videos are kept in memory if they are foreseen to fit into so much.
-        memory_gb: refuse what is foreseen to need more memory, 10^9 bytes; None = more than is free.
-        checkpoint_seconds: as in `Schedule`.
-    """
-
-    manifest: Path
-    out: Path
-    start: Path | None = None
-    expensive: RoleBackbone | None = None
-    cheap: RoleBackbone | None = None
-    aggregator: str | None = None
-    pattern: Pattern | None = None
-    num_clips: int | None = None
-    num_frames: int | None = None
-    sampling_rate: int | None = None
-    fps: float | None = None
-    crop: int | None = None
-    flip: bool = True
-    split: str = "train"
-    val_fraction: float = 0.15
-    dropout: float | None = None
-    reduction: int | None = None
-    width: int | None = None
-    clip_weight: float = 1.0
-    statistics: str | None = None
-    rates: Mapping[str, float] = field(default_factory=dict)
+    manifest: Path = setting(help="CSV or Parquet list of videos.")
+    out: Path = setting(help="Run directory; an unfinished run goes on.")
+    start: Path | None = setting(
+        default=None, help="Run of train-aggregator to begin from.", unset="a fresh aggregator"
+    )
+    expensive: RoleBackbone | None = setting(
+        default=None, help="Expensive backbone; without weights, from scratch.", metavar="NAME[=WEIGHTS]"
+    )
+    cheap: RoleBackbone | None = setting(default=None, help="Cheap backbone; likewise.", metavar="NAME[=WEIGHTS]")
+    aggregator: str | None = setting(default=None, help="As in train-aggregator.", unset="the start's, or memory")
+    pattern: Pattern | None = setting(
+        default=None,
+        help="E:C (as 1:3), first, all-expensive or all-cheap.",
+        unset="the start's, or all clips of the only backbone",
+    )
+    num_clips: int | None = setting(
+        default=None, help="Clips of a video.", at_most=MOST_CLIPS, unset="the start's, or 8"
+    )
+    num_frames: int | None = setting(
+        default=None, help="Frames in a clip.", unset="the start's, the weights', or the backbone's usual"
+    )
+    sampling_rate: int | None = setting(default=None, help="Take every so many frames.", unset="likewise")
+    fps: float | None = setting(
+        default=None, help="Resample to this rate by time.", unset="likewise, or the videos' own frames"
+    )
+    crop: int | None = setting(
+        default=None,
+        help="From scratch: side of the square input, pixels.",
+        at_least=16,
+        at_most=MOST_PIXELS,
+        unit="pixels",
+        unset="224",
+    )
+    flip: bool = setting(default=True, help="Mirror half of the videos.")
+    split: str = setting(default="train", help="The videos to train on.")
+    val_fraction: float = setting(
+        default=0.15,
+        help="Share of them held out, class by class, to choose the best epoch; 0: the last epoch is best.",
+        at_least=0,
+        below=1,
+    )
     strategy: StrategySettings = field(default_factory=StrategySettings)
-    accumulate: int = 1
-    optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
-    device: str = "auto"
-    threads: int | None = None
-    workers: int | None = None
-    cache_gib: float = 2.0
-    memory_gb: float | None = None
-    checkpoint_seconds: float = 5.0
+    accumulate: int = setting(default=1, help="Run a batch in so many parts, for one step.", at_least=1)
+    statistics: str | None = setting(
+        default=None,
+        help="Statistics of the backbones: frozen or tracked.",
+        choices=STATISTICS,
+        unset="frozen with weights, tracked from scratch",
+    )
+    clip_weight: float = setting(default=1.0, help="Of the clips' loss, beside 1 for the video's.", at_least=0)
+    dropout: float | None = setting(
+        default=None, help="Before the aggregator's classifier.", unset="the start's, or 0.5"
+    )
+    reduction: int | None = setting(
+        default=None, help="C over C' of the memory, and of FAST-GRU's bottleneck.", unset="the start's, or 4"
+    )
+    width: int | None = setting(
+        default=None,
+        help="Channels at which both backbones' maps meet.",
+        at_least=1,
+        unset="the start's, or the wider one's",
+    )
+    optimisation: OptimisationSettings = field(default_factory=lambda: OPTIMISATION)
+    expensive_learning_rate: float | None = setting(
+        default=None,
+        help="Peak rate of that backbone; 0: not trained.",
+        at_least=0,
+        unset="a tenth of the aggregator's with weights, the same from scratch",
+    )
+    cheap_learning_rate: float | None = setting(default=None, help="Likewise.", at_least=0, unset="likewise")
+    device: str = setting(default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1.")
+    threads: int | None = setting(
+        default=None, help="Of the network, on a CPU; 1 is best for small ones.", at_least=1, unset="the cores"
+    )
+    workers: int | None = setting(default=None, help="Threads that read clips.", at_least=0, unset="the cores")
+    cache_gib: float = setting(default=2.0, help="Keep decoded videos in memory if they fit in this.", at_least=0)
+    memory_gb: float | None = setting(
+        default=None,
+        help="Refuse what is foreseen to need more, 10^9 bytes.",
+        above=0,
+        below=math.inf,
+        unset="what is free",
+    )
+    checkpoint_seconds: float = setting(
+        default=5.0,
+        help="Write a checkpoint after an epoch, at most this often; within one, twelve times as seldom.",
+        at_least=0,
+        below=math.inf,
+    )
 
     def __post_init__(self) -> None:
         """Check the fields that nothing else checks.
@@ -97,34 +144,27 @@ class FinetuneSettings:
         Raises:
             SettingsError: naming the field and its constraint.
         """
-        rules = (
-            ("crop", self.crop is None or 16 <= self.crop <= MOST_PIXELS, f"from 16 to {MOST_PIXELS} pixels", "size"),
-            ("val_fraction", 0 <= self.val_fraction < 1, "in [0, 1)", None),
-            ("width", self.width is None or self.width >= 1, "at least 1", None),
-            ("clip_weight", self.clip_weight >= 0, "at least 0", None),
-            ("statistics", self.statistics in (None, *STATISTICS), f"one of {', '.join(STATISTICS)}", "batch-norm"),
-            ("num_clips", self.num_clips is None or self.num_clips <= MOST_CLIPS, f"at most {MOST_CLIPS}", "clips"),
-            ("checkpoint_seconds", 0 <= self.checkpoint_seconds < math.inf, "at least 0", None),
-            ("accumulate", self.accumulate >= 1, "at least 1", None),
-            ("threads", self.threads is None or self.threads >= 1, "at least 1", None),
-            ("workers", self.workers is None or self.workers >= 0, "at least 0", None),
-            ("cache_gib", self.cache_gib >= 0, "at least 0", None),
-            ("memory_gb", self.memory_gb is None or 0 < self.memory_gb < math.inf, "greater than 0", None),
-        )
-        for name, holds, constraint, option in rules:
-            if not holds:
-                raise SettingsError(
-                    f"--{option or name.replace('_', '-')} must be {constraint}; got {getattr(self, name)!r}"
-                )
+        check_fields(self)
+        object.__setattr__(self, "optimisation", self.optimisation.with_warmup(longest=1.0))
         if not self.backbones:
-            raise SettingsError("give --expensive NAME[=WEIGHTS], --cheap NAME[=WEIGHTS], or both; got neither")
+            raise SettingsError(
+                f"give {named('expensive')} NAME[=WEIGHTS], {named('cheap')} NAME[=WEIGHTS], or both; got neither"
+            )
         if self.optimisation.patience and not self.val_fraction:
-            raise SettingsError("--patience needs videos to validate on; give --val-fraction 0.15, or --patience 0")
+            raise SettingsError(
+                f"{named('patience')} needs videos to validate on; give {named('val_fraction')} 0.15, or "
+                f"{named('patience')} 0"
+            )
         idle = [role for role in self.rates if role not in self.backbones]
         if idle:
-            raise SettingsError(f"--{idle[0]}-learning-rate is given, but no --{idle[0]} backbone")
-        if any(not rate >= 0 for rate in self.rates.values()):
-            raise SettingsError(f"a backbone's learning rate must be at least 0; got {dict(self.rates)}")
+            rate = named(f"{idle[0]}_learning_rate")
+            raise SettingsError(f"{rate} is given, but no {named(idle[0])} backbone")
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """Role -> peak learning rate of its backbone, of the roles whose rate is given."""
+        given = ((EXPENSIVE, self.expensive_learning_rate), (CHEAP, self.cheap_learning_rate))
+        return {role: rate for role, rate in given if rate is not None}
 
     @property
     def backbones(self) -> dict[str, RoleBackbone]:
@@ -145,7 +185,9 @@ class FinetuneSettings:
             return size
         if size < num_clips:
             raise SettingsError(
-                f"batch-reduction divides --batch-size by the {num_clips} clips of a video; {size} is smaller. Give "
-                f"--batch-size {num_clips} or more, fewer --clips, or another --strategy, such as two-pass"
+                f"batch-reduction divides {named('batch_size')} by the {num_clips} clips of a video; {size} is "
+                "smaller. Give "
+                f"{named('batch_size')} {num_clips} or more, fewer {named('num_clips')}, or another "
+                f"{named('strategy')}, such as two-pass"
             )
         return round(size / num_clips)

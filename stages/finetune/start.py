@@ -8,7 +8,7 @@ from typing import Any
 
 from ...pipeline.aggregators.weights import AggregatorWeights, load_aggregator
 from ...pipeline.backbones.weights import Weights
-from ...pipeline.errors import RunError, SettingsError
+from ...pipeline.errors import RunError, SettingsError, named
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.learning_split import class_differences
 from ...pipeline.training.run_directory import RunDirectory
@@ -16,15 +16,15 @@ from ..run_kinds import AGGREGATOR, WEIGHTS_FILE
 from .settings import FinetuneSettings
 
 OPTIONS = {  # field of the settings -> option that a start leaves no room for
-    "aggregator": "--aggregator",
-    "pattern": "--pattern",
-    "num_clips": "--clips",
-    "num_frames": "--frames",
-    "sampling_rate": "--stride",
-    "fps": "--fps",
-    "width": "--width",
-    "dropout": "--dropout",
-    "reduction": "--reduction",
+    "aggregator": f"{named('aggregator')}",
+    "pattern": f"{named('pattern')}",
+    "num_clips": f"{named('num_clips')}",
+    "num_frames": f"{named('num_frames')}",
+    "sampling_rate": f"{named('sampling_rate')}",
+    "fps": f"{named('fps')}",
+    "width": f"{named('width')}",
+    "dropout": f"{named('dropout')}",
+    "reduction": f"{named('reduction')}",
 }
 
 
@@ -54,17 +54,17 @@ def open_start(settings: FinetuneSettings, manifest: Manifest) -> Start:
     run = RunDirectory.open(settings.start)
     if run.settings.get("kind") != AGGREGATOR:
         raise RunError(
-            f"--from {run.path} is no run of vidpipe train-aggregator; end-to-end training begins from those"
+            f"{named('start')} {run.path} is no run of vidpipe train-aggregator; end-to-end training begins from those"
         )
     _ = run.result  # refuses an unfinished run
     for name, option in OPTIONS.items():
         if getattr(settings, name) is not None:
-            raise SettingsError(f"{option} comes from the run {run.path}; leave it out, or leave --from out")
+            raise SettingsError(f"{option} comes from the run {run.path}; leave it out, or leave {named('start')} out")
     differences = class_differences(run.settings["classes"], manifest.classes)
     if differences:
         raise RunError(
             f"the run {run.path} does not belong to the manifest {settings.manifest}: {'; '.join(differences)} (there: "
-            "the run, here: the manifest). Train an aggregator on these videos, or leave --from out"
+            f"the run, here: the manifest). Train an aggregator on these videos, or leave {named('start')} out"
         )
     return Start(path=run.path, made=run.settings, weights=load_aggregator(run.path / WEIGHTS_FILE)[1])
 
@@ -81,8 +81,8 @@ def check_start(start: Start, weights: Mapping[str, Weights | None]) -> None:
             given = "none" if own is None else f"{own.backbone} with weights {own.digest[:12]}…"
             raise RunError(
                 f"the run {start.path} was trained on maps of {made['name']} with weights "
-                f"{made['weights_sha256'][:12]}… as its {role} backbone, --{role} gives {given}. Give "
-                f"--{role} {made['name']}=FILE with those weights"
+                f"{made['weights_sha256'][:12]}… as its {role} backbone, {named(role)} gives {given}. Give "
+                f"{named(role)} {made['name']}=FILE with those weights"
             )
 
 

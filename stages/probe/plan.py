@@ -1,82 +1,21 @@
 """What a linear probe will see: its settings, checked against the store, and the clips and videos that they mean."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_choice import ClipChoice, candidate_clips, stretch_edges
 from ...pipeline.features.clip_selection import choose_clips, select
 from ...pipeline.features.format import Status
-from ...pipeline.features.patterns import ROLES, Pattern
+from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.training.learning_split import class_indices
 from ...pipeline.training.split_choice import read_splits, videos_of_split
+from .settings import ProbeSettings
 
 SHOWN = 8  # classes named in a message
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ProbeSettings:
-    """What to probe, and how.
-
-    Attributes:
-        store: the feature store.
-        out: the run directory.
-        backbones: their names; () = all in the store. Without a pattern, each is probed by itself.
-        role: only the backbones extracted in this role.
-        pattern: probe what an aggregator sees under this pattern: the pooled maps of both roles, side by side.
-        num_clips: N, evenly spread; None = all that are stored.
-        split: the videos to fit on.
-        test_split: the videos to score.
-        splits: a manifest of the same videos whose splits count in place of the store's; None = the store's.
-        strengths: C of the regression; of several, the best on a fifth of the training videos, held out, is taken.
-        max_iter: iterations of the solver at most.
-    """
-
-    store: Path
-    out: Path
-    backbones: tuple[str, ...] = ()
-    role: str | None = None
-    pattern: Pattern | None = None
-    num_clips: int | None = None
-    split: str = "train"
-    test_split: str = "test"
-    splits: Path | None = None
-    strengths: tuple[float, ...] = (1.0,)
-    max_iter: int = 1000
-
-    def __post_init__(self) -> None:
-        """Check the fields that nothing else checks.
-
-        Raises:
-            SettingsError: naming the field and its constraint.
-        """
-        self._check_choice()
-        if not self.strengths or min(self.strengths) <= 0 or not np.isfinite(self.strengths).all():
-            raise SettingsError(f"--C must be a positive number; got {', '.join(map(str, self.strengths)) or 'none'}")
-        if self.max_iter < 1:
-            raise SettingsError(f"--max-iter must be at least 1; got {self.max_iter}")
-        if self.split == self.test_split:
-            raise SettingsError(
-                f"--split and --test-split must differ; both are {self.split!r}. The accuracy on the training videos "
-                "is given in any case"
-            )
-        if self.store.resolve() in (self.out.resolve(), *self.out.resolve().parents):
-            raise SettingsError(f"--out {self.out} lies in the feature store; choose a directory outside it")
-
-    def _check_choice(self) -> None:
-        """Refuse choices of backbones that exclude each other."""
-        if self.role not in (None, *ROLES):
-            raise SettingsError(f"--role must be expensive or cheap; got {self.role!r}")
-        if self.role and self.backbones:
-            raise SettingsError(f"give --role {self.role} or --backbone {self.backbones[0]}, not both")
-        if self.role and self.pattern:
-            raise SettingsError(f"--pattern {self.pattern} chooses the roles itself; leave --role {self.role} out")
-        if len(set(self.backbones)) < len(self.backbones):
-            raise SettingsError(f"give each --backbone once; got {', '.join(self.backbones)}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,8 +89,12 @@ def prepare(settings: ProbeSettings) -> Prepared:
     sources = _mixed(settings, store) if settings.pattern else _each(settings, store)
     probes = tuple(_plan(store, name, own, train, test) for name, own in sources.items())
     for own in probes:
-        _check_videos(store, own, split=settings.split, option="--split", extracted=own.training, listed=train)
-        _check_videos(store, own, split=settings.test_split, option="--test-split", extracted=own.scored, listed=test)
+        _check_videos(
+            store, own, split=settings.split, option=f"{named('split')}", extracted=own.training, listed=train
+        )
+        _check_videos(
+            store, own, split=settings.test_split, option=f"{named('test_split')}", extracted=own.scored, listed=test
+        )
         _check_classes(settings, store, targets, own, test)
     return Prepared(settings=settings, store=store, targets=targets, expected=test, probes=probes)
 
@@ -169,10 +112,10 @@ def _chosen(settings: ProbeSettings, store: FeatureStore) -> tuple[str, ...]:
         raise SettingsError(f"{store.path} has no backbone's features yet. Run vidpipe extract first")
     for name in settings.backbones:
         if name not in by_role:
-            raise SettingsError(f"--backbone {name}: {store.path} has no such backbone; it has {listing}")
+            raise SettingsError(f"{named('backbones')} {name}: {store.path} has no such backbone; it has {listing}")
     chosen = settings.backbones or tuple(name for name in by_role if settings.role in (None, by_role[name]))
     if not chosen:
-        raise SettingsError(f"--role {settings.role}: {store.path} has no such backbone; it has {listing}")
+        raise SettingsError(f"{named('role')} {settings.role}: {store.path} has no such backbone; it has {listing}")
     return chosen
 
 
@@ -181,7 +124,8 @@ def _spread(settings: ProbeSettings, store: FeatureStore, name: str) -> tuple[in
     wanted = len(due) if settings.num_clips is None else settings.num_clips
     if not 1 <= wanted <= len(due):
         raise SettingsError(
-            f"--clips must be from 1 to {len(due)}, the clips of each video that {store.path} has of {name}; "
+            f"{named('num_clips')} must be from 1 to {len(due)}, the clips of each video that {store.path} has of "
+            f"{name}; "
             f"got {wanted}. For more, extract into a new store"
         )
     candidates = candidate_clips(np.ones((wanted, len(due)), bool))
@@ -194,12 +138,16 @@ def _mixed(settings: ProbeSettings, store: FeatureStore) -> dict[str, tuple[Sour
     for name in _chosen(settings, store) if settings.backbones else ():
         role = store.backbone(name).provenance["role"]
         if role in names:
-            raise SettingsError(f"--pattern {settings.pattern} takes one {role} backbone; got {names[role]} and {name}")
+            raise SettingsError(
+                f"{named('pattern')} {settings.pattern} takes one {role} backbone; got {names[role]} and {name}"
+            )
         names[role] = name
     selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
     idle = [name for name in settings.backbones if name not in selection.backbones.values()]
     if idle:
-        raise SettingsError(f"--pattern {settings.pattern} leaves --backbone {idle[0]} nothing to do; leave it out")
+        raise SettingsError(
+            f"{named('pattern')} {settings.pattern} leaves {named('backbones')} {idle[0]} nothing to do; leave it out"
+        )
     spread = choose_clips(store, selection).spread()
     places = np.array(selection.roles)
     sources = tuple(
@@ -238,7 +186,7 @@ def _check_videos(
     if not extracted:
         raise SettingsError(
             f"{option} {split}: none of its {len(listed)} videos is extracted with {own.name} in {store.path}. "
-            f"Run vidpipe extract with --split {split} first"
+            f"Run vidpipe extract with {named('split')} {split} first"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...pipeline.errors import SettingsError
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.evaluation.linear_probe import Fit, choose_strength, fit_probe
 from ...pipeline.evaluation.metrics import score_predictions, top_k_accuracy
 from ...pipeline.features.arrays import pooled_features
@@ -19,7 +19,8 @@ from ...pipeline.manifests.folders import choose_test
 from ...pipeline.training.run_directory import RunDirectory
 from ..evaluate.run import prediction_rows
 from ..evaluate.scores import RunScores
-from .plan import Prepared, ProbePlan, ProbeSettings, prepare
+from .plan import Prepared, ProbePlan, prepare
+from .settings import ProbeSettings
 
 KIND = "linear probe"
 HELD_OUT = 0.2  # of each class's training videos, to choose among several strengths
@@ -140,7 +141,10 @@ def _held_out_accuracies(
     for index, name in enumerate(classes):
         held |= choose_test(sorted(ids[targets == index]), test_fraction=HELD_OUT, key=f"probe {name}")
     if not held:
-        raise SettingsError("no class has two training videos, so none can be held out to choose --C; give one --C")
+        raise SettingsError(
+            f"no class has two training videos, so none can be held out to choose {named('strengths')}; give one "
+            f"{named('strengths')}"
+        )
     return choose_strength(
         features,
         targets=targets,

@@ -4,20 +4,21 @@ import json
 import os
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
 
-from ...pipeline.errors import RunError, SettingsError
-from ...pipeline.files import PARTIAL, write_json, write_text
+from ...pipeline.errors import RunError
+from ...pipeline.files import PARTIAL, held_folder, write_json, write_text
 from ...pipeline.manifests.manifest import Manifest, Video, write_manifest
 from ...pipeline.rendering.design import accuracy_bounds, class_of, is_test, scene_classes
 from ...pipeline.rendering.frames import draw_frames
-from ...pipeline.rendering.plan import RENDERER_VERSION, SceneSettings, plan_video
+from ...pipeline.rendering.plan import RENDERER_VERSION, plan_video
 from ...pipeline.rendering.words import describe_set
 from ...pipeline.training.run_directory import describe_differences
 from ...pipeline.videos.writing import write_h264
+from .settings import RenderSettings
 
 MANIFEST_FILE, DESIGN_FILE, README_FILE, VIDEO_FOLDER = "manifest.csv", "design.json", "README.md", "videos"
 
@@ -28,33 +29,6 @@ class Progress(Protocol):
     def __call__(self, iterable: Iterable[Future], /, *, total: int) -> Iterable[Future]:
         """Return the same items, of which there will be ``total``."""
         ...
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RenderSettings:
-    """What to render, and where.
-
-    Attributes:
-        out: the folder of the set; it is made, or completed if it holds the beginning of the same set.
-        videos: how many; a larger set of the same seed begins with the same videos.
-        test_fraction: part of each class for the split ``test``.
-        scene: what the videos look like.
-        workers: videos rendered at a time; None is one a core.
-    """
-
-    out: Path
-    videos: int = 480
-    test_fraction: float = 0.25
-    scene: SceneSettings = field(default_factory=SceneSettings)
-    workers: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.videos < 1:
-            raise SettingsError(f"the number of videos must be at least 1; got {self.videos}")
-        if not 0.0 <= self.test_fraction <= 1.0:
-            raise SettingsError(f"the test fraction must lie in 0..1; got {self.test_fraction}")
-        if self.workers is not None and self.workers < 1:
-            raise SettingsError(f"the number of workers must be at least 1; got {self.workers}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,16 +65,17 @@ def run(settings: RenderSettings, *, progress: Progress = lambda iterable, /, **
     """
     began = perf_counter()
     claim_folder(settings)
-    missing = plan(settings)
-    with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
-        futures = [pool.submit(run_task, settings, index) for index in missing]
-        try:
-            for future in progress(as_completed(futures), total=len(futures)):
-                future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-    manifest = list_videos(settings)
-    write_manifest(manifest, settings.out / MANIFEST_FILE)
+    with held_folder(settings.out, error=RunError):
+        missing = plan(settings)
+        with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
+            futures = [pool.submit(run_task, settings, index) for index in missing]
+            try:
+                for future in progress(as_completed(futures), total=len(futures)):
+                    future.result()
+            finally:
+                pool.shutdown(cancel_futures=True)
+        manifest = list_videos(settings)
+        write_manifest(manifest, settings.out / MANIFEST_FILE)
     return _summarise(settings, manifest, rendered=len(missing), seconds=perf_counter() - began)
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ...pipeline.backbones.engine import Engine, EngineSettings, build_engine
+from ...pipeline.backbones.engine import Engine, build_engine
+from ...pipeline.backbones.engine_settings import EngineSettings
 from ...pipeline.backbones.weights import load_weights
-from ...pipeline.errors import StoreError
+from ...pipeline.errors import StoreError, named
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.features.verify import Recompute
 from ...pipeline.manifests.manifest import Manifest, read_manifest
@@ -62,7 +63,7 @@ def _engines(store: FeatureStore, paths: Sequence[Path]) -> dict[str, tuple[Engi
     for name in store.backbones():
         provenance = store.backbone(name).provenance
         if name not in given:
-            raise StoreError(f"{store.path} has features of {name}; give its weights too: --weights FILE")
+            raise StoreError(f"{store.path} has features of {name}; give its weights too: {named('weights')} FILE")
         if given[name].digest != provenance["weights_sha256"]:
             raise StoreError(
                 f"the weights given for {name} ({given[name].digest[:12]}…) are not those that "

@@ -1,4 +1,4 @@
-"""What a sweep will cost, foreseen: a few real steps of each aggregator are timed; nothing is written into --out."""
+"""What a sweep will cost, foreseen: a few real steps of each aggregator are timed; nothing is written into ``out``."""
 
 import math
 import os
@@ -24,10 +24,12 @@ from ...pipeline.files import bytes_on_disk, check_free_space
 from ...pipeline.inference.predict import predict
 from ...pipeline.training.run_directory import RunDirectory
 from ..run_kinds import WEIGHTS_FILE
-from ..train_aggregator.plan import Prepared, TrainAggregatorSettings, prepare
+from ..train_aggregator.plan import Prepared, prepare
 from ..train_aggregator.run import train
-from .plan import SweepPlan, SweepSettings, SweepTask, plan, run_settings, shared_outcome
+from ..train_aggregator.settings import TrainAggregatorSettings
+from .plan import SweepPlan, SweepTask, plan, resolve, run_settings, shared_outcome
 from .run import absolute, copies_folder, known_patterns, unfinished
+from .settings import SweepSettings
 from .task import one_of_many
 
 TIMED_BATCHES, TIMED_EPOCHS = 4, 3
@@ -105,6 +107,7 @@ def estimate(settings: SweepSettings) -> SweepEstimate:
     Raises:
         SettingsError, ManifestError, StoreError, RunError, OutOfSpaceError: as the sweep itself would.
     """
+    settings = resolve(settings)
     settings = absolute(settings)
     whole = plan(settings, known=known_patterns(settings.out, shared_outcome(settings)))
     todo = unfinished(settings, whole)

@@ -9,84 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...pipeline.aggregators import AGGREGATORS
+from ...pipeline.aggregators.registry import AGGREGATORS
 from ...pipeline.backbones.engine import resolve_device
-from ...pipeline.errors import SettingsError
-from ...pipeline.execution import IN_PROCESS, LOCAL, check_scheduler
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_selection import Selection, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import EXPENSIVE, Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
-from ..train_aggregator.plan import Prepared, TrainAggregatorSettings, prepare
+from ..train_aggregator.plan import Prepared, prepare
+from ..train_aggregator.settings import TrainAggregatorSettings
+from .settings import SweepSettings
 
 TABLE_3_CLIPS = (2, 4, 8, 16, 32)
 NOT_SHARED = {"store", "out", "aggregator", "pattern", "num_clips", "cache_gib", "local_copies"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SweepSettings:
-    """What to train and score, and how.
-
-    Attributes:
-        training: what all runs share. Its ``out`` is the sweep's directory; its aggregator, pattern, number of clips,
-            seed and local copies do not count: each run has its own.
-        aggregators: registered names.
-        patterns: which clips are expensive.
-        clips: numbers of clips, N.
-        num_seeds: how often each aggregator that has weights is trained, with the seeds 0, 1, …
-        test_split: the videos to score.
-        scheduler: ``none`` (in this process), ``local`` or ``tcp://host:port``.
-        workers: processes of ``local``.
-        threads: of each run; float32 results depend on it.
-        copies: whether each machine copies the maps that it reads to a disk of its own.
-        cache_dir: where such copies go, and stay; None = in the folder of temporary files, until the sweep ends.
-    """
-
-    training: TrainAggregatorSettings
-    aggregators: tuple[str, ...]
-    patterns: tuple[Pattern, ...]
-    clips: tuple[int, ...]
-    num_seeds: int = 3
-    test_split: str = "test"
-    scheduler: str = IN_PROCESS
-    workers: int | None = None
-    threads: int = 1
-    copies: bool = True
-    cache_dir: Path | None = None
-
-    def __post_init__(self) -> None:
-        """Check what does not need the store.
-
-        Raises:
-            SettingsError: naming the option and its constraint.
-        """
-        check_scheduler(self.scheduler, self.workers)
-        for name, values in (("aggregators", self.aggregators), ("patterns", self.patterns), ("clips", self.clips)):
-            shown = ",".join(map(str, values))
-            if not values or len(set(values)) < len(values):
-                raise SettingsError(f"--{name} must name one or more, each once, as A,B; got {shown!r}")
-        for name in self.aggregators:
-            _ = AGGREGATORS[name]  # refuses unknown names
-        for name, value in (("clips", min(self.clips)), ("seeds", self.num_seeds), ("threads", self.threads)):
-            if value < 1:
-                raise SettingsError(f"--{name} must be at least 1; got {value}")
-        if self.training.split == self.test_split:
-            raise SettingsError(f"--split and --test-split must differ; both are {self.test_split!r}")
-        if self.copies and self.cache_dir is None and self.scheduler not in (IN_PROCESS, LOCAL):
-            raise SettingsError(
-                f"with --scheduler {self.scheduler} nothing would remove the copies of the maps from the other "
-                "machines; give --cache-dir, a folder that may keep them, or --no-copies"
-            )
-        if self.cache_dir is not None and self.cache_dir.exists() and not self.cache_dir.is_dir():
-            raise SettingsError(f"--cache-dir must be a folder; {self.cache_dir} is none")
-        if self.cache_dir is not None and not self.copies:
-            raise SettingsError("--cache-dir says where copies of the maps go; leave it out, or leave out --no-copies")
-
-    @property
-    def out(self) -> Path:
-        """The sweep's directory."""
-        return self.training.out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,6 +73,18 @@ def fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]]
     pattern = Pattern.parse("first" if EXPENSIVE in roles else "all-cheap")
     stored = opened.sampling.num_clips
     return (pattern,), tuple(number for number in TABLE_3_CLIPS if number <= stored) or (stored,)
+
+
+def resolve(settings: SweepSettings) -> SweepSettings:
+    """Return the settings with the patterns and numbers of clips that they leave open, as the store allows.
+
+    Raises:
+        StoreError: if there is no store.
+    """
+    if settings.patterns and settings.clips:
+        return settings
+    patterns, clips = fitting_defaults(settings.training.store)
+    return replace(settings, patterns=settings.patterns or patterns, clips=settings.clips or clips)
 
 
 def run_settings(settings: SweepSettings, task: SweepTask) -> TrainAggregatorSettings:
@@ -199,9 +147,13 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
     Raises:
         SettingsError, ManifestError, StoreError: for what the store does not hold or allow; before anything is trained.
     """
+    for name in settings.aggregators:
+        _ = AGGREGATORS[name]  # refuses unknown names
     cells, left_out = choose_cells(settings.patterns, settings.clips, known=known)
     if not cells:
-        raise SettingsError(f"there is nothing to run: {'; '.join(left_out)}. Type more --clips or other --patterns")
+        raise SettingsError(
+            f"there is nothing to run: {'; '.join(left_out)}. Type more {named('clips')} or other {named('patterns')}"
+        )
     store = FeatureStore.open(settings.training.store)
     selections = {cell: selection_of(store, settings, cell) for cell in cells}
     tasks: list[SweepTask] = []
@@ -256,7 +208,8 @@ def _videos_to_score(
     if not all(map(len, found.values())):
         raise SettingsError(
             f"no video of the split {settings.test_split!r} is extracted in {store.path}, so nothing can be scored. "
-            f"Run vidpipe extract with --split {settings.test_split} first, or name another --test-split"
+            f"Run vidpipe extract with {named('split')} {settings.test_split} first, or name another "
+            f"{named('test_split')}"
         )
     return found
 

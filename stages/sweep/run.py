@@ -16,14 +16,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.errors import RunError, StoreError
+from ...pipeline.errors import RunError, StoreError, named, spelled
 from ...pipeline.execution import run_tasks
 from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.files import lock_folder, write_csv, write_json
+from ...pipeline.files import held_folder, write_csv, write_json
 from ...pipeline.training.run_directory import describe_differences
-from .plan import SweepPlan, SweepSettings, SweepTask, plan, shared_outcome
+from .plan import SweepPlan, SweepTask, plan, resolve, shared_outcome
+from .settings import SweepSettings
 from .tables import report
 from .task import TaskResult, read_score, run_task
 
@@ -38,7 +39,7 @@ class SweepSummary:
     Attributes:
         num_done: runs finished by this call.
         num_already_done: runs asked for that had been finished before it.
-        failed: run -> reason.
+        failed: run -> reason, with settings as `errors.named` marks them.
         left_out: a sentence for each combination of pattern and clips that is not run.
         tables: name of the file -> its text, as Markdown.
         files: all that was written about the runs together.
@@ -67,6 +68,7 @@ def run(settings: SweepSettings, *, planned: Callable[[SweepPlan, int], Progress
         OutOfSpaceError: if the disk does not hold copies of the maps.
         ExecutionError: if the cluster cannot be had, or goes away.
     """
+    settings = resolve(settings)
     settings = absolute(settings)
     shared = shared_outcome(settings)
     known = known_patterns(settings.out, shared)
@@ -82,7 +84,10 @@ def run(settings: SweepSettings, *, planned: Callable[[SweepPlan, int], Progress
                 if result.error:
                     failed[result.task.name] = result.error
                 progress(result)
-        write_csv(settings.out / FAILURES_FILE, [("run", "reason"), *sorted(failed.items())])
+        write_csv(
+            settings.out / FAILURES_FILE,
+            [("run", "reason"), *((name, spelled(reason)) for name, reason in sorted(failed.items()))],
+        )
         tables, files = report(settings.out, patterns=patterns)
     return SweepSummary(
         out=settings.out,
@@ -122,11 +127,11 @@ def known_patterns(out: Path, asked: Mapping[str, Any]) -> list[Pattern]:
         have = json.loads(path.read_text(encoding="utf-8"))
         shared, patterns = have["shared"], [Pattern.parse(text) for text in have["patterns"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} cannot be read: {error!r}. Choose another --out") from error
+        raise RunError(f"{path} cannot be read: {error!r}. Choose another {named('out')}") from error
     differences = describe_differences(shared, asked)
     if differences:
         raise RunError(
-            f"{out} holds a sweep with other settings: {'; '.join(differences)}. Choose another --out, or ask "
+            f"{out} holds a sweep with other settings: {'; '.join(differences)}. Choose another {named('out')}, or ask "
             "for the sweep's own settings to add to it"
         )
     return patterns
@@ -156,12 +161,9 @@ def _directory(out: Path, sweep: Mapping[str, Any]) -> Iterator[None]:
         StoreError: if another process holds it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    descriptor = lock_folder(out, error=StoreError)
-    try:
+    with held_folder(out, error=StoreError):
         write_json(out / SETTINGS_FILE, sweep)
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -202,5 +204,5 @@ def _results(
         scheduler=settings.scheduler,
         workers=settings.workers,
         threads_per_worker=settings.threads,
-        lost=lambda task, error: TaskResult(task=task, error=str(error)),
+        lost=lambda task, error: TaskResult(task=task, error=error.marked),
     )

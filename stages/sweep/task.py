@@ -14,15 +14,17 @@ from typing import TextIO
 import torch
 from tqdm import tqdm
 
-from ...pipeline.errors import RunError, VidpipeError
+from ...pipeline.errors import RunError, VidpipeError, named
 from ...pipeline.evaluation.metrics import Metrics
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import write_json
 from ...pipeline.training.run_directory import RunDirectory
-from ..evaluate.plan import EvaluateSettings, check_fits
+from ..evaluate.plan import check_fits
 from ..evaluate.scores import evaluate
+from ..evaluate.settings import EvaluateSettings
 from ..train_aggregator.run import TrainAggregatorSummary, run
-from .plan import SweepSettings, SweepTask, run_settings, selection_of
+from .plan import SweepTask, run_settings, selection_of
+from .settings import SweepSettings
 
 SCORE_FILE = "score.json"
 DIGITS = 9  # of GMACs: to the last MAC
@@ -96,7 +98,7 @@ def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> T
         with ALONE, one_of_many(settings.threads):
             return TaskResult(task=task, score=_train_and_score(settings, copies, task))
     except VidpipeError as error:
-        return TaskResult(task=task, error=str(error))
+        return TaskResult(task=task, error=error.marked)
     except (RuntimeError, ValueError, TypeError, LookupError, MemoryError, OSError) as error:  # as torch's own
         return TaskResult(task=task, error=f"{type(error).__name__}: {error}")
 
@@ -179,7 +181,7 @@ def read_score(run: Path, *, store: FeatureStore, num_training: int, num_test: i
     if trained != num_training:
         raise RunError(
             f"{run} was trained on {trained} videos, and {num_training} are extracted by now; results of both do not "
-            "belong into one table. Choose another --out"
+            f"belong into one table. Choose another {named('out')}"
         )
     score = load_score(run)
     return score if score.num_scored == num_test else None

@@ -6,7 +6,7 @@ spread evenly at test.
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,12 @@ from ...pipeline.inference.predict import num_readers, predict, video_gmacs
 from ...pipeline.inference.stored_inputs import batch_of
 from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
-from ...pipeline.training.optimisation import OptimisationSettings, accuracy, classification_loss
+from ...pipeline.training.optimisation import accuracy, classification_loss, resolved
 from ...pipeline.training.run_directory import RunDirectory
+from ...pipeline.training.settings import OptimisationSettings
 from ..run_kinds import SPLITS_FILE, WEIGHTS_FILE
-from .plan import Prepared, TrainAggregatorSettings, outcome, prepare
+from .plan import Prepared, outcome, prepare
+from .settings import TrainAggregatorSettings
 
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]  # maps by role, scores, targets
 
@@ -65,6 +67,7 @@ def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
         SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
         RunError: if the run directory belongs to other settings.
     """
+    settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
     prepared = prepare(settings)
     with RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared)) as directory:
         directory.reopen_without(WEIGHTS_FILE)

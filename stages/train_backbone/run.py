@@ -7,7 +7,7 @@ Source: Zhu et al. (AAAI 2020), setups for clip-level backbones, after Tran et a
 import time
 from collections import ChainMap
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ...pipeline.backbones import Backbone, build_backbone, feature_shape
 from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.interface import Backbone
+from ...pipeline.backbones.registry import build_backbone, feature_shape
 from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights
-from ...pipeline.errors import SettingsError
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.files import write_json
 from ...pipeline.manifests.manifest import Manifest, read_manifest
@@ -27,91 +27,17 @@ from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_
 from ...pipeline.training.clips import TrainingClips, collate, open_source
 from ...pipeline.training.learning_split import check_classes, class_indices
 from ...pipeline.training.loop import Schedule, fit, one_step
-from ...pipeline.training.optimisation import OptimisationSettings, accuracy, classification_loss
+from ...pipeline.training.optimisation import accuracy, classification_loss
 from ...pipeline.training.run_directory import RunDirectory
-from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.training.settings import OptimisationSettings
 from ...pipeline.videos.preprocessing import Preprocessing, preprocessing_for
 from ...pipeline.videos.transforms import normalise
+from .plan import outcome, resolve, sampling_of
+from .settings import TrainBackboneSettings
 
 GIB = 2**30
 WEIGHTS_FILE = "weights.safetensors"
 Batch = tuple[torch.Tensor, torch.Tensor] | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainBackboneSettings:
-    """What to train, on what, and how.
-
-    Args:
-        manifest: the list of videos.
-        out: the run directory.
-        backbone: a registered name.
-        split: the videos to train on.
-        val_split: videos on whose central clips each epoch is scored; the best epoch's weights are kept. Without it the
-            last epoch's are, as in the paper.
-        num_frames: L.
-        sampling_rate: every how many frames one is taken.
-        fps: frames a second to resample to, by time; None takes the videos' own frames.
-        crop: side of the square input in pixels.
-        flip: whether clips may be mirrored.
-        dropout: before the classifier.
-        zero_init_residual: let every block begin as the identity.
-        optimisation: epochs, batch, rates, seed.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
-        threads: of the network, on a CPU; None leaves torch's choice. Small networks gain nothing from a second one.
-        workers: threads that read clips; None takes the machine's cores.
-        checkpoint_seconds: a checkpoint is written at the end of an epoch if the last one is at least this old.
-        cache_gib: decoded videos are kept in memory if they are foreseen to fit into so much.
-    """
-
-    manifest: Path
-    out: Path
-    backbone: str
-    split: str = "train"
-    val_split: str | None = None
-    num_frames: int = 8
-    sampling_rate: int = 1
-    fps: float | None = None
-    crop: int = 224
-    flip: bool = True
-    dropout: float = 0.0
-    zero_init_residual: bool = True
-    optimisation: OptimisationSettings = field(default_factory=OptimisationSettings)
-    device: str = "auto"
-    threads: int | None = None
-    workers: int | None = None
-    checkpoint_seconds: float = 5.0
-    cache_gib: float = 2.0
-
-    def __post_init__(self) -> None:
-        """Check the fields that nothing else checks.
-
-        Raises:
-            SettingsError: naming the field and its constraint.
-        """
-        if self.crop < 16:
-            raise SettingsError(f"--size must be at least 16 pixels; got {self.crop}")
-        if not 0 <= self.dropout < 1:
-            raise SettingsError(f"--dropout must lie in [0, 1); got {self.dropout}")
-        if self.optimisation.batch_size < 2:
-            raise SettingsError(f"--batch-size must be at least 2, for batch norm; got {self.optimisation.batch_size}")
-        if self.threads is not None and self.threads < 1:
-            raise SettingsError(f"--threads must be at least 1; got {self.threads}")
-        if self.workers is not None and self.workers < 0:
-            raise SettingsError(f"--workers must not be negative; got {self.workers}")
-
-    def outcome(self, manifest: Manifest, *, caches: list[bool]) -> dict[str, Any]:
-        """Return what the trained weights depend on, as JSON values."""
-        own = asdict(self)
-        for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "device"):
-            del own[place]
-        return {
-            "stage": "train-backbone",
-            "manifest_digest": manifest.digest,
-            "device": resolve_device(self.device).type,
-            "reduced_in_cache": caches,
-            **own,
-        }
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,15 +62,17 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
         RunError: if the run directory belongs to other settings.
     """
     began = time.perf_counter()
+    settings = resolve(settings)
+    sampling = sampling_of(settings)
     manifest = read_manifest(settings.manifest)
     classes = manifest.classes
     check_classes(manifest)
-    feature_shape(settings.backbone, num_frames=settings.num_frames, size=settings.crop)  # refuses what cannot be run
+    feature_shape(settings.backbone, num_frames=sampling.num_frames, size=settings.crop)  # refuses what cannot be run
     training = _clips(manifest, settings, settings.split)
     validation = _clips(manifest, settings, settings.val_split) if settings.val_split else None
     everything = [clips for clips in (training, validation) if clips is not None]
-    outcome = settings.outcome(manifest, caches=[clips.source.caches_frames for clips in everything])
-    with RunDirectory.open_or_create(settings.out, settings=outcome) as directory:
+    made = outcome(settings, manifest, caches=[clips.source.caches_frames for clips in everything])
+    with RunDirectory.open_or_create(settings.out, settings=made) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         if not directory.is_done:
             _train(settings, directory, classes, training, validation)
@@ -166,9 +94,7 @@ def _clips(manifest: Manifest, settings: TrainBackboneSettings, split: str) -> T
     return TrainingClips(
         open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),
         labels=class_indices(manifest, videos=videos).tolist(),
-        sampling=ClipSampling(
-            num_frames=settings.num_frames, sampling_rate=settings.sampling_rate, fps=settings.fps, num_clips=1
-        ),
+        sampling=sampling_of(settings),
         preprocessing=preprocessing,
         seed=settings.optimisation.seed,
         flip=settings.flip,
@@ -210,9 +136,9 @@ def _train(
         model,
         classes=classes,
         preprocessing=training.preprocessing,
-        num_frames=settings.num_frames,
-        sampling_rate=settings.sampling_rate,
-        fps=settings.fps,
+        num_frames=training.sampling.num_frames,
+        sampling_rate=training.sampling.sampling_rate,
+        fps=training.sampling.fps,
     )
     save_weights(settings.out / WEIGHTS_FILE, weights)
     save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone)

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import attrgetter
 
-from ...aggregators import AggregatorSpec
+from ...aggregators.base import AggregatorSpec
 from ...aggregators.video_model import Shape
-from ...backbones import feature_shape
-from ...errors import SettingsError
-from ...training.optimisation import OPTIMIZERS, PRECISIONS
+from ...backbones.registry import feature_shape
+from ...errors import SettingsError, named
+from ...training.optimisation import DTYPES
+from ...training.settings import OPTIMIZERS
 from ..strategies import BATCH_REDUCTION, CHECKPOINT, MULTI_ITERATION, PLAIN, TWO_PASS, StrategySettings
 from .simulation import CallMemory, NetworkMemory, backbone_call, backbone_memory, video_call, video_memory
 
@@ -37,7 +38,7 @@ class TrainingShape:
         num_classes: K.
         aggregator: what is on top.
         batch_size: videos that one process runs at once.
-        precision: a name of ``optimisation.PRECISIONS``.
+        precision: a name of ``optimisation.DTYPES``.
         optimizer: a name of ``optimisation.OPTIMIZERS``.
         ema: whether an average of all weights is kept.
         trained: roles whose backbones are trained.
@@ -70,7 +71,7 @@ class TrainingShape:
             ("crops", used <= set(self.crops), f"name one for each of {sorted(used)}", dict(self.crops)),
             ("trained", self.trained <= used, f"be among {sorted(used)}", sorted(self.trained)),
             ("batch_size", self.batch_size >= 1, "be at least 1", self.batch_size),
-            ("precision", self.precision in PRECISIONS, f"be one of {', '.join(PRECISIONS)}", self.precision),
+            ("precision", self.precision in DTYPES, f"be one of {', '.join(DTYPES)}", self.precision),
             ("optimizer", self.optimizer in OPTIMIZERS, f"be one of {', '.join(OPTIMIZERS)}", self.optimizer),
         )
         for name, holds, constraint, found in rules:
@@ -106,13 +107,13 @@ class Fit:
 
     def flags(self, *, accumulate: int = 1) -> str:
         """Return what to type where the batch was itself one of ``accumulate`` parts."""
-        words = [f"--strategy {self.strategy.name}"]
+        words = [f"{named('strategy')} {self.strategy.name}"]
         if self.strategy.name == CHECKPOINT:
-            words.append(f"--granularity {self.strategy.granularity}")
+            words.append(f"{named('granularity')} {self.strategy.granularity}")
         if self.strategy.clips_at_once is not None:
-            words.append(f"--clips-at-once {self.strategy.clips_at_once}")
+            words.append(f"{named('clips_at_once')} {self.strategy.clips_at_once}")
         if self.parts * accumulate > 1:
-            words.append(f"--accumulate {self.parts * accumulate}")
+            words.append(f"{named('accumulate')} {self.parts * accumulate}")
         return " ".join(words)
 
 
@@ -183,15 +184,16 @@ def advice(shape: TrainingShape, *, available: int, strategy: str = PLAIN, accum
     if fits:
         offers = [fits[0], *(fit for fit in fits if fit.strategy.name == strategy)][:2]
         offers.append(min((fit for fit in fits if fit.parts == fits[0].parts), key=attrgetter("num_bytes")))
-        named = [
+        shown = [
             f"{fit.flags(accumulate=accumulate)} (about {gigabytes(with_headroom(fit.num_bytes))})" for fit in offers
         ]
-        return f"these would fit: {', '.join(dict.fromkeys(named))}"
+        return f"these would fit: {', '.join(dict.fromkeys(shown))}"
     least = replace(shape, batch_size=1)
     needed = with_headroom(min(foreseen_bytes(least, strategy=own) for own in _strategies(least)))
     return (
         f"no strategy would fit: even a batch of one video needs about {gigabytes(needed)}, and there are "
-        f"{gigabytes(available)}. A smaller --size, fewer --frames or --clips, or a smaller network is needed"
+        f"{gigabytes(available)}. A smaller {named('crop')}, fewer {named('num_frames')} or {named('num_clips')}, "
+        "or a smaller network is needed"
     )
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ...aggregators import AggregatorSpec
+from ...aggregators.base import AggregatorSpec
 from ...aggregators.video_model import Shape, build_video_model
-from ...backbones import Backbone, build_backbone
+from ...backbones.interface import Backbone
+from ...backbones.registry import build_backbone
 from ...training.optimisation import mixed_precision
 from ..checkpointing import checkpointed
 from .tracking import storage_bytes, tracked_memory
@@ -67,7 +68,7 @@ def backbone_call(
         clips: in the call.
         num_frames: L.
         crop: S, pixels.
-        precision: a name of ``optimisation.PRECISIONS``.
+        precision: a name of ``optimisation.DTYPES``.
         gradients: whether a graph is kept and gone back through.
         granularity: of `checkpointed`; None = everything is kept.
 
@@ -105,7 +106,7 @@ def video_call(
         shapes: pairs of role and (T', H', W', C).
         roles: of the N clips.
         batch: B.
-        precision: a name of ``optimisation.PRECISIONS``.
+        precision: a name of ``optimisation.DTYPES``.
 
     Raises:
         SettingsError: if there is no such aggregator, or it does not take that width.

@@ -9,7 +9,7 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
-from ...errors import ManifestError
+from ...errors import ManifestError, named
 from .classes import Classes, check_name, class_name, read_any_class_list
 from .source import (
     Entry,
@@ -45,7 +45,9 @@ def read_kinetics(source: Source) -> OfficialList:
 
     found = gather(source, source.files(["*train*.csv", "*val*.csv", "*test*.csv"]), read)
     if classes is None and found.entries and all(entry.labels[0].isdecimal() for entry in islice(found.entries, 100)):
-        found.notes.append("Classes have the numbers of the lists for names; --classes gives them their names.")
+        found.notes.append(
+            f"Classes have the numbers of the lists for names; {named('classes')} gives them their names."
+        )
     return found
 
 
@@ -98,7 +100,8 @@ def _read_paths(file: Path, *, classes: Classes | None, separator: str) -> list[
         path, found, key = text.rpartition(separator)
         if not found or not path.strip() or not key.strip().isdecimal():
             expected = (
-                f"'path{separator}label' with a whole number for a label (--separator says what stands between them), "
+                f"'path{separator}label' with a whole number for a label ({named('separator')} says what stands "
+                "between them), "
                 "or the official header label,youtube_id,time_start,time_end,split"
             )
             raise malformed(file, line, expected=expected, found=text)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from ...errors import ManifestError
+from ...errors import ManifestError, named
 from ..manifest import Manifest, Video
 from .kinetics import read_kinetics
 from .multi_label import read_charades, read_mmit
@@ -29,7 +29,7 @@ class OfficialDataset:
         read: reads its lists.
         annotations: which files it reads, for the help.
         videos: how its videos lie, for the help.
-        example: what one would type after ``--annotations``.
+        example: what one would type after ``annotations``, with settings as `errors.named` marks them.
         num_splits: how many official splits there are to choose from.
         class_list: the class list that can be chosen, for the help; "" if there is no choice.
         separator: whether some of its lists have columns with a separator to choose.
@@ -55,7 +55,7 @@ DATASETS: dict[str, OfficialDataset] = {
         read=read_ucf101,
         annotations="the folder of classInd.txt, trainlist01.txt, testlist01.txt …",
         videos="Class/file.avi",
-        example="ucfTrainTestlist --videos UCF-101 --split 1",
+        example=f"ucfTrainTestlist {named('videos')} UCF-101 {named('split')} 1",
         num_splits=3,
     ),
     "hmdb51": OfficialDataset(
@@ -63,7 +63,7 @@ DATASETS: dict[str, OfficialDataset] = {
         read=read_hmdb51,
         annotations="the folder of <class>_test_split1.txt …",
         videos="class/file.avi",
-        example="testTrainMulti_7030_splits --videos hmdb51 --split 1",
+        example=f"testTrainMulti_7030_splits {named('videos')} hmdb51 {named('split')} 1",
         num_splits=3,
     ),
     "kinetics": OfficialDataset(
@@ -71,7 +71,7 @@ DATASETS: dict[str, OfficialDataset] = {
         read=read_kinetics,
         annotations="official CSV files (label,youtube_id,time_start,time_end,split), or lists of 'path label'",
         videos="<id>_<start>_<end>.mp4 or a whole <id>.mp4, in one folder, one a split, one a class, or both",
-        example="train.csv --annotations val.csv --videos k400",
+        example=f"train.csv {named('annotations')} val.csv {named('videos')} k400",
         class_list="a name a line, or 'name,index', or JSON {name: index}; lists of paths give indices",
         separator=True,
     ),
@@ -80,7 +80,7 @@ DATASETS: dict[str, OfficialDataset] = {
         read=read_ssv1,
         annotations="something-something-v1-train.csv and -validation.csv, or their folder",
         videos="<id>.webm (or another video; it is published as frames, which vidpipe does not read)",
-        example="ssv1_labels --videos ssv1_videos",
+        example=f"ssv1_labels {named('videos')} ssv1_videos",
         class_list="something-something-v1-labels.csv, sought beside the lists",
         frame_rate=12,  # README of the release
     ),
@@ -89,7 +89,7 @@ DATASETS: dict[str, OfficialDataset] = {
         read=read_ssv2,
         annotations="something-something-v2-train.json and -validation.json, or their folder",
         videos="<id>.webm",
-        example="labels --videos 20bn-something-something-v2",
+        example=f"labels {named('videos')} 20bn-something-something-v2",
         class_list="something-something-v2-labels.json, sought beside the lists",
     ),
     "charades": OfficialDataset(
@@ -97,7 +97,7 @@ DATASETS: dict[str, OfficialDataset] = {
         read=read_charades,
         annotations="Charades_v1_train.csv and _test.csv, or PySlowFast's lists of frames, or their folder",
         videos="<id>.mp4",
-        example="Charades --videos Charades_v1_480",
+        example=f"Charades {named('videos')} Charades_v1_480",
         class_list="Charades_v1_classes.txt, sought beside the lists",
         multi_label=True,
         frame_rate=24,  # README of Charades_v1_rgb
@@ -107,7 +107,7 @@ DATASETS: dict[str, OfficialDataset] = {
         read=read_mmit,
         annotations="trainingSet.csv and validationSet.csv, X-Temporal's lists, or their folder",
         videos="as the lists say, or below a folder a split",
-        example="Multi_Moments_in_Time --videos Multi_Moments_in_Time/videos",
+        example=f"Multi_Moments_in_Time {named('videos')} Multi_Moments_in_Time/videos",
         class_list="moments_categories.txt, sought beside the lists",
         multi_label=True,
     ),
@@ -124,7 +124,7 @@ class Imported:
         left_out: whether they were.
         unlabelled: ids of videos that show none of the classes, which a manifest cannot hold.
         frame_folders: how many of the missing ones are there as a folder, of frames most likely.
-        notes: what else the user should know.
+        notes: what else the user should know, with settings as `errors.named` marks them.
     """
 
     videos: tuple[Video, ...]

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from ...errors import ManifestError
+from ...errors import ManifestError, named
 from .classes import CODE_FIRST, INDEX_LAST, Classes, class_name, read_class_list
 from .source import (
     Entry,
@@ -28,7 +28,9 @@ _ACTION = re.compile(r"(?P<code>c\d{3})\s+\d+(\.\d+)?\s+\d+(\.\d+)?")
 _FRAME_LIST = "original_vido_id"  # so it is spelt
 _FRAME_COLUMNS = "original_vido_id video_id frame_id path labels"
 _X_TEMPORAL_LINE = re.compile(r"(?P<path>.+?)\s+(?P<num_frames>\d+)\s+(?P<labels>\d+(,\d+)*)")
-_WITHOUT_NAMES = "No class list was found: classes have their published {} for names; --classes gives them names."
+_WITHOUT_NAMES = (
+    f"No class list was found: classes have their published {{}} for names; {named('classes')} gives them names."
+)
 
 
 def read_charades(source: Source) -> OfficialList:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from ...errors import ManifestError, SettingsError
+from ...errors import ManifestError, SettingsError, named
 from ..manifest import default_video_id
 
 SPLIT_WORDS = {"train": "train", "val": "val", "test": "test"}  # in a file's name -> the split of the manifest
@@ -40,9 +40,13 @@ class Source:
 
     def __post_init__(self) -> None:
         if not self.annotations:
-            raise SettingsError("no annotations are given; --annotations names the official files or their folder")
+            raise SettingsError(
+                f"no annotations are given; {named('annotations')} names the official files or their folder"
+            )
         if not self.separator or any(character in "\r\n" for character in self.separator):
-            raise SettingsError(f"--separator must be what stands between path and label, got {self.separator!r}")
+            raise SettingsError(
+                f"{named('separator')} must be what stands between path and label, got {self.separator!r}"
+            )
 
     def folder(self) -> Path:
         """Return the one folder of the annotations, for sets that are published as one.
@@ -53,7 +57,9 @@ class Source:
         folder, *others = self.annotations
         if others or not folder.is_dir():
             given = ", ".join(map(str, self.annotations))
-            raise SettingsError(f"--annotations must be the one folder that holds the official files, got {given}")
+            raise SettingsError(
+                f"{named('annotations')} must be the one folder that holds the official files, got {given}"
+            )
         return folder
 
     def files(self, *groups: Sequence[str]) -> list[Path]:

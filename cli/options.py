@@ -1,0 +1,141 @@
+"""Options made of the library's settings: name, type, default, choices and help stand at the fields, and only there."""
+
+import dataclasses
+import functools
+import types
+import typing
+from collections.abc import Callable, Container, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..pipeline.errors import VidpipeError
+from ..pipeline.settings import KEY, Facts, nested_settings
+from .spelling import option_name
+
+F = TypeVar("F", bound=Callable[..., Any])
+UNSAID = dataclasses.MISSING
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
+
+def setting_options(kind: type, *, leave_out: Container[str] = ()) -> Callable[[F], F]:
+    """Return a decorator that gives a command an option for each field of the settings ``kind``.
+
+    Fields that are settings themselves lend their fields. Parameters have the names of fields, as
+    `vidpipe.pipeline.settings.build` takes them.
+
+    Args:
+        kind: settings of the library.
+        leave_out: fields that the command line does not offer, or offers in another way.
+    """
+    options = [_option(*own) for own in _fields(kind, UNSAID) if own[0].name not in leave_out]
+    return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
+
+
+def _fields(kind: type, made: Any) -> Iterator[tuple[dataclasses.Field, Any, Any]]:
+    """Yield (field, its type, its default), those of nested settings in the place of their field."""
+    hints, nested = typing.get_type_hints(kind), nested_settings(kind)
+    for own in dataclasses.fields(kind):
+        default = _default(own) if made is UNSAID else getattr(made, own.name)
+        if own.name in nested:
+            yield from _fields(nested[own.name], default)
+        elif KEY in own.metadata:
+            yield own, hints[own.name], default
+
+
+def _default(own: dataclasses.Field) -> Any:
+    return own.default if own.default_factory is dataclasses.MISSING else own.default_factory()
+
+
+def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]:
+    facts: Facts = own.metadata[KEY]
+    plain, many = _plain_type(hint)
+    name = option_name(own.name)
+    if plain is bool:
+        both = f"{name}/--no-{name[2:]}" if default else name
+        return click.option(both, own.name, is_flag=True, help=facts.help, default=default, show_default=default)
+    words: dict[str, Any] = {"help": facts.help, "metavar": facts.metavar, "multiple": many and not facts.commas}
+    if default is UNSAID:
+        words["required"] = True
+    elif default not in (None, ()):
+        words |= {"default": default, "show_default": ",".join(default) if facts.commas else True}
+    elif facts.commas:
+        words |= {"default": (), "show_default": False}
+    words = {"show_default": True, **words}
+    return click.option(name, own.name, cls=_SettingOption, unset=facts.unset, type=_click_type(plain, facts), **words)
+
+
+class _SettingOption(click.Option):
+    """An option that says what it stands for where nobody gives it, neither the user nor a preset."""
+
+    def __init__(self, *declarations: Any, unset: str, **words: Any) -> None:
+        super().__init__(*declarations, **words)
+        self.unset = unset
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the option and its help, for the overview."""
+        record = super().get_help_record(ctx)
+        if record is None or not self.unset or self.get_default(ctx, call=False) not in (None, ()):
+            return record
+        return record[0], f"{record[1]}  [default: {self.unset}]"
+
+
+def _plain_type(hint: Any) -> tuple[Any, bool]:
+    """Return the type of one value, and whether there may be several: ``tuple[Path, ...]`` is (Path, True)."""
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is tuple:
+        return typing.get_args(hint)[0], True
+    return hint, False
+
+
+def _click_type(plain: Any, facts: Facts) -> click.ParamType | type:
+    if facts.choices:
+        return click.Choice(facts.choices)
+    if facts.commas:
+        return _Listed(plain)
+    if plain is Path:
+        return click.Path(path_type=Path)
+    return _Parsed(plain) if hasattr(plain, "parse") else plain
+
+
+class _Parsed(click.ParamType):
+    """A value whose class reads it from text, by ``parse``."""
+
+    name = "text"
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what the text ``value`` stands for."""
+        if isinstance(value, self.kind):
+            return value
+        try:
+            return self.kind.parse(value)
+        except VidpipeError:
+            raise  # it names the setting itself
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _Listed(click.ParamType):
+    """Values separated by commas."""
+
+    def __init__(self, kind: Any) -> None:
+        self.kind = kind
+        self.name = "N,N,…" if kind is int else "A,B,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the values, as a tuple."""
+        if isinstance(value, tuple):
+            return value
+        words = [word.strip() for word in value.split(",")]
+        if self.kind is not int:
+            return tuple(getattr(self.kind, "parse", str)(word) for word in words)
+        try:
+            return tuple(map(int, words))
+        except ValueError:
+            self.fail(f"must be whole numbers separated by commas, as 2,4,8; got {value!r}", param, ctx)

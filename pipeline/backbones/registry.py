@@ -1,0 +1,50 @@
+"""Clip backbones, by name."""
+
+import torch
+
+from ..registry import Registry
+from .interface import Backbone, BackboneSpec
+from .resnet import resnet_specs
+from .slowfast import slowfast_specs
+
+BACKBONES: Registry[BackboneSpec] = Registry("backbone")
+for _spec in (*resnet_specs(), *slowfast_specs()):
+    BACKBONES.add(_spec.name, _spec)
+
+
+def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0, zero_init_residual: bool = False) -> Backbone:
+    """Return the backbone called ``name``, freshly initialised from torch's global random state.
+
+    Under ``with torch.device("meta")`` it has shapes and keys only, and costs nothing.
+
+    Args:
+        name: a name of ``BACKBONES``.
+        num_classes: K, the length of its score vectors.
+        dropout: probability of dropping a pooled feature before the classifier, in [0, 1).
+        zero_init_residual: begin every residual block as the identity; helps training from scratch.
+
+    Raises:
+        SettingsError: if there is no such backbone (the message lists them), or a setting is out of range.
+    """
+    return BACKBONES[name].build(num_classes=num_classes, dropout=dropout, zero_init_residual=zero_init_residual)
+
+
+def usual_clip(name: str) -> tuple[int, int]:
+    """Return (L, every how many frames one is taken): the clips that the backbone called ``name`` is known for.
+
+    A default; it takes others too.
+
+    Raises:
+        SettingsError: if there is no such backbone.
+    """
+    return BACKBONES[name].usual_clip
+
+
+def feature_shape(name: str, *, num_frames: int, size: int) -> tuple[int, int, int, int]:
+    """Return (T', H', W', C) of the map that the backbone called ``name`` makes of ``num_frames`` × ``size``² pixels.
+
+    Raises:
+        SettingsError: if there is no such backbone, or it cannot take such clips.
+    """
+    with torch.device("meta"):
+        return build_backbone(name, num_classes=1).feature_shape(num_frames, size)

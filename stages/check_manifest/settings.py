@@ -1,0 +1,20 @@
+"""What checking a manifest is asked to do."""
+
+from pathlib import Path
+
+from ...pipeline.settings import check_fields, setting, settings
+
+
+@settings
+class CheckSettings:
+    """What to check, and how."""
+
+    manifest: Path = setting(help="CSV or Parquet list of videos.")
+    decode: bool = setting(
+        default=True,
+        help="Decode every frame, the only way to find files that are cut short; else read the headers alone.",
+    )
+    workers: int | None = setting(default=None, help="Files probed at a time.", at_least=1, unset="one a core")
+
+    def __post_init__(self) -> None:
+        check_fields(self)

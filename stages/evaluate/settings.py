@@ -1,0 +1,70 @@
+"""What an evaluation is asked to do."""
+
+import os
+from pathlib import Path
+
+from ...pipeline.backbones.engine_settings import PRECISIONS, EngineSettings
+from ...pipeline.errors import SettingsError, named
+from ...pipeline.settings import check_fields, setting, settings
+
+VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # and what leaves each as it is
+
+
+@settings
+class EvaluateSettings:
+    """What to score, on what; what stands in ``out`` is overwritten."""
+
+    store: Path | None = setting(default=None, help="Feature store that vidpipe extract made.")
+    manifest: Path | None = setting(
+        default=None,
+        help="In place of a store, for end-to-end runs: decode these videos and run each run's own backbones.",
+    )
+    runs: tuple[Path, ...] = setting(help="Run directory; give several.")
+    out: Path = setting(help="Directory for tables and pictures.")
+    split: str = setting(default="test", help="The videos to score.")
+    batch_size: int = setting(default=32, help="Videos a step of the aggregator.", at_least=1)
+    device: str = setting(default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1.")
+    local_copies: Path | None = setting(default=None, help="As in training an aggregator.")
+    precision: str = setting(
+        default="auto", help="Of the backbones over videos; auto: the fastest that the machine has.", choices=PRECISIONS
+    )
+    batch: int = setting(default=0, help="Clips a call of a backbone; 0: what suits the device.")
+    threads: int | None = setting(default=None, help="Of the backbones over videos.", at_least=1, unset="the cores")
+    workers: int | None = setting(default=None, help="Threads that decode videos.", at_least=0, unset="the cores")
+
+    def __post_init__(self) -> None:
+        """Check the fields that nothing else checks.
+
+        Raises:
+            SettingsError: naming the field and its constraint.
+        """
+        check_fields(self)
+        if (self.store is None) == (self.manifest is None):
+            found = "neither" if self.store is None else "both"
+            raise SettingsError(
+                f"give one of {named('store')} STORE, which vidpipe extract made, and {named('manifest')} "
+                "MANIFEST, whose videos an "
+                f"end-to-end run decodes itself; got {found}"
+            )
+        places = [path.resolve() for path in self.runs]
+        twice = [str(path) for path in self.runs if places.count(path.resolve()) > 1]
+        if not self.runs or twice:
+            raise SettingsError(f"give each run once, and one at least: {named('runs')} DIR; got {twice or 'none'}")
+        given = [named(name) for name, default in VIDEO_OPTIONS.items() if getattr(self, name) != default]
+        if self.store is not None and given:
+            raise SettingsError(
+                f"{', '.join(given)}: with {named('store')} nothing is decoded and no backbone runs. Leave it "
+                "out, or give "
+                f"{named('manifest')} in place of {named('store')}"
+            )
+        _ = self.engine  # refuses what it cannot be
+
+    @property
+    def engine(self) -> EngineSettings:
+        """How backbones run over videos.
+
+        Raises:
+            SettingsError: if one of its settings is out of range.
+        """
+        threads = self.threads if self.manifest is None else self.threads or os.cpu_count()
+        return EngineSettings(device=self.device, precision=self.precision, batch=self.batch, threads=threads)

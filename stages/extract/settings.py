@@ -1,0 +1,99 @@
+"""What an extraction is asked to do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...pipeline.backbones.engine_settings import EngineSettings
+from ...pipeline.errors import SettingsError, named
+from ...pipeline.execution import IN_PROCESS, check_scheduler
+from ...pipeline.features.compression import COMPRESSION_NAMES, DEFAULT_COMPRESSION
+from ...pipeline.features.patterns import Pattern
+from ...pipeline.settings import check_fields, setting, settings
+from ...pipeline.videos.clips import ClipSampling
+
+ALL_EXPENSIVE = Pattern.parse("all-expensive")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoleWeights:
+    """The weights that play a role; ``backbone`` is the name that they must carry."""
+
+    backbone: str
+    path: Path
+
+    @classmethod
+    def parse(cls, text: str) -> "RoleWeights":
+        """Return what is written as NAME=WEIGHTS.
+
+        Raises:
+            ValueError: if ``text`` is not of that form.
+        """
+        name, equals, path = text.partition("=")
+        if not (name and equals and path):
+            raise ValueError(f"must be NAME=WEIGHTS, as r2d_26=cheap.safetensors; got {text!r}")
+        return cls(backbone=name, path=Path(path))
+
+
+@settings
+class ExtractSettings:
+    """What to extract, and where. The cheap backbone sees all clips."""
+
+    manifest: Path = setting(help="CSV or Parquet list of videos.")
+    store: Path = setting(help="Feature store; an unfinished one goes on.")
+    expensive: RoleWeights | None = setting(
+        default=None, help="Expensive backbone and its safetensors file.", metavar="NAME=WEIGHTS"
+    )
+    cheap: RoleWeights | None = setting(
+        default=None, help="Cheap backbone and its safetensors file.", metavar="NAME=WEIGHTS"
+    )
+    sampling: ClipSampling = field(default_factory=ClipSampling)
+    pattern: Pattern = setting(
+        default=ALL_EXPENSIVE,
+        help="Clips that the expensive backbone sees: E:C (as 1:3), first, all-expensive. The cheap one sees all.",
+    )
+    split: str | None = setting(default=None, help="Extract this split alone; the store has room for all.", unset="all")
+    crop: int | None = setting(default=None, help="Crop, pixels.", unset="as the weights were trained")
+    engine: EngineSettings = field(default_factory=EngineSettings)
+    compression: str = setting(default=DEFAULT_COMPRESSION, help="Of the stored maps.", choices=COMPRESSION_NAMES)
+    scheduler: str = setting(default=IN_PROCESS, help="none, local, or tcp://host:port of a Dask cluster.")
+    workers: int | None = setting(default=None, help="Processes of the local scheduler.", unset="the cores")
+    retry_failed: bool = setting(default=False, help="Try the videos again that failed before.")
+
+    def __post_init__(self) -> None:
+        """Check what belongs together.
+
+        Raises:
+            SettingsError: naming what is wrong and what to type.
+        """
+        check_fields(self)
+        check_scheduler(self.scheduler, self.workers)
+        if self.expensive is None and self.cheap is None:
+            raise SettingsError(
+                f"give {named('expensive')} NAME=WEIGHTS, {named('cheap')} NAME=WEIGHTS, or both; got neither"
+            )
+        if self.expensive and self.cheap and self.expensive.backbone == self.cheap.backbone:
+            raise SettingsError(
+                f"{named('expensive')} and {named('cheap')} must differ; both are {self.cheap.backbone}"
+            )
+        if self.expensive is None and self.pattern != ALL_EXPENSIVE:
+            raise SettingsError(
+                f"{named('pattern')} {self.pattern} says what the expensive backbone sees; give {named('expensive')}"
+            )
+
+    def roles(self) -> Iterator[tuple[str, RoleWeights, tuple[bool, ...]]]:
+        """Yield each role that is given, with its weights and which of the N clips it sees.
+
+        Raises:
+            SettingsError: if the pattern makes no clip expensive though a backbone is given.
+        """
+        if self.expensive:
+            clips = self.pattern.expensive(self.sampling.num_clips)
+            if not clips.any():
+                raise SettingsError(
+                    f"{named('pattern')} {self.pattern} leaves {named('expensive')} nothing to do; leave "
+                    f"{named('expensive')} out"
+                )
+            yield "expensive", self.expensive, tuple(clips.tolist())
+        if self.cheap:
+            yield "cheap", self.cheap, (True,) * self.sampling.num_clips

@@ -1,0 +1,36 @@
+"""What verifying a store is asked to do."""
+
+from pathlib import Path
+
+from ...pipeline.settings import check_fields, setting, settings
+
+
+@settings
+class VerifySettings:
+    """What to check.
+
+    The same machine gives the same bytes again; another one rounds bfloat16 otherwise, which adds up to a few
+    thousandths over a network: hence the tolerance.
+    """
+
+    store: Path = setting(help="Feature store that vidpipe extract made.")
+    num_recomputed: int = setting(
+        default=0,
+        help="Compute so many clips again from the videos, and compare.",
+        at_least=0,
+        unit="clips",
+        metavar="K",
+    )
+    seed: int = setting(default=0, help="Of the draw of these clips.")
+    tolerance: float = setting(
+        default=0.02, help="Largest norm of the difference, relative to what is stored.", at_least=0
+    )
+    reset: bool = setting(default=False, help="Mark damaged videos as pending: the next `vidpipe extract` redoes them.")
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            SettingsError: naming the setting.
+        """
+        check_fields(self)
