@@ -128,13 +128,13 @@ def test_rare_checkpoints_change_nothing(tmp_path: Path) -> None:
 CHILD = """
 import os, signal, sys
 from pathlib import Path
-from test_training import train
+from test_loop import train
 train(Path(sys.argv[1]), on_batch=lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == 13 else None)
 """
 
 
 def test_a_real_kill_9(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))}
     ended = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path / "killed")], env=environment, check=False)
     assert ended.returncode == -signal.SIGKILL
     assert len(RunDirectory.open(tmp_path / "killed").read_metrics()) == 3
