@@ -23,10 +23,10 @@ from matplotlib.figure import Figure
 
 from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
-from vidpipe.pipeline.backbones.engine import resolve_device
+from vidpipe.pipeline.backbones.devices import resolve_device
 from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape
 from vidpipe.pipeline.end_to_end.memory.available import available_bytes
-from vidpipe.pipeline.end_to_end.memory.foresight import TrainingShape, foreseen_bytes, with_headroom
+from vidpipe.pipeline.end_to_end.memory.estimate import TrainingShape, estimated_bytes, with_headroom
 from vidpipe.pipeline.end_to_end.memory.tracking import tracked_memory
 from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gradients
@@ -108,7 +108,7 @@ def unfit(own: argparse.Namespace, name: str, num_clips: int, available: int) ->
     """Return why a setting cannot be run; nothing if it can."""
     if name == BATCH_REDUCTION and videos_a_pass(own, name, num_clips) < 1:
         return f"{own.batch_size} videos over {num_clips} leave none"
-    foreseen = foreseen_bytes(training_shape(own, num_clips), strategy=strategy_settings(own, name))
+    foreseen = estimated_bytes(training_shape(own, num_clips), strategy=strategy_settings(own, name))
     if with_headroom(foreseen) > available:
         return f"needs {with_headroom(foreseen) / MEGA:,.0f} MB, and there are {available / MEGA:,.0f}"
     return ""
@@ -138,7 +138,7 @@ def measure(own: argparse.Namespace) -> dict[str, Any]:
         "videos": len(batch),
         "resident_mb": (resident_bytes(device) - before) / MEGA,
         "tensors_mb": memory.peak_bytes / MEGA,
-        "foreseen_mb": foreseen_bytes(shape, strategy=strategy) / MEGA,
+        "foreseen_mb": estimated_bytes(shape, strategy=strategy) / MEGA,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
     }

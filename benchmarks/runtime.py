@@ -23,7 +23,8 @@ from torch import Tensor
 
 from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import VideoModel, build_video_model
-from vidpipe.pipeline.backbones.engine import Engine, build_engine, resolve_device, resolve_precision
+from vidpipe.pipeline.backbones.devices import resolve_device, resolve_precision
+from vidpipe.pipeline.backbones.engine import Engine, build_engine
 from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape
 from vidpipe.pipeline.backbones.weights import collect_weights

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import torch
 
-from vidpipe.pipeline.backbones.engine import build_engine, cpu_has_bfloat16
+from vidpipe.pipeline.backbones.devices import cpu_has_bfloat16
+from vidpipe.pipeline.backbones.engine import build_engine
 from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.backbones.weights import collect_weights, load_backbone

@@ -1,8 +1,6 @@
 """`vidpipe evaluate`."""
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -11,6 +9,7 @@ from ..pipeline.settings import build
 from ..stages.evaluate.settings import EvaluateSettings
 from .main import SOME_FAILED
 from .options import json_option, setting_options
+from .progress import progress_shown
 from .spelling import option_name
 from .tables import format_table
 
@@ -38,24 +37,10 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     """
     from ..stages.evaluate.run import EvaluateSettings, run
 
-    document = run(build(EvaluateSettings, options), started=_progress)
+    document = run(build(EvaluateSettings, options), progress=progress_shown())
     click.echo(json.dumps(document, indent=2) if as_json else document_text(document))
     if options["manifest"] is not None and any(scored["missing"] for scored in document["runs"]):
         ctx.exit(SOME_FAILED)
-
-
-def _progress(run: Path, total: int) -> Callable[[], None]:
-    """Return what moves a bar of a run's videos; there is none where the output is no terminal."""
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit="video", desc=run.name, disable=None)
-
-    def advance() -> None:
-        bar.update()
-        if bar.n >= total:
-            bar.close()
-
-    return advance
 
 
 def document_text(document: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,12 +12,13 @@ from ..stages.extract.settings import ExtractSettings
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import SETTING_NAMES, extract_defaults, preset_option
-from .tables import size_text
+from .progress import progress_shown
+from .tables import duration_text, size_text
 
 if TYPE_CHECKING:
     from ..stages.extract.estimate import Estimate
     from ..stages.extract.plan import ExtractPlan
-    from ..stages.extract.run import ExtractSummary, Progress
+    from ..stages.extract.run import ExtractSummary
 
 EPILOG = """\b
 Example:
@@ -44,31 +45,18 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     if dry_run:
         from ..stages.extract.estimate import estimate
 
-        foreseen = estimate(settings)
-        click.echo(json.dumps(_estimate_document(foreseen), indent=2) if as_json else _estimate_text(foreseen))
+        costs = estimate(settings)
+        click.echo(json.dumps(_estimate_document(costs), indent=2) if as_json else _estimate_text(costs))
         return
-    summary = run(settings, planned=lambda plan: _progress(plan, quiet=as_json))
+    summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else _summary_text(summary))
     if summary.failed:
         ctx.exit(SOME_FAILED)
 
 
-def _progress(plan: "ExtractPlan", *, quiet: bool) -> "Progress":
-    """Print the plan, and return what draws the bar."""
-    from tqdm import tqdm
-
+def _show_plan(plan: "ExtractPlan", *, quiet: bool) -> None:
     if not quiet:
         click.echo(plan_text(plan), err=True)
-    bar = tqdm(total=len(plan.tasks), unit="video", desc="extract", smoothing=0.1, disable=None)
-
-    def advance(result: Any) -> None:
-        bar.update()
-        if result.error is not None:
-            bar.write(f"failed: {result.task.video.video_id}: {result.error}", file=sys.stderr)
-        if bar.n >= len(plan.tasks):
-            bar.close()
-
-    return advance
 
 
 def plan_text(plan: "ExtractPlan") -> str:
@@ -83,26 +71,26 @@ def plan_text(plan: "ExtractPlan") -> str:
     return "\n".join([*lines, f"  at most {size_text(plan.num_bytes)} on disk"])
 
 
-def _estimate_text(foreseen: "Estimate") -> str:
-    costs = {"decoding": foreseen.decode_seconds, **foreseen.compute_seconds}
+def _estimate_text(estimate: "Estimate") -> str:
+    costs = {"decoding": estimate.decode_seconds, **estimate.compute_seconds}
     each = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in costs.items())
     return "\n".join(
         [
-            plan_text(foreseen.plan),
-            f"  {size_text(foreseen.free_bytes)} free",
-            f"timed on {foreseen.timed_videos} videos, median a video: {each}",
-            f"about {duration_text(foreseen.total_seconds)} in all on this machine, in one process",
+            plan_text(estimate.plan),
+            f"  {size_text(estimate.free_bytes)} free",
+            f"timed on {estimate.timed_videos} videos, median a video: {each}",
+            f"about {duration_text(estimate.total_seconds)} in all on this machine, in one process",
         ]
     )
 
 
-def _estimate_document(foreseen: "Estimate") -> dict[str, Any]:
-    document = dataclasses.asdict(foreseen)
+def _estimate_document(estimate: "Estimate") -> dict[str, Any]:
+    document = dataclasses.asdict(estimate)
     plan = document.pop("plan")
     plan["num_videos"] = len(plan.pop("tasks"))
-    for own, source in zip(plan["backbones"], foreseen.plan.backbones, strict=True):
+    for own, source in zip(plan["backbones"], estimate.plan.backbones, strict=True):
         own |= {"num_clips": source.num_clips, "gmacs": source.gmacs}
-    return {**plan, **document, "hours": foreseen.total_seconds / 3600}
+    return {**plan, **document, "hours": estimate.total_seconds / 3600}
 
 
 def _summary_text(summary: "ExtractSummary") -> str:
@@ -118,10 +106,3 @@ def _summary_text(summary: "ExtractSummary") -> str:
     if summary.failed:
         lines.append("The same command with --retry-failed tries the failed videos again.")
     return "\n".join(lines)
-
-
-def duration_text(seconds: float) -> str:
-    """Return a duration for people."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

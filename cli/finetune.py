@@ -8,10 +8,10 @@ import click
 
 from ..pipeline.settings import build
 from ..stages.finetune.settings import FinetuneSettings
-from .extract import duration_text
 from .main import SOME_FAILED
 from .options import json_option, setting_options
-from .tables import size_text
+from .progress import progress_shown
+from .tables import duration_text, size_text
 
 if TYPE_CHECKING:
     from ..stages.finetune.estimate import FinetuneEstimate
@@ -49,7 +49,7 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
         document = estimate(settings)
         click.echo(json.dumps(dataclasses.asdict(document), indent=2) if as_json else estimate_text(document))
         return
-    summary = run(settings)
+    summary = run(settings, progress=progress_shown())
     if not first_of_launched():
         return
     if as_json:
@@ -63,18 +63,18 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
             ctx.exit(SOME_FAILED)
 
 
-def estimate_text(foreseen: "FinetuneEstimate") -> str:
+def estimate_text(estimate: "FinetuneEstimate") -> str:
     """Return what a run will cost, as lines of text."""
-    memory = ", ".join(f"{name} {size_text(own)}" for name, own in foreseen.memory_bytes.items())
+    memory = ", ".join(f"{name} {size_text(own)}" for name, own in estimate.memory_bytes.items())
     return "\n".join(
         [
-            f"{foreseen.num_training:,} videos to train on, {foreseen.num_validation:,} held out; {foreseen.epochs} "
-            f"epochs of {foreseen.steps_per_epoch:,} steps; {foreseen.gmacs:.3g} GMACs a video at test",
-            f"timed on a few steps ({foreseen.strategy}): {foreseen.step_seconds:.2f} s a step, and "
-            f"{foreseen.validation_seconds:.0f} s an epoch for the held-out videos",
-            f"memory, foreseen at most: {memory}; there are {size_text(foreseen.memory_limit_bytes)}",
-            f"at most {size_text(foreseen.disk_bytes)} on disk, the checkpoint included",
-            f"about {duration_text(foreseen.total_seconds)} in all on this machine, in one process",
+            f"{estimate.num_training:,} videos to train on, {estimate.num_validation:,} held out; {estimate.epochs} "
+            f"epochs of {estimate.steps_per_epoch:,} steps; {estimate.gmacs:.3g} GMACs a video at test",
+            f"timed on a few steps ({estimate.strategy}): {estimate.step_seconds:.2f} s a step, and "
+            f"{estimate.validation_seconds:.0f} s an epoch for the held-out videos",
+            f"memory, foreseen at most: {memory}; there are {size_text(estimate.memory_limit_bytes)}",
+            f"at most {size_text(estimate.disk_bytes)} on disk, the checkpoint included",
+            f"about {duration_text(estimate.total_seconds)} in all on this machine, in one process",
         ]
     )
 

@@ -12,6 +12,7 @@ import click
 from .main import SOME_FAILED
 from .manifest_official import official_commands
 from .manifest_output import MAX_ROWS, check_output, counted, write, written_text
+from .progress import progress_shown
 from .tables import format_table
 
 if TYPE_CHECKING:
@@ -76,15 +77,11 @@ def check(
       vidpipe manifest check videos.csv
       vidpipe manifest check videos.csv --json | jq '.videos[] | select(.problems != [])'
     """  # noqa: D301 - click reads the escape as "keep these lines"
-    from functools import partial
-
-    from tqdm import tqdm
-
     from ..stages.check_manifest.run import run
     from ..stages.check_manifest.settings import CheckSettings
 
     settings = CheckSettings(manifest=manifest, decode=not no_decode, workers=workers)
-    report = run(settings, progress=partial(tqdm, unit="file", desc="probing", disable=None))
+    report = run(settings, progress=progress_shown())
     click.echo(json.dumps(as_document(report), indent=1) if as_json else as_text(report, show_all=show_all))
     ctx.exit(SOME_FAILED if report.faulty else 0)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import importlib
 import types
 import typing
 from collections.abc import Callable, Container, Iterator
@@ -64,22 +65,35 @@ def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]
     elif facts.commas:
         words |= {"default": (), "show_default": False}
     words = {"show_default": True, **words}
-    return click.option(name, own.name, cls=_SettingOption, unset=facts.unset, type=_click_type(plain, facts), **words)
+    return click.option(name, own.name, cls=_SettingOption, facts=facts, type=_click_type(plain, facts), **words)
 
 
 class _SettingOption(click.Option):
-    """An option that says what it stands for where nobody gives it, neither the user nor a preset."""
+    """An option whose help says which names there are, and what holds where neither the user nor a preset gives it."""
 
-    def __init__(self, *declarations: Any, unset: str, **words: Any) -> None:
+    def __init__(self, *declarations: Any, facts: Facts, **words: Any) -> None:
         super().__init__(*declarations, **words)
-        self.unset = unset
+        self.facts = facts
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the option and its help, for the overview."""
         record = super().get_help_record(ctx)
-        if record is None or not self.unset or self.get_default(ctx, call=False) not in (None, ()):
-            return record
-        return record[0], f"{record[1]}  [default: {self.unset}]"
+        if record is None:
+            return None
+        words = record[1]
+        if self.facts.names:
+            words = words.replace(
+                self.facts.help, f"{self.facts.help} One of {', '.join(_registered(self.facts.names))}."
+            )
+        if self.facts.unset and "[default: " not in words:  # what click adds where there is one
+            words = f"{words}  [default: {self.facts.unset}]"
+        return record[0], words
+
+
+def _registered(place: str) -> list[str]:
+    """Return the names of a registry of the library; loads it, and so torch, only when help is asked for."""
+    module, name = place.split(":")
+    return list(getattr(importlib.import_module(f"vidpipe.pipeline.{module}"), name))
 
 
 def _plain_type(hint: Any) -> tuple[Any, bool]:

@@ -1,7 +1,6 @@
 """`vidpipe probe`."""
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -9,6 +8,7 @@ import click
 from ..pipeline.settings import build
 from ..stages.probe.settings import ProbeSettings
 from .options import json_option, setting_options
+from .progress import progress_shown
 from .tables import format_table
 
 EPILOG = """\b
@@ -31,22 +31,8 @@ def command(*, as_json: bool, **options: Any) -> None:
     """
     from ..stages.probe.run import run
 
-    document = run(build(ProbeSettings, options), planned=_progress)
+    document = run(build(ProbeSettings, options), progress=progress_shown())
     click.echo(json.dumps(document, indent=2) if as_json else document_text(document))
-
-
-def _progress(total: int) -> Callable[[int], None]:
-    """Return what moves a bar of ``total`` reads; there is none where the output is no terminal."""
-    from tqdm import tqdm
-
-    bar = tqdm(total=total, unit="video", desc="read", disable=None)
-
-    def advance(number: int) -> None:
-        bar.update(number)
-        if bar.n >= total:
-            bar.close()
-
-    return advance
 
 
 def document_text(document: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from ..pipeline.rendering.settings import DIFFICULTIES
 from ..pipeline.settings import build
 from ..stages.render.settings import RenderSettings
 from .options import json_option, setting_options
+from .progress import progress_shown
 
 EPILOG = """\b
 Example, the set of the demo:
@@ -45,13 +46,9 @@ def command(*, as_json: bool, **options: Any) -> None:
     shows both visitors, and only a backbone that resolves fine motion sees which way the bars go. The same command
     completes a set that was interrupted.
     """
-    from functools import partial
-
-    from tqdm import tqdm
-
     from ..stages.render.run import run
 
-    summary = run(build(RenderSettings, options), progress=partial(tqdm, unit="video", desc="rendering", disable=None))
+    summary = run(build(RenderSettings, options), progress=progress_shown())
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
         return

@@ -16,6 +16,7 @@ SHORT_NAMES = {
     "runs": "run",
     "strengths": "C",
     "name": "strategy",
+    "options": "option",
 }
 
 

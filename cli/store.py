@@ -10,6 +10,7 @@ import click
 from ..stages.store.settings import VerifySettings
 from .main import SOME_FAILED
 from .options import json_option, setting_options
+from .progress import progress_shown
 from .tables import format_table, size_text
 
 if TYPE_CHECKING:
@@ -67,13 +68,10 @@ def verify_command(
       vidpipe store verify ucf101.zarr
       vidpipe store verify ucf101.zarr --recompute 8 --manifest m.csv --weights cheap.safetensors
     """  # noqa: D301 - click reads the escape as "keep these lines"
-    from tqdm import tqdm
-
     from ..stages.store.commands import verify
 
     recompute = _recompute(store, manifest, weights) if options["num_recomputed"] else None
-    with tqdm(unit="video", desc="verifying", disable=None) as bar:
-        report = verify(VerifySettings(store=store, **options), recompute=recompute, progress=bar.update)
+    report = verify(VerifySettings(store=store, **options), recompute=recompute, progress=progress_shown())
     click.echo(as_document(asdict(report)) if as_json else report_text(report))
     ctx.exit(SOME_FAILED if report.problems else 0)
 
@@ -99,12 +97,9 @@ def export_command(store: Path, output: Path, compression: str) -> None:
       vidpipe store export ucf101.zarr ucf101.h5
       python -c "import h5py; print(h5py.File('ucf101.h5')['jump/a/r2d_26/features'].shape)"
     """  # noqa: D301 - click reads the escape as "keep these lines"
-    from tqdm import tqdm
-
     from ..stages.store.commands import export_store
 
-    with tqdm(unit="video", desc="exporting", disable=None) as bar:
-        export_store(store, output, compression=compression, progress=bar.update)
+    export_store(store, output, compression=compression, progress=progress_shown())
     click.echo(f"Wrote {output}: {size_text(output.stat().st_size)}.")
 
 
@@ -118,12 +113,9 @@ def import_command(file: Path, output: Path) -> None:
     Example:
       vidpipe store import ucf101.h5 copy.zarr
     """  # noqa: D301 - click reads the escape as "keep these lines"
-    from tqdm import tqdm
-
     from ..stages.store.commands import import_store
 
-    with tqdm(unit="video", desc="importing", disable=None) as bar:
-        import_store(file, output, progress=bar.update)
+    import_store(file, output, progress=progress_shown())
     click.echo(f"Wrote {output}.")
 
 

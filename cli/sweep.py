@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
-import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,16 +11,16 @@ import click
 from ..pipeline.errors import spelled
 from ..pipeline.settings import build
 from ..stages.sweep.settings import SweepSettings
-from .extract import duration_text
 from .main import SOME_FAILED
 from .options import json_option, setting_options
+from .progress import progress_shown
 from .spelling import option_name
-from .tables import format_table, size_text
+from .tables import duration_text, format_table, size_text
 
 if TYPE_CHECKING:
     from ..stages.sweep.estimate import SweepEstimate
     from ..stages.sweep.plan import SweepPlan
-    from ..stages.sweep.run import Progress, SweepSummary
+    from ..stages.sweep.run import SweepSummary
 
 EPILOG = """\b
 Example, the paper's Table 3 and Table 4 in one:
@@ -50,10 +50,10 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     if dry_run:
         from ..stages.sweep.estimate import estimate
 
-        foreseen = estimate(settings)
-        click.echo(json.dumps(estimate_document(foreseen), indent=2) if as_json else estimate_text(foreseen))
+        costs = estimate(settings)
+        click.echo(json.dumps(estimate_document(costs), indent=2) if as_json else estimate_text(costs))
         return
-    summary = run(settings, planned=lambda plan, todo: _progress(plan, todo, quiet=as_json))
+    summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())
     reasons = {name: spelled(reason, option_name) for name, reason in summary.failed.items()}
     summary = dataclasses.replace(summary, failed=reasons)
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
@@ -61,26 +61,9 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
         ctx.exit(SOME_FAILED)
 
 
-def _progress(plan: "SweepPlan", todo: int, *, quiet: bool) -> "Progress":
-    """Print the plan, and return what draws the bar."""
-    from tqdm import tqdm
-
+def _show_plan(plan: "SweepPlan", todo: int, *, quiet: bool) -> None:
     if not quiet:
         click.echo(plan_text(plan, todo), err=True)
-    bar = tqdm(total=todo, unit="run", desc="sweep", smoothing=0.1, disable=None)
-    failed = 0
-
-    def advance(result: Any) -> None:
-        nonlocal failed
-        bar.update()
-        if result.error:
-            failed += 1
-            bar.set_postfix_str(f"{failed} failed")
-            bar.write(f"failed: {result.task.name}: {spelled(result.error, option_name)}", file=sys.stderr)
-        if bar.n >= todo:
-            bar.close()
-
-    return advance
 
 
 def plan_text(plan: "SweepPlan", todo: int) -> str:
@@ -108,7 +91,7 @@ def summary_text(summary: "SweepSummary") -> str:
     return "\n".join(lines)
 
 
-def estimate_text(foreseen: "SweepEstimate") -> str:
+def estimate_text(estimate: "SweepEstimate") -> str:
     """Return what a sweep will cost, as lines of text."""
     header = ("aggregator", "pattern", "clips", "GMACs", "weights", "an epoch", "a run")
     rows = [
@@ -121,26 +104,26 @@ def estimate_text(foreseen: "SweepEstimate") -> str:
             f"{run.epoch_seconds:.2f} s",
             duration_text(run.seconds),
         )
-        for run in foreseen.runs
+        for run in estimate.runs
     ]
-    lines = [plan_text(foreseen.plan, foreseen.num_todo), "", "timed on a few videos:"]
+    lines = [plan_text(estimate.plan, estimate.num_todo), "", "timed on a few videos:"]
     lines += [format_table(header, rows, right=range(2, len(header))), ""]
-    if foreseen.copies is not None:
-        size, free = size_text(foreseen.copy_bytes), size_text(foreseen.free_copy_bytes)
-        made = duration_text(foreseen.copy_seconds)
+    if estimate.copies is not None:
+        size, free = size_text(estimate.copy_bytes), size_text(estimate.free_copy_bytes)
+        made = duration_text(estimate.copy_seconds)
         lines.append(
-            f"copies of the maps on each machine: {size}, made in {made}; {free} free in {foreseen.copies.parent}"
+            f"copies of the maps on each machine: {size}, made in {made}; {free} free in {estimate.copies.parent}"
         )
-    lines.append(f"runs: {size_text(foreseen.run_bytes)}; {size_text(foreseen.free_run_bytes)} free on their disk")
-    beside = "one after the other" if foreseen.workers == 1 else f"{foreseen.workers} side by side"
-    lines.append(f"about {duration_text(foreseen.total_seconds)} in all on this machine, {beside}")
+    lines.append(f"runs: {size_text(estimate.run_bytes)}; {size_text(estimate.free_run_bytes)} free on their disk")
+    beside = "one after the other" if estimate.workers == 1 else f"{estimate.workers} side by side"
+    lines.append(f"about {duration_text(estimate.total_seconds)} in all on this machine, {beside}")
     return "\n".join(lines)
 
 
-def estimate_document(foreseen: "SweepEstimate") -> dict[str, Any]:
+def estimate_document(estimate: "SweepEstimate") -> dict[str, Any]:
     """Return the same for a machine to read."""
-    document = {field.name: getattr(foreseen, field.name) for field in dataclasses.fields(foreseen)}
+    document = {field.name: getattr(estimate, field.name) for field in dataclasses.fields(estimate)}
     plan = document.pop("plan")
     runs = [dataclasses.asdict(run) | {"seconds": run.seconds} for run in document.pop("runs")]
-    copies = None if foreseen.copies is None else str(foreseen.copies)
+    copies = None if estimate.copies is None else str(estimate.copies)
     return {"num_runs": len(plan.tasks), "left_out": plan.left_out, **document, "copies": copies, "runs": runs}

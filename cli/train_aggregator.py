@@ -10,10 +10,12 @@ from ..pipeline.settings import build
 from ..stages.train_aggregator.settings import TrainAggregatorSettings
 from .options import json_option, setting_options
 from .presets import SETTING_NAMES, aggregator_defaults, preset_option
+from .progress import progress_shown
 
 if TYPE_CHECKING:
     from ..stages.train_aggregator.run import TrainAggregatorSummary
 
+MAX_FAILURES = 20  # printed in full; --json lists all
 EPILOG = """\b
 Example, FASTER with one expensive clip in four:
   vidpipe train-aggregator --store s.zarr --out runs/faster --aggregator fast-gru --pattern 1:3
@@ -32,7 +34,7 @@ def command(*, as_json: bool, **options: Any) -> None:
     """
     from ..stages.train_aggregator.run import run
 
-    summary = run(build(TrainAggregatorSettings, options))
+    summary = run(build(TrainAggregatorSettings, options), progress=progress_shown())
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
 
 
@@ -53,4 +55,23 @@ def summary_text(summary: "TrainAggregatorSummary") -> str:
             f"{summary.metrics['epoch'] + 1}: {figures}"
         )
     first = "This run was done already. " if summary.already_done else ""
-    return f"{first}{what}: {done}.\nRun: {summary.out}"
+    return "\n".join([f"{first}{what}: {done}.", *_missing_lines(summary), f"Run: {summary.out}"])
+
+
+def _missing_lines(summary: "TrainAggregatorSummary") -> list[str]:
+    """Return how many training videos taught nothing, by reason, and why those failed."""
+    from ..pipeline.features.clip_selection import NOT_EXTRACTED
+
+    if not summary.missing:
+        return []
+    failed = {name: reason for name, reason in summary.missing.items() if reason != NOT_EXTRACTED}
+    counts = {NOT_EXTRACTED: len(summary.missing) - len(failed), "failed": len(failed)}
+    reasons = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    known = summary.num_training + summary.num_validation + len(summary.missing)
+    lines = [
+        f"{len(summary.missing):,} of the {known:,} training videos have no features and were left out: {reasons}."
+    ]
+    lines += [f"  failed: {name}: {reason}" for name, reason in list(failed.items())[:MAX_FAILURES]]
+    if (hidden := len(failed) - MAX_FAILURES) > 0:
+        lines.append(f"  and {hidden:,} more; --json lists all.")
+    return lines

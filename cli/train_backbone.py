@@ -11,6 +11,7 @@ from ..stages.train_backbone.settings import TrainBackboneSettings
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import SETTING_NAMES, backbone_defaults, preset_option
+from .progress import progress_shown
 
 EPILOG = """\b
 Example, the small cheap backbone of the demo:
@@ -34,7 +35,7 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     """
     from ..stages.train_backbone.run import run
 
-    summary = run(build(TrainBackboneSettings, options))
+    summary = run(build(TrainBackboneSettings, options), progress=progress_shown())
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
     else:

@@ -1,4 +1,6 @@
-"""Where tasks run: in this process, on a Dask cluster of this machine, or on one that is there already.
+"""Where tasks run, and who is told how far they have come.
+
+They run in this process, on a Dask cluster of this machine, or on one that is there already.
 
 The serial executor is the reference; the Dask ones run the same function on the same tasks. None of them promises an
 order, and none makes a task's result depend on where it ran. Dask is imported only when it is asked for.
@@ -11,7 +13,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from .errors import SettingsError, VidpipeError, named
 
@@ -33,6 +35,63 @@ class ExecutionError(VidpipeError, RuntimeError):
 
 class WorkerLostError(ExecutionError):
     """A task brought its workers down, one after the other."""
+
+
+class Progress(Protocol):
+    """What is told how far long work has come; it may show it, and changes nothing of the work.
+
+    `begin` and `end` enclose one stretch of work after the other; `under_way` calls both.
+    """
+
+    def begin(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
+        """Hear that ``total`` of a ``unit`` (in the singular) are to do, of which ``done`` were done before."""
+        ...
+
+    def advance(self, number: int = 1, *, note: str = "") -> None:
+        """Hear that so many more are done; any thread may call it.
+
+        Args:
+            number: how many.
+            note: worth a line of its own, as a failure is; settings in it are marked as in messages (`errors.named`).
+        """
+        ...
+
+    def milestone(self, text: str) -> None:
+        """Hear that part of the work came to its end, and to what, as an epoch's figures."""
+        ...
+
+    def end(self) -> None:
+        """Hear that the work is over, done or not."""
+        ...
+
+
+class Silent:
+    """Progress that nobody sees."""
+
+    def begin(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
+        """Do nothing."""
+
+    def advance(self, number: int = 1, *, note: str = "") -> None:
+        """Do nothing."""
+
+    def milestone(self, text: str) -> None:
+        """Do nothing."""
+
+    def end(self) -> None:
+        """Do nothing."""
+
+
+SILENT: Progress = Silent()
+
+
+@contextlib.contextmanager
+def under_way(progress: Progress, what: str, *, total: int, unit: str, done: int = 0) -> Iterator[Progress]:
+    """Tell ``progress`` when the work in the block begins and ends; arguments as for `Progress.begin`."""
+    progress.begin(what, total=total, unit=unit, done=done)
+    try:
+        yield progress
+    finally:
+        progress.end()
 
 
 def run_tasks(

@@ -2,11 +2,22 @@
 
 import difflib
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from .errors import SettingsError
 
+
+class Described(Protocol):
+    """An entry that says in one line what it is."""
+
+    @property
+    def summary(self) -> str:
+        """One line, without a full stop, for lists and help texts."""
+        ...
+
+
 T = TypeVar("T")
+D = TypeVar("D", bound=Described)
 SHOWN_NAMES, NEAREST = 20, 6
 
 
@@ -61,3 +72,12 @@ class Registry(Generic[T]):
     def names(self) -> list[str]:
         """Return the known names, sorted."""
         return sorted(self._entries)
+
+    def in_order(self) -> list[str]:
+        """Return the known names in the order in which they were registered."""
+        return list(self._entries)
+
+
+def summaries(registry: Registry[D]) -> dict[str, str]:
+    """Return name -> one line of what it is, in the order in which they were registered."""
+    return {name: registry[name].summary for name in registry.in_order()}

@@ -32,6 +32,7 @@ class Facts:
         metavar: how a value is written, for types that do not say it.
         must: what a value must be, in words that follow "must be", where the bounds do not make good ones.
         advice: what to do about a value that may not be.
+        names: "module:REGISTRY" of the library, if the value is one of its names.
         commas: whether several values are written as one, separated by commas.
     """
 
@@ -46,6 +47,7 @@ class Facts:
     metavar: str | None = None
     must: str = ""
     advice: str = ""
+    names: str = ""
     commas: bool = False
 
     def allows(self, value: Any) -> bool:
@@ -96,6 +98,7 @@ def setting(
     metavar: str | None = None,
     must: str = "",
     advice: str = "",
+    names: str = "",
     commas: bool = False,
 ) -> Any:
     """Return a field of settings.
@@ -115,6 +118,7 @@ def setting(
         metavar=metavar,
         must=must,
         advice=advice,
+        names=names,
         commas=commas,
     )
     metadata = {KEY: facts}
@@ -177,14 +181,12 @@ def _changed(kind: type, default: Any, values: Mapping[str, Any]) -> Any:
     return dataclasses.replace(default, **inner, **{name: value for name, value in values.items() if name in known})
 
 
-def flat_names(kind: type) -> Iterator[str]:
-    """Yield the names that `build` takes for ``kind``."""
-    nested = nested_settings(kind)
+def flat_types(kind: type) -> dict[str, Any]:
+    """Return the names that `build` takes for ``kind``, with their types."""
+    hints, nested, found = typing.get_type_hints(kind), nested_settings(kind), {}
     for own in dataclasses.fields(kind):
-        if own.name in nested:
-            yield from flat_names(nested[own.name])
-        else:
-            yield own.name
+        found |= flat_types(nested[own.name]) if own.name in nested else {own.name: hints[own.name]}
+    return found
 
 
 def check_fields(given: Any) -> None:

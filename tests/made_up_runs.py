@@ -117,7 +117,7 @@ def _described(weights: Weights) -> dict[str, Any]:
 def _settings(wanted: MadeUpRun, spec: AggregatorSpec, began: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "kind": "end-to-end",
-        "aggregator": asdict(spec),
+        "aggregator": spec.record(),
         "pattern": wanted.pattern,
         "num_clips": wanted.num_clips,
         "backbones": began,

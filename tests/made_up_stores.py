@@ -36,6 +36,7 @@ class MadeUp:
     pending: tuple[int, ...] = ()
     labels: dict[int, tuple[str, ...]] | None = None
     seed: int = 0
+    engine: dict[str, Any] | None = None  # of the provenance; None: it says nothing of one
 
 
 def make_store(path: Path, wanted: MadeUp = MadeUp()) -> Path:
@@ -89,6 +90,7 @@ def _provenance(role: str, wanted: MadeUp, classes: Sequence[str]) -> dict[str, 
         "preprocessing": {"crop": 64},
         "pattern": wanted.pattern if role == "expensive" else "all",
         "gmacs_per_clip": GMACS[role],
+        **({"engine": wanted.engine} if wanted.engine else {}),
     }
 
 

@@ -43,6 +43,7 @@ DOORS = {
     "matplotlib": ("pipeline/evaluation/",),
     "scipy": ("pipeline/evaluation/confidence.py",),
     "pyarrow": ("pipeline/manifests/table.py",),
+    "tqdm": ("cli/progress.py",),
 }
 MODULES = sorted(path for folder in RANK for path in (ROOT / folder).rglob("*.py"))
 
@@ -82,6 +83,15 @@ def test_options_are_spelled_in_cli_alone(path: Path):
     assert not spelled, f"{path.relative_to(ROOT)} spells {spelled}: mark the setting, by errors.named"
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if "cli" not in path.relative_to(ROOT).parts])
+def test_library_and_stages_print_nothing(path: Path):
+    """Whoever calls them says what is shown: the command line by `cli/progress.py`."""
+    calls = [node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
+    written = [ast.unparse(call) for call in calls if isinstance(call, ast.Attribute) and call.attr == "write"]
+    assert not [call for call in written if call.startswith(("sys.stdout", "sys.stderr"))]
+
+
 def test_every_room_has_its_place():
     rooms = {path.name for path in (ROOT / "pipeline").iterdir() if (path / "__init__.py").is_file()}
     assert rooms == {*ROOMS, *ALSO_ALLOWED}
@@ -118,7 +128,7 @@ def test_help_loads_nothing_heavy():
         "from vidpipe.cli.main import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'zarr', 'h5py', 'dask', 'av', 'sklearn', 'matplotlib', 'pyarrow'}\n"
+        "heavy = {'tqdm', 'torch', 'numpy', 'zarr', 'h5py', 'dask', 'av', 'sklearn', 'matplotlib', 'pyarrow'}\n"
         "heavy &= sys.modules.keys()\n"
         "assert not heavy, heavy\n"
     )

@@ -1,12 +1,19 @@
 """What every aggregator is: a module from the clips of a video to the scores of the video."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from ..errors import SettingsError, named
+from .options import Option, Value
+
+# Every spec has this option as a field, whether its aggregator has it or not: files have had it before any other.
+REDUCTION = Option(
+    default=4, least=1, help="Factor by which a gate's bottleneck, or a memory, compresses the channels."
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -19,6 +26,8 @@ class AggregatorSpec:
         num_classes: K.
         dropout: share of the pooled features dropped before the last linear layer, in training.
         reduction: r, the factor by which a gate's bottleneck, or a memory, compresses the channels.
+        options: the family's other hyper-parameters, by the names that its entry declares; where one is missing, its
+            default holds.
     """
 
     name: str
@@ -26,6 +35,7 @@ class AggregatorSpec:
     num_classes: int
     dropout: float = 0.5
     reduction: int = 4
+    options: Mapping[str, Value] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Check the fields that mean the same to every family.
@@ -37,6 +47,32 @@ class AggregatorSpec:
             raise SettingsError(f"dropout must be in [0, 1); got {self.dropout}")
         if self.reduction < 1:
             raise SettingsError(f"reduction must be at least 1; got {self.reduction}")
+        object.__setattr__(self, "options", dict(self.options))
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields as JSON values, as files keep them: ``options`` only where there are some."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        options = dict(own.pop("options"))
+        return own | ({"options": options} if options else {})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AggregatorEntry:
+    """What the registry holds of an aggregator.
+
+    Attributes:
+        build: makes it, with fresh weights, of a spec whose options are complete.
+        title: its name as papers write it, for tables and pictures.
+        summary: one line of what it does.
+        source: where it comes from.
+        options: its hyper-parameters, by name, beside those that every aggregator has.
+    """
+
+    build: "Callable[[AggregatorSpec], Aggregator]"
+    title: str
+    summary: str
+    source: str
+    options: Mapping[str, Option] = field(default_factory=dict)
 
 
 class Aggregator(nn.Module, ABC):

@@ -12,7 +12,7 @@ MOMENTUM = 0.1  # of the running statistics, a batch; torch's default
 class ConcatUnit(RecurrentUnit):
     """Project clip and state together, normalise, rectify; there are no gates.
 
-    Source: Yang et al., FASTER Recurrent Networks (2019), eq. 5 and Fig. 2 (a), at every position of the grid. One
+    Source: Zhu et al., FASTER Recurrent Networks (AAAI 2020), eq. 5 and Fig. 2 (a), at every position of the grid. One
     batch norm serves all steps, as one W and one U do; its statistics are over videos and positions of a step. Its
     running statistics move by one batch norm's usual momentum a batch, shared evenly among the batch's steps: with so
     much for each step, the last ones of a long video would be nearly all that is remembered.

@@ -10,7 +10,7 @@ from .recurrent import RecurrentUnit
 class FastGRUUnit(RecurrentUnit):
     """A GRU whose two gates come from a compressed, rectified mixture of clip and state.
 
-    Source: Yang et al., FASTER Recurrent Networks (2019), eq. 3 and 4, Fig. 2 (b). As printed, no term has a bias: 3.5
+    Source: Zhu et al., FASTER (AAAI 2020), eq. 3 and 4, Fig. 2 (b). As printed, no term has a bias: 3.5
     c^2 weights at r = 4, 14.68 M at c = 2048.
     Differs from the source: eq. 3 prints one name for the candidate's two matrices; they are two here, as in any GRU.
 

@@ -9,7 +9,7 @@ from .recurrent import RecurrentUnit
 class GRUUnit(RecurrentUnit):
     """A gated recurrent unit.
 
-    Source: Yang et al., FASTER Recurrent Networks (2019), eq. 2 and 3, without biases as printed. On pooled clips it is
+    Source: Zhu et al., FASTER (AAAI 2020), eq. 2 and 3, without biases as printed. On pooled clips it is
     the "GRU" of Table 3; at every position of the grid it is the convolutional GRU without the bottleneck.
     Differs from the source: eq. 3 prints one name for the candidate's two matrices; they are two here. (torch's GRU
     multiplies the read gate after its matrix, not before, and turns the update gate round.)

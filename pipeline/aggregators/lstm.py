@@ -11,7 +11,7 @@ State = tuple[Tensor, Tensor]
 class LSTMUnit(RecurrentUnit):
     """A long short-term memory with input, forget and output gate, as torch's `LSTMCell`.
 
-    Source: Yang et al., FASTER Recurrent Networks (2019), "LSTM" of Table 3, after Graves (2013), eq. 7 to 11.
+    Source: Zhu et al., FASTER Recurrent Networks (AAAI 2020), "LSTM" of Table 3, after Graves (2013), eq. 7 to 11.
     Differs from the source: Graves' peepholes (the cell seen by the gates) are left out, as in today's LSTMs. The paper
     sets o_0 = x_0 and says nothing of the cell; here it begins as x_0 too, so that the first clip is not lost. The
     forget gate's bias begins at 1 (Gers et al., 2000).

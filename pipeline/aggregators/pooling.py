@@ -2,7 +2,10 @@
 
 from torch import Tensor
 
+from ..training.tasks import SINGLE_LABEL, TASKS
 from .base import Aggregator, AggregatorSpec
+
+TASK = TASKS[SINGLE_LABEL]  # whose probabilities are pooled
 
 
 class AveragePooling(Aggregator):
@@ -23,7 +26,7 @@ class AveragePooling(Aggregator):
     def forward(self, features: Tensor, scores: Tensor) -> Tensor:
         """Return (B, K) float32 log-probabilities of the mean over ``scores`` (B, N, K); features are not read."""
         del features
-        return _log(_probabilities(scores).mean(dim=1))
+        return TASK.scores(TASK.probabilities(scores).mean(dim=1))
 
     def step(
         self, state: tuple[Tensor, int] | None, features: Tensor, scores: Tensor
@@ -31,8 +34,8 @@ class AveragePooling(Aggregator):
         """Take one more clip; the state is the sum of probabilities (B, K) and the number of clips."""
         del features
         total, count = state if state is not None else (scores.new_zeros(scores.shape).float(), 0)
-        total, count = total + _probabilities(scores), count + 1
-        return (total, count), _log(total / count)
+        total, count = total + TASK.probabilities(scores), count + 1
+        return (total, count), TASK.scores(total / count)
 
 
 class MaxPooling(Aggregator):
@@ -51,19 +54,11 @@ class MaxPooling(Aggregator):
     def forward(self, features: Tensor, scores: Tensor) -> Tensor:
         """Return (B, K) float32 logarithms of the maximum over ``scores`` (B, N, K); features are not read."""
         del features
-        return _log(_probabilities(scores).amax(dim=1))
+        return TASK.scores(TASK.probabilities(scores).amax(dim=1))
 
     def step(self, state: Tensor | None, features: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Take one more clip; the state is the highest probabilities (B, K) so far."""
         del features
-        own = _probabilities(scores)
+        own = TASK.probabilities(scores)
         state = own if state is None else state.maximum(own)
-        return state, _log(state)
-
-
-def _probabilities(scores: Tensor) -> Tensor:
-    return scores.float().softmax(dim=-1)
-
-
-def _log(probabilities: Tensor) -> Tensor:
-    return probabilities.clamp_min(1e-30).log()  # float32's smallest normal number is 1.2e-38
+        return state, TASK.scores(state)

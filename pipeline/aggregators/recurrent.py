@@ -35,7 +35,7 @@ class RecurrentUnit(nn.Module, ABC):
 class Recurrent(Aggregator):
     """Run a unit over the clips, average o_{N-1} over its positions, and classify.
 
-    Source: Yang et al., FASTER Recurrent Networks (2019), "Problem Formulation": o_0 = x_0; global average pooling of
+    Source: Zhu et al., FASTER (AAAI 2020), "Problem Formulation": o_0 = x_0; global average pooling of
     o_{N-1}; a fully connected layer. N clips take N - 1 steps.
     Differs from the source: dropout before the fully connected layer.
 

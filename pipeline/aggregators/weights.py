@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
 from .base import AggregatorSpec
+from .registry import complete_spec
 from .video_model import Shape, VideoModel, build_video_model
 
 FORMAT = "vidpipe aggregator 2"
@@ -43,7 +44,7 @@ def save_aggregator(
     state: Mapping[str, Tensor],
 ) -> None:
     """Write an aggregator's weights, whole or not at all; equal weights make equal files."""
-    content = {"format": FORMAT, "spec": asdict(spec), "shapes": dict(shapes), "classes": list(classes)}
+    content = {"format": FORMAT, "spec": complete_spec(spec).record(), "shapes": dict(shapes), "classes": list(classes)}
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     # One key: safetensors writes several in an order that changes from process to process.
     data = save(tensors, metadata={"vidpipe": json.dumps(content, sort_keys=True)})

@@ -1,36 +1,27 @@
-"""Engines run a backbone over clips for extraction; eager torch in its fastest form is the first of them.
+"""Engines run a backbone over clips for extraction.
 
-A clip's result never depends on the clips that share its batch: a batch always has the same shape (the last one is
-filled up), so that the same kernels run in the same order.
+A clip's result must never depend on the clips that share its batch: stores are compared bit for bit.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch import Tensor
 
-from ..errors import SettingsError, VideoError
-from ..videos.transforms import normalise
+from ..registry import Registry
 from .engine_settings import EngineSettings
-from .layers import ConvNorm
-from .weights import Weights, load_backbone
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-M = TypeVar("M", bound=nn.Module)
-# On a CPU, networks of 30 GMAC are fastest clip by clip (larger batches leave the cache), and no pass is ever filled up
-# with blanks. Small networks gain up to a factor of two from 4, where a video has as many clips for them.
-AUTO_BATCH = {"cpu": 1, "cuda": 8}
+from .torch_engine import TorchEngine
+from .weights import Weights
 
 
 class Engine(Protocol):
     """Something that runs one backbone over clips.
 
     Attributes:
-        provenance: what besides the weights determines the results, for a store to record and compare (JSON).
+        provenance: what besides the weights determines the results, for a store to record and compare (JSON): "name",
+            as registered, "device", "precision", and what else the engine depends on.
     """
 
     provenance: dict[str, Any]
@@ -47,180 +38,31 @@ class Engine(Protocol):
         ...
 
 
-class TorchEngine:
-    """Eager torch with batch norm folded into the convolutions, channels-last memory and low precision where it pays.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EngineEntry:
+    """What the registry holds of an engine.
 
-    Args:
-        weights: of the backbone.
-        settings: where and how to run it.
-
-    Raises:
-        SettingsError: if device or precision are not to be had here.
+    Attributes:
+        build: makes it of a backbone's weights and of where and how to run; raises SettingsError for what is not to be
+            had here.
+        summary: one line of what it is.
     """
 
-    def __init__(self, weights: Weights, settings: EngineSettings) -> None:
-        self.device = resolve_device(settings.device)
-        precision = resolve_precision(settings.precision, self.device)
-        self.batch = settings.batch or AUTO_BATCH[self.device.type]
-        self.provenance: dict[str, Any] = {
-            "name": "torch",
-            "device": self.device.type,
-            "precision": precision,
-            "batch": self.batch,
-        }
-        if self.device.type == "cpu":
-            self.provenance["threads"] = settings.threads or torch.get_num_threads()
-        self._preprocessing = weights.preprocessing
-        self._dtype = DTYPES[precision]
-        self._backbone = fold_batch_norm(load_backbone(weights))
-        self._backbone.to(device=self.device, dtype=self._dtype)
-        self._backbone.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
-        self._backbone.fc.float()  # scores keep float32: it costs nothing there
-
-    def run(self, clips: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return features and scores of each clip, whatever its place and companions.
-
-        Args:
-            clips: (n, L, S, S, 3) uint8, preprocessed, on any device.
-
-        Returns:
-            features (n, T', H', W', C) float16 and scores (n, K) float32.
-
-        Raises:
-            SettingsError: if the clips have another form, or one that the backbone cannot take.
-            VideoError: if a feature or score is not finite or beyond float16's range.
-        """
-        self._check(clips)
-        self._set_threads()
-        grid = self._backbone.feature_shape(clips.shape[1], clips.shape[2])
-        on_gpu = self.device.type == "cuda"
-        features = torch.empty((len(clips), *grid), dtype=torch.float16, pin_memory=on_gpu)
-        scores = torch.empty((len(clips), self._backbone.num_classes), dtype=torch.float32, pin_memory=on_gpu)
-        clips = clips.pin_memory() if on_gpu and clips.device.type == "cpu" else clips
-        for start in range(0, len(clips), self.batch):
-            part = slice(start, start + self.batch)
-            maps, logits = self._run_batch(clips[part])
-            features[part].copy_(maps, non_blocking=on_gpu)
-            scores[part].copy_(logits, non_blocking=on_gpu)
-        if on_gpu:
-            torch.cuda.current_stream(self.device).synchronize()  # the only wait: everything before it is queued
-        self._check_finite(features, scores)
-        return features.numpy(), scores.numpy()
-
-    @torch.inference_mode()
-    def _run_batch(self, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Run at most ``batch`` clips; return features (m, T', H', W', C) float16 and scores (m, K), on the device."""
-        count = len(clips)
-        clips = clips.to(self.device, non_blocking=True)
-        if count < self.batch:
-            filling = clips.new_zeros((self.batch - count, *clips.shape[1:]))
-            clips = torch.cat([clips, filling])
-        with _strict_convolutions():
-            features, scores = self._backbone(normalise(clips, self._preprocessing).to(self._dtype))
-        return features[:count].permute(0, 2, 3, 4, 1).half(), scores[:count]
-
-    def _set_threads(self) -> None:
-        """Make torch use as many threads as the provenance says: with float32 the last bits depend on it.
-
-        Done at each run because torch keeps the number for each calling thread.
-        """
-        threads = self.provenance.get("threads")
-        if threads is not None and torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)
-
-    def _check(self, clips: Tensor) -> None:
-        """Raise unless the clips are uint8 (n, L, S, S, 3)."""
-        square = clips.ndim == 5 and clips.shape[2] == clips.shape[3] and clips.shape[4] == 3
-        if clips.dtype != torch.uint8 or not square:
-            raise SettingsError(
-                f"an engine takes uint8 clips (n, L, S, S, 3); got {clips.dtype} {tuple(clips.shape)}. "
-                "Prepare them with transforms.preprocess_test."
-            )
-
-    def _check_finite(self, features: Tensor, scores: Tensor) -> None:
-        """Raise if float16 could not hold a feature, or the network computed no number."""
-        if not (torch.isfinite(features).all() and torch.isfinite(scores).all()):
-            raise VideoError(
-                f"{self._backbone.name} in {self.provenance['precision']} gives features or scores that are not finite "
-                "or beyond 65504, the most that float16 holds. Have its weights diverged? If many videos fail so, "
-                "train it again, with a lower learning rate."
-            )
+    build: Callable[[Weights, EngineSettings], Engine]
+    summary: str
 
 
-def build_engine(weights: Weights, settings: EngineSettings) -> Engine:
-    """Return the engine for these weights: eager torch, until others join.
+ENGINES: Registry[EngineEntry] = Registry("engine")
+ENGINES.add(
+    "torch", EngineEntry(build=TorchEngine, summary="eager torch, batch norm folded, in low precision where it pays")
+)
+
+
+def build_engine(weights: Weights, settings: EngineSettings, *, name: str = "torch") -> Engine:
+    """Return the engine called ``name`` for these weights.
 
     Raises:
-        SettingsError: if device or precision are not to be had here.
+        SettingsError: if there is no such engine, or device or precision are not to be had here.
         WeightsError: if the weights do not fit their backbone.
     """
-    return TorchEngine(weights, settings)
-
-
-def fold_batch_norm(network: M) -> M:
-    """Fold each batch norm into the convolution before it, in place, and return the network.
-
-    The network must be in evaluation mode; it computes the same as before, up to rounding, in fewer passes.
-
-    Raises:
-        ValueError: if it is in training mode, where norms depend on the batch and cannot be folded.
-    """
-    for module in network.modules():
-        if isinstance(module, ConvNorm) and isinstance(module.norm, nn.BatchNorm3d):
-            if module.training:
-                raise ValueError("batch norm can be folded in evaluation mode only; call eval() first")
-            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
-            module.register_module("norm", nn.Identity())
-    return network
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device called ``name``; auto is CUDA where there is one, otherwise the CPU.
-
-    Raises:
-        SettingsError: if the name is unknown or there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise SettingsError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}") from error
-    if device.type not in AUTO_BATCH:
-        raise SettingsError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(
-            f"there is no device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices. Try cpu."
-        )
-    return device
-
-
-def resolve_precision(name: str, device: torch.device) -> str:
-    """Return the precision to use on a device; auto is the fastest that holds what float32 holds.
-
-    That is bfloat16 where the hardware multiplies it. float16 is for GPUs before Ampere, which lack bfloat16: inside
-    the network it may overflow where bfloat16 cannot.
-
-    Raises:
-        SettingsError: for float16 on a CPU.
-    """
-    if name == "float16" and device.type == "cpu":
-        raise SettingsError("precision float16 needs a CUDA device; on a CPU use bfloat16, float32 or auto")
-    if name != "auto":
-        return name
-    if device.type == "cuda":
-        return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float16"
-    return "bfloat16" if cpu_has_bfloat16() else "float32"
-
-
-def cpu_has_bfloat16() -> bool:
-    """Return whether this CPU multiplies bfloat16 in hardware (AVX512_BF16, which AMX CPUs have too)."""
-    probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public name for it
-    return bool(probe and probe())
-
-
-@contextmanager
-def _strict_convolutions() -> Iterator[None]:
-    """Make cuDNN choose deterministic kernels by shape alone, and float32 mean float32 (no TF32); no effect on CPUs."""
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        yield
+    return ENGINES[name].build(weights, settings)

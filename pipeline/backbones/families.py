@@ -24,6 +24,7 @@ class Family:
 
     Attributes:
         name: of the family, which a network's name begins with.
+        summary: one line of what it is.
         variant: what its name has after the depth; empty for the first of the name.
         stem: width -> conv1.
         middle: of each bottleneck.
@@ -38,6 +39,7 @@ class Family:
     """
 
     name: str
+    summary: str
     variant: str = ""
     stem: Callable[[int], nn.Sequential]
     middle: Middle = flat_middle
@@ -111,9 +113,26 @@ def full_middle(planes: int, time: int, space: int) -> nn.Sequential:
     return nn.Sequential(ConvNorm(planes, planes, kernel=(3, 3, 3), stride=(time, space, space)))
 
 
-R2D = Family(name="r2d", stem=grouping_stem, frames_multiple=R2D_FRAMES)
-R2PLUS1D = Family(name="r2plus1d", stem=factorised_stem, middle=factorised_middle, time_strides=(1, 2, 2, 2))
-R3D = Family(name="r3d", stem=full_stem, middle=full_middle, time_strides=(1, 2, 2, 2))
+R2D = Family(
+    name="r2d",
+    summary="R2D of FASTER: eight frames at once in conv1, 2D from there on; the cheap one",
+    stem=grouping_stem,
+    frames_multiple=R2D_FRAMES,
+)
+R2PLUS1D = Family(
+    name="r2plus1d",
+    summary="R(2+1)D of FASTER: each 3D convolution factorised into space and time; the expensive one",
+    stem=factorised_stem,
+    middle=factorised_middle,
+    time_strides=(1, 2, 2, 2),
+)
+R3D = Family(
+    name="r3d",
+    summary="R3D: as R(2+1)D, with whole 3×3×3 convolutions",
+    stem=full_stem,
+    middle=full_middle,
+    time_strides=(1, 2, 2, 2),
+)
 
 # pytorchvideo's R(2+1)D, taken for the 16×2 of collaborative memory's table. It differs from `R2PLUS1D` (FASTER's
 # Table 1): conv1 is not factorised and no pool follows, res2 halves the picture in its place; the temporal convolution
@@ -121,6 +140,7 @@ R3D = Family(name="r3d", stem=full_stem, middle=full_middle, time_strides=(1, 2,
 # a map has a quarter of them. 28.11 million parameters with 400 classes, for 46.98.
 R2PLUS1D_PTV = Family(
     name="r2plus1d",
+    summary="R(2+1)D of pytorchvideo: factorised in the blocks alone, time before space",
     variant="ptv",
     stem=flat_stem,
     pool1_time=None,
@@ -132,13 +152,20 @@ R2PLUS1D_PTV = Family(
 
 # Source: Feichtenhofer et al., SlowFast Networks for Video Recognition (ICCV 2019), Table 1, the slow path by itself.
 # One network for clips of 4 frames (4×16) and of 8 (8×8, that of collaborative memory's table); no stride in time.
-SLOW_ONLY = Family(name="slow_only", stem=flat_stem, temporal_kernels=((1,), (1,), (3,), (3,)), usual_clip=(8, 8))
+SLOW_ONLY = Family(
+    name="slow_only",
+    summary="Slow-only: the slow path of SlowFast by itself",
+    stem=flat_stem,
+    temporal_kernels=((1,), (1,), (3,), (3,)),
+    usual_clip=(8, 8),
+)
 
 # Source: mmaction2's I3D-50 for clips of 32 frames: from res3 on every second block is inflated, and time is halved by
 # conv1, the pool after it and a pool after res2. It goes back to Wang et al., Non-local Neural Networks (CVPR 2018),
 # whose own code halves time by the pool after res2 alone.
 I3D = Family(
     name="i3d",
+    summary="I3D of mmaction2: every second block inflated over time",
     stem=inflated_stem,
     pool1_time=2,
     pool2_time=2,
@@ -146,6 +173,6 @@ I3D = Family(
     frames_multiple=8,
     usual_clip=(32, 2),
 )
-I3D_NL = replace(I3D, variant="nl", non_local=True)
+I3D_NL = replace(I3D, summary="I3D with non-local blocks in res3 and res4", variant="nl", non_local=True)
 
 FAMILIES = (R2D, R2PLUS1D, R3D, R2PLUS1D_PTV, SLOW_ONLY, I3D, I3D_NL)

@@ -14,6 +14,9 @@ class Backbone(nn.Module, ABC):
     A family that needs several inputs (pathways at other frame rates, say) makes them from the one clip in ``features``
     and gives back their maps joined on one grid, so that engines, stores and aggregators need not know.
 
+    Two methods are a family's to give where they mean something to it: `stages` and `blocks`, for gradient
+    checkpointing, and `begin_as_identity`, for training from scratch.
+
     Attributes:
         name: the name it is registered under.
         num_classes: K.
@@ -55,6 +58,32 @@ class Backbone(nn.Module, ABC):
             SettingsError: if the backbone cannot take clips of that shape.
         """
 
+    @property
+    def classifier(self) -> nn.Linear:
+        """The last layer, (B, C) -> (B, K)."""
+        return self.fc  # the attribute keeps the name that weights files have
+
+    def renew_classifier(self, num_classes: int) -> None:
+        """Put a fresh classifier of so many classes in place of the one there is."""
+        self.num_classes = num_classes
+        self.fc = nn.Linear(self.channels, num_classes)
+        initialise_classifier(self.fc)
+
+    def stages(self) -> dict[str, nn.Module]:
+        """Return the large parts of ``features``, by their names in the network; none, if the family names none.
+
+        Each is called with tensors and returns one, and none lies in another: gradient checkpointing keeps the inputs
+        of these alone, and computes the rest again.
+        """
+        return {}
+
+    def blocks(self) -> dict[str, nn.Module]:
+        """Return the same in smaller parts, likewise; the stages, if the family names none."""
+        return self.stages()
+
+    def begin_as_identity(self) -> None:
+        """Let every residual block of a fresh network begin as the identity; nothing changes where there are none."""
+
     def check_frames(self, frames: int) -> None:
         """Raise SettingsError unless clips of so many frames can be taken whole."""
         if frames < 1 or frames % self.frames_multiple:
@@ -65,15 +94,10 @@ class Backbone(nn.Module, ABC):
                 f"{self.name} needs clips of {wanted}; got {frames}. Set {named('num_frames')} accordingly."
             )
 
-    def grid_side(self, size: int) -> int:
-        """Return H' = W' of a network that halves the picture five times, rounding up each time.
-
-        Raises:
-            SettingsError: if there is no picture.
-        """
+    def check_size(self, size: int) -> None:
+        """Raise SettingsError unless there is a picture."""
         if size < 1:
             raise SettingsError(f"{self.name} needs clips of at least 1 pixel; got size={size}")
-        return -(-size // 32)
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """Return the feature map and the class scores of each clip.
@@ -91,8 +115,8 @@ class Backbone(nn.Module, ABC):
             SettingsError: if the backbone cannot take clips of that shape.
         """
         features = self.features(clip)
-        pooled = features.mean(dim=(2, 3, 4), dtype=self.fc.weight.dtype)  # (B, C)
-        return features, self.fc(self.dropout(pooled))
+        pooled = features.mean(dim=(2, 3, 4), dtype=self.classifier.weight.dtype)  # (B, C)
+        return features, self.classifier(self.dropout(pooled))
 
 
 class BackboneSpec(Protocol):
@@ -104,30 +128,27 @@ class BackboneSpec(Protocol):
         ...
 
     @property
+    def summary(self) -> str:
+        """One line of what it is, the same for all sizes of a family."""
+        ...
+
+    @property
     def usual_clip(self) -> tuple[int, int]:
         """(L, every how many frames one is taken) of the clips that its source's figures are of."""
         ...
 
-    def build(self, *, num_classes: int, dropout: float, zero_init_residual: bool) -> Backbone:
+    def build(self, *, num_classes: int, dropout: float) -> Backbone:
         """Return a freshly initialised network, on torch's default device."""
         ...
 
 
-def initialise(backbone: nn.Module, *, residual_norms: list[nn.BatchNorm3d]) -> None:
-    """Initialise as VMZ does: He by fan-out for convolutions, unit batch norm, a small classifier.
-
-    Args:
-        backbone: the network, changed in place.
-        residual_norms: the last norm of each residual branch, to be set to zero, so that every block begins as the
-            identity (Goyal et al. 2017); empty for VMZ's own initialisation.
-    """
+def initialise(backbone: nn.Module) -> None:
+    """Initialise in place as VMZ does: He by fan-out for convolutions, unit batch norm, a small classifier."""
     for module in backbone.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
             initialise_classifier(module)
-    for norm in residual_norms:
-        nn.init.zeros_(norm.weight)
 
 
 def initialise_classifier(classifier: nn.Linear) -> None:

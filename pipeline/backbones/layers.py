@@ -1,6 +1,6 @@
 """What the families share: a normalised convolution, the bottleneck block, a stage of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -130,9 +130,31 @@ def residual_stage(
     return nn.Sequential(*blocks)
 
 
-def residual_norms(network: nn.Module) -> list[nn.BatchNorm3d]:
-    """Return the last norm of each bottleneck's residual branch, in order."""
-    return [module.expand.norm for module in network.modules() if isinstance(module, Bottleneck)]
+def grid_side(size: int) -> int:
+    """Return H' = W' of a network that halves a picture of ``size``² pixels five times, rounding up each time."""
+    return -(-size // 2**5)
+
+
+def blocks_of(stages: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Return the blocks of the stages that are rows of bottlenecks, by their names, and the other stages whole.
+
+    What stands between the bottlenecks of a row (non-local blocks) is a block too.
+    """
+    blocks: dict[str, nn.Module] = {}
+    for name, stage in stages.items():
+        is_row = isinstance(stage, nn.Sequential) and any(isinstance(child, Bottleneck) for child in stage)
+        blocks |= {f"{name}.{own}": block for own, block in stage.named_children()} if is_row else {name: stage}
+    return blocks
+
+
+def zero_residual_norms(network: nn.Module) -> None:
+    """Set the last norm of each bottleneck's residual branch to zero, in place: it then begins as the identity.
+
+    Source: Goyal et al., Accurate, Large Minibatch SGD (2017), section 5.1.
+    """
+    for module in network.modules():
+        if isinstance(module, Bottleneck):
+            nn.init.zeros_(module.expand.norm.weight)
 
 
 def width_suffix(width: int) -> str:

@@ -12,7 +12,7 @@ for _spec in (*resnet_specs(), *slowfast_specs()):
     BACKBONES.add(_spec.name, _spec)
 
 
-def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0, zero_init_residual: bool = False) -> Backbone:
+def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0) -> Backbone:
     """Return the backbone called ``name``, freshly initialised from torch's global random state.
 
     Under ``with torch.device("meta")`` it has shapes and keys only, and costs nothing.
@@ -21,12 +21,11 @@ def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0, zero_in
         name: a name of ``BACKBONES``.
         num_classes: K, the length of its score vectors.
         dropout: probability of dropping a pooled feature before the classifier, in [0, 1).
-        zero_init_residual: begin every residual block as the identity; helps training from scratch.
 
     Raises:
         SettingsError: if there is no such backbone (the message lists them), or a setting is out of range.
     """
-    return BACKBONES[name].build(num_classes=num_classes, dropout=dropout, zero_init_residual=zero_init_residual)
+    return BACKBONES[name].build(num_classes=num_classes, dropout=dropout)
 
 
 def usual_clip(name: str) -> tuple[int, int]:

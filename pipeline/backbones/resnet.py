@@ -16,11 +16,13 @@ from .layers import (
     EXPANSION,
     WIDTHS,
     ConvNorm,
-    residual_norms,
+    blocks_of,
+    grid_side,
     residual_stage,
     stage_inputs,
     stem_pool,
     width_suffix,
+    zero_residual_norms,
 )
 from .non_local import NonLocal
 
@@ -39,7 +41,7 @@ class ResNet(Backbone):
     them: R2D reads whole groups of eight, and I3D's pool after res2 takes pairs. Such a family refuses other clips.
     """
 
-    def __init__(self, spec: "ResNetSpec", *, num_classes: int, dropout: float, zero_init_residual: bool) -> None:
+    def __init__(self, spec: "ResNetSpec", *, num_classes: int, dropout: float) -> None:
         family = spec.family
         super().__init__(
             name=spec.name,
@@ -54,7 +56,7 @@ class ResNet(Backbone):
         self.pool1 = nn.Identity() if family.pool1_time is None else stem_pool(family.pool1_time)
         self.res2, self.res3, self.res4, self.res5 = (_stage(spec, index=index) for index in range(4))
         self.pool2 = nn.Identity() if family.pool2_time == 1 else nn.MaxPool3d(pool2)
-        initialise(self, residual_norms=residual_norms(self) if zero_init_residual else [])
+        initialise(self)
         for module in self.modules():
             if isinstance(module, NonLocal):
                 module.initialise()
@@ -68,8 +70,21 @@ class ResNet(Backbone):
     def feature_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
         """Return (T', H', W', C): the family's share of the frames and a 32nd of the side, each rounded up."""
         self.check_frames(frames)
-        side = self.grid_side(size)
+        self.check_size(size)
+        side = grid_side(size)
         return -(-frames // self._frames_per_map), side, side, self.channels
+
+    def stages(self) -> dict[str, nn.Module]:
+        """Return conv1 and res2 to res5; the pools between them keep little."""
+        return {"conv1": self.conv1, "res2": self.res2, "res3": self.res3, "res4": self.res4, "res5": self.res5}
+
+    def blocks(self) -> dict[str, nn.Module]:
+        """Return conv1, and each bottleneck and non-local block."""
+        return blocks_of(self.stages())
+
+    def begin_as_identity(self) -> None:
+        """Let every bottleneck begin as the identity, as the non-local blocks do in any case."""
+        zero_residual_norms(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,13 +102,18 @@ class ResNetSpec:
         return f"{self.family.name}_{self.depth}{variant}{width_suffix(self.width)}"
 
     @property
+    def summary(self) -> str:
+        """The family's."""
+        return self.family.summary
+
+    @property
     def usual_clip(self) -> tuple[int, int]:
         """The family's."""
         return self.family.usual_clip
 
-    def build(self, *, num_classes: int, dropout: float, zero_init_residual: bool) -> ResNet:
+    def build(self, *, num_classes: int, dropout: float) -> ResNet:
         """Return a freshly initialised network, on torch's default device."""
-        return ResNet(self, num_classes=num_classes, dropout=dropout, zero_init_residual=zero_init_residual)
+        return ResNet(self, num_classes=num_classes, dropout=dropout)
 
 
 def resnet_specs() -> list[ResNetSpec]:

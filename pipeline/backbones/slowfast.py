@@ -12,12 +12,14 @@ from .layers import (
     EXPANSION,
     WIDTHS,
     ConvNorm,
+    blocks_of,
     flat_middle,
-    residual_norms,
+    grid_side,
     residual_stage,
     stage_inputs,
     stem_pool,
     width_suffix,
+    zero_residual_norms,
 )
 
 BETA_INVERSE = 8  # the fast path has an eighth of the channels
@@ -25,6 +27,7 @@ LATERAL_RATIO = 2  # what joins the slow path has twice the fast one's
 SLOW_KERNELS, FAST_KERNELS = (1, 1, 1, 3, 3), (5, 3, 3, 3, 3)  # frames that conv1 and the bottlenecks span
 JOINED = ("stem", "res2", "res3", "res4")  # the fast path joins the slow one after these
 
+SUMMARY = "SlowFast: a slow path of few frames and many channels, and a fast one of all frames and few channels"
 USUAL_CLIP = (32, 2)  # frames of the fast path, which are the clip's, and their stride
 # Frames and stride of the slow path in such a clip -> alpha: it takes every so many frames.
 ALPHAS = {"4x16": 8, "8x8": 4}
@@ -47,7 +50,7 @@ class SlowFast(Backbone):
     that the lateral convolutions are centred on; here, as in the paper and mmaction2, they are the same.
     """
 
-    def __init__(self, spec: "SlowFastSpec", *, num_classes: int, dropout: float, zero_init_residual: bool) -> None:
+    def __init__(self, spec: "SlowFastSpec", *, num_classes: int, dropout: float) -> None:
         width, fast_width = spec.width, spec.width // BETA_INVERSE
         super().__init__(
             name=spec.name,
@@ -61,7 +64,7 @@ class SlowFast(Backbone):
         self.slow = _path(width, depth=spec.depth, kernels=SLOW_KERNELS, lateral_width=lateral_width)
         self.fast = _path(fast_width, depth=spec.depth, kernels=FAST_KERNELS, lateral_width=0)
         self.laterals = _laterals(fast_width, alpha=self.alpha, kernel=lateral_kernel)
-        initialise(self, residual_norms=residual_norms(self) if zero_init_residual else [])
+        initialise(self)
 
     def features(self, clip: Tensor) -> Tensor:
         """Return both paths' res5: (B, 3, L, H, W) -> (B, C, L / alpha, ceil(H / 32), ceil(W / 32))."""
@@ -77,8 +80,22 @@ class SlowFast(Backbone):
     def feature_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
         """Return (T', H', W', C): every alpha-th frame and a 32nd of the side, rounded up."""
         self.check_frames(frames)
-        side = self.grid_side(size)
+        self.check_size(size)
+        side = grid_side(size)
         return frames // self.alpha, side, side, self.channels
+
+    def stages(self) -> dict[str, nn.Module]:
+        """Return the stem and res2 to res5 of the slow path, then of the fast one, and what joins them."""
+        paths = {"slow": self.slow, "fast": self.fast, "laterals": self.laterals}
+        return {f"{name}.{own}": part for name, path in paths.items() for own, part in path.named_children()}
+
+    def blocks(self) -> dict[str, nn.Module]:
+        """Return the same with each bottleneck by itself."""
+        return blocks_of(self.stages())
+
+    def begin_as_identity(self) -> None:
+        """Let every bottleneck of both paths begin as the identity."""
+        zero_residual_norms(self)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,13 +112,18 @@ class SlowFastSpec:
         return f"slowfast_{self.depth}_{self.rates}{width_suffix(self.width)}"
 
     @property
+    def summary(self) -> str:
+        """The same for all."""
+        return SUMMARY
+
+    @property
     def usual_clip(self) -> tuple[int, int]:
         """The same for both rates, which tell what the slow path takes of it."""
         return USUAL_CLIP
 
-    def build(self, *, num_classes: int, dropout: float, zero_init_residual: bool) -> SlowFast:
+    def build(self, *, num_classes: int, dropout: float) -> SlowFast:
         """Return a freshly initialised network, on torch's default device."""
-        return SlowFast(self, num_classes=num_classes, dropout=dropout, zero_init_residual=zero_init_residual)
+        return SlowFast(self, num_classes=num_classes, dropout=dropout)
 
 
 def slowfast_specs() -> list[SlowFastSpec]:

@@ -203,13 +203,15 @@ def _check_fit(path: Path, weights: Weights) -> None:
         raise WeightsError(
             f"{path} holds weights of {weights.backbone!r}, which this vidpipe lacks; known: {', '.join(BACKBONES)}"
         )
-    num_scores = weights.state["fc.weight"].shape[0] if "fc.weight" in weights.state else len(weights.classes)
+    with torch.device("meta"):
+        backbone = build_backbone(weights.backbone, num_classes=len(weights.classes))
+    expected = backbone.state_dict()
+    classifier = next(f"{name}.weight" for name, module in backbone.named_modules() if module is backbone.classifier)
+    num_scores = weights.state[classifier].shape[0] if classifier in weights.state else len(weights.classes)
     if num_scores != len(weights.classes):
         raise WeightsError(
             f"{path} names {len(weights.classes)} classes but its classifier scores {num_scores}; make it anew"
         )
-    with torch.device("meta"):
-        expected = build_backbone(weights.backbone, num_classes=len(weights.classes)).state_dict()
     missing = [key for key in expected if key not in weights.state]
     foreign = [key for key in weights.state if key not in expected]
     other = [

@@ -8,16 +8,14 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from ..backbones.interface import Backbone
 from ..backbones.layers import BATCH_NORMS
 from ..errors import SettingsError, named
 from .strategies import GRANULARITIES
 
-STEMS, STAGES = ("stem", "conv1"), ("res2", "res3", "res4", "res5")  # last names of modules, in any pathway
-CONTAINERS = (nn.ModuleList, nn.ModuleDict)  # hold modules, but are never called themselves
-
 
 @contextmanager
-def checkpointed(backbone: nn.Module, *, granularity: str) -> Iterator[None]:
+def checkpointed(backbone: Backbone, *, granularity: str) -> Iterator[None]:
     """Make the backbone's forward keep no more than the inputs of its parts, for the time of the block.
 
     The backward pass, in the block or after it, computes each part again when its turn comes, one at a time: a second
@@ -28,9 +26,9 @@ def checkpointed(backbone: nn.Module, *, granularity: str) -> Iterator[None]:
     Source: Chen et al., Training Deep Nets with Sublinear Memory Cost (2016), by `torch.utils.checkpoint`.
 
     Args:
-        backbone: the network; see `checkpointed_parts` for what its modules must be called.
-        granularity: "backbone" (its ``features`` as one part), "stage" (stem and res2 to res5, of every pathway) or
-            "block" (stem and each block of the stages). Modules between the parts run as ever.
+        backbone: the network.
+        granularity: "backbone" (its ``features`` as one part), or "stage" or "block": what the network's methods of
+            these names give. Modules between the parts run as ever.
 
     Raises:
         SettingsError: if there is no such granularity, or the network has no such parts.
@@ -44,24 +42,19 @@ def checkpointed(backbone: nn.Module, *, granularity: str) -> Iterator[None]:
         yield
 
 
-def checkpointed_parts(backbone: nn.Module, *, granularity: str) -> dict[str, nn.Module]:
-    """Return the parts, by their names in the backbone, that "stage" or "block" checkpoints.
-
-    Stages are the modules whose last name is one of ``STEMS`` or ``STAGES``, wherever they stand; blocks are what a
-    stage that is a sequence consists of. A part never lies in another.
+def checkpointed_parts(backbone: Backbone, *, granularity: str) -> dict[str, nn.Module]:
+    """Return the parts, by their names in the backbone, that "stage" or "block" checkpoints; none lies in another.
 
     Raises:
         SettingsError: if there is no such granularity, or the network has no such parts.
     """
     if granularity not in GRANULARITIES or granularity == "backbone":
         raise SettingsError(f"{named('granularity')} must be one of {', '.join(GRANULARITIES)}; got {granularity!r}")
-    parts: dict[str, nn.Module] = {}
-    _collect(backbone, "", parts, by_block=granularity == "block")
+    parts = backbone.stages() if granularity == "stage" else backbone.blocks()
     if not parts:
         raise SettingsError(
-            f"{named('granularity')} {granularity} needs modules called {', '.join(STEMS + STAGES)}, and this "
-            "network has none; "
-            f"use {named('granularity')} backbone"
+            f"{named('granularity')} {granularity} needs a network that names its {granularity}s, and this network has "
+            f"none; use {named('granularity')} backbone"
         )
     return parts
 
@@ -83,26 +76,6 @@ def untracked_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, name, buffer in kept:
             setattr(norm, name, buffer)
-
-
-def _collect(module: nn.Module, name: str, parts: dict[str, nn.Module], *, by_block: bool) -> None:
-    """Add the parts in ``module``, which is called ``name``, to ``parts``."""
-    last = name.rpartition(".")[2]
-    if last in STEMS or last in STAGES:
-        parts |= _split(module, name, by_block=by_block and last in STAGES)
-        return
-    for own, child in module.named_children():
-        _collect(child, f"{name}.{own}" if name else own, parts, by_block=by_block)
-
-
-def _split(stage: nn.Module, name: str, *, by_block: bool) -> dict[str, nn.Module]:
-    """Return a stage as one part, or the parts that it consists of."""
-    if isinstance(stage, CONTAINERS):
-        split = [_split(child, f"{name}.{own}", by_block=by_block) for own, child in stage.named_children()]
-        return {key: part for parts in split for key, part in parts.items()}
-    if by_block and isinstance(stage, nn.Sequential):
-        return {f"{name}.{own}": block for own, block in stage.named_children()}
-    return {name: stage}
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from ..videos.preprocessing import Preprocessing
 from ..videos.transforms import normalise
 from .strategies import FROZEN
 
-Clips = Mapping[str, Tensor]  # role -> (B, N_role, L, S, S, 3) uint8
+ClipsByRole = Mapping[str, Tensor]  # role -> (B, N_role, L, S, S, 3) uint8
 
 
 class EndToEnd(nn.Module):
@@ -99,7 +99,7 @@ class EndToEnd(nn.Module):
         read = clip_scores if needs.needs_scores else clip_scores[..., :0]
         return self.video_model(seen, read, roles), clip_scores
 
-    def forward(self, clips: Clips) -> tuple[Tensor, Tensor]:
+    def forward(self, clips: ClipsByRole) -> tuple[Tensor, Tensor]:
         """Return (B, K) scores of the videos and (B, N, K) of their clips."""
         seen = {role: self.extract(role, own) for role, own in clips.items()}
         maps, scores = ({role: pair[part] for role, pair in seen.items()} for part in (0, 1))

@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from ..backbones.interface import Backbone
 from ..errors import SettingsError, named
 from ..training.distributed import sum_over_processes, world_size
 from ..training.loop import Figures, Gradients
 from ..training.optimisation import mixed_precision
+from ..training.tasks import SINGLE_LABEL, TASKS, Task
 from .checkpointing import checkpointed, untracked_statistics
-from .network import Clips, EndToEnd
+from .network import ClipsByRole, EndToEnd
 from .strategies import BATCH_REDUCTION, CHECKPOINT, MULTI_ITERATION, PLAIN, TWO_PASS, StrategySettings
 
-FIGURES: tuple[str, ...] = ("loss", "accuracy", "clip_loss", "clip_accuracy")
 Maps = dict[str, Tensor]  # role -> (B, N_role, T', H', W', C)
 Scores = dict[str, Tensor]  # role -> (B, N_role, K)
 Take = Callable[["_Step", "ClipBatch"], Iterator[Figures]]
@@ -34,10 +34,10 @@ class ClipBatch:
 
     Attributes:
         clips: role -> (B, N_role, L, S, S, 3) uint8.
-        targets: (B,) class indices.
+        targets: (B, …) as the task encodes labels: of single-label (B,) class indices.
     """
 
-    clips: Clips
+    clips: ClipsByRole
     targets: Tensor
 
     def __len__(self) -> int:
@@ -61,11 +61,18 @@ class Objective:
         clip_weight: of the mean of the clips' losses, beside 1 for the video's.
         label_smoothing: share of the target spread evenly over all classes.
         precision: of the forward passes.
+        task: of the targets.
     """
 
     clip_weight: float = 1.0
     label_smoothing: float = 0.0
     precision: str = "float32"
+    task: Task = TASKS[SINGLE_LABEL]
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names of what `loss` gives beside the value."""
+        return "loss", self.task.figure, "clip_loss", f"clip_{self.task.figure}"
 
     def loss(self, video: Tensor, clips: Tensor, *, targets: Tensor, total: int) -> tuple[Tensor, dict[str, Tensor]]:
         """Return these videos' share in the batch's loss, and figures.
@@ -73,21 +80,19 @@ class Objective:
         Args:
             video: (B, K) scores of the videos.
             clips: (B, n, K) scores of clips of theirs.
-            targets: (B,) class indices.
+            targets: (B, …) as the task encodes labels.
             total: videos in the whole batch, of which these are a part.
         """
-        repeated = targets[:, None].expand(clips.shape[:2])
+        repeated = targets[:, None].expand(*clips.shape[:2], *targets.shape[1:])
         of_videos = self._sum(video, targets) / total
-        of_clips = self._sum(clips.flatten(0, 1), repeated.flatten()) / (total * clips.shape[1])
+        of_clips = self._sum(clips.flatten(0, 1), repeated.flatten(0, 1)) / (total * clips.shape[1])
         value = of_videos + self.clip_weight * of_clips
-        right = (video.argmax(1) == targets).sum() / total
-        right_clips = (clips.argmax(2) == repeated).sum() / (total * clips.shape[1])
-        return value, dict(zip(FIGURES, (value, right, of_clips, right_clips), strict=True))
+        good = self.task.goodness(video, targets=targets).sum() / total
+        good_clips = self.task.goodness(clips, targets=repeated).sum() / (total * clips.shape[1])
+        return value, dict(zip(self.figures, (value, good, of_clips, good_clips), strict=True))
 
     def _sum(self, scores: Tensor, targets: Tensor) -> Tensor:
-        return F.cross_entropy(
-            _at_least_float32(scores), targets, label_smoothing=self.label_smoothing, reduction="sum"
-        )
+        return self.task.loss(scores, targets=targets, label_smoothing=self.label_smoothing, reduction="sum")
 
 
 def strategy_gradients(
@@ -118,7 +123,7 @@ def strategy_gradients(
         if not total:
             return
         if not len(batch):  # none of this process's videos could be read
-            nothing = dict.fromkeys(FIGURES, torch.zeros((), device=device))
+            nothing = dict.fromkeys(objective.figures, torch.zeros((), device=device))
             yield from [nothing] * (len(model.roles) if strategy.name == MULTI_ITERATION else 1)
             return
         size = -(-len(batch) // accumulate)
@@ -126,7 +131,7 @@ def strategy_gradients(
         step = _Step(model, objective, total, at_once)
         taken = [_part(take, step, batch, part) for part in parts]
         for figures in zip(*taken, strict=True):
-            yield {name: torch.stack([own[name].detach() for own in figures]).sum() for name in FIGURES}
+            yield {name: torch.stack([own[name].detach() for own in figures]).sum() for name in objective.figures}
 
     return gradients
 
@@ -160,13 +165,13 @@ class _Step:
         """Return a precision's context of its own: one over several passes would reuse casts made without a graph."""
         return mixed_precision(next(self.model.parameters()).device, precision=self.objective.precision)
 
-    def groups(self, clips: Clips) -> Iterator[tuple[str, slice]]:
+    def groups(self, clips: ClipsByRole) -> Iterator[tuple[str, slice]]:
         """Yield role and places among its clips of what one call sees."""
         for role, own in clips.items():
             for start in range(0, own.shape[1], self.at_once):
                 yield role, slice(start, start + self.at_once)
 
-    def extract_all(self, clips: Clips) -> tuple[Maps, Scores]:
+    def extract_all(self, clips: ClipsByRole) -> tuple[Maps, Scores]:
         """Return maps and scores of all clips; those of backbones that are not trained have no graph."""
         maps: dict[str, list[Tensor]] = {role: [] for role in clips}
         scores: dict[str, list[Tensor]] = {role: [] for role in clips}
@@ -216,7 +221,7 @@ def _all_at_once(step: _Step, batch: ClipBatch, granularity: str | None = None) 
     with ExitStack() as parts:
         if granularity is not None:
             for backbone in step.model.backbones.values():
-                parts.enter_context(checkpointed(backbone, granularity=granularity))
+                parts.enter_context(checkpointed(cast(Backbone, backbone), granularity=granularity))
         maps, scores = step.extract_all(batch.clips)
         figures = step.loss(maps, scores, batch.targets)
         del maps, scores, batch  # suspended at a yield, parts of a batch must not keep what they are done with
@@ -266,7 +271,3 @@ def _clip_by_clip(step: _Step, batch: ClipBatch) -> Iterator[Figures]:
         value.backward()
         maps, scores = ({r: part.detach() for r, part in parts.items()} for parts in (now, now_scores))
         yield figures
-
-
-def _at_least_float32(scores: Tensor) -> Tensor:
-    return scores if scores.dtype == torch.float64 else scores.float()

@@ -1,11 +1,15 @@
-"""How good predictions are: accuracies, a report by class, and the confusion matrix."""
+"""How good predictions are: accuracies, a report by class, and the confusion matrix; a function for each task."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from ..registry import Registry
+from ..training.tasks import SINGLE_LABEL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +56,20 @@ class Metrics:
     confusion: npt.NDArray[np.int64]
 
 
+class Scorer(Protocol):
+    """What says how good the predictions of one kind of task are, as `score_predictions` does."""
+
+    def __call__(
+        self, scores: npt.NDArray[np.floating], *, targets: npt.NDArray[Any], classes: Sequence[str], num_expected: int
+    ) -> Metrics:
+        """Return how good ``scores`` (V, K) are, given the task's ``targets`` (V, …)."""
+        ...
+
+
+SCORERS: Registry[Scorer] = Registry("task with metrics")  # by the name of the task in `training.tasks`
+
+
+@SCORERS.register(SINGLE_LABEL)
 def score_predictions(
     scores: npt.NDArray[np.floating], *, targets: npt.NDArray[np.int64], classes: Sequence[str], num_expected: int
 ) -> Metrics:

@@ -56,21 +56,22 @@ class CostPoint:
     family: str = ""
 
 
-def save_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> None:
-    """Draw loss and accuracy against the epoch, of training and, where there is one, of validation.
+def save_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str = "", figure: str = "accuracy") -> None:
+    """Draw loss and a figure in [0, 1] against the epoch, of training and, where there is one, of validation.
 
     Args:
-        records: one an epoch, as in metrics.jsonl: "epoch", "loss", "accuracy", and the last two with "val_" before.
+        records: one an epoch, as in metrics.jsonl: "epoch", "loss", the figure, and the last two with "val_" before.
         path: of the PNG file.
         title: above the picture.
+        figure: its name in the records.
     """
     with rc_context(STYLE):
-        figure = Figure(figsize=(7.0, 2.9), layout="constrained")
-        for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        picture = Figure(figsize=(7.0, 2.9), layout="constrained")
+        for axes, name in zip(picture.subplots(1, 2), ("loss", figure), strict=True):
             _draw_curve(axes, records, name)
         if title:
-            figure.suptitle(title, fontsize=10)
-        save_figure(figure, path)
+            picture.suptitle(title, fontsize=10)
+        save_figure(picture, path)
 
 
 def save_accuracy_against_cost(points: Sequence[CostPoint], path: Path, *, title: str = "") -> None:
@@ -149,7 +150,7 @@ def _draw_curve(axes: Axes, records: Sequence[Mapping[str, Any]], name: str) -> 
             axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.5, marker=marker, markersize=4)
     axes.set(xlabel="Epoch", ylabel=name.capitalize())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    if name == "accuracy":
+    if name != "loss":
         axes.set_ylim(-0.02, 1.02)
     if axes.lines:
         axes.legend()

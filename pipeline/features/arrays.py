@@ -1,12 +1,13 @@
 """Feature maps as arrays that may be larger than memory: streamed out of a store through dask.array."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
+from ..execution import SILENT, Progress
 from .backbone_group import BackboneGroup
 from .format import FEATURE_DTYPE
 
@@ -20,7 +21,7 @@ def stored_maps(
     *,
     clips: Sequence[int],
     block_bytes: int = BLOCK_BYTES,
-    read: Callable[[int], None] = lambda _: None,
+    progress: Progress = SILENT,
 ) -> da.Array:
     """Return the maps of view 0 as a lazy Dask array, (V, n, T', H', W', C) float16; reading begins with its compute.
 
@@ -29,7 +30,7 @@ def stored_maps(
         videos: V indices of videos that are done.
         clips: n clip numbers, each of them due.
         block_bytes: a block holds as many videos as fit into it, and one at least.
-        read: called with the number of videos that were just read, from any thread.
+        progress: told of the videos that were read, from any thread, within work that the caller began.
     """
     shape = (len(clips), *group.feature_shape)
     videos_per_block = max(1, block_bytes // (math.prod(shape) * FEATURE_DTYPE.itemsize))
@@ -38,7 +39,7 @@ def stored_maps(
         maps = np.empty((len(block), *shape), FEATURE_DTYPE)
         for place, video in enumerate(block.tolist()):
             maps[place] = group.read(video, clips=clips)
-        read(len(block))
+        progress.advance(len(block))
         return maps
 
     numbers = np.asarray(videos, np.int64)
@@ -55,7 +56,7 @@ def pooled_features(
     *,
     clips: Sequence[int],
     block_bytes: int = BLOCK_BYTES,
-    read: Callable[[int], None] = lambda _: None,
+    progress: Progress = SILENT,
 ) -> npt.NDArray[np.float32]:
     """Return (V, C) float32, the mean of each video's maps over clips, time and grid, in bounded memory.
 
@@ -65,6 +66,6 @@ def pooled_features(
     Raises:
         StoreError: if a clip that is due is not there, or is damaged.
     """
-    maps = stored_maps(group, videos, clips=clips, block_bytes=block_bytes, read=read)
+    maps = stored_maps(group, videos, clips=clips, block_bytes=block_bytes, progress=progress)
     pooled = maps.mean(axis=tuple(range(1, maps.ndim - 1)), dtype=np.float32)  # (V, C)
     return pooled.compute(scheduler="threads", num_workers=READERS)

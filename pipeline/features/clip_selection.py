@@ -1,14 +1,17 @@
 """Which clips of which backbones an aggregator is to see, checked against what a feature store holds."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import SettingsError, named
 from .clip_choice import ClipChoice, candidate_clips, stretch_edges
+from .format import Status
 from .patterns import CHEAP, EXPENSIVE, Pattern
 from .store import FeatureStore
+
+NOT_EXTRACTED = "not extracted yet"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,10 +37,14 @@ class Selection:
         """Return role -> (T', H', W', C) of its maps."""
         return {role: store.backbone(name).feature_shape for role, name in self.backbones.items()}
 
-    def backbone_gmacs(self, store: FeatureStore) -> float:
-        """Return what the backbones cost for one video, in GMACs."""
-        each = {role: store.backbone(name).provenance["gmacs_per_clip"] for role, name in self.backbones.items()}
-        return float(sum(each[role] for role in self.roles))
+
+def missing_videos(store: FeatureStore, videos: Iterable[int], *, backbones: Iterable[str]) -> dict[str, str]:
+    """Return id -> reason, of those ``videos`` (indices) that lack maps of one of ``backbones``: failed, or not yet."""
+    groups = [store.backbone(name) for name in backbones]
+    done = np.all([group.status() == Status.DONE for group in groups], axis=0)
+    errors = {index: reason for group in groups for index, reason in group.errors().items()}
+    lacking = [index for index in videos if not done[index]]
+    return {store.manifest.videos[index].video_id: errors.get(index, NOT_EXTRACTED) for index in lacking}
 
 
 def select(

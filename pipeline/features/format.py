@@ -119,6 +119,11 @@ def create_backbone_arrays(group: zarr.Group, clips: tuple[int, int, int], attri
     create_array(group, "error", shape=(num_videos,), chunk=(rows,), dtype=str, fill="")
 
 
+def new_group(path: Path, *, attributes: dict[str, Any]) -> zarr.Group:
+    """Make a Zarr v3 group at ``path``; with `open_group` the one place that knows what kind of disk it lies on."""
+    return zarr.create_group(LocalStore(path), zarr_format=3, attributes=attributes)
+
+
 def open_group(path: Path, *, writable: bool) -> zarr.Group:
     """Open the Zarr v3 group at ``path``, without looking for its members.
 

@@ -15,7 +15,7 @@ Where a store has R > 1 views, each of the three arrays has them as one more axi
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 
 from ..errors import OutOfSpaceError, StoreError
+from ..execution import SILENT, Progress, under_way
 from ..files import (
     NOTHING_KEPT,
     appearing_whole,
@@ -41,20 +42,17 @@ from .store import KIND, FeatureStore
 COMPRESSIONS = {"none": {}, "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True}}
 JSON_ATTRIBUTES = ("sampling", "backbones")
 SPARE_BYTES = 16_000_000  # left free by an export: HDF5 crashes where it meets a full disk, even while it closes a file
-Progress = Callable[[int], object]
 Node = Any  # a group or dataset: h5py cannot say beforehand which one a name leads to, nor what an attribute holds
 
 
-def export_hdf5(
-    store: FeatureStore, path: Path, *, compression: str = "none", progress: Progress = lambda _: None
-) -> None:
+def export_hdf5(store: FeatureStore, path: Path, *, compression: str = "none", progress: Progress = SILENT) -> None:
     """Write all of ``store`` into one HDF5 file, which appears whole or not at all.
 
     Args:
         store: opened to read.
         path: of the new file.
         compression: of the maps, a key of `COMPRESSIONS`; gzip takes half the space and ten times as long.
-        progress: called with 1 after each video.
+        progress: told of each video.
 
     Raises:
         StoreError: if ``path`` exists, the store is damaged, or two ids name the same HDF5 group.
@@ -90,20 +88,21 @@ def _write_store(store: FeatureStore, file: h5py.File, compression: str, progres
     states = {group.name: (group, group.status(), group.errors()) for group in groups}
     starts = store.clip_starts()
     most = sum(group.raw_bytes_per_video for group in groups)
-    for index, video in enumerate(store.manifest.videos):
-        check_free_space(Path(file.filename), SPARE_BYTES + most)
-        at = _video_group(file, video, index)
-        if np.isfinite(starts[index]).all():
-            at["clip_start"] = _without_single_view(starts[index])
-        for name, (group, status, errors) in states.items():
-            part = at.create_group(name)
-            part.attrs["status"] = Status(status[index]).name.lower()
-            if index in errors:
-                part.attrs["error"] = errors[index]
-            if status[index] == Status.DONE:
-                _write_maps(part, group, index, COMPRESSIONS[compression])
-        file.flush()
-        progress(1)
+    with under_way(progress, "exporting", total=len(store.manifest), unit="video"):
+        for index, video in enumerate(store.manifest.videos):
+            check_free_space(Path(file.filename), SPARE_BYTES + most)
+            at = _video_group(file, video, index)
+            if np.isfinite(starts[index]).all():
+                at["clip_start"] = _without_single_view(starts[index])
+            for name, (group, status, errors) in states.items():
+                part = at.create_group(name)
+                part.attrs["status"] = Status(status[index]).name.lower()
+                if index in errors:
+                    part.attrs["error"] = errors[index]
+                if status[index] == Status.DONE:
+                    _write_maps(part, group, index, COMPRESSIONS[compression])
+            file.flush()
+            progress.advance()
 
 
 def _video_group(file: h5py.File, video: Video, index: int) -> h5py.Group:
@@ -153,13 +152,13 @@ def _without_single_view(array: np.ndarray) -> np.ndarray:
     return array[0] if len(array) == 1 else array
 
 
-def import_hdf5(path: Path, store_path: Path, *, progress: Progress = lambda _: None) -> None:
+def import_hdf5(path: Path, store_path: Path, *, progress: Progress = SILENT) -> None:
     """Write the store that an HDF5 file was exported from; it appears whole or not at all, equal to the first one.
 
     Args:
         path: of a file made by `export_hdf5`.
         store_path: of the new store.
-        progress: called with 1 after each video.
+        progress: told of each video.
 
     Raises:
         StoreError: if the file is no such export, or damaged, or there is something at ``store_path``.
@@ -209,12 +208,13 @@ def _read_store(file: Node, path: Path, progress: Progress) -> None:
         raise StoreError(f"{file.filename} does not hold the videos that were exported: the manifest's digest differs.")
     store = FeatureStore.create(path, manifest=manifest, sampling=ClipSampling(**json.loads(file.attrs["sampling"])))
     parts = {name: store.add_backbone(name, **attrs) for name, attrs in json.loads(file.attrs["backbones"]).items()}
-    for index, group in enumerate(groups):
-        if "clip_start" in group:
-            store.set_clip_starts(index, _with_views(group["clip_start"], axes=1))
-        for name, part in parts.items():
-            _read_video(group[name], part, index)
-        progress(1)
+    with under_way(progress, "importing", total=len(groups), unit="video"):
+        for index, group in enumerate(groups):
+            if "clip_start" in group:
+                store.set_clip_starts(index, _with_views(group["clip_start"], axes=1))
+            for name, part in parts.items():
+                _read_video(group[name], part, index)
+            progress.advance()
 
 
 def _groups_by_index(file: Node) -> list[Node]:

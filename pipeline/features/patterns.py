@@ -17,7 +17,7 @@ NAMES = {"first": (1, None), "all-expensive": (1, 0), "all-cheap": (0, 1)}
 class Pattern:
     """A rule that makes each of N clips expensive or cheap; make it with `Pattern.parse`.
 
-    Source: Yang et al., FASTER Recurrent Networks (2019), "Better accuracy/FLOPs trade-offs": ``1:3`` is one expensive
+    Source: Zhu et al., FASTER (AAAI 2020), "Better accuracy/FLOPs trade-offs": ``1:3`` is one expensive
     clip, then three cheap ones, and so on to the last clip.
 
     Attributes:

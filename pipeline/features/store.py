@@ -25,7 +25,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import zarr
-from zarr.storage import LocalStore
 
 from ..errors import StoreError, named
 from ..files import appearing_whole, disk_full_explained, is_draft, lock_folder, remove_leftovers
@@ -41,6 +40,7 @@ from .format import (
     create_backbone_arrays,
     create_clip_starts,
     differences,
+    new_group,
     open_array,
     open_group,
     read_array,
@@ -90,7 +90,7 @@ class FeatureStore:
         path = Path(path)
         attributes = _store_attributes(manifest, sampling)
         with disk_full_explained(path), appearing_whole(path) as draft:
-            group = zarr.create_group(LocalStore(draft), zarr_format=3, attributes=attributes)
+            group = new_group(draft, attributes=attributes)
             write_columns(group, manifest)
             create_clip_starts(group, (len(manifest), sampling.views, sampling.num_clips))
         return cls(path, writable=True)
@@ -273,7 +273,7 @@ class FeatureStore:
             )
         clips = (self.num_videos, self.sampling.views, self.sampling.num_clips)
         with disk_full_explained(path), appearing_whole(path) as draft:
-            group = zarr.create_group(LocalStore(draft), zarr_format=3, attributes=attributes)
+            group = new_group(draft, attributes=attributes)
             create_backbone_arrays(group, clips, attributes)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import StoreError
+from ..execution import SILENT, Progress, under_way
 from .backbone_group import BackboneGroup, UnreadableError
 from .format import Status
 from .store import FeatureStore
@@ -48,12 +49,12 @@ class Comparison:
     identical: bool
 
 
-def find_problems(store: FeatureStore, *, progress: Callable[[int], object] = lambda _: None) -> Iterator[Problem]:
+def find_problems(store: FeatureStore, *, progress: Progress = SILENT) -> Iterator[Problem]:
     """Read all that ``store`` holds, and yield what is wrong with it.
 
     Args:
         store: opened to read.
-        progress: called with the number of videos looked at, each counted once a backbone.
+        progress: told of each video, once a backbone.
     """
     try:
         ids = [video.video_id for video in store.manifest.videos]
@@ -63,17 +64,20 @@ def find_problems(store: FeatureStore, *, progress: Callable[[int], object] = la
     except StoreError as error:
         yield Problem(video_id=None, backbone=None, message=str(error))
         return
-    for name in store.backbones():
-        try:
-            group = store.backbone(name)
-            status, errors = group.status(), group.errors()
-        except StoreError as error:
-            yield Problem(video_id=None, backbone=name, message=str(error))
-            continue
-        for index, video_id in enumerate(ids):
-            for message in _video_problems(group, index, int(status[index]), errors, starts[index]):
-                yield Problem(video_id=video_id, backbone=name, message=message)
-            progress(1)
+    names = store.backbones()
+    with under_way(progress, "verifying", total=len(names) * len(ids), unit="video"):
+        for name in names:
+            try:
+                group = store.backbone(name)
+                status, errors = group.status(), group.errors()
+            except StoreError as error:
+                yield Problem(video_id=None, backbone=name, message=str(error))
+                progress.advance(len(ids))
+                continue
+            for index, video_id in enumerate(ids):
+                for message in _video_problems(group, index, int(status[index]), errors, starts[index]):
+                    yield Problem(video_id=video_id, backbone=name, message=message)
+                progress.advance()
 
 
 def _video_problems(

@@ -14,7 +14,7 @@ from ..backbones.engine import build_engine
 from ..backbones.engine_settings import EngineSettings
 from ..backbones.registry import feature_shape
 from ..backbones.weights import Weights
-from ..costs.flops import backbone_macs
+from ..costs.gmacs import backbones_gmacs
 from ..errors import VideoError
 from ..features.format import SCORE_DTYPE
 from ..features.patterns import Pattern
@@ -23,20 +23,22 @@ from ..training.batches import prefetched
 from ..videos.clip_reader import decode_clips, due_clips
 from ..videos.clips import ClipSampling
 from ..videos.preprocessing import Preprocessing
-from .stored_inputs import Clips
+from .inputs import Clips
 
 LEAST_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
 Decoded = dict[Preprocessing, torch.Tensor]  # (N, L, S, S, 3) uint8
 
 
 class LiveInputs:
-    """Runs each role's backbone over the clips that the pattern gives it, and over no others.
+    """Runs each role's backbone over the clips that the pattern gives it, and over no others. These are `Inputs`.
 
     Args:
         weights: role -> the weights that play it; each role of the pattern is there, and no other is loaded.
+        videos: whose clips can be asked for, by their indices.
         pattern: which of the N clips are expensive.
         sampling: where the clips lie; of its views the first is taken.
         engine: how to run the backbones.
+        workers: threads that decode, one video each; none decode in the thread that reads.
         needs_features: whether to return feature maps; otherwise none come.
         needs_scores: whether to return clip scores, in the order of the weights' classes; otherwise K = 0.
 
@@ -54,18 +56,21 @@ class LiveInputs:
         self,
         weights: Mapping[str, Weights],
         *,
+        videos: Sequence[Video],
         pattern: Pattern,
         sampling: ClipSampling,
         engine: EngineSettings,
+        workers: int,
         needs_features: bool,
         needs_scores: bool,
     ) -> None:
+        self.videos, self.workers = videos, workers
         self.sampling = replace(sampling, views=1)
         self.roles = pattern.roles(sampling.num_clips)
         used = {role: own for role, own in weights.items() if role in self.roles}
-        self.backbone_gmacs = clips_gmacs(
-            self.roles,
-            names={role: own.backbone for role, own in used.items()},
+        self.backbone_gmacs = backbones_gmacs(
+            {role: own.backbone for role, own in used.items()},
+            roles=self.roles,
             crops={role: own.preprocessing.crop for role, own in used.items()},
             num_frames=sampling.num_frames,
             num_classes=len(next(iter(used.values())).classes),
@@ -78,15 +83,17 @@ class LiveInputs:
         self._due = due_clips((self._preprocessing[role], mask) for role, mask in masks.items())
         self._engines = {role: build_engine(own, engine) for role, own in used.items()}
 
-    def read(self, videos: Sequence[Video], *, workers: int) -> Iterator[Clips | VideoError]:
+    def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Clips | VideoError]:
         """Yield each video's clips, in order, or the reason why it has none; threads decode the videos that come next.
 
         Args:
-            videos: whose clips.
-            workers: threads that decode, one video each; none decode in this thread.
+            videos: indices into those of these inputs.
+            batch_size: not asked for: decoded videos are large, so that a few wait, not batches of them.
         """
-        ahead = max(LEAST_AHEAD, workers)
-        for (decoded,) in prefetched(self._decode, [[video] for video in videos], workers=workers, ahead=ahead):
+        del batch_size
+        alone = [[self.videos[index]] for index in videos]
+        ahead = max(LEAST_AHEAD, self.workers)
+        for (decoded,) in prefetched(self._decode, alone, workers=self.workers, ahead=ahead):
             yield decoded if isinstance(decoded, VideoError) else self._compute(decoded)
 
     def _decode(self, video: Video) -> Decoded | VideoError:
@@ -111,30 +118,6 @@ class LiveInputs:
         finally:
             torch.set_num_threads(threads)  # engines set their own; the aggregator's last bits depend on it too
         return maps, scores
-
-
-def clips_gmacs(
-    roles: Sequence[str],
-    *,
-    names: Mapping[str, str],
-    crops: Mapping[str, int],
-    num_frames: int,
-    num_classes: int,
-) -> float:
-    """Return what the backbones cost for one video, in GMACs, added clip by clip as `Selection.backbone_gmacs` does.
-
-    Args:
-        roles: the role of each of the N clips.
-        names: role -> the backbone's registered name.
-        crops: role -> side of what it sees, in pixels.
-        num_frames: L.
-        num_classes: of the backbones' classifiers.
-    """
-    each = {
-        role: backbone_macs(names[role], num_frames=num_frames, size=crops[role], num_classes=num_classes) / 1e9
-        for role in dict.fromkeys(roles)
-    }
-    return float(sum(each[role] for role in roles))
 
 
 def _shape(weights: Weights, num_frames: int) -> tuple[int, int, int, int]:

@@ -1,15 +1,15 @@
 """What an aggregator reads from a feature store: N clips of a video, expensive and cheap ones mixed by a pattern."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from ..costs.gmacs import stored_gmacs
 from ..errors import StoreError
 from ..features.backbone_group import BackboneGroup
 from ..features.clip_selection import Selection, choose_clips
@@ -17,13 +17,14 @@ from ..features.format import FEATURE_DTYPE, SCORE_DTYPE, Status
 from ..features.local_copies import LocalCopy, open_copy
 from ..features.store import FeatureStore
 from ..seeds import derived_seed
+from ..training.batches import prefetched
+from .inputs import Clips
 
-Maps = dict[str, npt.NDArray[np.float16]]  # role -> (N_role, T', H', W', C_role)
-Clips = tuple[Maps, npt.NDArray[np.float32]]
+READERS = 4  # threads that read maps which do not fit into memory
 
 
 class AggregatorInputs:
-    """Reads the clips of videos, mixed by the pattern; keeps maps in memory where they fit.
+    """Reads the clips of videos, mixed by the pattern; keeps maps in memory where they fit. These are `Inputs`.
 
     Args:
         store: the feature store.
@@ -80,6 +81,31 @@ class AggregatorInputs:
         """Whether maps come from memory: kept, or mapped from a copy on this machine."""
         return self._cache is not None or bool(self._copies)
 
+    @property
+    def num_readers(self) -> int:
+        """How many threads should read ahead: none where maps come from memory."""
+        return 0 if self.keeps_maps else READERS
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """The role of each of a video's N clips."""
+        return self.selection.roles
+
+    @property
+    def backbone_gmacs(self) -> float:
+        """What the backbones cost for one video, in GMACs."""
+        return stored_gmacs(self.store, self.selection)
+
+    def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Clips]:
+        """Yield `spread_clips` of each video, in order; threads read some batches ahead where maps are not in memory.
+
+        Args:
+            videos: indices into the store.
+            batch_size: how many are used at a time.
+        """
+        order = [videos[i : i + batch_size] for i in range(0, len(videos), batch_size)]
+        return itertools.chain.from_iterable(prefetched(self.spread_clips, order, workers=self.num_readers))
+
     def statuses(self) -> npt.NDArray[np.int8]:
         """Return (V,) a `Status` a video: done if all backbones needed are, failed if one failed."""
         each = np.stack([group.status() for group in self.groups.values()])
@@ -124,20 +150,19 @@ class AggregatorInputs:
         return self._cache[key][np.searchsorted(wanted, clips)]
 
 
-def batch_of(clips: Sequence[Clips], *, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
-    """Return B videos' clips as float32 on ``device``: role -> (B, N_role, T', H', W', C_role), and (B, N, K)."""
-
-    def stacked(arrays: list[npt.NDArray[Any]]) -> Tensor:
-        return torch.from_numpy(np.stack(arrays)).to(device, non_blocking=True).float()
-
-    maps = {role: stacked([maps[role] for maps, _ in clips]) for role in clips[0][0]}
-    return maps, stacked([scores for _, scores in clips])
-
-
 def describe_backbone(group: BackboneGroup) -> dict[str, Any]:
     """Return what an aggregator's weights depend on in a backbone: the weights it ran with, and what it saw."""
     own = group.provenance
     return backbone_record(group.name, digest=own["weights_sha256"], preprocessing=own["preprocessing"])
+
+
+def describe_engine(group: BackboneGroup) -> dict[str, Any]:
+    """Return what tells the maps of one engine from those of another: its name and its precision, where it is known.
+
+    Threads and batches move the last bits alone, and stores that differ in them are good for one and the same run.
+    """
+    engine = group.provenance.get("engine", {})
+    return {name: engine[name] for name in ("name", "precision") if name in engine}
 
 
 def backbone_record(name: str, *, digest: str | None, preprocessing: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Video:
     Attributes:
         video_id: unique in its manifest.
         path: where the file lies, absolute.
-        labels: its classes; one, unless the set is multi-label.
+        labels: its classes; one, unless the set is multi-label, and none where nobody has named any.
         split: "train", "test", or whatever the manifest calls it.
         start: where the stretch begins, in seconds; None is the beginning.
         end: where it ends, in seconds, greater than ``start``; None is the end of the video.
@@ -158,8 +158,9 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
     """
     path = Path(path)
     check_suffix(path)
-    rows = [_cells(video) for video in manifest.videos]
-    columns = [*REQUIRED_COLUMNS, *_columns_needed(manifest.videos)]
+    columns = _columns_needed(manifest.videos)
+    absent = {"label"} - {*columns}  # a column that is there must be filled
+    rows = [{name: cell for name, cell in _cells(video).items() if name not in absent} for video in manifest.videos]
     _check_reads_back(manifest, path, rows)
     write_rows(path, rows, columns=columns)
 
@@ -179,8 +180,9 @@ def _relative_folder(folder: Path, base: Path) -> PurePath:
 
 
 def _columns_needed(videos: Iterable[Video]) -> list[str]:
-    needed = set()
+    needed = {*REQUIRED_COLUMNS}
     for video in videos:
+        needed |= {"label"} if video.labels else set()
         needed |= {"video_id"} if video.video_id != default_video_id(video.written_path) else set()
         needed |= {"start"} if video.start is not None else set()
         needed |= {"end"} if video.end is not None else set()
@@ -225,7 +227,7 @@ def _parse(path: Path, rows: Sequence[Row], malformed: list[Mistake]) -> tuple[D
         if values is None:
             continue
         video = _video(values, folder)
-        if "" in values["label"]:
+        if "" in values.get("label", ()):
             flaws.append(Mistake(row.line, "label", _label_advice(row.cells["label"]), EMPTY_LABEL))
         if video.video_id in first_line:
             first = location(path, first_line[video.video_id])
@@ -240,7 +242,7 @@ def _video(values: dict[str, Any], folder: Path) -> Video:
     return Video(
         video_id=values.get("video_id") or default_video_id(values["path"]),
         path=folder / values["path"],
-        labels=tuple(label for label in values["label"] if label),
+        labels=tuple(label for label in values.get("label", ()) if label),
         split=values["split"],
         start=values.get("start"),
         end=values.get("end"),

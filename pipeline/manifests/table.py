@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from ..errors import ManifestError
 from ..files import write_atomically
 
-REQUIRED_COLUMNS = ("path", "label", "split")
-OPTIONAL_COLUMNS = ("video_id", "start", "end")
-COLUMNS = REQUIRED_COLUMNS + OPTIONAL_COLUMNS
+COLUMNS = ("path", "label", "split", "video_id", "start", "end")  # in the order in which they are written
+REQUIRED_COLUMNS = ("path", "split")
+OPTIONAL_COLUMNS = tuple(name for name in COLUMNS if name not in REQUIRED_COLUMNS)
 NUMBER_COLUMNS = ("start", "end")
 MAX_MISTAKES_SHOWN = 20
 
@@ -103,7 +103,8 @@ def write_rows(path: Path, rows: Iterable[dict[str, str]], *, columns: Sequence[
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
-    known = f"known columns: {', '.join(REQUIRED_COLUMNS)} (required), {', '.join(OPTIONAL_COLUMNS)}"
+    optional = ", ".join(OPTIONAL_COLUMNS).replace("label", "label (to train or score)")
+    known = f"known columns: {', '.join(REQUIRED_COLUMNS)} (required), {optional}"
     where = f"{path}:1" if path.suffix.lower() == ".csv" else f"{path}"
     problems = [f"{where}: column {name!r} is missing" for name in REQUIRED_COLUMNS if name not in names]
     problems += [f"{where}: column {name!r} is unknown" for name in dict.fromkeys(names) if name not in COLUMNS]

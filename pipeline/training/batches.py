@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -36,7 +36,7 @@ def shuffled_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> l
 
 def prefetched(
     make: Callable[[Key], Item], batches: Sequence[Sequence[Key]], *, workers: int, ahead: int = 3
-) -> Iterator[list[Item]]:
+) -> Generator[list[Item], None, None]:
     """Yield ``[make(key) for key in batch]`` for each batch, in order, made by threads up to ``ahead`` batches early.
 
     Decoding and resizing release the interpreter's lock, so that threads do them side by side with training.

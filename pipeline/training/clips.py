@@ -28,7 +28,7 @@ PROBED_VIDEOS = 64  # enough to foresee what a manifest takes in memory
 
 def open_source(videos: Sequence[Video], *, crop: int, cache_bytes: float) -> "VideoSource":
     """Return the videos, kept decoded in memory if they are foreseen to fit into ``cache_bytes``."""
-    fits = cache_bytes > 0 and foreseen_bytes(videos, short_side=jitter_range(crop)[1]) <= cache_bytes
+    fits = cache_bytes > 0 and estimated_bytes(videos, short_side=jitter_range(crop)[1]) <= cache_bytes
     return VideoSource(videos, crop=crop, cache=fits)
 
 
@@ -173,7 +173,7 @@ def _reduced(frames: np.ndarray, short_side: int) -> np.ndarray:
     return frames if min(frames.shape[1:3]) <= short_side else resize_short_side(frames, short_side).numpy()
 
 
-def foreseen_bytes(videos: Sequence[Video], *, short_side: int) -> int:
+def estimated_bytes(videos: Sequence[Video], *, short_side: int) -> int:
     """Return what the decoded videos take in memory, foreseen from a sample spread over them.
 
     Videos that cannot be opened count for nothing.

@@ -1,9 +1,6 @@
-"""Who teaches and who is held out: class indices, classes that nobody shows, and the videos kept for validation."""
+"""Who teaches and who is held out: classes that nobody shows, and the videos kept for validation."""
 
-from collections.abc import Sequence
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import ManifestError, SettingsError, named
 from ..manifests.folders import choose_test
@@ -13,29 +10,27 @@ SHOWN_CLASSES = 8
 SHOWN_DIFFERENCES = 5
 
 
-def class_indices(manifest: Manifest, *, videos: Sequence[Video] | None = None) -> npt.NDArray[np.int64]:
-    """Return (V,) the index of each video's class among the manifest's; of ``videos`` alone where they are given.
+def check_labelled(videos: Sequence[Video]) -> None:
+    """Refuse videos whose class nobody has named: they can be extracted, but neither taught nor scored.
 
     Raises:
-        ManifestError: if a video has several labels.
+        ManifestError: naming the first of them.
     """
-    videos = manifest.videos if videos is None else videos
-    several = next((video for video in videos if len(video.labels) != 1), None)
-    if several is not None:
+    bare = [video for video in videos if not video.labels]
+    if bare:
         raise ManifestError(
-            f"video {several.video_id!r} has {len(several.labels)} labels; training and scoring take one a video. "
-            "Make a manifest with one"
+            f"video {bare[0].video_id!r} has no label ({len(bare)} of {len(videos)} have none); training and scoring "
+            "need one of each video. Make a manifest with the column 'label'"
         )
-    place = {name: index for index, name in enumerate(manifest.classes)}
-    return np.array([place[video.labels[0]] for video in videos])
 
 
 def check_classes(manifest: Manifest) -> None:
     """Refuse a manifest that gives nothing to tell apart.
 
     Raises:
-        ManifestError: if it has fewer than two classes.
+        ManifestError: if a video has no label, or all have fewer than two classes together.
     """
+    check_labelled(manifest.videos)
     if len(manifest.classes) < 2:
         raise ManifestError(f"training needs at least two classes; the manifest has {list(manifest.classes)}")
 
@@ -54,8 +49,20 @@ def _listing(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - SHOWN_DIFFERENCES} more" if len(names) > SHOWN_DIFFERENCES else "")
 
 
+def held_out_ids(ids: Mapping[str, Iterable[str]], *, fraction: float, key: str) -> frozenset[str]:
+    """Return, of each class the same share, the videos to hold out; a class's only video is never among them.
+
+    Args:
+        ids: class -> the ids of its videos, in any order.
+        fraction: share to hold out; 0 for none.
+        key: with class and ids, what the choice depends on.
+    """
+    chosen = (choose_test(sorted(own), test_fraction=fraction, key=f"{key} {name}") for name, own in ids.items())
+    return frozenset[str]().union(*chosen)
+
+
 def hold_out(
-    manifest: Manifest, *, usable: Sequence[int], targets: npt.NDArray[np.int64], fraction: float, seed: int
+    manifest: Manifest, *, usable: Sequence[int], fraction: float, seed: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the videos to train on and those held out: of each class the same share, chosen by seed and id.
 
@@ -64,7 +71,6 @@ def hold_out(
     Args:
         manifest: whose videos.
         usable: indices of those that may be used.
-        targets: (V,) class indices of all.
         fraction: share to hold out; 0 for none.
         seed: of the choice.
 
@@ -73,21 +79,22 @@ def hold_out(
         SettingsError: if a class has no usable video, or no class has two and ``fraction`` asks for some.
     """
     check_classes(manifest)
-    own = np.asarray(usable, dtype=np.int64)
-    unseen = [name for index, name in enumerate(manifest.classes) if index not in targets[own]]
+    members: dict[str, dict[str, int]] = {name: {} for name in manifest.classes}  # class -> id -> place
+    for index in usable:
+        video = manifest.videos[index]
+        for name in video.labels:
+            members[name][video.video_id] = index
+    unseen = [name for name, own in members.items() if not own]
     if unseen:
         raise SettingsError(
             f"the videos to train on show nothing of {len(unseen)} of the {len(manifest.classes)} classes: "
             f"{', '.join(map(repr, unseen[:SHOWN_CLASSES]))}{', …' if len(unseen) > SHOWN_CLASSES else ''}. "
             "Give training videos of them, or leave them out of the manifest"
         )
-    held: set[int] = set()
-    for index, name in enumerate(manifest.classes):
-        places = {manifest.videos[i].video_id: i for i in own.tolist() if targets[i] == index}
-        chosen = choose_test(sorted(places), test_fraction=fraction, key=f"validation {seed} {name}")
-        held |= {places[video_id] for video_id in chosen}
+    chosen = held_out_ids(members, fraction=fraction, key=f"validation {seed}")
+    held = {own[video_id] for own in members.values() for video_id in own if video_id in chosen}
     if fraction and not held:
         raise SettingsError(
             f"no class has two training videos, so none can be held out; give {named('val_fraction')} 0"
         )
-    return tuple(i for i in own.tolist() if i not in held), tuple(sorted(held))
+    return tuple(i for i in usable if i not in held), tuple(sorted(held))

@@ -2,24 +2,25 @@
 
 A run that is killed at any moment and started again ends with the same weights, on a CPU bit for bit, as one left in
 peace: all randomness of a batch derives from (seed, epoch, batch), and a checkpoint is written between two batches. The
-processes that torchrun starts train one model together.
+processes that torchrun starts train one model together. How far training has come is told to whoever asks.
 """
 
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ..errors import RunError, named
+from ..execution import SILENT, Progress, under_way
 from ..seeds import derived_seed
 from .distributed import average_statistics, is_first, rank, sum_gradients, sum_over_processes, wait_for_all
 from .optimisation import build_optimizer, cosine_schedule, mixed_precision, set_rates
-from .progress import Progress, Trained, restore_progress, save_progress
+from .position import Position, Trained, restore_position, save_position
 from .run_directory import Record, RunDirectory
 from .settings import OptimisationSettings
 from .tensorboard import Curves
@@ -61,8 +62,8 @@ class Schedule:
     Attributes:
         steps_per_epoch: batches of an epoch.
         monitor: the validation's figure to maximise; ties go to the lower "val_loss", then to the earlier epoch.
-        checkpoint_every_seconds: at an epoch's end, write a checkpoint if the last one is at least this old; within an
-            epoch, if it is `WITHIN_AN_EPOCH` times as old.
+        checkpoint_every_seconds: at an epoch's end, and before its validation, write a checkpoint if the last one is at
+            least this old; between two batches, if it is `WITHIN_AN_EPOCH` times as old.
         rates: part of the model -> its peak learning rate, where it is not the settings'; see `build_optimizer`.
     """
 
@@ -81,6 +82,7 @@ def fit(
     train_batches: TrainBatches,
     gradients: Gradients,
     validate: Validate | None = None,
+    progress: Progress = SILENT,
 ) -> FitResult:
     """Train ``model``, going on from the run's checkpoint where there is one, and return the best weights.
 
@@ -99,6 +101,7 @@ def fit(
             loss. Of several processes each sees a part of the batch; gradients and figures are summed over them.
         validate: gives the validation's figures, called in eval mode without gradients, in every process; None = the
             last epoch is best.
+        progress: told of each batch and epoch, in the first process alone.
 
     Raises:
         RunError: if the loss is not finite, or the checkpoint does not fit the model.
@@ -108,22 +111,24 @@ def fit(
         optimizer=build_optimizer(model, settings=settings, rates=schedule.rates),
         average=build_average(model, decay=settings.ema),
     )
-    progress = restore_progress(run, trained)
+    position = restore_position(run, trained)
     if is_first():
-        run.write_metrics(progress.history)
+        run.write_metrics(position.history)
     wait_for_all()
-    loop = _Loop(settings, schedule, run, trained, progress)
-    with loop.curves, loop.bar, torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
-        while not progress.is_over(settings):
+    loop = _Loop(settings, schedule, run, trained, position, progress if is_first() else SILENT)
+    with loop.curves, loop.under_way(), torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False):
+        while not position.is_over(settings):
             record = loop.train_epoch(train_batches, gradients)
+            if validate is not None:
+                loop.save_if_due()  # a validation may take as long as an epoch, and a kill in it would lose both
             with averaged_weights(model, trained.average):
                 record |= _validation(model, validate)
-                progress.conclude(record, model, monitor=schedule.monitor if validate else None)
+                position.conclude(record, model, monitor=schedule.monitor if validate else None)
             loop.report(record)
-            loop.save_if_due(over=progress.is_over(settings))
+            loop.save_if_due(over=position.is_over(settings))
     wait_for_all()
-    model.load_state_dict(progress.best_state)
-    return FitResult(state=progress.best_state, best_epoch=progress.best_epoch, history=progress.history)
+    model.load_state_dict(position.best_state)
+    return FitResult(state=position.best_state, best_epoch=position.best_epoch, history=position.history)
 
 
 def one_step(model: nn.Module, *, loss: Loss, precision: str) -> Gradients:
@@ -156,50 +161,51 @@ class _Loop:
         schedule: Schedule,
         run: RunDirectory,
         trained: Trained,
+        position: Position,
         progress: Progress,
     ) -> None:
         self.settings, self.schedule, self.run = settings, schedule, run
-        self.trained, self.progress = trained, progress
+        self.trained, self.position, self.progress = trained, position, progress
         self.saved_at = time.monotonic()
-        self.curves = Curves(run.path, first_epoch=progress.epoch)
-        self.bar = tqdm(
-            total=settings.epochs * schedule.steps_per_epoch,
-            initial=progress.epoch * schedule.steps_per_epoch + progress.batches,
-            unit="batch",
-            disable=None if is_first() else True,
-        )
+        self.curves = Curves(run.path, first_epoch=position.epoch)
+
+    def under_way(self) -> AbstractContextManager[Progress]:
+        """Return the context in which batches are counted."""
+        steps, position = self.schedule.steps_per_epoch, self.position
+        done = position.epoch * steps + position.batches
+        return under_way(self.progress, "training", total=self.settings.epochs * steps, unit="step", done=done)
 
     def train_epoch(self, train_batches: TrainBatches, gradients: Gradients) -> Record:
         """Take what is left of an epoch's batches and return its record, without the validation."""
-        progress, own = self.progress, self.settings
+        position, own = self.position, self.settings
         self.trained.model.train()
-        began = time.monotonic() - progress.seconds
-        for batch in train_batches(progress.epoch, progress.batches):
-            torch.manual_seed(derived_seed(own.seed, "batch", progress.epoch, progress.batches) + rank())
-            progress.add(self._step(gradients, batch))
-            progress.seconds = time.monotonic() - began
-            self.bar.update()
-            if progress.batches < self.schedule.steps_per_epoch:
+        began = time.monotonic() - position.seconds
+        for batch in train_batches(position.epoch, position.batches):
+            torch.manual_seed(derived_seed(own.seed, "batch", position.epoch, position.batches) + rank())
+            position.add(self._step(gradients, batch))
+            position.seconds = time.monotonic() - began
+            self.progress.advance()
+            if position.batches < self.schedule.steps_per_epoch:
                 self.save_if_due(patience=WITHIN_AN_EPOCH)
-        if not progress.counted:
+        if not position.counted:
             raise RunError(
-                f"no video of epoch {progress.epoch} could be read; look for reasons by vidpipe manifest check"
+                f"no video of epoch {position.epoch} could be read; look for reasons by vidpipe manifest check"
             )
-        means = {name: float(value) / progress.counted for name, value in sorted(progress.sums.items())}
+        means = {name: float(value) / position.counted for name, value in sorted(position.sums.items())}
         if not math.isfinite(means.get("loss", math.nan)):
             raise RunError(
-                f"training diverged: the loss of epoch {progress.epoch} is {means.get('loss')}; lower "
+                f"training diverged: the loss of epoch {position.epoch} is {means.get('loss')}; lower "
                 f"{named('learning_rate')}"
             )
         rate = max(group["lr"] for group in self.trained.optimizer.param_groups)
-        return {"epoch": progress.epoch, "learning_rate": rate, **means, "seconds": round(progress.seconds, 3)}
+        return {"epoch": position.epoch, "learning_rate": rate, **means, "seconds": round(position.seconds, 3)}
 
     def _step(self, gradients: Gradients, batch: Any) -> dict[str, Tensor]:
         """Take the steps of one batch and return the mean of their figures, over all processes; none without a step."""
         model, optimizer, schedule = self.trained.model, self.trained.optimizer, self.schedule
         total = self.settings.epochs * schedule.steps_per_epoch
         warmup = round((self.settings.warmup_epochs or 0.0) * schedule.steps_per_epoch)
-        done = self.progress.epoch * schedule.steps_per_epoch + self.progress.batches
+        done = self.position.epoch * schedule.steps_per_epoch + self.position.batches
         set_rates(optimizer, factor=cosine_schedule(done, total=total, warmup=warmup))
         optimizer.zero_grad(set_to_none=True)
         seen: list[Figures] = []
@@ -226,13 +232,14 @@ class _Loop:
         self.run.append_metrics(record)
         self.curves.add(record)
         shown = (name for name in ("loss", self.schedule.monitor) if name in record)
-        self.bar.set_postfix_str(" ".join(f"{name} {record[name]:.3g}" for name in shown))
+        figures = ", ".join(f"{name} {record[name]:.3g}" for name in shown)
+        self.progress.milestone(f"epoch {record['epoch'] + 1} of {self.settings.epochs}: {figures}")
 
     def save_if_due(self, *, patience: float = 1, over: bool = False) -> None:
         """Write a checkpoint if the last one is old enough, or if training is ``over``."""
         due = time.monotonic() - self.saved_at >= self.schedule.checkpoint_every_seconds * patience
         if is_first() and (over or due):
-            save_progress(self.run, self.trained, self.progress)
+            save_position(self.run, self.trained, self.position)
             self.saved_at = time.monotonic()
 
 

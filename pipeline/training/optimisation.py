@@ -1,4 +1,4 @@
-"""How a network is optimised: settings, learning-rate schedule, optimizer, precision and loss."""
+"""How a network is optimised: learning-rate schedule, optimizer and precision."""
 
 import math
 from collections.abc import Mapping
@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
-from ..backbones.engine import resolve_device, resolve_precision
+from ..backbones.devices import resolve_device, resolve_precision
 from .settings import OptimisationSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -70,13 +69,3 @@ def mixed_precision(device: torch.device | str, *, precision: str) -> AbstractCo
     """Return the autocast context of ``precision`` ("float32": none) for a forward pass on ``device``."""
     dtype = DTYPES[precision]
     return torch.autocast(torch.device(device).type, dtype=dtype, enabled=dtype is not torch.float32)
-
-
-def classification_loss(scores: Tensor, *, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """Return the mean cross-entropy of ``scores`` (B, K) against class indices ``targets`` (B,), in float32."""
-    return F.cross_entropy(scores.float(), targets, label_smoothing=label_smoothing)
-
-
-def accuracy(scores: Tensor, *, targets: Tensor) -> Tensor:
-    """Return the share, a float32 scalar, of rows of ``scores`` (B, K) whose maximum stands at ``targets`` (B,)."""
-    return (scores.argmax(dim=1) == targets).float().mean()

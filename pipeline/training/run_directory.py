@@ -12,7 +12,7 @@ import os
 import pickle
 import platform
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,9 @@ class RunDirectory:
         return cls(path, _read_json(path / "settings.json"))
 
     @classmethod
-    def open_or_create(cls, path: Path | str, *, settings: Mapping[str, Any]) -> "RunDirectory":
+    def open_or_create(
+        cls, path: Path | str, *, settings: Mapping[str, Any], added: Collection[str] = ()
+    ) -> "RunDirectory":
         """Return the run at ``path``, begun here if there is none, and held for this process until it is closed.
 
         Of several processes that train together, the first holds it for all.
@@ -61,6 +63,7 @@ class RunDirectory:
         Args:
             path: the directory.
             settings: everything that the outcome depends on, as JSON values; a run goes on only under the same.
+            added: names of fields that runs of earlier versions lack; such a run is not asked for them.
 
         Raises:
             RunError: if another run stands there (the message names each field that differs), or other files do, or
@@ -76,6 +79,8 @@ class RunDirectory:
             write_json(path / "versions.json", software_versions())
             write_json(path / "settings.json", asked)
         run.settings = _read_json(path / "settings.json")
+        unknown = {name for name in added if name not in run.settings}
+        asked = {name: value for name, value in asked.items() if name not in unknown}
         differences = describe_differences(run.settings, asked)
         if differences:
             raise RunError(

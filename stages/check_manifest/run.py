@@ -2,40 +2,17 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from ...pipeline.errors import VideoError
-from ...pipeline.manifests.manifest import DUPLICATE_ID, EMPTY_LABEL, Draft, Video, read_draft
-from ...pipeline.videos.reader import VideoInfo, probe
+from ...pipeline.execution import SILENT, Progress, under_way
+from ...pipeline.manifests.manifest import Draft, Video, read_draft
+from ...pipeline.videos.reader import VideoInfo
+from .plan import plan
 from .settings import CheckSettings
-
-MISSING, UNREADABLE = "missing", "unreadable"
-NO_VIDEO_STREAM, NO_FRAMES, ENCRYPTED = "no video stream", "no frames", "encrypted"
-BEYOND_DURATION = "beyond the duration"
-PROBLEM_KINDS = (
-    *(MISSING, UNREADABLE, NO_VIDEO_STREAM, NO_FRAMES, ENCRYPTED),
-    *(DUPLICATE_ID, EMPTY_LABEL, BEYOND_DURATION),
-)
-
-
-class Progress(Protocol):
-    """What `tqdm` is to a stage: passes on what it is given, and shows how far it came."""
-
-    def __call__(self, iterable: Iterable[Future], /, *, total: int) -> Iterable[Future]:
-        """Return the same items, of which there will be ``total``."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing wrong: ``kind`` is one of `PROBLEM_KINDS`, ``message`` says it in full."""
-
-    kind: str
-    message: str
+from .task import PROBLEM_KINDS, Problem, interval_problem, probe_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +49,7 @@ class CheckReport:
         return {report.video.path: report.info for report in self.videos}
 
 
-def run(settings: CheckSettings, *, progress: Progress = lambda iterable, /, **_: iterable) -> CheckReport:
+def run(settings: CheckSettings, *, progress: Progress = SILENT) -> CheckReport:
     """Return what is in the files of a manifest, and every problem; files that several rows share are probed once.
 
     Raises:
@@ -83,50 +60,13 @@ def run(settings: CheckSettings, *, progress: Progress = lambda iterable, /, **_
     with ThreadPoolExecutor(settings.workers or num_cores()) as pool:
         futures = {pool.submit(probe_file, path, decode=settings.decode): path for path in plan(draft)}
         try:
-            for future in progress(as_completed(futures), total=len(futures)):
-                found[futures[future]] = future.result()
+            with under_way(progress, "probing", total=len(futures), unit="file"):
+                for future in as_completed(futures):
+                    found[futures[future]] = future.result()
+                    progress.advance()
         finally:
             pool.shutdown(cancel_futures=True)
     return CheckReport(settings, tuple(_reports(draft, found)))
-
-
-def plan(draft: Draft) -> list[Path]:
-    """Return the files to probe, each once, in the manifest's order."""
-    return list(dict.fromkeys(video.path for video in draft.videos))
-
-
-def probe_file(path: Path, *, decode: bool = True) -> VideoInfo | Problem:
-    """Return what is in a file, or why that cannot be said."""
-    try:
-        if not path.exists():
-            return Problem(MISSING, "missing: there is no such file")
-        return probe(path, decode=decode)
-    except VideoError as error:
-        return classify(str(error))
-    except OSError as error:
-        return Problem(UNREADABLE, f"unreadable: {error.strerror or error}")
-
-
-def classify(reason: str) -> Problem:
-    """Return the problem that the reason of a `VideoError` stands for."""
-    for kind in (NO_VIDEO_STREAM, NO_FRAMES, ENCRYPTED):
-        if kind in reason:
-            return Problem(kind, reason)
-    return Problem(UNREADABLE, f"unreadable: {reason}")
-
-
-def interval_problem(video: Video, info: VideoInfo) -> Problem | None:
-    """Return what is wrong with ``start`` and ``end`` of a row, given its file.
-
-    An ``end`` may pass the end of the video by one frame: annotators round, and count frames at nominal rates.
-    """
-    duration = info.duration_seconds
-    tolerance = 1 / info.average_fps if info.average_fps else 0.0
-    if video.start is not None and video.start >= duration:
-        return Problem(BEYOND_DURATION, f"start ({video.start:g} s) is beyond the duration ({duration:.3f} s)")
-    if video.end is not None and video.end > duration + tolerance:
-        return Problem(BEYOND_DURATION, f"end ({video.end:g} s) is beyond the duration ({duration:.3f} s)")
-    return None
 
 
 def num_cores() -> int:

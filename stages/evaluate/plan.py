@@ -7,17 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from ...pipeline.aggregators.weights import load_aggregator
-from ...pipeline.backbones.weights import Weights, load_weights
 from ...pipeline.errors import RunError, named
 from ...pipeline.features.patterns import EXPENSIVE, ROLES
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.inference.stored_inputs import describe_backbone
+from ...pipeline.inference.runs import weights_of
+from ...pipeline.inference.stored_inputs import describe_backbone, describe_engine
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.learning_split import class_differences
 from ...pipeline.training.run_directory import RunDirectory, describe_differences
+from ...pipeline.training.run_kinds import (
+    AGGREGATOR,
+    COMMANDS,
+    END_TO_END,
+    ENGINES_FIELD,
+    SPLITS_FILE,
+    WEIGHTS_FILE,
+    backbone_file,
+    backbones_of,
+)
 from ...pipeline.training.split_choice import Splits, digest
 from ...pipeline.videos.clips import ClipSampling
-from ..run_kinds import AGGREGATOR, COMMANDS, END_TO_END, SPLITS_FILE, WEIGHTS_FILE, backbone_file, backbones_of
 
 SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
 PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where a video's clips lie
@@ -31,7 +40,10 @@ SAMPLING_OPTIONS = {  # of vidpipe extract, beside `num_clips`
 
 
 def check_fits(run: RunDirectory, store: FeatureStore) -> None:
-    """Refuse a run that is unfinished, or was made from other classes, backbones or clips than the store's.
+    """Refuse a run that is unfinished, or was made from other classes, backbones, clips or engines than the store's.
+
+    Of engines name and precision count, where both the run and the store say them: earlier runs do not, and end-to-end
+    runs read no store.
 
     Raises:
         RunError: naming each difference.
@@ -44,8 +56,11 @@ def check_fits(run: RunDirectory, store: FeatureStore) -> None:
         "sampling": _clip_form(asdict(store.sampling)),
     }
     differences = class_differences(made["classes"], store.manifest.classes) + describe_differences(trained, asked)
+    advice = "Score it on a store of its own backbones and classes, or train one on this store"
+    if not differences:
+        differences = _engine_differences(run, store)
+        advice = "Score it on a store that the same engine made in the same precision, or train one on this store"
     if differences:
-        advice = "Score it on a store of its own backbones and classes, or train one on this store"
         raise RunError(
             f"the run {run.path} does not belong to the store {store.path}: {'; '.join(differences)} (there: the run, "
             f"here: the store). {extract_advice(run) if made['kind'] == END_TO_END else advice}"
@@ -123,24 +138,17 @@ def _describe(store: FeatureStore, name: str) -> dict[str, Any]:
     return describe_backbone(store.backbone(name))
 
 
+def _engine_differences(run: RunDirectory, store: FeatureStore) -> list[str]:
+    """Return a phrase for each difference between the engines of the maps that a run was trained on and a store's."""
+    trained = run.settings.get(ENGINES_FIELD, {})
+    asked = {role: describe_engine(store.backbone(own["name"])) for role, own in backbones_of(run).items()}
+    both = [role for role in trained if asked.get(role)]
+    own, other = ({role: engines[role] for role in both} for engines in (trained, asked))
+    return describe_differences(own, other, name="engines")
+
+
 def _clip_form(sampling: Mapping[str, Any]) -> dict[str, Any]:
     return {name: sampling[name] for name in SAMPLING_FIELDS}
-
-
-def weights_of(run: RunDirectory) -> dict[str, Weights]:
-    """Return role -> the backbone of an end-to-end run, as trained.
-
-    Raises:
-        WeightsError: if a file is gone or damaged.
-        RunError: if one is not what the run has trained.
-    """
-    weights = {}
-    for role, own in backbones_of(run).items():
-        path = run.path / backbone_file(role)
-        weights[role] = load_weights(path)
-        if weights[role].digest != own["weights_sha256"] or list(weights[role].classes) != run.settings["classes"]:
-            raise RunError(f"{path} is not what the run has trained; bring the file back, or train the run again")
-    return weights
 
 
 def check_weights(run: RunDirectory) -> None:

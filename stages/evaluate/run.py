@@ -11,16 +11,18 @@ import numpy as np
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.evaluation.metrics import Metrics, rank_classes
 from ...pipeline.evaluation.plots import CostPoint, save_accuracy_against_cost, save_confusion_matrix
+from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_csv, write_json
+from ...pipeline.manifests.cells import LABEL_SEPARATOR
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.run_directory import RunDirectory
-from ..run_kinds import END_TO_END
-from .predictions import Started
+from ...pipeline.training.run_kinds import END_TO_END, ENGINES_FIELD
 from .scores import Evaluation, RunScores, evaluate
 from .settings import EvaluateSettings
 
 SHOWN_CLASSES = 5  # of a prediction
-VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation")  # what follows from seed and splits
+# What follows from seed and splits, and what earlier runs lack: runs that are scored together agree in it.
+VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation", ENGINES_FIELD)
 START, DIGEST = "start", "weights_sha256"  # in an end-to-end run's settings: where aggregator and backbones began
 COST_PICTURE = "accuracy_vs_gmacs.png"
 
@@ -46,18 +48,18 @@ class Group:
     top1_deviation: float | None
 
 
-def run(settings: EvaluateSettings, *, started: Started = lambda _run, _total: lambda: None) -> dict[str, Any]:
+def run(settings: EvaluateSettings, *, progress: Progress = SILENT) -> dict[str, Any]:
     """Score every run, write tables and pictures, and return everything as one JSON document.
 
     Args:
         settings: what to score, on what.
-        started: as in `evaluate`.
+        progress: as in `evaluate`.
 
     Raises:
         SettingsError, ManifestError, StoreError, RunError, WeightsError, VideoError: as `evaluate`.
     """
     _check_out(settings.out)
-    return report(evaluate(settings, started=started))
+    return report(evaluate(settings, progress=progress))
 
 
 def report(evaluation: Evaluation) -> dict[str, Any]:
@@ -248,7 +250,7 @@ def prediction_rows(manifest: Manifest, scores: RunScores) -> Iterable[Sequence[
     rows = dict(zip(scores.videos, scores.probabilities, strict=True))
     for index in scores.expected:
         video = manifest.videos[index]
-        known = (video.video_id, video.labels[0])
+        known = (video.video_id, LABEL_SEPARATOR.join(video.labels))
         if index not in rows:
             yield (*known, "", *[""] * len(ranks), scores.missing[video.video_id])
             continue

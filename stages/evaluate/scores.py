@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...pipeline.backbones.engine import resolve_device
-from ...pipeline.evaluation.metrics import Metrics, score_predictions
+from ...pipeline.backbones.devices import resolve_device
+from ...pipeline.evaluation.metrics import SCORERS, Metrics
+from ...pipeline.execution import SILENT, Progress
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.inference.runs import Predictions
 from ...pipeline.manifests.manifest import Manifest, read_manifest
-from ...pipeline.training.learning_split import class_indices
+from ...pipeline.training.learning_split import check_labelled
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.split_choice import videos_of_split
-from .plan import check_classes, check_fits, check_has_backbones, check_weights, splits_of
-from .predictions import Predictions, Started, predict_stored, predict_videos
+from ...pipeline.training.tasks import task_of, task_of_run
+from .plan import check_classes, check_fits, check_has_backbones, check_weights, other_clips, splits_of
+from .predictions import predict_decoded, predict_stored
 from .settings import EvaluateSettings
 
 Predict = Callable[[RunDirectory, tuple[int, ...]], Predictions]  # a run, the videos expected of it
@@ -54,22 +57,21 @@ class Evaluation:
 
     Attributes:
         manifest: the videos; a store's, or those that were decoded.
-        targets: (V,) the class index of each of them.
+        targets: (V, …) what the labels of each of them are to the task: of single-label (V,) class indices.
     """
 
     settings: EvaluateSettings
     manifest: Manifest
-    targets: npt.NDArray[np.int64]
+    targets: npt.NDArray[Any]
     runs: tuple[RunScores, ...]
 
 
-def evaluate(settings: EvaluateSettings, *, started: Started = lambda _run, _total: lambda: None) -> Evaluation:
+def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Evaluation:
     """Score every run; writes nothing.
 
     Args:
         settings: what to score, on what.
-        started: called with each run's directory and its number of videos before they are decoded; returns what is
-            called after each. Not called where a store is read.
+        progress: told of each video that is decoded, run by run; nothing where a store is read.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what the store or manifest does not hold or allow.
@@ -78,19 +80,21 @@ def evaluate(settings: EvaluateSettings, *, started: Started = lambda _run, _tot
         VideoError: if no video of the split can be read.
     """
     runs = [RunDirectory.open(path) for path in settings.runs]
-    device = resolve_device(settings.device)
+    device, store = resolve_device(settings.device), None
     if settings.store is not None:
         store = FeatureStore.open(settings.store)
         manifest, predict_run = store.manifest, partial(predict_stored, settings=settings, store=store, device=device)
+        check_labelled(manifest.videos)
         for run in runs:
             check_fits(run, store)
     else:
         assert settings.manifest is not None  # as the settings have checked
         manifest = _manifest_of(settings.manifest, runs)
-        predict_run = partial(predict_videos, settings=settings, manifest=manifest, device=device, started=started)
-    targets = class_indices(manifest)
+        predict_run = partial(predict_decoded, settings=settings, manifest=manifest, progress=progress)
+    targets = task_of(manifest).targets(manifest)
     scores = tuple(
-        _score(run, split=settings.split, manifest=manifest, targets=targets, predict_run=predict_run) for run in runs
+        _score(run, split=settings.split, manifest=manifest, store=store, targets=targets, predict_run=predict_run)
+        for run in runs
     )
     return Evaluation(settings=settings, manifest=manifest, targets=targets, runs=scores)
 
@@ -100,6 +104,7 @@ def _manifest_of(path: Path, runs: Sequence[RunDirectory]) -> Manifest:
     for run in runs:
         check_has_backbones(run)
     manifest = read_manifest(path)
+    check_labelled(manifest.videos)
     for run in runs:
         check_classes(run, manifest, path=path)
         check_weights(run)
@@ -107,7 +112,13 @@ def _manifest_of(path: Path, runs: Sequence[RunDirectory]) -> Manifest:
 
 
 def _score(
-    run: RunDirectory, *, split: str, manifest: Manifest, targets: npt.NDArray[np.int64], predict_run: Predict
+    run: RunDirectory,
+    *,
+    split: str,
+    manifest: Manifest,
+    store: FeatureStore | None,
+    targets: npt.NDArray[Any],
+    predict_run: Predict,
 ) -> RunScores:
     """Predict the videos of the split, as the run divides the videos, and score the predictions.
 
@@ -115,8 +126,8 @@ def _score(
         ManifestError: if there is no such split.
     """
     expected = tuple(videos_of_split(manifest, split, splits=splits_of(run, manifest)).tolist())
-    found = predict_run(run, expected)
-    metrics = score_predictions(
+    found, task = predict_run(run, expected), task_of_run(run.settings)
+    metrics = SCORERS[task.name](
         found.scores.numpy(),
         targets=targets[list(found.videos)],
         classes=run.settings["classes"],
@@ -128,7 +139,7 @@ def _score(
         metrics=metrics,
         expected=expected,
         videos=found.videos,
-        probabilities=found.scores.softmax(dim=1).numpy(),
+        probabilities=task.probabilities(found.scores).numpy(),
         missing=found.missing,
-        other_clips=found.other_clips,
+        other_clips={} if store is None else other_clips(run, store),
     )

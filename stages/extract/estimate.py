@@ -11,7 +11,7 @@ import torch
 from ...pipeline.errors import VideoError
 from ...pipeline.files import nearest_folder
 from ...pipeline.videos.preprocessing import Preprocessing
-from .plan import ExtractPlan, Prepared, plan, prepare_run
+from .plan import ExtractPlan, PreparedExtraction, plan, prepare_run
 from .run import matching_store
 from .settings import ExtractSettings
 from .task import ExtractTask, LoadedBackbone, load, prepare, run_backbone
@@ -63,7 +63,7 @@ def estimate(settings: ExtractSettings) -> Estimate:
     )
 
 
-def _timings(prepared: Prepared, tasks: Sequence[ExtractTask]) -> tuple[float, dict[str, float]]:
+def _timings(prepared: PreparedExtraction, tasks: Sequence[ExtractTask]) -> tuple[float, dict[str, float]]:
     """Return the median seconds a video for decoding, and for each backbone."""
     if not tasks:
         return 0.0, {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
-from ...pipeline.backbones.engine import resolve_device, resolve_precision
+from ...pipeline.backbones.devices import resolve_device, resolve_precision
 from ...pipeline.backbones.registry import feature_shape
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
@@ -44,7 +44,7 @@ class PreparedBackbone:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedExtraction:
     """A run that has been checked: its inputs, read."""
 
     settings: ExtractSettings
@@ -95,7 +95,7 @@ class ExtractPlan:
     num_bytes: int
 
 
-def prepare_run(settings: ExtractSettings) -> Prepared:
+def prepare_run(settings: ExtractSettings) -> PreparedExtraction:
     """Read manifest and weights and check that they fit each other.
 
     Raises:
@@ -108,7 +108,7 @@ def prepare_run(settings: ExtractSettings) -> Prepared:
     backbones = tuple(_prepare_backbone(settings, role, given, clips) for role, given, clips in roles)
     check_roles({own.job.role: (own.name, own.gmacs_per_clip) for own in backbones})
     job = _job(settings, [own.job for own in backbones])
-    return Prepared(settings=settings, manifest=manifest, job=job, backbones=backbones)
+    return PreparedExtraction(settings=settings, manifest=manifest, job=job, backbones=backbones)
 
 
 def _job(settings: ExtractSettings, backbones: Sequence[BackboneJob]) -> ExtractJob:
@@ -151,7 +151,7 @@ def _prepare_backbone(
     )
 
 
-def plan(prepared: Prepared, store: FeatureStore | None) -> ExtractPlan:
+def plan(prepared: PreparedExtraction, store: FeatureStore | None) -> ExtractPlan:
     """Return what is left to do, and what it costs; ``store`` is None where none exists yet. Writes nothing."""
     manifest, sampling = prepared.manifest, prepared.settings.sampling
     tasks = _tasks(prepared, store)
@@ -162,7 +162,7 @@ def plan(prepared: Prepared, store: FeatureStore | None) -> ExtractPlan:
     return ExtractPlan(tasks=tasks, backbones=backbones, num_bytes=shared + sum(b.num_bytes for b in backbones))
 
 
-def _tasks(prepared: Prepared, store: FeatureStore | None) -> tuple[ExtractTask, ...]:
+def _tasks(prepared: PreparedExtraction, store: FeatureStore | None) -> tuple[ExtractTask, ...]:
     """Return a task for each video of the split that some backbone has still to see, in the manifest's order."""
     settings, videos = prepared.settings, prepared.manifest.videos
     due: dict[int, list[str]] = {i: [] for i, video in enumerate(videos) if settings.split in (None, video.split)}

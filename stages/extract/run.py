@@ -5,27 +5,26 @@ so a run may be stopped at any moment and gone on with, in this process or on a 
 """
 
 import contextlib
+import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ...pipeline.execution import IN_PROCESS, run_tasks
+from ...pipeline.execution import IN_PROCESS, SILENT, Progress, run_tasks, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import check_free_space
-from .plan import ExtractPlan, Prepared, PreparedBackbone, plan, prepare_run
+from ...pipeline.training.batches import prefetched
+from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepare_run
 from .settings import ExtractSettings
-from .task import ExtractJob, ExtractTask, LoadedVideo, TaskResult, compute, load, prepare, run_task
+from .task import ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task
 
 DECODED_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
-Progress = Callable[[TaskResult], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +68,7 @@ class _Totals:
             self.compute_seconds[name] = self.compute_seconds.get(name, 0.0) + seconds
 
 
-def matching_store(prepared: Prepared) -> FeatureStore | None:
+def matching_store(prepared: PreparedExtraction) -> FeatureStore | None:
     """Open the store of a run to read it, or return None where nothing is yet; writes nothing.
 
     Raises:
@@ -86,12 +85,18 @@ def matching_store(prepared: Prepared) -> FeatureStore | None:
     return store
 
 
-def run(settings: ExtractSettings, *, planned: Callable[[ExtractPlan], Progress] | None = None) -> ExtractSummary:
+def run(
+    settings: ExtractSettings,
+    *,
+    planned: Callable[[ExtractPlan], object] = lambda _: None,
+    progress: Progress = SILENT,
+) -> ExtractSummary:
     """Extract what is still missing.
 
     Args:
         settings: what to extract.
-        planned: called with the plan before anything is written; returns what is called with each finished task.
+        planned: called with the plan before anything is written.
+        progress: told of each video, and of those that failed why.
 
     Raises:
         OutOfSpaceError: if the disk does not hold what is planned, or fills up; the store stays whole.
@@ -102,19 +107,23 @@ def run(settings: ExtractSettings, *, planned: Callable[[ExtractPlan], Progress]
     prepared = prepare_run(settings)
     todo = plan(prepared, matching_store(prepared))
     check_free_space(settings.store, todo.num_bytes)
-    progress = planned(todo) if planned else lambda _: None
+    planned(todo)
     sampling, totals = settings.sampling, _Totals()
     with FeatureStore.open_or_create(settings.store, manifest=prepared.manifest, sampling=sampling) as store:
         groups = {own.name: store.add_backbone(own.name, **_attributes(prepared, own)) for own in prepared.backbones}
-        with contextlib.closing(_results(settings, prepared.job, todo.tasks)) as finished:
+        with (
+            under_way(progress, "extract", total=len(todo.tasks), unit="video"),
+            contextlib.closing(_results(settings, prepared.job, todo.tasks)) as finished,
+        ):
             for result in finished:
                 _record(store, groups, result)
                 totals.add(result)
-                progress(result)
+                failed = result.error is not None
+                progress.advance(note=f"failed: {result.task.video.video_id}: {result.error}" if failed else "")
         return _summary(prepared, todo, groups, totals, time.perf_counter() - began)
 
 
-def _attributes(prepared: Prepared, own: PreparedBackbone) -> dict[str, Any]:
+def _attributes(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str, Any]:
     """Return the arguments of `FeatureStore.add_backbone`: what a backbone's part of the store is, and from what."""
     return {
         "feature_shape": own.feature_shape,
@@ -125,7 +134,7 @@ def _attributes(prepared: Prepared, own: PreparedBackbone) -> dict[str, Any]:
     }
 
 
-def _provenance(prepared: Prepared, own: PreparedBackbone) -> dict[str, Any]:
+def _provenance(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str, Any]:
     """Return all that a backbone's maps depend on, beside manifest and sampling; any difference is refused later."""
     return {
         "role": own.job.role,
@@ -157,17 +166,10 @@ def _results(
 
 def decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[TaskResult, None, None]:
     """Do tasks in this process, in order, while a thread decodes the videos that come next."""
-    waiting: deque[Future[LoadedVideo]] = deque()
-    with ThreadPoolExecutor(1, thread_name_prefix="decode") as decoder:
-        try:
-            for task in tasks:
-                waiting.append(decoder.submit(load, job, task))
-                if len(waiting) > DECODED_AHEAD:
-                    yield compute(job, waiting.popleft().result())
-            while waiting:
-                yield compute(job, waiting.popleft().result())
-        finally:
-            decoder.shutdown(wait=True, cancel_futures=True)
+    batches = prefetched(partial(load, job), [[task] for task in tasks], workers=1, ahead=DECODED_AHEAD)
+    with contextlib.closing(batches):
+        # Neither map nor chain keeps a decoded video once it is computed.
+        yield from map(partial(compute, job), itertools.chain.from_iterable(batches))
 
 
 def _record(store: FeatureStore, groups: dict[str, BackboneGroup], result: TaskResult) -> None:
@@ -183,7 +185,7 @@ def _record(store: FeatureStore, groups: dict[str, BackboneGroup], result: TaskR
 
 
 def _summary(
-    prepared: Prepared,
+    prepared: PreparedExtraction,
     todo: ExtractPlan,
     groups: dict[str, BackboneGroup],
     totals: _Totals,

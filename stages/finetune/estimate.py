@@ -6,16 +6,16 @@ from itertools import chain, count, islice
 
 import torch
 
-from ...pipeline.backbones.engine import resolve_device
-from ...pipeline.end_to_end.memory.foresight import with_headroom
+from ...pipeline.backbones.devices import resolve_device
+from ...pipeline.end_to_end.memory.estimate import with_headroom
 from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import predict, strategy_gradients
 from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, STRATEGIES, StrategySettings
 from ...pipeline.end_to_end.videos import batch_of
 from ...pipeline.training.optimisation import resolved
-from .memory import check_memory, foreseen, memory_limit
+from .memory import check_memory, memory_limit, step_bytes
 from .model import build_model
-from .plan import Prepared, prepare
+from .plan import PreparedFinetuning, prepare
 from .run import objective_of, video_gmacs
 from .settings import FinetuneSettings
 from .videos import order_of, train_batches, training_videos
@@ -86,7 +86,7 @@ def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
     )
 
 
-def _memory_by_strategy(settings: FinetuneSettings, prepared: Prepared) -> dict[str, int]:
+def _memory_by_strategy(settings: FinetuneSettings, prepared: PreparedFinetuning) -> dict[str, int]:
     """Return what a step would take by each strategy: the chosen one as it is set, the others as they are by default.
 
     Batch reduction is left out where the batch is too small for it.
@@ -98,15 +98,15 @@ def _memory_by_strategy(settings: FinetuneSettings, prepared: Prepared) -> dict[
         if name != BATCH_REDUCTION or settings.optimisation.batch_size >= len(prepared.roles):
             other = replace(settings, strategy=strategy)
             per_step = other.videos_per_step(len(prepared.roles))
-            found[name] = with_headroom(foreseen(other, replace(prepared, videos_per_step=per_step)))
+            found[name] = with_headroom(step_bytes(other, replace(prepared, videos_per_step=per_step)))
     return found
 
 
-def _step_seconds(settings: FinetuneSettings, prepared: Prepared, model: EndToEnd) -> float:
+def _step_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, model: EndToEnd) -> float:
     """Return what a step takes, clips included, of a few after the first."""
     videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.training)
     gradients = strategy_gradients(
-        model, strategy=settings.strategy, objective=objective_of(settings), accumulate=settings.accumulate
+        model, strategy=settings.strategy, objective=objective_of(settings, prepared), accumulate=settings.accumulate
     )
     epochs = (train_batches(settings, prepared, videos, epoch, 0) for epoch in count())
     began = 0.0
@@ -120,7 +120,7 @@ def _step_seconds(settings: FinetuneSettings, prepared: Prepared, model: EndToEn
 
 
 @torch.no_grad()
-def _validation_seconds(settings: FinetuneSettings, prepared: Prepared, model: EndToEnd) -> float:
+def _validation_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, model: EndToEnd) -> float:
     """Return what the held-out videos take, by the first of them."""
     videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.validation)
     began = time.perf_counter()

@@ -5,23 +5,23 @@ from dataclasses import replace
 import torch
 
 from ...pipeline.end_to_end.memory.available import available_bytes
-from ...pipeline.end_to_end.memory.foresight import TrainingShape, advice, foreseen_bytes, gigabytes, with_headroom
+from ...pipeline.end_to_end.memory.estimate import TrainingShape, advice, estimated_bytes, gigabytes, with_headroom
 from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, FROZEN, MULTI_ITERATION, PLAIN
 from ...pipeline.errors import OutOfMemoryError, SettingsError, named
 from ...pipeline.training.distributed import local_processes, world_size
-from .plan import Prepared
+from .plan import PreparedFinetuning
 from .settings import FinetuneSettings
 from .videos import order_of
 
 
-def foreseen(settings: FinetuneSettings, prepared: Prepared) -> int:
+def step_bytes(settings: FinetuneSettings, prepared: PreparedFinetuning) -> int:
     """Return the bytes that a step of one process is foreseen to take."""
     name = settings.strategy.name
     strategy = replace(settings.strategy, name=PLAIN) if name == BATCH_REDUCTION else settings.strategy
-    return foreseen_bytes(training_shape(settings, prepared), strategy=strategy)
+    return estimated_bytes(training_shape(settings, prepared), strategy=strategy)
 
 
-def training_shape(settings: FinetuneSettings, prepared: Prepared) -> TrainingShape:
+def training_shape(settings: FinetuneSettings, prepared: PreparedFinetuning) -> TrainingShape:
     """Return what the memory of a step depends on: videos that one process runs at once, and networks."""
     most = max(len(batch) for batch in order_of(settings, prepared, epoch=0))
     own = -(-most // world_size())
@@ -48,13 +48,13 @@ def memory_limit(settings: FinetuneSettings, device: torch.device) -> int:
     return available_bytes(device, processes=local_processes())
 
 
-def check_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int) -> None:
+def check_memory(settings: FinetuneSettings, prepared: PreparedFinetuning, *, limit: int) -> None:
     """Refuse a training that is foreseen not to fit; where a system ends such a process, it says nothing.
 
     Raises:
         SettingsError: naming settings that would fit.
     """
-    needed = with_headroom(foreseen(settings, prepared))
+    needed = with_headroom(step_bytes(settings, prepared))
     if needed > limit:
         raise SettingsError(
             f"{_what(settings, prepared)} is foreseen to take up to {gigabytes(needed)}, and there are "
@@ -62,9 +62,9 @@ def check_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int) 
         )
 
 
-def out_of_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int) -> OutOfMemoryError:
+def out_of_memory(settings: FinetuneSettings, prepared: PreparedFinetuning, *, limit: int) -> OutOfMemoryError:
     """Return the error of a training that ran out of memory, of which ``limit`` bytes had been there."""
-    less = min(limit, with_headroom(foreseen(settings, prepared)) - 1)  # what was foreseen to fit did not
+    less = min(limit, with_headroom(step_bytes(settings, prepared)) - 1)  # what was foreseen to fit did not
     kept = "its checkpoint is kept" if (settings.out / "checkpoint.pt").exists() else "nothing was trained yet"
     return OutOfMemoryError(
         f"out of memory in {settings.out}, by {_what(settings, prepared)}; {kept}. Run it again with less: "
@@ -72,12 +72,12 @@ def out_of_memory(settings: FinetuneSettings, prepared: Prepared, *, limit: int)
     )
 
 
-def _what(settings: FinetuneSettings, prepared: Prepared) -> str:
+def _what(settings: FinetuneSettings, prepared: PreparedFinetuning) -> str:
     shape = training_shape(settings, prepared)
     return f"{named('strategy')} {settings.strategy.name} with {shape.batch_size} videos of {len(shape.roles)} clips"
 
 
-def _advice(settings: FinetuneSettings, prepared: Prepared, limit: int) -> str:
+def _advice(settings: FinetuneSettings, prepared: PreparedFinetuning, limit: int) -> str:
     """Return settings that would fit, and whether a run that is there could go on with them."""
     offered = advice(
         training_shape(settings, prepared),

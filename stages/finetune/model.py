@@ -1,18 +1,17 @@
 """The network as end-to-end training begins with it."""
 
 import torch
-from torch import nn
 
 from ...pipeline.aggregators.video_model import build_video_model
-from ...pipeline.backbones.interface import Backbone, initialise_classifier
+from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.registry import build_backbone
 from ...pipeline.backbones.weights import Weights, load_backbone
 from ...pipeline.end_to_end.network import EndToEnd
-from .plan import Prepared
+from .plan import PreparedFinetuning
 from .settings import FinetuneSettings
 
 
-def build_model(settings: FinetuneSettings, prepared: Prepared) -> EndToEnd:
+def build_model(settings: FinetuneSettings, prepared: PreparedFinetuning) -> EndToEnd:
     """Return the network as training begins with it, on the CPU; what is fresh in it follows from the seed."""
     torch.manual_seed(settings.optimisation.seed)
     video_model = build_video_model(prepared.spec, shapes=prepared.shapes)
@@ -32,15 +31,15 @@ def build_model(settings: FinetuneSettings, prepared: Prepared) -> EndToEnd:
     )
 
 
-def _fresh(name: str, prepared: Prepared) -> Backbone:
-    return build_backbone(name, num_classes=len(prepared.classes), zero_init_residual=True)
+def _fresh(name: str, prepared: PreparedFinetuning) -> Backbone:
+    backbone = build_backbone(name, num_classes=len(prepared.classes))
+    backbone.begin_as_identity()
+    return backbone
 
 
-def _begun(weights: Weights, prepared: Prepared) -> Backbone:
+def _begun(weights: Weights, prepared: PreparedFinetuning) -> Backbone:
     """Return a backbone with its weights, and a fresh classifier if it told other classes apart."""
     backbone = load_backbone(weights)
     if weights.classes != prepared.classes:
-        backbone.num_classes = len(prepared.classes)
-        backbone.fc = nn.Linear(backbone.channels, backbone.num_classes)
-        initialise_classifier(backbone.fc)
+        backbone.renew_classifier(len(prepared.classes))
     return backbone

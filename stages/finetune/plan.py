@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
 from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
+from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import Shape, build_video_model
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.registry import feature_shape, usual_clip
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
@@ -22,11 +22,12 @@ from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.distributed import world_size
-from ...pipeline.training.learning_split import class_indices, hold_out
+from ...pipeline.training.learning_split import hold_out
+from ...pipeline.training.run_kinds import END_TO_END
 from ...pipeline.training.split_choice import videos_of_split
+from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing, preprocessing_for
-from ..run_kinds import END_TO_END
 from .settings import FinetuneSettings
 from .start import Start, check_start, open_start, start_digest
 
@@ -34,12 +35,12 @@ DEFAULT_AGGREGATOR, DEFAULT_CLIPS, DEFAULT_CROP = "memory", 8, 224
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedFinetuning:
     """A training that has been checked.
 
     Attributes:
         classes: K names, in the order of the scores.
-        targets: (V,) class indices.
+        targets: (V, …) what each video's labels are to the task.
         training: indices of the videos to train on.
         validation: indices of the held-out ones.
         pattern: which of the N places are expensive.
@@ -56,7 +57,8 @@ class Prepared:
 
     manifest: Manifest
     classes: tuple[str, ...]
-    targets: npt.NDArray[np.int64]
+    task: Task
+    targets: npt.NDArray[Any]
     training: tuple[int, ...]
     validation: tuple[int, ...]
     pattern: Pattern
@@ -81,14 +83,15 @@ class Prepared:
         return frozenset(role for role in self.shapes if self.rates[role])
 
 
-def prepare(settings: FinetuneSettings) -> Prepared:
+def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
     """Read manifest, weights and start, and check that they go together. Writes nothing.
 
     Raises:
         SettingsError, ManifestError, WeightsError, RunError: for what does not.
     """
     manifest = read_manifest(settings.manifest)
-    targets = class_indices(manifest)
+    task = task_of(manifest)
+    targets = task.targets(manifest)
     start = None if settings.start is None else open_start(settings, manifest)
     weights = {role: None if own.weights is None else load_named(own.weights, backbone=own.backbone, role=role)
                for role, own in settings.backbones.items()}  # fmt: skip
@@ -109,7 +112,6 @@ def prepare(settings: FinetuneSettings) -> Prepared:
     training, validation = hold_out(
         manifest,
         usable=videos_of_split(manifest, settings.split, splits=None).tolist(),
-        targets=targets,
         fraction=settings.val_fraction,
         seed=settings.optimisation.seed,
     )
@@ -118,9 +120,10 @@ def prepare(settings: FinetuneSettings) -> Prepared:
     rates = {role: _rate(settings, role, begun=weights[role] is not None) for role in roles}
     _check_aggregator(spec, shapes, sampling.num_clips, trains_backbones=any(rates.values()))
     all_begun = all(weights[role] is not None for role in roles)
-    return Prepared(
+    return PreparedFinetuning(
         manifest=manifest,
         classes=manifest.classes,
+        task=task,
         targets=targets,
         training=training,
         validation=validation,
@@ -195,12 +198,14 @@ def _check_backbones(
 
 
 def _fresh_spec(settings: FinetuneSettings, shapes: Mapping[str, Shape], *, num_classes: int) -> AggregatorSpec:
-    return AggregatorSpec(
+    given = {name: getattr(settings, name) for name in ("dropout", "reduction")}
+    spec = AggregatorSpec(
         name=DEFAULT_AGGREGATOR if settings.aggregator is None else settings.aggregator,
         channels=settings.width or max(shape[-1] for shape in shapes.values()),
         num_classes=num_classes,
-        **{name: getattr(settings, name) for name in ("dropout", "reduction") if getattr(settings, name) is not None},
+        **{name: value for name, value in given.items() if value is not None},
     )
+    return complete_spec(spec)
 
 
 def _check_aggregator(
@@ -218,7 +223,9 @@ def _rate(settings: FinetuneSettings, role: str, *, begun: bool) -> float:
     return settings.optimisation.learning_rate * (0.1 if begun else 1.0) if own is None else own
 
 
-def outcome(settings: FinetuneSettings, prepared: Prepared, *, reduced_in_cache: list[bool]) -> dict[str, Any]:
+def outcome(
+    settings: FinetuneSettings, prepared: PreparedFinetuning, *, reduced_in_cache: list[bool]
+) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same.
 
     Strategies that take the same gradients may take turns: a run that ran out of memory goes on with another one.
@@ -239,7 +246,7 @@ def outcome(settings: FinetuneSettings, prepared: Prepared, *, reduced_in_cache:
     }
     return {
         "kind": END_TO_END,
-        "aggregator": asdict(prepared.spec),
+        "aggregator": prepared.spec.record(),
         "pattern": str(prepared.pattern),
         "num_clips": prepared.sampling.num_clips,
         "backbones": begun,
@@ -261,10 +268,11 @@ def outcome(settings: FinetuneSettings, prepared: Prepared, *, reduced_in_cache:
         "device": resolve_device(settings.device).type,
         "processes": world_size(),
         "reduced_in_cache": reduced_in_cache,
+        **task_record(prepared.task),
     }
 
 
-def _gradients(settings: FinetuneSettings, prepared: Prepared) -> dict[str, Any]:
+def _gradients(settings: FinetuneSettings, prepared: PreparedFinetuning) -> dict[str, Any]:
     """Return what gradients and statistics depend on: with frozen statistics, not on how clips share the memory."""
     name = settings.strategy.name
     own: dict[str, Any] = {"by": name if name in (BATCH_REDUCTION, MULTI_ITERATION) else "all clips"}

@@ -12,17 +12,18 @@ import torch
 from torch import nn
 
 from ...pipeline.aggregators.weights import save_aggregator
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.weights import Weights, collect_weights, save_weights
 from ...pipeline.costs.flops import aggregator_macs
+from ...pipeline.costs.gmacs import backbones_gmacs
 from ...pipeline.end_to_end.memory.available import is_out_of_memory
 from ...pipeline.end_to_end.network import EndToEnd
-from ...pipeline.end_to_end.steps import FIGURES, Objective, predict, strategy_gradients
+from ...pipeline.end_to_end.steps import Objective, predict, strategy_gradients
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
 from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
-from ...pipeline.inference.live_inputs import clips_gmacs
 from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.training.batches import decoding_threads, prefetched
 from ...pipeline.training.distributed import (
@@ -36,10 +37,10 @@ from ...pipeline.training.distributed import (
 from ...pipeline.training.loop import FitResult, Schedule, fit
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
-from ..run_kinds import WEIGHTS_FILE, backbone_file
+from ...pipeline.training.run_kinds import WEIGHTS_FILE, backbone_file
 from .memory import check_memory, memory_limit, out_of_memory
 from .model import build_model
-from .plan import Prepared, outcome, prepare
+from .plan import PreparedFinetuning, outcome, prepare
 from .settings import FinetuneSettings
 from .videos import order_of, train_batches, training_videos
 
@@ -75,10 +76,14 @@ class FinetuneSummary:
     seconds: float
 
 
-def run(settings: FinetuneSettings) -> FinetuneSummary:
+def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneSummary:
     """Train end to end, or go on training, and leave the weights of all parts in the run directory.
 
     Under torchrun, the processes train one model together, each on its share of every batch.
+
+    Args:
+        settings: what to train, and how.
+        progress: told of each batch and epoch, in the first process alone.
 
     Raises:
         SettingsError, ManifestError, WeightsError: for what does not go together.
@@ -97,7 +102,15 @@ def run(settings: FinetuneSettings) -> FinetuneSummary:
         with _open_run(settings, prepared, training, validation) as directory:
             if not already_done:
                 try:
-                    train(settings, prepared, directory, device=device, training=training, validation=validation)
+                    train(
+                        settings,
+                        prepared,
+                        directory,
+                        device=device,
+                        training=training,
+                        validation=validation,
+                        progress=progress,
+                    )
                 except (RuntimeError, MemoryError) as error:
                     if not is_out_of_memory(error):
                         raise
@@ -119,7 +132,7 @@ def run(settings: FinetuneSettings) -> FinetuneSummary:
 
 
 def _open_run(
-    settings: FinetuneSettings, prepared: Prepared, training: TrainingVideos, validation: TrainingVideos
+    settings: FinetuneSettings, prepared: PreparedFinetuning, training: TrainingVideos, validation: TrainingVideos
 ) -> RunDirectory:
     """Return the run directory, which the first process makes."""
     caches = [own.source.caches_frames for own in (training, validation)]
@@ -132,31 +145,34 @@ def _open_run(
 
 def train(
     settings: FinetuneSettings,
-    prepared: Prepared,
+    prepared: PreparedFinetuning,
     directory: RunDirectory,
     *,
     device: torch.device,
     training: TrainingVideos,
     validation: TrainingVideos,
+    progress: Progress = SILENT,
 ) -> None:
     """Fit the network, and leave weights, curves and result in the run directory."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    model = build_model(settings, prepared).to(device)
+    model, objective = build_model(settings, prepared).to(device), objective_of(settings, prepared)
     fitted = fit(
         model,
         settings=settings.optimisation,
         schedule=Schedule(
             steps_per_epoch=len(order_of(settings, prepared, epoch=0)),
+            monitor=prepared.task.monitor,
             checkpoint_every_seconds=settings.checkpoint_seconds,
             rates={f"backbones.{role}": rate for role, rate in prepared.rates.items()},
         ),
         run=directory,
         train_batches=partial(train_batches, settings, prepared, training),
         gradients=strategy_gradients(
-            model, strategy=settings.strategy, objective=objective_of(settings), accumulate=settings.accumulate
+            model, strategy=settings.strategy, objective=objective, accumulate=settings.accumulate
         ),
-        validate=partial(_validate, model, settings, validation) if prepared.validation else None,
+        validate=partial(_validate, model, settings, objective, validation) if prepared.validation else None,
+        progress=progress,
     )
     failures: dict[str, str] = {}
     for own in (training, validation):
@@ -165,18 +181,25 @@ def train(
         _write(settings, prepared, directory, model, fitted, failures=failures)
 
 
-def objective_of(settings: FinetuneSettings) -> Objective:
+def objective_of(settings: FinetuneSettings, prepared: PreparedFinetuning) -> Objective:
     """Return the loss to minimise."""
     own = settings.optimisation
-    return Objective(clip_weight=settings.clip_weight, label_smoothing=own.label_smoothing, precision=own.precision)
+    return Objective(
+        clip_weight=settings.clip_weight,
+        label_smoothing=own.label_smoothing,
+        precision=own.precision,
+        task=prepared.task,
+    )
 
 
 @torch.no_grad()
-def _validate(model: EndToEnd, settings: FinetuneSettings, videos: TrainingVideos) -> dict[str, float]:
-    """Return losses and accuracies over the clips of a test; a video that cannot be read counts as wrong."""
+def _validate(
+    model: EndToEnd, settings: FinetuneSettings, objective: Objective, videos: TrainingVideos
+) -> dict[str, float]:
+    """Return the losses and figures over the clips of a test; a video that cannot be read counts as wrong."""
     count = len(videos.labels)
-    device, objective = next(model.parameters()).device, objective_of(settings)
-    sums = torch.zeros(len(FIGURES), dtype=torch.float64)
+    names, device = objective.figures, next(model.parameters()).device
+    sums = torch.zeros(len(names), dtype=torch.float64)
     order = [[place] for place in range(rank(), count, world_size())]
     for made in prefetched(videos.spread_clips, order, workers=decoding_threads(settings.workers)):
         batch = batch_of(made)
@@ -184,13 +207,13 @@ def _validate(model: EndToEnd, settings: FinetuneSettings, videos: TrainingVideo
             batch = batch.on(device, part=slice(1))
             video, clips = predict(model, batch, strategy=settings.strategy, precision=objective.precision)
             figures = objective.loss(video, clips, targets=batch.targets, total=count)[1]
-            sums += torch.stack([figures[name].double().cpu() for name in FIGURES])
-    return dict(zip((f"val_{name}" for name in FIGURES), sum_over_processes(sums.to(device)).tolist(), strict=True))
+            sums += torch.stack([figures[name].double().cpu() for name in names])
+    return dict(zip((f"val_{name}" for name in names), sum_over_processes(sums.to(device)).tolist(), strict=True))
 
 
 def _write(
     settings: FinetuneSettings,
-    prepared: Prepared,
+    prepared: PreparedFinetuning,
     directory: RunDirectory,
     model: EndToEnd,
     fitted: FitResult,
@@ -209,7 +232,7 @@ def _write(
     for role, weights in trained.items():
         save_weights(settings.out / backbone_file(role), weights)
     title = f"{prepared.spec.name}, {prepared.pattern}, end to end"
-    save_curves(fitted.history, settings.out / "curves.png", title=title)
+    save_curves(fitted.history, settings.out / "curves.png", title=title, figure=prepared.task.figure)
     write_json(settings.out / "failures.json", failures)
     directory.finish(
         {
@@ -227,7 +250,7 @@ def _write(
     )
 
 
-def _collect(backbone: nn.Module, prepared: Prepared, role: str) -> Weights:
+def _collect(backbone: nn.Module, prepared: PreparedFinetuning, role: str) -> Weights:
     assert isinstance(backbone, Backbone)
     sampling = prepared.sampling
     return collect_weights(
@@ -240,11 +263,11 @@ def _collect(backbone: nn.Module, prepared: Prepared, role: str) -> Weights:
     )
 
 
-def video_gmacs(settings: FinetuneSettings, prepared: Prepared) -> float:
+def video_gmacs(settings: FinetuneSettings, prepared: PreparedFinetuning) -> float:
     """Return the cost of one video at test, in GMACs: the backbones over their clips, and the aggregator."""
-    backbones = clips_gmacs(
-        prepared.roles,
-        names={role: settings.backbones[role].backbone for role in prepared.preprocessing},
+    backbones = backbones_gmacs(
+        {role: settings.backbones[role].backbone for role in prepared.preprocessing},
+        roles=prepared.roles,
         crops={role: own.crop for role, own in prepared.preprocessing.items()},
         num_frames=prepared.sampling.num_frames,
         num_classes=len(prepared.classes),

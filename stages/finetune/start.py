@@ -12,7 +12,7 @@ from ...pipeline.errors import RunError, SettingsError, named
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.learning_split import class_differences
 from ...pipeline.training.run_directory import RunDirectory
-from ..run_kinds import AGGREGATOR, WEIGHTS_FILE
+from ...pipeline.training.run_kinds import AGGREGATOR, WEIGHTS_FILE
 from .settings import FinetuneSettings
 
 OPTIONS = {  # field of the settings -> option that a start leaves no room for

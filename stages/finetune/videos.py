@@ -8,13 +8,13 @@ from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
 from ...pipeline.training.clips import open_source
 from ...pipeline.training.distributed import local_processes, rank, world_size
-from .plan import Prepared
+from .plan import PreparedFinetuning
 from .settings import FinetuneSettings
 
 GIB = 2**30
 
 
-def training_videos(settings: FinetuneSettings, prepared: Prepared, places: Sequence[int]) -> TrainingVideos:
+def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, places: Sequence[int]) -> TrainingVideos:
     """Return the clips of the videos at ``places`` in the manifest, as training sees them."""
     videos = [prepared.manifest.videos[place] for place in places]
     crop = max(own.crop for own in prepared.preprocessing.values())
@@ -29,7 +29,7 @@ def training_videos(settings: FinetuneSettings, prepared: Prepared, places: Sequ
     )
 
 
-def order_of(settings: FinetuneSettings, prepared: Prepared, *, epoch: int) -> list[list[int]]:
+def order_of(settings: FinetuneSettings, prepared: PreparedFinetuning, *, epoch: int) -> list[list[int]]:
     """Return an epoch's batches: places among the training videos, over all processes."""
     return shuffled_batches(
         len(prepared.training),
@@ -40,7 +40,7 @@ def order_of(settings: FinetuneSettings, prepared: Prepared, *, epoch: int) -> l
 
 
 def train_batches(
-    settings: FinetuneSettings, prepared: Prepared, videos: TrainingVideos, epoch: int, done: int
+    settings: FinetuneSettings, prepared: PreparedFinetuning, videos: TrainingVideos, epoch: int, done: int
 ) -> Iterator[ClipBatch]:
     """Yield an epoch's batches but the first ``done``, of each the share of this process."""
     order = order_of(settings, prepared, epoch=epoch)[done:]

@@ -7,12 +7,12 @@ import numpy.typing as npt
 
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_choice import ClipChoice, candidate_clips, stretch_edges
-from ...pipeline.features.clip_selection import choose_clips, select
+from ...pipeline.features.clip_selection import NOT_EXTRACTED, choose_clips, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.training.learning_split import class_indices
 from ...pipeline.training.split_choice import read_splits, videos_of_split
+from ...pipeline.training.tasks import Task, task_of
 from .settings import ProbeSettings
 
 SHOWN = 8  # classes named in a message
@@ -58,7 +58,7 @@ class ProbePlan:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedProbes:
     """Probes that have been checked against their store.
 
     Attributes:
@@ -68,19 +68,21 @@ class Prepared:
 
     settings: ProbeSettings
     store: FeatureStore
+    task: Task
     targets: npt.NDArray[np.int64]
     expected: tuple[int, ...]
     probes: tuple[ProbePlan, ...]
 
 
-def prepare(settings: ProbeSettings) -> Prepared:
+def prepare(settings: ProbeSettings) -> PreparedProbes:
     """Read the store and check that it holds what is asked for. Writes nothing and reads no maps.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what does not fit.
     """
     store = FeatureStore.open(settings.store)
-    targets = class_indices(store.manifest)
+    task = task_of(store.manifest)
+    targets = task.targets(store.manifest)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
     train, test = (
         tuple(videos_of_split(store.manifest, split, splits=splits).tolist())
@@ -96,7 +98,7 @@ def prepare(settings: ProbeSettings) -> Prepared:
             store, own, split=settings.test_split, option=f"{named('test_split')}", extracted=own.scored, listed=test
         )
         _check_classes(settings, store, targets, own, test)
-    return Prepared(settings=settings, store=store, targets=targets, expected=test, probes=probes)
+    return PreparedProbes(settings=settings, store=store, task=task, targets=targets, expected=test, probes=probes)
 
 
 def _each(settings: ProbeSettings, store: FeatureStore) -> dict[str, tuple[Source, ...]]:
@@ -169,7 +171,7 @@ def _plan(
         gmacs=sum(g.provenance["gmacs_per_clip"] * len(s.clips) for g, s in zip(groups, sources, strict=True)),
         training=tuple(index for index in train if done[index]),
         scored=tuple(index for index in test if done[index]),
-        missing={index: errors.get(index, "not extracted yet") for index in train + test if not done[index]},
+        missing={index: errors.get(index, NOT_EXTRACTED) for index in train + test if not done[index]},
     )
 
 

@@ -2,42 +2,42 @@
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.evaluation.linear_probe import Fit, choose_strength, fit_probe
-from ...pipeline.evaluation.metrics import score_predictions, top_k_accuracy
+from ...pipeline.evaluation.metrics import SCORERS, top_k_accuracy
+from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.arrays import pooled_features
 from ...pipeline.files import write_csv, write_json
 from ...pipeline.inference.stored_inputs import describe_backbone
-from ...pipeline.manifests.folders import choose_test
+from ...pipeline.training.learning_split import held_out_ids
 from ...pipeline.training.run_directory import RunDirectory
 from ..evaluate.run import prediction_rows
 from ..evaluate.scores import RunScores
-from .plan import Prepared, ProbePlan, prepare
+from .plan import PreparedProbes, ProbePlan, prepare
 from .settings import ProbeSettings
 
 KIND = "linear probe"
 HELD_OUT = 0.2  # of each class's training videos, to choose among several strengths
 METRICS_FILE, PROBE_FILE = "metrics.json", "probe.npz"
-Progress = Callable[[int], None]
 Features = npt.NDArray[np.float32]
 Targets = npt.NDArray[np.int64]
 
 
-def run(settings: ProbeSettings, *, planned: Callable[[int], Progress] = lambda _: lambda _: None) -> dict[str, Any]:
+def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, Any]:
     """Fit and score each probe, leave it in the run directory, and return everything as one JSON document.
 
     Files: `metrics.json` (the document), and in a folder for each probe `predictions.csv` and `probe.npz`.
 
     Args:
         settings: what to fit.
-        planned: called with how many reads of a video there will be; returns what is called with the number just done.
+        progress: told of each reading of a video.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
@@ -48,15 +48,15 @@ def run(settings: ProbeSettings, *, planned: Callable[[int], Progress] = lambda 
         directory.reopen_without(METRICS_FILE)
         if not directory.is_done:
             began = time.monotonic()
-            read = planned(sum(own.num_reads for own in prepared.probes))
-            documents = [_fit_and_score(prepared, own, directory, read) for own in prepared.probes]
+            with under_way(progress, "read", total=sum(own.num_reads for own in prepared.probes), unit="video"):
+                documents = [_fit_and_score(prepared, own, directory, progress) for own in prepared.probes]
             named = {name: str(getattr(settings, name)) for name in ("store", "out", "split", "test_split")}
             write_json(settings.out / METRICS_FILE, named | {"max_iter": settings.max_iter, "probes": documents})
             directory.finish({"seconds": time.monotonic() - began})
     return directory.read_json(METRICS_FILE)
 
 
-def _outcome(prepared: Prepared) -> dict[str, Any]:
+def _outcome(prepared: PreparedProbes) -> dict[str, Any]:
     """Return what the probes depend on, as JSON values."""
     settings, store = prepared.settings, prepared.store
     return {
@@ -71,7 +71,7 @@ def _outcome(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _identity(prepared: Prepared, own: ProbePlan) -> dict[str, Any]:
+def _identity(prepared: PreparedProbes, own: ProbePlan) -> dict[str, Any]:
     """Return what one probe depends on: backbones, clips and videos."""
     store = prepared.store
     videos = "\n".join(store.manifest.videos[index].video_id for index in (*own.training, *own.scored))
@@ -86,10 +86,12 @@ def _identity(prepared: Prepared, own: ProbePlan) -> dict[str, Any]:
     }
 
 
-def _fit_and_score(prepared: Prepared, own: ProbePlan, directory: RunDirectory, read: Progress) -> dict[str, Any]:
+def _fit_and_score(
+    prepared: PreparedProbes, own: ProbePlan, directory: RunDirectory, progress: Progress
+) -> dict[str, Any]:
     """Fit one probe, write its files, and return its part of the document."""
-    fit, fitted = _fit(prepared, own, read)
-    features = _pool(prepared, own, own.scored, read)
+    fit, fitted = _fit(prepared, own, progress)
+    features = _pool(prepared, own, own.scored, progress)
     gmacs = own.gmacs + fit.probe.coefficients.size / 1e9
     scores = _scores(prepared, own, directory, _over_all_classes(fit, features, prepared.store.manifest.classes), gmacs)
     folder = directory.path / own.name
@@ -110,13 +112,13 @@ def _fit_and_score(prepared: Prepared, own: ProbePlan, directory: RunDirectory, 
     }
 
 
-def _fit(prepared: Prepared, own: ProbePlan, read: Progress) -> tuple[Fit, dict[str, Any]]:
+def _fit(prepared: PreparedProbes, own: ProbePlan, progress: Progress) -> tuple[Fit, dict[str, Any]]:
     """Return the probe, and what is to be said of its fitting."""
     settings, manifest = prepared.settings, prepared.store.manifest
     labels = prepared.targets[list(own.training)]
     seen, targets = np.unique(labels, return_inverse=True)
     classes = [manifest.classes[index] for index in seen]
-    features = _pool(prepared, own, own.training, read)
+    features = _pool(prepared, own, own.training, progress)
     right = _held_out_accuracies(prepared, own, features, targets, classes)
     strength = max(right, key=lambda tried: (right[tried], -tried)) if right else settings.strengths[0]
     fit = fit_probe(features, targets=targets, classes=classes, strength=strength, max_iter=settings.max_iter)
@@ -131,15 +133,14 @@ def _fit(prepared: Prepared, own: ProbePlan, read: Progress) -> tuple[Fit, dict[
 
 
 def _held_out_accuracies(
-    prepared: Prepared, own: ProbePlan, features: Features, targets: Targets, classes: list[str]
+    prepared: PreparedProbes, own: ProbePlan, features: Features, targets: Targets, classes: list[str]
 ) -> dict[float, float]:
     """Return strength -> accuracy on a fifth of each class's training videos, chosen by id; {} where there is one."""
     if len(prepared.settings.strengths) == 1:
         return {}
     ids = np.array([prepared.store.manifest.videos[index].video_id for index in own.training])
-    held: set[str] = set()
-    for index, name in enumerate(classes):
-        held |= choose_test(sorted(ids[targets == index]), test_fraction=HELD_OUT, key=f"probe {name}")
+    of_classes = {name: ids[targets == index].tolist() for index, name in enumerate(classes)}
+    held = held_out_ids(of_classes, fraction=HELD_OUT, key="probe")
     if not held:
         raise SettingsError(
             f"no class has two training videos, so none can be held out to choose {named('strengths')}; give one "
@@ -155,10 +156,12 @@ def _held_out_accuracies(
     )
 
 
-def _pool(prepared: Prepared, own: ProbePlan, videos: tuple[int, ...], read: Progress) -> Features:
+def _pool(prepared: PreparedProbes, own: ProbePlan, videos: tuple[int, ...], progress: Progress) -> Features:
     """Return (V, D) float32, the sources' pooled maps side by side."""
     groups = [(prepared.store.backbone(source.backbone), source.clips) for source in own.sources]
-    return np.concatenate([pooled_features(group, videos, clips=clips, read=read) for group, clips in groups], axis=1)
+    return np.concatenate(
+        [pooled_features(group, videos, clips=clips, progress=progress) for group, clips in groups], axis=1
+    )
 
 
 def _over_all_classes(fit: Fit, features: Features, classes: tuple[str, ...]) -> npt.NDArray[np.float64]:
@@ -169,15 +172,15 @@ def _over_all_classes(fit: Fit, features: Features, classes: tuple[str, ...]) ->
 
 
 def _scores(
-    prepared: Prepared, own: ProbePlan, directory: RunDirectory, scores: npt.NDArray[np.float64], gmacs: float
+    prepared: PreparedProbes, own: ProbePlan, directory: RunDirectory, scores: npt.NDArray[np.float64], gmacs: float
 ) -> RunScores:
     """Return the predictions, and how good they are."""
-    odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probabilities = prepared.task.probabilities(torch.from_numpy(scores)).numpy()
     manifest = prepared.store.manifest
     return RunScores(
         run=directory,
         gmacs=gmacs,
-        metrics=score_predictions(
+        metrics=SCORERS[prepared.task.name](
             scores,
             targets=prepared.targets[list(own.scored)],
             classes=manifest.classes,
@@ -185,6 +188,6 @@ def _scores(
         ),
         expected=prepared.expected,
         videos=own.scored,
-        probabilities=(odds / odds.sum(axis=1, keepdims=True)).astype(np.float32),
+        probabilities=probabilities.astype(np.float32),
         missing={manifest.videos[i].video_id: own.missing[i] for i in prepared.expected if i in own.missing},
     )

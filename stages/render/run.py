@@ -2,33 +2,24 @@
 
 import json
 import os
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
 from ...pipeline.errors import RunError
+from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.files import PARTIAL, held_folder, write_json, write_text
-from ...pipeline.manifests.manifest import Manifest, Video, write_manifest
-from ...pipeline.rendering.design import accuracy_bounds, class_of, is_test, scene_classes
-from ...pipeline.rendering.frames import draw_frames
-from ...pipeline.rendering.plan import RENDERER_VERSION, plan_video
+from ...pipeline.manifests.manifest import Manifest, write_manifest
+from ...pipeline.rendering.design import accuracy_bounds, scene_classes
 from ...pipeline.rendering.words import describe_set
 from ...pipeline.training.run_directory import describe_differences
-from ...pipeline.videos.writing import write_h264
+from .plan import VIDEO_FOLDER, design, identity, list_videos, plan
 from .settings import RenderSettings
+from .task import run_task
 
-MANIFEST_FILE, DESIGN_FILE, README_FILE, VIDEO_FOLDER = "manifest.csv", "design.json", "README.md", "videos"
-
-
-class Progress(Protocol):
-    """What `tqdm` is to a stage: passes on what it is given, and shows how far it came."""
-
-    def __call__(self, iterable: Iterable[Future], /, *, total: int) -> Iterable[Future]:
-        """Return the same items, of which there will be ``total``."""
-        ...
+MANIFEST_FILE, DESIGN_FILE, README_FILE = "manifest.csv", "design.json", "README.md"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +47,7 @@ class RenderSummary:
     seconds: float
 
 
-def run(settings: RenderSettings, *, progress: Progress = lambda iterable, /, **_: iterable) -> RenderSummary:
+def run(settings: RenderSettings, *, progress: Progress = SILENT) -> RenderSummary:
     """Render what is missing of a set, then write its manifest.
 
     Raises:
@@ -70,29 +61,15 @@ def run(settings: RenderSettings, *, progress: Progress = lambda iterable, /, **
         with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
             futures = [pool.submit(run_task, settings, index) for index in missing]
             try:
-                for future in progress(as_completed(futures), total=len(futures)):
-                    future.result()
+                with under_way(progress, "rendering", total=len(futures), unit="video"):
+                    for future in as_completed(futures):
+                        future.result()
+                        progress.advance()
             finally:
                 pool.shutdown(cancel_futures=True)
         manifest = list_videos(settings)
         write_manifest(manifest, settings.out / MANIFEST_FILE)
     return _summarise(settings, manifest, rendered=len(missing), seconds=perf_counter() - began)
-
-
-def plan(settings: RenderSettings) -> list[int]:
-    """Return the videos yet to be rendered; a file that is there is complete, since it was renamed into place."""
-    return [index for index in range(settings.videos) if not video_path(settings, index).exists()]
-
-
-def run_task(settings: RenderSettings, index: int) -> None:
-    """Render video ``index``."""
-    video = plan_video(settings.scene, index=index)
-    write_h264(video_path(settings, index), planes=draw_frames(video), encoding=video.look.encoding)
-
-
-def video_path(settings: RenderSettings, index: int) -> Path:
-    """Return where video ``index`` lies; its name says nothing of its class."""
-    return settings.out / VIDEO_FOLDER / f"{index:06d}.mp4"
 
 
 def claim_folder(settings: RenderSettings) -> None:
@@ -112,52 +89,13 @@ def claim_folder(settings: RenderSettings) -> None:
         foreign += [path.name for path in (settings.out / VIDEO_FOLDER).iterdir()]
         if foreign:
             raise RunError(f"{settings.out} holds other files, such as {min(foreign)}; choose another folder")
-    elif differences := describe_differences(_read_design(file)["set"], _identity(settings)):
+    elif differences := describe_differences(_read_design(file)["set"], identity(settings)):
         raise RunError(f"{settings.out} holds another set ({'; '.join(differences)}); choose another folder")
     elif (have := _read_design(file)["videos"]) > settings.videos:
         raise RunError(f"{settings.out} holds {have} videos; ask for at least as many, or choose another folder")
     write_json(file, design(settings))
     text = describe_set(settings.scene)
     write_text(settings.out / README_FILE, text)
-
-
-def design(settings: RenderSettings) -> dict[str, Any]:
-    """Return what stands in design.json: the set, its classes and what can be reached by construction."""
-    classes = scene_classes(settings.scene.num_events)
-    return {
-        "set": _identity(settings),
-        "videos": settings.videos,
-        "classes": {scene_class.label: asdict(scene_class) for scene_class in classes},
-        "best_accuracy_by_construction": accuracy_bounds(settings.scene.num_events),
-    }
-
-
-def list_videos(settings: RenderSettings) -> Manifest:
-    """Return the manifest of the whole set."""
-    classes = scene_classes(settings.scene.num_events)
-    videos = []
-    for index in range(settings.videos):
-        path = video_path(settings, index)
-        written = path.relative_to(settings.out)
-        test = is_test(index, num_classes=len(classes), test_fraction=settings.test_fraction)
-        video = Video(
-            video_id=written.with_suffix("").as_posix(),
-            path=path.resolve(),
-            labels=(classes[class_of(index, seed=settings.scene.seed, num_classes=len(classes))].label,),
-            split="test" if test else "train",
-            written_path=written.as_posix(),
-        )
-        videos.append(video)
-    return Manifest(tuple(videos))
-
-
-def _identity(settings: RenderSettings) -> dict[str, Any]:
-    """Return what the first videos of a set depend on, as JSON values."""
-    return {
-        "renderer_version": RENDERER_VERSION,
-        "test_fraction": settings.test_fraction,
-        **asdict(settings.scene),
-    }
 
 
 def _read_design(file: Path) -> dict[str, Any]:

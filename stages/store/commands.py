@@ -1,20 +1,18 @@
 """What can be done with a feature store as a whole: look at it, check it, carry it to HDF5 and back."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...pipeline.errors import SettingsError
+from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.features.verify import Comparison, Problem, Recompute, compare_clips, find_problems, reset
 from ...pipeline.files import bytes_on_disk
 from .settings import VerifySettings
-
-Progress = Callable[[int], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,14 +116,14 @@ def _backbone_info(store: FeatureStore, group: BackboneGroup) -> BackboneInfo:
 
 
 def verify(
-    settings: VerifySettings, *, recompute: Recompute | None = None, progress: Progress = lambda _: None
+    settings: VerifySettings, *, recompute: Recompute | None = None, progress: Progress = SILENT
 ) -> VerifyReport:
     """Read everything in a store again, compute some clips again if asked, and report what is wrong.
 
     Args:
         settings: what to check.
         recompute: (backbone, video index, view, clip) -> map and scores; needed if ``settings.num_recomputed`` is set.
-        progress: called with 1 after each video and backbone.
+        progress: told of each video and backbone, then of each clip that is computed again.
 
     Raises:
         StoreError: if there is no store at all.
@@ -146,7 +144,10 @@ def _verify(
     problems = list(find_problems(store, progress=progress))
     comparisons: list[Comparison] = []
     if recompute is not None and settings.num_recomputed and not problems:
-        comparisons += compare_clips(store, recompute, num_clips=settings.num_recomputed, seed=settings.seed)
+        with under_way(progress, "computing again", total=settings.num_recomputed, unit="clip"):
+            for each in compare_clips(store, recompute, num_clips=settings.num_recomputed, seed=settings.seed):
+                comparisons.append(each)
+                progress.advance()
         problems += [_problem(each) for each in comparisons if not _agrees(each, settings.tolerance)]
     readable = all(problem.video_id is not None for problem in problems)
     return VerifyReport(
@@ -173,14 +174,14 @@ def _problem(comparison: Comparison) -> Problem:
     return Problem(video_id=comparison.video_id, backbone=comparison.backbone, message=message)
 
 
-def export_store(path: Path, output: Path, *, compression: str = "none", progress: Progress = lambda _: None) -> None:
+def export_store(path: Path, output: Path, *, compression: str = "none", progress: Progress = SILENT) -> None:
     """Write the store at ``path`` as one HDF5 file; see `export_hdf5`."""
     from ...pipeline.features.hdf5 import export_hdf5
 
     export_hdf5(FeatureStore.open(path), output, compression=compression, progress=progress)
 
 
-def import_store(path: Path, output: Path, *, progress: Progress = lambda _: None) -> None:
+def import_store(path: Path, output: Path, *, progress: Progress = SILENT) -> None:
     """Write the HDF5 file at ``path`` as a store; see `import_hdf5`."""
     from ...pipeline.features.hdf5 import import_hdf5
 

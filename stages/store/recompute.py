@@ -69,7 +69,8 @@ def _engines(store: FeatureStore, paths: Sequence[Path]) -> dict[str, tuple[Engi
                 f"the weights given for {name} ({given[name].digest[:12]}…) are not those that "
                 f"{store.path} was made with ({provenance['weights_sha256'][:12]}…)"
             )
-        engine = build_engine(given[name], _engine_settings(provenance["engine"]))
+        recorded = provenance["engine"]
+        engine = build_engine(given[name], _engine_settings(recorded), name=recorded["name"])
         engines[name] = engine, parse_preprocessing(provenance["preprocessing"])
     return engines
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...pipeline.aggregators.weights import load_aggregator
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.execution import LOCAL
 from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
@@ -23,8 +23,8 @@ from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import bytes_on_disk, check_free_space
 from ...pipeline.inference.predict import predict
 from ...pipeline.training.run_directory import RunDirectory
-from ..run_kinds import WEIGHTS_FILE
-from ..train_aggregator.plan import Prepared, prepare
+from ...pipeline.training.run_kinds import WEIGHTS_FILE
+from ..train_aggregator.plan import PreparedAggregatorTraining, prepare
 from ..train_aggregator.run import train
 from ..train_aggregator.settings import TrainAggregatorSettings
 from .plan import SweepPlan, SweepTask, plan, resolve, run_settings, shared_outcome
@@ -176,14 +176,14 @@ def _time_run(settings: SweepSettings, whole: SweepPlan, task: SweepTask) -> Run
         )
 
 
-def _few_videos(prepared: Prepared, number: int) -> Prepared:
+def _few_videos(prepared: PreparedAggregatorTraining, number: int) -> PreparedAggregatorTraining:
     """Return the same training on so many videos at most, with its share of held-out ones."""
     share = min(1.0, number / max(1, len(prepared.training)))
     num_held_out = math.ceil(share * len(prepared.validation))
     return replace(prepared, training=prepared.training[:number], validation=prepared.validation[:num_held_out])
 
 
-def _train_few(own: TrainAggregatorSettings, few: Prepared, *, epochs: int) -> tuple[float, float]:
+def _train_few(own: TrainAggregatorSettings, few: PreparedAggregatorTraining, *, epochs: int) -> tuple[float, float]:
     """Return the seconds that a video takes in an epoch of training, and those of all that is not an epoch."""
     shutil.rmtree(own.out, ignore_errors=True)
     optimisation = replace(own.optimisation, epochs=epochs, warmup_epochs=0.0, patience=0)
@@ -195,7 +195,7 @@ def _train_few(own: TrainAggregatorSettings, few: Prepared, *, epochs: int) -> t
     return statistics.median(seconds or [0.0]) / max(1, len(few.training)), whole - sum(seconds)
 
 
-def _time_scoring(own: TrainAggregatorSettings, few: Prepared, test: npt.NDArray[np.int64]) -> float:
+def _time_scoring(own: TrainAggregatorSettings, few: PreparedAggregatorTraining, test: npt.NDArray[np.int64]) -> float:
     """Return the seconds that it takes to predict one of the ``test`` videos."""
     model, _ = load_aggregator(own.out / WEIGHTS_FILE)
     model = model.to(resolve_device(own.device))

@@ -10,14 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...pipeline.aggregators.registry import AGGREGATORS
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_selection import Selection, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import EXPENSIVE, Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
-from ..train_aggregator.plan import Prepared, prepare
+from ..train_aggregator.plan import PreparedAggregatorTraining, prepare
 from ..train_aggregator.settings import TrainAggregatorSettings
 from .settings import SweepSettings
 
@@ -158,7 +158,7 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
     selections = {cell: selection_of(store, settings, cell) for cell in cells}
     tasks: list[SweepTask] = []
     num_training: dict[str, int] = {}
-    trainings: dict[tuple[str, int, frozenset[str]], Prepared] = {}
+    trainings: dict[tuple[str, int, frozenset[str]], PreparedAggregatorTraining] = {}
     for aggregator in settings.aggregators:
         for cell in cells:
             first = SweepTask(aggregator=aggregator, pattern=cell[0], num_clips=cell[1], seed=0)

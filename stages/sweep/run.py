@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...pipeline.errors import RunError, StoreError, named, spelled
-from ...pipeline.execution import run_tasks
+from ...pipeline.execution import SILENT, Progress, run_tasks, under_way
 from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
@@ -29,7 +29,6 @@ from .tables import report
 from .task import TaskResult, read_score, run_task
 
 SETTINGS_FILE, FAILURES_FILE = "sweep.json", "failures.csv"
-Progress = Callable[[TaskResult], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,13 +53,18 @@ class SweepSummary:
     files: tuple[Path, ...]
 
 
-def run(settings: SweepSettings, *, planned: Callable[[SweepPlan, int], Progress] | None = None) -> SweepSummary:
+def run(
+    settings: SweepSettings,
+    *,
+    planned: Callable[[SweepPlan, int], object] = lambda _plan, _todo: None,
+    progress: Progress = SILENT,
+) -> SweepSummary:
     """Train and score what is still missing, then write tables and figures over all runs in the directory.
 
     Args:
         settings: what to train, and how.
-        planned: called with the plan and the number of runs to do, before the first; returns what is called with each
-            finished one.
+        planned: called with the plan and the number of runs to do, before the first.
+        progress: told of each run, and of those that failed why.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what the store does not hold or allow; nothing is written.
@@ -78,12 +82,15 @@ def run(settings: SweepSettings, *, planned: Callable[[SweepPlan, int], Progress
     patterns = list(dict.fromkeys([*known, *settings.patterns]))
     sweep = {"patterns": [str(pattern) for pattern in patterns], "shared": shared}
     with _directory(settings.out, sweep), _copies(settings, whole) as copies:
-        progress = planned(whole, len(todo)) if planned else lambda _: None
-        with contextlib.closing(_results(settings, copies, todo)) as results:
+        planned(whole, len(todo))
+        with (
+            under_way(progress, "sweep", total=len(todo), unit="run"),
+            contextlib.closing(_results(settings, copies, todo)) as results,
+        ):
             for result in results:
                 if result.error:
                     failed[result.task.name] = result.error
-                progress(result)
+                progress.advance(note=f"failed: {result.task.name}: {result.error}" if result.error else "")
         write_csv(
             settings.out / FAILURES_FILE,
             [("run", "reason"), *((name, spelled(reason)) for name, reason in sorted(failed.items()))],

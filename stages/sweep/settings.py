@@ -6,7 +6,7 @@ from ...pipeline.errors import SettingsError, named
 from ...pipeline.execution import IN_PROCESS, LOCAL, check_scheduler
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.settings import check_fields, setting, settings
-from ..train_aggregator.settings import TrainAggregatorSettings
+from ..train_aggregator.settings import AGGREGATOR_NAMES, TrainAggregatorSettings
 
 
 @settings
@@ -19,7 +19,7 @@ class SweepSettings:
 
     training: TrainAggregatorSettings
     aggregators: tuple[str, ...] = setting(
-        default=("average", "fast-gru"), help="What to train, of the names that train-aggregator knows.", commas=True
+        default=("average", "fast-gru"), help="What to train.", commas=True, names=AGGREGATOR_NAMES
     )
     patterns: tuple[Pattern, ...] = setting(
         default=(), help="E:C (as 1:3), first, all-expensive …", commas=True, unset="first, or all-cheap"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ...pipeline.aggregators.registry import AGGREGATORS
 from ...pipeline.evaluation.confidence import MeanInterval, mean_interval
 from ...pipeline.evaluation.sweep_plots import SweepPoint, save_accuracy_by_clips, save_pareto_front
 from ...pipeline.features.patterns import Pattern
@@ -11,21 +12,6 @@ from ...pipeline.files import write_csv, write_text
 from .plan import is_feasible, stand_in
 from .task import SCORE_FILE, Score, load_score
 
-TITLES = {
-    "average": "Avg. pool",
-    "max": "Max. pool",
-    "concat": "Concat",
-    "lstm": "LSTM",
-    "gru": "GRU",
-    "conv-gru": "Conv. GRU",
-    "fast-gru-pooled": "FAST-GRU, pooled",
-    "fast-gru": "FAST-GRU",
-    "multi-clip": "Multi-clip",
-    "context-average": "Average context",
-    "context-max": "Max. context",
-    "memory-residual": "Memory, residual",
-    "memory": "Memory",
-}  # as the papers write them, and in their order
 TIMES = ("training_seconds", "scoring_seconds")
 NOTE = (
     "Top-1 accuracy, %: mean over seeds ± half of the 95 % confidence interval (Student's t); no interval where there "
@@ -64,7 +50,7 @@ def _order(score: Score) -> tuple[float, ...]:
 
 
 def _aggregator_order(name: str) -> tuple[int, str]:
-    known = list(TITLES)
+    known = AGGREGATORS.in_order()
     return (known.index(name) if name in known else len(known), name)
 
 
@@ -225,7 +211,7 @@ def _point(setting: Setting) -> SweepPoint:
 
 
 def _title(aggregator: str) -> str:
-    return TITLES.get(aggregator, aggregator)
+    return AGGREGATORS[aggregator].title if aggregator in AGGREGATORS else aggregator
 
 
 def _describe(pattern: Pattern) -> str:

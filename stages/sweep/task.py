@@ -1,19 +1,17 @@
 """One run of a sweep, on its worker: train an aggregator, score it on the test split, leave the figures beside it."""
 
 import contextlib
-import io
 import json
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from threading import Lock, RLock
-from typing import TextIO
+from threading import Lock
 
 import torch
-from tqdm import tqdm
 
+from ...pipeline.costs.gmacs import stored_gmacs
+from ...pipeline.end_to_end.memory.available import is_out_of_memory
 from ...pipeline.errors import RunError, VidpipeError, named
 from ...pipeline.evaluation.metrics import Metrics
 from ...pipeline.features.store import FeatureStore
@@ -66,17 +64,6 @@ class Score:
     scoring_seconds: float
 
 
-class _NoTerminal(io.TextIOBase):
-    """A text file that passes everything on and is no terminal, so that a run among many draws no bar of its own."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-
-    def write(self, text: str) -> int:
-        """Write ``text`` to the file behind."""
-        return self._file.write(text)
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskResult:
     """What became of a task: its score, or the reason why there is none."""
@@ -87,7 +74,10 @@ class TaskResult:
 
 
 def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> TaskResult:
-    """Train and score one run, going on where an earlier attempt stopped; a failure is told, not raised.
+    """Train and score one run, going on where an earlier attempt stopped.
+
+    What can go wrong in one run alone is told, not raised: settings that do not suit it, a training that diverges,
+    memory, disk.
 
     Args:
         settings: of the sweep; its paths are absolute.
@@ -99,7 +89,9 @@ def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> T
             return TaskResult(task=task, score=_train_and_score(settings, copies, task))
     except VidpipeError as error:
         return TaskResult(task=task, error=error.marked)
-    except (RuntimeError, ValueError, TypeError, LookupError, MemoryError, OSError) as error:  # as torch's own
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not isinstance(error, OSError) and not is_out_of_memory(error):
+            raise  # a bug of ours, which every run would meet
         return TaskResult(task=task, error=f"{type(error).__name__}: {error}")
 
 
@@ -124,7 +116,7 @@ def _train_and_score(settings: SweepSettings, copies: Path | None, task: SweepTa
         task,
         summary,
         metrics=evaluation.runs[0].metrics,
-        backbone_gmacs=selection.backbone_gmacs(store),
+        backbone_gmacs=stored_gmacs(store, selection),
         scoring_seconds=time.monotonic() - began,
     )
     write_json(training.out / SCORE_FILE, asdict(score))
@@ -205,12 +197,10 @@ def load_score(run: Path) -> Score:
 
 @contextlib.contextmanager
 def one_of_many(threads: int) -> Iterator[None]:
-    """Let torch compute with so many threads inside the block, and no run draw a bar of its own."""
-    tqdm.set_lock(RLock())  # its own lock is shared with other processes, and left behind by a worker that is stopped
+    """Let torch compute with so many threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with contextlib.redirect_stderr(_NoTerminal(sys.stderr)):
-            yield
+        yield
     finally:
         torch.set_num_threads(before)

@@ -8,23 +8,24 @@ import numpy as np
 import torch
 
 from ...pipeline.aggregators.base import AggregatorSpec, check_min_clips
+from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import build_video_model
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
-from ...pipeline.features.clip_selection import Selection, select
-from ...pipeline.features.format import Status
+from ...pipeline.features.clip_selection import Selection, missing_videos, select
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone
-from ...pipeline.training.learning_split import check_classes, class_indices, hold_out
+from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
+from ...pipeline.training.learning_split import check_classes, hold_out
+from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
-from ..run_kinds import AGGREGATOR
+from ...pipeline.training.tasks import Task, task_of, task_record
 from .settings import TrainAggregatorSettings
 
 GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
+class PreparedAggregatorTraining:
     """A training that has been checked against its store.
 
     Attributes:
@@ -32,7 +33,8 @@ class Prepared:
         splits: id -> split, where they are not the store's own.
         training: indices of the videos to train on; none for an aggregator without weights.
         validation: indices of the held-out ones.
-        targets: (V,) class indices.
+        missing: id -> reason, of the videos of the training split that lack features.
+        targets: (V, …) what each video's labels are to the task.
     """
 
     store: FeatureStore
@@ -40,15 +42,20 @@ class Prepared:
     spec: AggregatorSpec
     shapes: dict[str, tuple[int, int, int, int]]
     classes: tuple[str, ...]
+    task: Task
     targets: np.ndarray
     splits: Splits | None
     training: tuple[int, ...]
     validation: tuple[int, ...]
+    missing: dict[str, str]
     inputs: AggregatorInputs
 
 
-def prepare(settings: TrainAggregatorSettings) -> Prepared:
+def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     """Read the store and check that it holds what is asked for. Writes nothing.
+
+    Args:
+        settings: what to train, on what, and how.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what does not fit.
@@ -56,22 +63,27 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
     store = FeatureStore.open(settings.store)
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
     selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
-    classes, targets = store.manifest.classes, class_indices(store.manifest)
+    classes, task = store.manifest.classes, task_of(store.manifest)
+    targets = task.targets(store.manifest)
     check_classes(store.manifest)
     shapes = selection.shapes(store)
-    spec = AggregatorSpec(
-        name=settings.aggregator,
-        channels=settings.width or max(shape[-1] for shape in shapes.values()),
-        num_classes=len(classes),
-        dropout=settings.dropout,
-        reduction=settings.reduction,
+    spec = complete_spec(
+        AggregatorSpec(
+            name=settings.aggregator,
+            channels=settings.width or max(shape[-1] for shape in shapes.values()),
+            num_classes=len(classes),
+            dropout=settings.dropout,
+            reduction=settings.reduction,
+            options={own.name: own.value for own in settings.options},
+        )
     )
     with torch.device("meta"):
         model = build_video_model(spec, shapes=shapes)
     check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=model.aggregator.min_clips)
-    done = np.all([store.backbone(name).status() == Status.DONE for name in selection.backbones.values()], axis=0)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
-    training, validation = _split(settings, store, targets, splits, done) if model.is_trained else ((), ())
+    listed = videos_of_split(store.manifest, settings.split, splits=splits).tolist() if model.is_trained else []
+    missing = missing_videos(store, listed, backbones=selection.backbones.values())
+    training, validation = _split(settings, store, listed, missing) if model.is_trained else ((), ())
     inputs = AggregatorInputs(
         store,
         selection=selection,
@@ -82,55 +94,53 @@ def prepare(settings: TrainAggregatorSettings) -> Prepared:
         cached_videos=len(training) + len(validation),
         local_copies=settings.local_copies,
     )
-    return Prepared(
+    return PreparedAggregatorTraining(
         store=store,
         selection=selection,
         spec=spec,
         shapes=inputs.shapes,
         classes=classes,
+        task=task,
         targets=targets,
         splits=splits,
         training=training,
         validation=validation,
+        missing=missing,
         inputs=inputs,
     )
 
 
 def _split(
-    settings: TrainAggregatorSettings,
-    store: FeatureStore,
-    targets: np.ndarray,
-    splits: Splits | None,
-    done: np.ndarray,
+    settings: TrainAggregatorSettings, store: FeatureStore, listed: list[int], missing: dict[str, str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the videos to train on and those held out, refusing a training split that cannot teach every class."""
     manifest = store.manifest
-    listed = videos_of_split(manifest, settings.split, splits=splits)
-    usable = listed[done[listed]]
-    if not len(usable):
+    usable = [index for index in listed if manifest.videos[index].video_id not in missing]
+    if not usable:
         raise SettingsError(
             f"no video of the split {settings.split!r} is extracted in {store.path} ({len(listed)} are listed). "
             f"Run vidpipe extract with {named('split')} {settings.split} first"
         )
     return hold_out(
         manifest,
-        usable=usable.tolist(),
-        targets=targets,
+        usable=usable,
         fraction=settings.val_fraction,
         seed=settings.optimisation.seed,
     )
 
 
-def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, Any]:
+def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTraining) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same."""
     store, selection = prepared.store, prepared.selection
+    groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
+    engines = {role: engine for role, group in groups.items() if (engine := describe_engine(group))}
     trained_on = [store.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
     return {
         "kind": AGGREGATOR,
-        "aggregator": asdict(prepared.spec),
+        "aggregator": prepared.spec.record(),
         "pattern": str(selection.pattern),
         "num_clips": selection.num_clips,
-        "backbones": {role: describe_backbone(store.backbone(name)) for role, name in selection.backbones.items()},
+        "backbones": {role: describe_backbone(group) for role, group in groups.items()},
         "classes": list(prepared.classes),
         "sampling": asdict(store.sampling),
         "manifest_digest": store.manifest.digest,
@@ -142,4 +152,6 @@ def outcome(settings: TrainAggregatorSettings, prepared: Prepared) -> dict[str, 
         "videos_sha256": hashlib.sha256("\n".join(trained_on).encode()).hexdigest(),
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
+        **({ENGINES_FIELD: engines} if engines else {}),
+        **task_record(prepared.task),
     }

@@ -16,18 +16,19 @@ from torch import Tensor
 
 from ...pipeline.aggregators.video_model import VideoModel, build_video_model
 from ...pipeline.aggregators.weights import save_aggregator
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
-from ...pipeline.inference.predict import num_readers, predict, video_gmacs
-from ...pipeline.inference.stored_inputs import batch_of
+from ...pipeline.inference.inputs import batch_of
+from ...pipeline.inference.predict import predict, video_gmacs
 from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
-from ...pipeline.training.optimisation import accuracy, classification_loss, resolved
+from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
+from ...pipeline.training.run_kinds import ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
 from ...pipeline.training.settings import OptimisationSettings
-from ..run_kinds import SPLITS_FILE, WEIGHTS_FILE
-from .plan import Prepared, outcome, prepare
+from .plan import PreparedAggregatorTraining, outcome, prepare
 from .settings import TrainAggregatorSettings
 
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]  # maps by role, scores, targets
@@ -44,6 +45,7 @@ class TrainAggregatorSummary:
         epochs: epochs that were trained.
         gmacs: 10^9 multiply-accumulates a video, backbones included.
         seconds: of all training, over interruptions.
+        missing: id -> reason, of the videos of the training split that have no features, and taught nothing.
     """
 
     out: Path
@@ -58,10 +60,15 @@ class TrainAggregatorSummary:
     epochs: int
     gmacs: float
     seconds: float
+    missing: dict[str, str]
 
 
-def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
+def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> TrainAggregatorSummary:
     """Train an aggregator, or go on training it, and leave its weights in the run directory.
+
+    Args:
+        settings: what to train, on what, and how.
+        progress: told of each batch and epoch.
 
     Raises:
         SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
@@ -69,13 +76,14 @@ def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
     """
     settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
     prepared = prepare(settings)
-    with RunDirectory.open_or_create(settings.out, settings=outcome(settings, prepared)) as directory:
+    asked = outcome(settings, prepared)
+    with RunDirectory.open_or_create(settings.out, settings=asked, added=(ENGINES_FIELD,)) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         if prepared.splits is not None:
             write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
         already_done = directory.is_done
         if not already_done:
-            train(settings, prepared, directory)
+            train(settings, prepared, directory, progress=progress)
     result = directory.result
     return TrainAggregatorSummary(
         out=settings.out,
@@ -85,22 +93,30 @@ def run(settings: TrainAggregatorSettings) -> TrainAggregatorSummary:
         num_training=len(prepared.training),
         num_validation=len(prepared.validation),
         already_done=already_done,
+        missing=prepared.missing,
         **{name: result[name] for name in ("num_weights", "metrics", "epochs", "gmacs", "seconds")},
     )
 
 
-def train(settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory) -> None:
+def train(
+    settings: TrainAggregatorSettings,
+    prepared: PreparedAggregatorTraining,
+    directory: RunDirectory,
+    *,
+    progress: Progress = SILENT,
+) -> None:
     """Fit the aggregator, if it has weights, and leave weights, curves and result in the run directory."""
     began = time.monotonic()
     torch.manual_seed(settings.optimisation.seed)
     model = build_video_model(prepared.spec, shapes=prepared.shapes).to(resolve_device(settings.device))
-    fitted = _fit(settings, prepared, directory, model) if model.is_trained else None
+    fitted = _fit(settings, prepared, directory, model, progress) if model.is_trained else None
     state = fitted.state if fitted else {}
     path = settings.out / WEIGHTS_FILE
     save_aggregator(path, spec=prepared.spec, shapes=prepared.shapes, classes=prepared.classes, state=state)
     history = fitted.history if fitted else []
     if fitted:
-        save_curves(history, settings.out / "curves.png", title=f"{settings.aggregator}, {prepared.selection.pattern}")
+        title = f"{settings.aggregator}, {prepared.selection.pattern}"
+        save_curves(history, settings.out / "curves.png", title=title, figure=prepared.task.figure)
     directory.finish(
         {
             "metrics": fitted.best if fitted else {},
@@ -113,50 +129,55 @@ def train(settings: TrainAggregatorSettings, prepared: Prepared, directory: RunD
 
 
 def _fit(
-    settings: TrainAggregatorSettings, prepared: Prepared, directory: RunDirectory, model: VideoModel
+    settings: TrainAggregatorSettings,
+    prepared: PreparedAggregatorTraining,
+    directory: RunDirectory,
+    model: VideoModel,
+    progress: Progress,
 ) -> FitResult:
     own = settings.optimisation
     batches = partial(_batches, prepared, own, resolve_device(settings.device))
-    loss = partial(_loss, model, prepared.selection.roles, own.label_smoothing)
+    loss = partial(_loss, model, prepared, own.label_smoothing)
     return fit(
         model,
         settings=own,
-        schedule=Schedule(steps_per_epoch=len(_order(prepared, own, 0))),
+        schedule=Schedule(steps_per_epoch=len(_order(prepared, own, 0)), monitor=prepared.task.monitor),
         run=directory,
         train_batches=batches,
         gradients=one_step(model, loss=loss, precision=own.precision),
         validate=partial(_validate, model, prepared, own.batch_size) if prepared.validation else None,
+        progress=progress,
     )
 
 
-def _order(prepared: Prepared, own: OptimisationSettings, epoch: int) -> list[list[int]]:
+def _order(prepared: PreparedAggregatorTraining, own: OptimisationSettings, epoch: int) -> list[list[int]]:
     places = shuffled_batches(len(prepared.training), batch_size=own.batch_size, seed=own.seed, epoch=epoch)
     return [[prepared.training[place] for place in batch] for batch in places]
 
 
 def _batches(
-    prepared: Prepared, own: OptimisationSettings, device: torch.device, epoch: int, done: int
+    prepared: PreparedAggregatorTraining, own: OptimisationSettings, device: torch.device, epoch: int, done: int
 ) -> Iterator[Batch]:
     order = _order(prepared, own, epoch)[done:]
     read = partial(prepared.inputs.drawn_clips, seed=own.seed, epoch=epoch)
-    clips_of_batches = prefetched(read, order, workers=num_readers(prepared.inputs))
+    clips_of_batches = prefetched(read, order, workers=prepared.inputs.num_readers)
     for videos, clips in zip(order, clips_of_batches, strict=True):
         yield *batch_of(clips, device=device), torch.from_numpy(prepared.targets[videos]).to(device)
 
 
 def _loss(
-    model: VideoModel, roles: tuple[str, ...], label_smoothing: float, batch: Batch
+    model: VideoModel, prepared: PreparedAggregatorTraining, label_smoothing: float, batch: Batch
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    maps, scores, targets = batch
-    predicted = model(maps, scores, roles)
-    loss = classification_loss(predicted, targets=targets, label_smoothing=label_smoothing)
-    return loss, {"accuracy": accuracy(predicted, targets=targets)}
+    (maps, scores, targets), task = batch, prepared.task
+    predicted = model(maps, scores, prepared.selection.roles)
+    loss = task.loss(predicted, targets=targets, label_smoothing=label_smoothing)
+    return loss, {task.figure: task.goodness(predicted, targets=targets).mean()}
 
 
-def _validate(model: VideoModel, prepared: Prepared, batch_size: int) -> dict[str, float]:
-    targets = torch.from_numpy(prepared.targets[list(prepared.validation)])
+def _validate(model: VideoModel, prepared: PreparedAggregatorTraining, batch_size: int) -> dict[str, float]:
+    task, targets = prepared.task, torch.from_numpy(prepared.targets[list(prepared.validation)])
     predicted = predict(model, prepared.inputs, prepared.validation, batch_size=batch_size)
     return {
-        "val_loss": float(classification_loss(predicted, targets=targets)),
-        "val_accuracy": float(accuracy(predicted, targets=targets)),
+        "val_loss": float(task.loss(predicted, targets=targets)),
+        f"val_{task.figure}": float(task.goodness(predicted, targets=targets).mean()),
     }

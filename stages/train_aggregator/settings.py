@@ -3,11 +3,13 @@
 from dataclasses import field
 from pathlib import Path
 
+from ...pipeline.aggregators.options import NamedValue
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import OptimisationSettings
 
+AGGREGATOR_NAMES = "aggregators.registry:AGGREGATORS"
 # What suits small aggregators on cached maps; a preset has the paper's recipe for Kinetics.
 OPTIMISATION = OptimisationSettings(
     epochs=40, batch_size=16, optimizer="adamw", learning_rate=1e-3, weight_decay=1e-2, clip_norm=1.0
@@ -20,7 +22,7 @@ class TrainAggregatorSettings:
 
     store: Path = setting(help="Feature store that vidpipe extract made.")
     out: Path = setting(help="Run directory; an unfinished run goes on.")
-    aggregator: str = setting(default="fast-gru", help="Registered name; vidpipe flops counts what each costs.")
+    aggregator: str = setting(default="fast-gru", help="What to train.", names=AGGREGATOR_NAMES)
     pattern: Pattern | None = setting(
         default=None,
         help="Which clips are expensive: E:C (as 1:3), first, all-expensive or all-cheap.",
@@ -46,6 +48,9 @@ class TrainAggregatorSettings:
     dropout: float = setting(default=0.5, help="Before the classifier.")
     reduction: int = setting(
         default=4, help="Factor by which FAST-GRU's gates, and memories and contexts, compress the channels."
+    )
+    options: tuple[NamedValue, ...] = setting(
+        default=(), help="A hyper-parameter of the aggregator's own; may be repeated.", metavar="NAME=VALUE"
     )
     width: int | None = setting(
         default=None, help="Channels at which both backbones' maps meet.", at_least=1, unset="the wider one's"

@@ -1,14 +1,67 @@
-"""What training a backbone will be: what the trained weights depend on."""
+"""What training a backbone will be: its settings, checked against the videos, and what the weights depend on."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ...pipeline.backbones.engine import resolve_device
-from ...pipeline.backbones.registry import usual_clip
-from ...pipeline.manifests.manifest import Manifest
+from ...pipeline.backbones.devices import resolve_device
+from ...pipeline.backbones.registry import feature_shape, usual_clip
+from ...pipeline.manifests.manifest import Manifest, read_manifest
+from ...pipeline.training.clips import TrainingClips, open_source
+from ...pipeline.training.learning_split import check_classes
 from ...pipeline.training.optimisation import resolved
+from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.preprocessing import preprocessing_for
 from .settings import TrainBackboneSettings
+
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PreparedBackboneTraining:
+    """A training that has been checked.
+
+    Attributes:
+        settings: with what they left open decided.
+        classes: K names, in the order of the scores.
+        training: the clips to train on.
+        validation: those to choose the best epoch by; None = the last one is.
+    """
+
+    settings: TrainBackboneSettings
+    manifest: Manifest
+    classes: tuple[str, ...]
+    task: Task
+    training: TrainingClips
+    validation: TrainingClips | None
+
+    @property
+    def clips(self) -> tuple[TrainingClips, ...]:
+        """Those to train on and, where there are some, those to validate on."""
+        return (self.training,) if self.validation is None else (self.training, self.validation)
+
+
+def prepare(settings: TrainBackboneSettings) -> PreparedBackboneTraining:
+    """Read the manifest and check that the backbone can learn from it. Writes nothing.
+
+    Raises:
+        SettingsError: for settings that cannot be run together.
+        ManifestError: if the manifest is wrong, lacks a split, or has several labels a video.
+    """
+    settings = resolve(settings)
+    manifest = read_manifest(settings.manifest)
+    task = task_of(manifest)
+    check_classes(manifest)
+    num_frames = sampling_of(settings).num_frames
+    feature_shape(settings.backbone, num_frames=num_frames, size=settings.crop)  # refuses what cannot be run
+    return PreparedBackboneTraining(
+        settings=settings,
+        manifest=manifest,
+        classes=manifest.classes,
+        task=task,
+        training=_clips(manifest, task, settings, settings.split),
+        validation=_clips(manifest, task, settings, settings.val_split) if settings.val_split else None,
+    )
 
 
 def resolve(settings: TrainBackboneSettings) -> TrainBackboneSettings:
@@ -33,15 +86,29 @@ def sampling_of(settings: TrainBackboneSettings) -> ClipSampling:
     return ClipSampling(num_frames=num_frames, sampling_rate=sampling_rate, fps=settings.fps, num_clips=1)
 
 
-def outcome(settings: TrainBackboneSettings, manifest: Manifest, *, caches: list[bool]) -> dict[str, Any]:
+def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, split: str) -> TrainingClips:
+    videos = manifest.subset(split).videos
+    preprocessing = preprocessing_for(settings.crop)
+    return TrainingClips(
+        open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),
+        labels=task.targets(manifest, videos=videos).tolist(),
+        sampling=sampling_of(settings),
+        preprocessing=preprocessing,
+        seed=settings.optimisation.seed,
+        flip=settings.flip,
+    )
+
+
+def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values."""
-    own = asdict(settings)
+    own = asdict(prepared.settings)
     for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "device"):
         del own[place]
     return {
         "stage": "train-backbone",
-        "manifest_digest": manifest.digest,
-        "device": resolve_device(settings.device).type,
-        "reduced_in_cache": caches,
+        "manifest_digest": prepared.manifest.digest,
+        "device": resolve_device(prepared.settings.device).type,
+        "reduced_in_cache": [clips.source.caches_frames for clips in prepared.clips],
         **own,
+        **task_record(prepared.task),
     }

@@ -14,28 +14,25 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from ...pipeline.backbones.engine import resolve_device
+from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
-from ...pipeline.backbones.registry import build_backbone, feature_shape
+from ...pipeline.backbones.registry import build_backbone
 from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights
 from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
-from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
-from ...pipeline.training.clips import TrainingClips, collate, open_source
-from ...pipeline.training.learning_split import check_classes, class_indices
-from ...pipeline.training.loop import Schedule, fit, one_step
-from ...pipeline.training.optimisation import accuracy, classification_loss
+from ...pipeline.training.clips import TrainingClips, collate
+from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.settings import OptimisationSettings
-from ...pipeline.videos.preprocessing import Preprocessing, preprocessing_for
+from ...pipeline.training.tasks import Task
+from ...pipeline.videos.preprocessing import Preprocessing
 from ...pipeline.videos.transforms import normalise
-from .plan import outcome, resolve, sampling_of
+from .plan import PreparedBackboneTraining, outcome, prepare
 from .settings import TrainBackboneSettings
 
-GIB = 2**30
 WEIGHTS_FILE = "weights.safetensors"
 Batch = tuple[torch.Tensor, torch.Tensor] | None
 
@@ -53,8 +50,12 @@ class TrainBackboneSummary:
     seconds: float
 
 
-def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
+def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> TrainBackboneSummary:
     """Train a backbone, or go on training it, and write ``weights.safetensors`` into the run directory.
+
+    Args:
+        settings: what to train, and how.
+        progress: told of each batch and epoch.
 
     Raises:
         SettingsError: for settings that cannot be run together.
@@ -62,91 +63,76 @@ def run(settings: TrainBackboneSettings) -> TrainBackboneSummary:
         RunError: if the run directory belongs to other settings.
     """
     began = time.perf_counter()
-    settings = resolve(settings)
-    sampling = sampling_of(settings)
-    manifest = read_manifest(settings.manifest)
-    classes = manifest.classes
-    check_classes(manifest)
-    feature_shape(settings.backbone, num_frames=sampling.num_frames, size=settings.crop)  # refuses what cannot be run
-    training = _clips(manifest, settings, settings.split)
-    validation = _clips(manifest, settings, settings.val_split) if settings.val_split else None
-    everything = [clips for clips in (training, validation) if clips is not None]
-    made = outcome(settings, manifest, caches=[clips.source.caches_frames for clips in everything])
-    with RunDirectory.open_or_create(settings.out, settings=made) as directory:
+    prepared = prepare(settings)
+    with RunDirectory.open_or_create(settings.out, settings=outcome(prepared)) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         if not directory.is_done:
-            _train(settings, directory, classes, training, validation)
+            train(prepared, directory, progress=progress)
     failures = directory.result["failures"]
     return TrainBackboneSummary(
         weights=settings.out / WEIGHTS_FILE,
         digest=load_weights(settings.out / WEIGHTS_FILE).digest,
-        classes=classes,
-        num_videos=len(training.source.videos),
+        classes=prepared.classes,
+        num_videos=len(prepared.training.source.videos),
         metrics=directory.result["metrics"],
         failures=failures,
         seconds=time.perf_counter() - began,
     )
 
 
-def _clips(manifest: Manifest, settings: TrainBackboneSettings, split: str) -> TrainingClips:
-    videos = manifest.subset(split).videos
-    preprocessing = preprocessing_for(settings.crop)
-    return TrainingClips(
-        open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),
-        labels=class_indices(manifest, videos=videos).tolist(),
-        sampling=sampling_of(settings),
-        preprocessing=preprocessing,
-        seed=settings.optimisation.seed,
-        flip=settings.flip,
-    )
-
-
-def _train(
-    settings: TrainBackboneSettings,
-    directory: RunDirectory,
-    classes: tuple[str, ...],
-    training: TrainingClips,
-    validation: TrainingClips | None,
-) -> None:
+def train(prepared: PreparedBackboneTraining, directory: RunDirectory, *, progress: Progress = SILENT) -> None:
     """Fit the network and leave weights, curves and result in the run directory."""
-    own, device = settings.optimisation, resolve_device(settings.device)
+    settings, training = prepared.settings, prepared.training
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    torch.manual_seed(own.seed)
-    model = build_backbone(
-        settings.backbone,
-        num_classes=len(classes),
-        dropout=settings.dropout,
-        zero_init_residual=settings.zero_init_residual,
-    ).to(device)
-    model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
-    workers = decoding_threads(settings.workers)
-    steps = len(shuffled_batches(len(training.source.videos), batch_size=own.batch_size, seed=own.seed, epoch=0))
-    loss = partial(clip_loss, model, preprocessing=training.preprocessing, smoothing=own.label_smoothing)
-    fitted = fit(
-        model,
-        settings=own,
-        schedule=Schedule(steps_per_epoch=steps, checkpoint_every_seconds=settings.checkpoint_seconds),
-        run=directory,
-        train_batches=partial(_batches, training, own, workers),
-        gradients=one_step(model, loss=loss, precision=own.precision),
-        validate=partial(_validate, model, validation, own.batch_size, workers) if validation else None,
-    )
+    model = _build_model(prepared)
+    fitted = _fit(prepared, directory, model, progress)
     weights = collect_weights(
         model,
-        classes=classes,
+        classes=prepared.classes,
         preprocessing=training.preprocessing,
         num_frames=training.sampling.num_frames,
         sampling_rate=training.sampling.sampling_rate,
         fps=training.sampling.fps,
     )
     save_weights(settings.out / WEIGHTS_FILE, weights)
-    save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone)
-    everything = [clips for clips in (training, validation) if clips is not None]
-    found = [clips.source.all_failures(clips.central_clip, workers=workers) for clips in everything]
+    save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone, figure=prepared.task.figure)
+    workers = decoding_threads(settings.workers)
+    found = [clips.source.all_failures(clips.central_clip, workers=workers) for clips in prepared.clips]
     failures = dict(sorted(ChainMap(*found).items()))
     write_json(settings.out / "failures.json", failures)
     directory.finish({"metrics": fitted.best, "failures": failures})
+
+
+def _build_model(prepared: PreparedBackboneTraining) -> Backbone:
+    """Return the network as training begins with it, on its device; it follows from the seed."""
+    settings = prepared.settings
+    torch.manual_seed(settings.optimisation.seed)
+    model = build_backbone(settings.backbone, num_classes=len(prepared.classes), dropout=settings.dropout)
+    if settings.zero_init_residual:
+        model.begin_as_identity()
+    model.to(resolve_device(settings.device))
+    model.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
+    return model
+
+
+def _fit(prepared: PreparedBackboneTraining, directory: RunDirectory, model: Backbone, progress: Progress) -> FitResult:
+    settings, task, training, validation = prepared.settings, prepared.task, prepared.training, prepared.validation
+    own, workers = settings.optimisation, decoding_threads(settings.workers)
+    steps = len(shuffled_batches(len(training.source.videos), batch_size=own.batch_size, seed=own.seed, epoch=0))
+    loss = partial(clip_loss, model, task=task, preprocessing=training.preprocessing, smoothing=own.label_smoothing)
+    return fit(
+        model,
+        settings=own,
+        schedule=Schedule(
+            steps_per_epoch=steps, monitor=task.monitor, checkpoint_every_seconds=settings.checkpoint_seconds
+        ),
+        run=directory,
+        train_batches=partial(_batches, training, own, workers),
+        gradients=one_step(model, loss=loss, precision=own.precision),
+        validate=partial(_validate, model, task, validation, own.batch_size, workers) if validation else None,
+        progress=progress,
+    )
 
 
 def _batches(clips: TrainingClips, own: OptimisationSettings, workers: int, epoch: int, done: int) -> Iterator[Batch]:
@@ -156,26 +142,31 @@ def _batches(clips: TrainingClips, own: OptimisationSettings, workers: int, epoc
 
 
 def clip_loss(
-    model: Backbone, batch: tuple[torch.Tensor, torch.Tensor], *, preprocessing: Preprocessing, smoothing: float
+    model: Backbone,
+    batch: tuple[torch.Tensor, torch.Tensor],
+    *,
+    task: Task,
+    preprocessing: Preprocessing,
+    smoothing: float,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the cross-entropy of a batch of clips and its accuracy."""
+    """Return the loss of a batch of clips, and the mean of the task's figure over them."""
     device = next(model.parameters()).device
     clips, labels = batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
     scores = model(normalise(clips, preprocessing))[1].float()
-    loss = classification_loss(scores, targets=labels, label_smoothing=smoothing)
-    return loss, {"accuracy": accuracy(scores, targets=labels)}
+    loss = task.loss(scores, targets=labels, label_smoothing=smoothing)
+    return loss, {task.figure: task.goodness(scores, targets=labels).mean()}
 
 
-def _validate(model: nn.Module, clips: TrainingClips, batch_size: int, workers: int) -> dict[str, float]:
-    """Return loss and accuracy over the central clips; a video that cannot be read counts as wrong."""
+def _validate(model: nn.Module, task: Task, clips: TrainingClips, batch_size: int, workers: int) -> dict[str, float]:
+    """Return loss and figure over the central clips; a video that cannot be read counts as wrong."""
     count = len(clips.source.videos)
     order = [list(range(i, min(i + batch_size, count))) for i in range(0, count, batch_size)]
     device = next(model.parameters()).device
-    loss = correct = 0.0
+    loss = good = 0.0
     for batch in map(collate, prefetched(clips.central_clip, order, workers=workers)):
         if batch is not None:
             scores = model(normalise(batch[0].to(device), clips.preprocessing))[1].float()
             labels = batch[1].to(device)
-            loss += float(F.cross_entropy(scores, labels, reduction="sum"))
-            correct += float((scores.argmax(1) == labels).sum())
-    return {"val_loss": loss / count, "val_accuracy": correct / count}
+            loss += float(task.loss(scores, targets=labels, reduction="sum"))
+            good += float(task.goodness(scores, targets=labels).sum())
+    return {"val_loss": loss / count, f"val_{task.figure}": good / count}

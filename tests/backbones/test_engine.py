@@ -8,16 +8,12 @@ import torch
 from made_up_backbones import lived_in
 from torch import nn
 
-from vidpipe.pipeline.backbones import engine as engine_module
-from vidpipe.pipeline.backbones.engine import (
-    build_engine,
-    cpu_has_bfloat16,
-    fold_batch_norm,
-    resolve_device,
-    resolve_precision,
-)
+from vidpipe.pipeline.backbones import devices
+from vidpipe.pipeline.backbones.devices import cpu_has_bfloat16, resolve_device, resolve_precision
+from vidpipe.pipeline.backbones.engine import ENGINES, EngineEntry, build_engine
 from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.backbones.torch_engine import TorchEngine, fold_batch_norm
 from vidpipe.pipeline.backbones.weights import collect_weights, load_backbone
 from vidpipe.pipeline.errors import SettingsError, VideoError
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
@@ -202,7 +198,7 @@ def test_automatic_choices_fit_the_device(weights, monkeypatch):
     assert on_cpu(weights["r2d_14_w16"]).provenance["batch"] == 1
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert resolve_precision("auto", cpu) == ("bfloat16" if cpu_has_bfloat16() else "float32")
-    monkeypatch.setattr(engine_module, "cpu_has_bfloat16", lambda: False)
+    monkeypatch.setattr(devices, "cpu_has_bfloat16", lambda: False)
     assert resolve_precision("auto", cpu) == "float32"
     for capability, expected in (((9, 0), "bfloat16"), ((8, 0), "bfloat16"), ((7, 5), "float16")):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, c=capability: c)
@@ -255,3 +251,23 @@ def test_cuda_agrees_with_the_cpu_and_with_itself(weights, name, precision):
         alone, alone_scores = engine.run(clips[index : index + 1])
         assert np.array_equal(alone[0], features[index])
         assert np.array_equal(alone_scores[0], scores[index])
+
+
+def test_engines_are_found_by_name(weights, monkeypatch):
+    class Zeros:
+        """An engine that computes nothing."""
+
+        def __init__(self, own, settings) -> None:
+            self.provenance = {"name": "zeros", "device": settings.device, "precision": "float32"}
+
+        def run(self, clips):
+            return np.zeros((len(clips), 1, 2, 2, 512), np.float16), np.zeros((len(clips), 5), np.float32)
+
+    monkeypatch.setitem(ENGINES._entries, "zeros", EngineEntry(build=Zeros, summary="zeros"))
+    own, settings = weights["r2d_14_w16"], EngineSettings(device="cpu")
+    assert build_engine(own, settings, name="zeros").provenance["name"] == "zeros"
+    built = build_engine(own, settings)
+    assert isinstance(built, TorchEngine)
+    assert built.provenance["name"] == "torch"
+    with pytest.raises(SettingsError, match="there is no engine 'openvino'; known: torch, zeros"):
+        build_engine(own, settings, name="openvino")

@@ -169,7 +169,8 @@ def test_dropout_acts_on_the_scores_alone():
 
 
 def test_zero_init_makes_blocks_begin_as_their_shortcut():
-    backbone = build_backbone("r2d_26_w16", num_classes=3, zero_init_residual=True).eval()
+    backbone = build_backbone("r2d_26_w16", num_classes=3).eval()
+    backbone.begin_as_identity()
     x = torch.rand(1, 64, 1, 8, 8)
     assert torch.equal(backbone.res2[1](x), x)
     assert (build_backbone("r2d_26_w16", num_classes=3).res2[1].expand.norm.weight == 1).all()

@@ -11,11 +11,12 @@ from made_up_backbones import lived_in
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vidpipe.pipeline.backbones.engine import build_engine, fold_batch_norm
+from vidpipe.pipeline.backbones.engine import build_engine
 from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.layers import Bottleneck
 from vidpipe.pipeline.backbones.non_local import NonLocal
 from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.backbones.torch_engine import fold_batch_norm
 from vidpipe.pipeline.backbones.weights import collect_weights
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 

@@ -151,11 +151,24 @@ def test_blocks_are_single_residual_blocks():
     assert list(blocks) == ["conv1", *expected]
 
 
-def test_pathways_in_a_module_dict_are_found():
-    stage = nn.Sequential(nn.Conv3d(1, 1, 1), nn.Conv3d(1, 1, 1))
-    network = nn.ModuleDict({"res2": nn.ModuleDict({"slow": stage, "fast": nn.Conv3d(1, 1, 1)})})
-    assert list(checkpointed_parts(network, granularity="stage")) == ["res2.slow", "res2.fast"]
-    assert list(checkpointed_parts(network, granularity="block")) == ["res2.slow.0", "res2.slow.1", "res2.fast"]
+def test_parts_of_both_pathways_are_found():
+    with torch.device("meta"):
+        backbone = build_backbone("slowfast_26_8x8", num_classes=2)
+    parts = ("stem", "res2", "res3", "res4", "res5")
+    stages = [f"{path}.{part}" for path in ("slow", "fast") for part in parts]
+    laterals = [f"laterals.{part}" for part in parts[:-1]]
+    assert list(checkpointed_parts(backbone, granularity="stage")) == stages + laterals
+    blocks = [f"{stage}.{index}" for stage in stages for index in (0, 1) if not stage.endswith("stem")]
+    found = checkpointed_parts(backbone, granularity="block")
+    assert [name for name in found if not name.endswith("stem")] == blocks + laterals[1:]
+    assert all(backbone.get_submodule(name) is part for name, part in found.items())
+
+
+def test_non_local_blocks_are_parts_by_themselves():
+    with torch.device("meta"):
+        backbone = build_backbone("i3d_14_nl", num_classes=2)
+    expected = ["conv1", "res2.0", "res3.0", "res3.nonlocal0", "res4.0", "res4.nonlocal0", "res5.0"]
+    assert list(checkpointed_parts(backbone, granularity="block")) == expected
 
 
 def test_without_gradients_nothing_changes():
@@ -193,9 +206,20 @@ def test_an_unknown_granularity_is_refused(granularity):
         pass
 
 
-def test_a_network_without_such_parts_is_refused():
+class NoParts(Backbone):
+    """A network whose family names no parts."""
+
+    def features(self, clip: torch.Tensor) -> torch.Tensor:
+        return clip
+
+    def feature_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
+        return frames, size, size, 3
+
+
+@pytest.mark.parametrize("granularity", ["stage", "block"])
+def test_a_network_without_such_parts_is_refused(granularity):
     with refuses(SettingsError, match="this network has none; use --granularity backbone"):
-        checkpointed_parts(nn.Sequential(nn.Conv3d(1, 1, 1)), granularity="stage")
+        checkpointed_parts(NoParts(name="no_parts", num_classes=2, channels=3), granularity=granularity)
 
 
 @pytest.mark.parametrize("momentum", [0.1, None], ids=["moving", "cumulative"])

@@ -8,12 +8,14 @@ import torch
 from made_up_stores import GMACS, NAMES, SHAPE, MadeUp, make_store
 from refusals import refuses
 
+from vidpipe.pipeline.costs.gmacs import stored_gmacs
 from vidpipe.pipeline.errors import ManifestError, SettingsError, StoreError
 from vidpipe.pipeline.features.clip_selection import select
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
-from vidpipe.pipeline.inference.stored_inputs import AggregatorInputs, batch_of
-from vidpipe.pipeline.training.learning_split import class_indices
+from vidpipe.pipeline.inference.inputs import batch_of
+from vidpipe.pipeline.inference.stored_inputs import AggregatorInputs
+from vidpipe.pipeline.training.tasks import task_of
 
 SMALL = MadeUp(num_training=4, num_test=2, views=2)
 
@@ -115,7 +117,7 @@ def test_maps_of_unequal_backbones_come_side_by_side(tmp_path: Path) -> None:
 def test_defaults_follow_the_store(store: FeatureStore) -> None:
     selection = select(store)
     assert (str(selection.pattern), selection.num_clips, selection.backbones) == ("1:3", 8, NAMES)
-    assert selection.backbone_gmacs(store) == 2 * GMACS["expensive"] + 6 * GMACS["cheap"]
+    assert stored_gmacs(store, selection) == 2 * GMACS["expensive"] + 6 * GMACS["cheap"]
 
 
 def test_scores_follow_class_names_not_places(tmp_path: Path) -> None:
@@ -153,5 +155,6 @@ def test_named_backbones_are_taken_in_the_role_asked_for(store: FeatureStore) ->
 
 def test_several_labels_are_refused(tmp_path: Path) -> None:
     wanted = MadeUp(num_training=3, num_test=0, labels={1: ("low then high", "high then low")})
+    manifest = FeatureStore.open(make_store(tmp_path / "s.zarr", wanted)).manifest
     with pytest.raises(ManifestError, match="video 'v001' has 2 labels"):
-        class_indices(FeatureStore.open(make_store(tmp_path / "s.zarr", wanted)).manifest)
+        task_of(manifest).targets(manifest)

@@ -199,7 +199,7 @@ def test_all_mistakes_come_at_once_in_order_up_to_twenty(tmp_path):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("path,split", "m.csv:1: column 'label' is missing"),
+        ("path,label", "m.csv:1: column 'split' is missing"),
         ("", "m.csv:1: column 'path' is missing"),
         ("path;label;split", "column 'path;label;split' is unknown"),
         ("path,label,split,ends", "m.csv:1: column 'ends' is unknown"),
@@ -265,10 +265,13 @@ def test_subsets_and_ids():
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_would_not_read_back_is_not_written(tmp_path, name):
     video = _manifest("x", folder=tmp_path).videos[0]
-    wrong = [{"labels": ("a|b",)}, {"labels": ()}, {"split": " t"}, {"end": 0.0}, {"written_path": "\udce9.mp4"}]
+    wrong = [{"labels": ("a|b",)}, {"labels": ("",)}, {"split": " t"}, {"end": 0.0}, {"written_path": "\udce9.mp4"}]
     for change in [*wrong, {"written_path": "elsewhere/x.mp4"}]:
         with pytest.raises(ManifestError):
             write_manifest(Manifest((replace(video, **change),)), tmp_path / name)
+    some = _manifest("x", "y", folder=tmp_path).videos
+    with pytest.raises(ManifestError, match="column 'label': must name the video's class"):
+        write_manifest(Manifest((some[0], replace(some[1], labels=()))), tmp_path / name)
     with pytest.raises(ManifestError, match="lists no videos"):
         write_manifest(Manifest(()), tmp_path / name)
     with pytest.raises(FileError, match="cannot be written: No such file"):
@@ -396,3 +399,16 @@ def test_very_many_classes_are_only_counted(tmp_path):
         [],
         ["Wrote", f"{tmp_path}/m.csv:", "60", "videos", "of", "60", "classes."],
     ]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_videos_without_labels_are_read_and_written_without_the_column(tmp_path, name):
+    videos = _manifest("x", "y", folder=tmp_path).videos
+    bare = Manifest(tuple(replace(video, labels=()) for video in videos))
+    write_manifest(bare, tmp_path / name)
+    assert read_manifest(tmp_path / name) == bare
+    assert (bare.classes, bare.splits) == ((), ("train",))
+    assert bare.digest != Manifest(videos).digest
+    assert read_draft(tmp_path / name).flaws == ()
+    if name == "m.csv":
+        assert (tmp_path / name).read_text() == "path,split\nx.mp4,train\ny.mp4,train\n"

@@ -28,7 +28,7 @@ from vidpipe.pipeline.rendering.plan import Look, draw_look, plan_video
 from vidpipe.pipeline.rendering.settings import SceneSettings
 from vidpipe.pipeline.videos.reader import probe, read_all
 from vidpipe.pipeline.videos.writing import Encoding, write_h264
-from vidpipe.stages.render import run as render
+from vidpipe.stages.render.plan import video_path
 from vidpipe.stages.render.run import run
 from vidpipe.stages.render.settings import RenderSettings
 
@@ -283,14 +283,14 @@ def test_a_larger_set_begins_with_the_same_bytes_whatever_the_workers(small_set:
     again = dataclasses.replace(small_set, out=tmp_path / "again", videos=60, workers=1)
     assert run(again).rendered == 60
     for index in range(0, 48, 5):
-        same = [render.video_path(settings, index).read_bytes() for settings in (small_set, again)]
+        same = [video_path(settings, index).read_bytes() for settings in (small_set, again)]
         assert same[0] == same[1]
     first = [(v.video_id, v.labels, v.split) for v in read_manifest(again.out / "manifest.csv").videos[:48]]
     assert first == [(v.video_id, v.labels, v.split) for v in read_manifest(small_set.out / "manifest.csv").videos]
 
 
 def test_an_interrupted_set_is_completed_and_a_complete_one_left_alone(small_set: RenderSettings):
-    files = [render.video_path(small_set, index) for index in (3, 17)]
+    files = [video_path(small_set, index) for index in (3, 17)]
     contents = [file.read_bytes() for file in files]
     for file in files:
         file.unlink()

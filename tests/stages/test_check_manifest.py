@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from heard_progress import Heard
 
 from vidpipe.cli.manifest import command
 from vidpipe.pipeline.errors import ManifestError, SettingsError, VideoError
-from vidpipe.stages.check_manifest import run as check_manifest
-from vidpipe.stages.check_manifest.run import classify, probe_file, run
+from vidpipe.stages.check_manifest import task as check_manifest
+from vidpipe.stages.check_manifest.run import run
 from vidpipe.stages.check_manifest.settings import CheckSettings
+from vidpipe.stages.check_manifest.task import classify, probe_file
 
 
 @pytest.fixture
@@ -212,9 +214,10 @@ def test_an_interrupt_leaves_the_rest_undone(tmp_path, monkeypatch):
         release.wait(20)
         raise VideoError("no video stream")
 
-    def interrupted(futures, *, total):
-        threading.Timer(0.1, release.set).start()  # the probe that is under way ends after the interrupt
-        raise KeyboardInterrupt
+    class Interrupted(Heard):
+        def begin(self, what, *, total, unit, done=0):
+            threading.Timer(0.1, release.set).start()  # the probe that is under way ends after the interrupt
+            raise KeyboardInterrupt
 
     names = [f"{i}.mp4" for i in range(50)]
     for name in names:
@@ -222,7 +225,7 @@ def test_an_interrupt_leaves_the_rest_undone(tmp_path, monkeypatch):
     manifest = _manifest(tmp_path, *(f"{name},a,train,,," for name in names))
     monkeypatch.setattr(check_manifest, "probe", probe)
     with pytest.raises(KeyboardInterrupt):
-        run(CheckSettings(manifest=manifest, workers=1), progress=interrupted)
+        run(CheckSettings(manifest=manifest, workers=1), progress=Interrupted())
     assert len(started) == 1
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from heard_progress import Heard
 from made_up_runs import NAMES, MadeUpRun, make_run
 from made_up_stores import MadeUp, make_store
 from refusals import refuses
@@ -21,13 +22,15 @@ from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.registry import feature_shape
 from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
 from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs
+from vidpipe.pipeline.costs.gmacs import backbones_gmacs
 from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, VideoError, WeightsError
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.files import write_json
-from vidpipe.pipeline.inference.live_inputs import LiveInputs, clips_gmacs
+from vidpipe.pipeline.inference.live_inputs import LiveInputs
 from vidpipe.pipeline.manifests.manifest import read_manifest
 from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.run_kinds import backbone_file, backbones_of
 from vidpipe.pipeline.videos import clip_reader as video_clips
 from vidpipe.pipeline.videos.clip_reader import decode_clips
 from vidpipe.pipeline.videos.clips import ClipSampling
@@ -38,7 +41,6 @@ from vidpipe.stages.evaluate.scores import evaluate as scores_of
 from vidpipe.stages.evaluate.settings import EvaluateSettings
 from vidpipe.stages.extract.run import run as extract
 from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
-from vidpipe.stages.run_kinds import backbone_file, backbones_of
 from vidpipe.stages.train_aggregator.run import run as train
 from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
@@ -188,7 +190,7 @@ def test_costs_are_what_training_has_counted_to_the_last_bit(world: Path, tmp_pa
                     for of in (NAMES.values(), RUNS[name].crops))  # fmt: skip
     shapes = {role: feature_shape(names[role], num_frames=8, size=crops[role]) for role in own}
     spec = load_aggregator(found.run.path / "weights.safetensors")[1].spec
-    clips = clips_gmacs(roles, names=names, crops=crops, num_frames=8, num_classes=3)
+    clips = backbones_gmacs(names, roles=roles, crops=crops, num_frames=8, num_classes=3)
     assert found.gmacs == clips + aggregator_macs(spec, shapes=shapes, roles=roles) / 1e9
 
 
@@ -256,27 +258,24 @@ def test_the_aggregator_keeps_its_threads(world: Path) -> None:
     run = RunDirectory.open(world / "cheap")
     inputs = LiveInputs(
         {"cheap": load_weights(run.path / "cheap.safetensors")},
+        videos=read_manifest(world / "m.csv").videos,
         pattern=Pattern.parse("all-cheap"),
         sampling=ClipSampling(num_clips=2),
         engine=ENGINE,
+        workers=0,
         needs_features=True,
         needs_scores=False,
     )
-    ((maps, scores),) = inputs.read(read_manifest(world / "m.csv").videos[:1], workers=0)
+    ((maps, scores),) = inputs.read([0], batch_size=1)
     assert torch.get_num_threads() == 2
     assert {role: own.shape for role, own in maps.items()} == {"cheap": (2, *inputs.shapes["cheap"])}
     assert (maps["cheap"].dtype, scores.shape) == (np.float16, (2, 0))
 
 
 def test_several_runs_have_networks_and_missing_videos_of_their_own(world: Path, tmp_path: Path) -> None:
-    calls: list[str] = []
-
-    def started(run: Path, total: int) -> Callable[[], None]:
-        calls.append(f"{run.name} of {total}")
-        return lambda: calls.append(run.name)
-
-    document = evaluate(from_videos(world, tmp_path / "out", "fast", "cheap"), started=started)
-    assert calls == ["fast of 8", *8 * ["fast"], "cheap of 8", *8 * ["cheap"]]
+    heard = Heard()
+    document = evaluate(from_videos(world, tmp_path / "out", "fast", "cheap"), progress=heard)
+    assert heard.calls == ["fast: 0 of 8 videos", *8 * ["1"], "end", "cheap: 0 of 8 videos", *8 * ["1"], "end"]
     alone = [evaluate(from_videos(world, tmp_path / name, name))["runs"][0] for name in ("fast", "cheap")]
     assert document["runs"] == alone
     assert (document["store"], document["manifest"]) == (None, str(world / "m.csv"))
@@ -401,8 +400,10 @@ def test_runs_that_lack_a_file_are_refused(
     make_run(tmp_path / "run")
     (tmp_path / "run" / file).unlink()
     settings = replace(from_videos(world, tmp_path / "out", "fast"), runs=(world / "fast", tmp_path / "run"))
+    heard = Heard()
     with refuses(error, match=message):
-        evaluate(settings, started=lambda run, _total: pytest.fail(f"{run} is decoded first"))
+        evaluate(settings, progress=heard)
+    assert heard.calls == []  # nothing is decoded first
     assert not (tmp_path / "out").exists()
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from heard_progress import InterruptAt
 from refusals import refuses
 
 from vidpipe.cli.extract import command as extract
@@ -142,19 +143,9 @@ def test_a_broken_video_is_recorded_and_the_run_goes_on(world: Path, reference: 
 
 
 def test_stopped_and_resumed_gives_the_same_bytes(world: Path, reference: Path, tmp_path: Path):
-    def stop_after_two(plan):
-        seen = []
-
-        def progress(result):
-            seen.append(result)
-            if len(seen) == 2:
-                raise KeyboardInterrupt
-
-        return progress
-
     own = settings(world, tmp_path / "s.zarr")
     with pytest.raises(KeyboardInterrupt):
-        run(own, planned=stop_after_two)
+        run(own, progress=InterruptAt(2))
     assert FeatureStore.open(own.store).backbone(CHEAP).pending().tolist() == [2, 3, 4, 5]
     summary = run(own)
     assert (summary.done, summary.already_done) == (3, 2)

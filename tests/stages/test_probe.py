@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from heard_progress import Heard
 from made_up_stores import GMACS, MadeUp, make_store
 from refusals import refuses
 from sklearn.linear_model import LogisticRegression
@@ -137,11 +138,11 @@ def test_clips_that_are_not_due_are_never_read(store: Path) -> None:
 
 @pytest.mark.parametrize("block_bytes", [1, 3000, 10**9])
 def test_blocks_change_nothing(store: Path, block_bytes: int) -> None:
-    group, read = FeatureStore.open(store).backbone("small"), []
+    group, heard = FeatureStore.open(store).backbone("small"), Heard()
     videos = [74, 3, 0, 20, 5]
-    features = pooled_features(group, videos, clips=[0, 7], block_bytes=block_bytes, read=read.append)
+    features = pooled_features(group, videos, clips=[0, 7], block_bytes=block_bytes, progress=heard)
     np.testing.assert_allclose(features, plain_features(store, "small", [0, 7], videos), atol=1e-6)
-    assert (features.dtype, sum(read)) == (np.float32, 5)
+    assert (features.dtype, heard.done) == (np.float32, 5)
 
 
 def test_memory_holds_a_few_blocks_of_a_store(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -18,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from heard_progress import Heard, InterruptAt
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_stores import MadeUp, make_store
 from refusals import refuses
 
 from vidpipe.cli.sweep import command
+from vidpipe.pipeline.costs.gmacs import stored_gmacs
 from vidpipe.pipeline.errors import ManifestError, OutOfSpaceError, RunError, SettingsError, StoreError
 from vidpipe.pipeline.features.backbone_group import BackboneGroup
 from vidpipe.pipeline.features.clip_selection import select
@@ -38,7 +39,7 @@ from vidpipe.stages.sweep.estimate import estimate
 from vidpipe.stages.sweep.plan import SweepPlan, SweepTask, choose_cells, is_feasible, plan
 from vidpipe.stages.sweep.run import copies_folder, run
 from vidpipe.stages.sweep.settings import SweepSettings
-from vidpipe.stages.sweep.task import TaskResult, run_task
+from vidpipe.stages.sweep.task import run_task
 from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
 SHORT = OptimisationSettings(epochs=2, batch_size=8, optimizer="adamw", learning_rate=0.01)
@@ -146,7 +147,8 @@ def test_results_are_what_evaluate_says_of_each_run(done_once: SweepSettings) ->
         (scores,) = evaluate(EvaluateSettings(store=store.path, runs=(out,), out=out)).runs
         for name in ("top1", "top5", "mean_class_accuracy", "num_scored", "num_expected"):
             assert float(row[name]) == getattr(scores.metrics, name)
-        backbones = select(store, pattern=Pattern.parse("first"), num_clips=int(row["clips"])).backbone_gmacs(store)
+        selection = select(store, pattern=Pattern.parse("first"), num_clips=int(row["clips"]))
+        backbones = stored_gmacs(store, selection)
         assert float(row["gmacs"]) == pytest.approx(scores.gmacs, abs=1e-9)
         assert float(row["backbone_gmacs"]) == backbones
         assert float(row["aggregator_gmacs"]) == pytest.approx(scores.gmacs - backbones, abs=1e-9)
@@ -206,10 +208,18 @@ def test_dask_gives_the_same_results_byte_for_byte(finished: SweepSettings, tmp_
 
 def done_by(settings: SweepSettings) -> list[str]:
     """Run a sweep and return the names of the runs that it did."""
-    done: list[str] = []
-    summary = run(settings, planned=lambda plan, todo: lambda result: done.append(result.task.name))
-    assert summary.num_done == len(done)
+    heard = Heard()
+    before = scored_at(settings)
+    summary = run(settings, progress=heard)
+    done = [name for name, when in scored_at(settings).items() if before.get(name) != when]
+    assert summary.num_done == len(done) == heard.done
     return done
+
+
+def scored_at(settings: SweepSettings) -> dict[str, int]:
+    """Return when each run was scored, the first one first."""
+    scores = sorted((path.stat().st_mtime_ns, path.parent.name) for path in settings.out.glob("runs/*/score.json"))
+    return {name: when for when, name in scores}
 
 
 def test_a_finished_sweep_does_nothing_and_one_lost_result_is_made_again(finished: SweepSettings) -> None:
@@ -299,24 +309,17 @@ def test_a_directory_with_other_files_is_refused(settings: SweepSettings) -> Non
 
 
 def test_two_sweeps_at_a_time_in_one_directory_are_refused(finished: SweepSettings) -> None:
-    def another(plan: SweepPlan, todo: int) -> Callable[[TaskResult], None]:
+    def another(plan: SweepPlan, todo: int) -> None:
         with pytest.raises(StoreError, match="Another run is writing"):
             run(finished)
-        return lambda result: None
 
     run(finished, planned=another)
 
 
 def test_ctrl_c_keeps_what_is_done(settings: SweepSettings) -> None:
-    def interrupt(plan: SweepPlan, todo: int) -> Callable[[TaskResult], None]:
-        def progress(result: TaskResult) -> None:
-            if result.task.name == "fast-gru_first_2clips_seed0":
-                raise KeyboardInterrupt
-
-        return progress
-
+    assert plan(settings).tasks[2].name == "fast-gru_first_2clips_seed0"
     with pytest.raises(KeyboardInterrupt):
-        run(settings, planned=interrupt)
+        run(settings, progress=InterruptAt(3))
     assert not copies_folder(settings).exists()
     assert done_by(settings) == [task.name for task in plan(settings).tasks][3:]
 
@@ -360,7 +363,9 @@ def raise_it(error: Exception, *_: object) -> None:
     ("error", "reason"),
     [
         (RunError("training diverged: lower --learning-rate"), "training diverged: lower --learning-rate"),
-        (RuntimeError("CUDA out of memory"), "RuntimeError: CUDA out of memory"),
+        (torch.OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError: CUDA out of memory"),
+        (MemoryError("no room"), "MemoryError: no room"),
+        (OSError("the disk is gone"), "OSError: the disk is gone"),
     ],
 )
 def test_a_failed_run_is_told_the_others_go_on_and_the_same_command_tries_it_again(
@@ -376,6 +381,12 @@ def test_a_failed_run_is_told_the_others_go_on_and_the_same_command_tries_it_aga
     assert rows(settings.out, "failures.csv") == [{"run": name, "reason": reason}]
     assert done_by(settings) == [name]
     assert rows(settings.out, "failures.csv") == []
+
+
+@pytest.mark.parametrize("bug", [RuntimeError("no"), TypeError("no"), KeyError("no")])
+def test_a_bug_of_ours_is_not_taken_for_a_failed_run(settings: SweepSettings, bug: Exception) -> None:
+    with pytest.raises(type(bug), match="no"):
+        failing(bug, ("average_first_2clips_seed0",), settings, None, plan(settings).tasks[0])
 
 
 def test_a_run_that_diverges_fails_alone(settings: SweepSettings) -> None:
@@ -397,7 +408,7 @@ def test_single_runs_draw_no_bars_and_leave_the_threads_as_they_were(
 
 def test_a_sweep_of_which_every_run_fails_says_so(settings: SweepSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     names = tuple(task.name for task in plan(settings).tasks)
-    monkeypatch.setattr(sweep, "run_task", partial(failing, RuntimeError("no"), names))
+    monkeypatch.setattr(sweep, "run_task", partial(failing, RunError("no"), names))
     summary = run(settings)
     assert (len(summary.failed), summary.tables) == (6, {})
 

@@ -98,7 +98,7 @@ def test_killed_and_resumed_is_undisturbed(
     monkeypatch.setattr(RunDirectory, "append_metrics", kill)
     with pytest.raises(Killed):
         run(replace(settings, out=tmp_path / "killed"))
-    assert (tmp_path / "killed" / "checkpoint.pt").exists() is (epoch > 0)
+    assert (tmp_path / "killed" / "checkpoint.pt").exists()  # since before the validation
     monkeypatch.setattr(RunDirectory, "append_metrics", append)
     run(replace(settings, out=tmp_path / "killed"))
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
@@ -145,6 +145,21 @@ def test_only_extracted_videos_teach(tmp_path: Path) -> None:
     path = make_store(tmp_path / "s.zarr", replace(SMALL, views=1, failed=(0, 3), pending=(5,)))
     prepared = prepare(TrainAggregatorSettings(store=path, out=tmp_path / "run"))
     assert set(prepared.training) | set(prepared.validation) == set(range(16)) - {0, 3, 5}
+    assert prepared.missing == {"v000": "no video stream", "v003": "no video stream", "v005": "not extracted yet"}
+
+
+def test_videos_that_taught_nothing_are_counted_by_reason(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "s.zarr", replace(SMALL, views=1, failed=(0, 3), pending=(5, 17)))
+    result = CliRunner().invoke(main, options(path, tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert (
+        "3 of the 16 training videos have no features and were left out: 1 not extracted yet, 2 failed.\n"
+        "  failed: v000: no video stream\n  failed: v003: no video stream\nRun: "
+    ) in result.stdout
+    document = json.loads(CliRunner().invoke(main, [*options(path, tmp_path / "run"), "--json"]).stdout)
+    assert document["missing"] == {"v000": "no video stream", "v003": "no video stream", "v005": "not extracted yet"}
+    average = run(TrainAggregatorSettings(store=path, out=tmp_path / "average", aggregator="average"))
+    assert average.missing == {}  # nothing is taught
 
 
 def test_averaging_is_a_run_without_training(small: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
 from vidpipe.pipeline.errors import VideoError
 from vidpipe.pipeline.manifests.manifest import read_manifest
 from vidpipe.pipeline.training.batches import prefetched, shuffled_batches
-from vidpipe.pipeline.training.clips import TrainingClips, VideoSource, collate, foreseen_bytes, read_reduced
+from vidpipe.pipeline.training.clips import TrainingClips, VideoSource, collate, estimated_bytes, read_reduced
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import read_all
@@ -201,7 +201,7 @@ def test_the_cache_changes_nothing_where_frames_are_small(world: Path):
 
 def test_the_cache_is_foreseen(world: Path):
     videos = read_manifest(world / "m.csv").videos
-    assert foreseen_bytes(videos, short_side=1000) == sum(read_all(video.path).nbytes for video in videos)
+    assert estimated_bytes(videos, short_side=1000) == sum(read_all(video.path).nbytes for video in videos)
 
 
 def test_batches_hold_every_index_once_and_none_is_alone():

@@ -10,19 +10,23 @@ from pathlib import Path
 
 import pytest
 import torch
+from heard_progress import Heard
 from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refuses
 from torch import Tensor, nn
 
 from vidpipe.pipeline.errors import RunError, SettingsError
+from vidpipe.pipeline.execution import SILENT, Progress
 from vidpipe.pipeline.seeds import derived_seed
 from vidpipe.pipeline.training.loop import FitResult, Schedule, fit, one_step
-from vidpipe.pipeline.training.optimisation import accuracy, build_optimizer, classification_loss, cosine_schedule
+from vidpipe.pipeline.training.optimisation import build_optimizer, cosine_schedule
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.pipeline.training.tasks import SINGLE_LABEL, TASKS
 
 SETTINGS = OptimisationSettings(epochs=6, batch_size=8, learning_rate=0.1, warmup_epochs=1, clip_norm=5.0)
+TASK = TASKS[SINGLE_LABEL]
 Hook = Callable[[int], None]
 
 
@@ -37,6 +41,8 @@ def train(
     on_batch: Hook = lambda step: None,
     accuracies: list[float] | None = None,
     checkpoint_every_seconds: float = 0.0,
+    on_validation: Callable[[], None] = lambda: None,
+    progress: Progress = SILENT,
 ) -> FitResult:
     """Train a small network with batch norm and dropout on 32 made-up points; ``on_batch`` is told each step."""
     run = RunDirectory.open_or_create(directory, settings=asdict(settings))
@@ -55,15 +61,17 @@ def train(
     def loss(batch: tuple[int, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         on_batch(batch[0])
         scores = model(points[batch[1]])
-        return classification_loss(scores, targets=targets[batch[1]]), {
-            "train_accuracy": accuracy(scores, targets=targets[batch[1]])
+        return TASK.loss(scores, targets=targets[batch[1]]), {
+            "train_accuracy": TASK.goodness(scores, targets=targets[batch[1]]).mean()
         }
 
     def validate() -> dict[str, float]:
         assert not model.training
+        on_validation()
         scores = model(points)
-        value = float(accuracy(scores, targets=targets)) if accuracies is None else accuracies[epochs_seen[-1]]
-        return {"val_accuracy": value, "val_loss": float(classification_loss(scores, targets=targets))}
+        right = float(TASK.goodness(scores, targets=targets).mean())
+        value = right if accuracies is None else accuracies[epochs_seen[-1]]
+        return {"val_accuracy": value, "val_loss": float(TASK.loss(scores, targets=targets))}
 
     return fit(
         model,
@@ -73,6 +81,7 @@ def train(
         train_batches=batches,
         gradients=one_step(model, loss=loss, precision=settings.precision),
         validate=validate,
+        progress=progress,
     )
 
 
@@ -172,6 +181,7 @@ def test_divergence_is_told(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     run = RunDirectory.open_or_create(tmp_path, settings=asdict(SETTINGS))
     run.save_checkpoint({"model": nn.Linear(2, 2).state_dict(), "optimizer": {}, "history": []})
+    run.close()
     with pytest.raises(RunError, match="does not fit the network"):
         train(tmp_path)
 
@@ -222,3 +232,35 @@ def test_derived_seeds_are_the_same_on_every_machine() -> None:
 def test_impossible_settings_are_refused(changes: dict, message: str) -> None:
     with refuses(SettingsError, match=message):
         replace(SETTINGS, **changes)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_kill_in_the_validation_costs_no_step(tmp_path: Path, ema: float) -> None:
+    settings = replace(SETTINGS, ema=ema)
+    whole = train(tmp_path / "whole", settings=settings)
+    steps: list[int] = []
+
+    def kill() -> None:
+        if steps[-1] == 11:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", settings=settings, on_batch=steps.append, on_validation=kill)
+    assert_same(whole, train(tmp_path / "killed", settings=settings, on_batch=steps.append))
+    assert steps == list(range(24))  # each once
+
+
+def test_training_tells_of_steps_and_epochs_and_goes_on_counting(tmp_path: Path) -> None:
+    def kill(step: int) -> None:
+        if step == 10:
+            raise Killed
+
+    heard, after = Heard(), Heard()
+    with pytest.raises(Killed):
+        train(tmp_path / "run", on_batch=kill, progress=heard)
+    assert (heard.calls[0], heard.done, heard.calls[-1]) == ("training: 0 of 24 steps", 10, "end")
+    train(tmp_path / "run", progress=after)
+    assert (after.calls[0], after.done, after.calls[-1]) == ("training: 10 of 24 steps", 14, "end")
+    epochs = [call for call in heard.calls + after.calls if call.startswith("epoch")]
+    assert [call.split(":")[0] for call in epochs] == [f"epoch {epoch} of 6" for epoch in range(1, 7)]
+    assert all("loss 0." in call and "val_accuracy" in call for call in epochs)

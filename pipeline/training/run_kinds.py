@@ -2,12 +2,13 @@
 
 from typing import Any
 
-from ..pipeline.errors import RunError
-from ..pipeline.training.run_directory import RunDirectory
+from ..errors import RunError
+from .run_directory import RunDirectory
 
 AGGREGATOR, END_TO_END = "aggregator", "end-to-end"
 COMMANDS = {AGGREGATOR: "vidpipe train-aggregator", END_TO_END: "vidpipe finetune"}  # which makes a run of each kind
 WEIGHTS_FILE = "weights.safetensors"  # of the aggregator
+ENGINES_FIELD = "engines"  # of the settings of runs on stored features: role -> `describe_engine`; earlier ones lack it
 SPLITS_FILE = "splits.json"  # id -> split, where a run has others than its store
 
 

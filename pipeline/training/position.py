@@ -12,7 +12,7 @@ from .settings import OptimisationSettings
 
 
 @dataclass(kw_only=True, slots=True)
-class Progress:
+class Position:
     """Where training stands after some batches; with the trained things, what a checkpoint holds.
 
     Attributes:
@@ -75,9 +75,9 @@ class Trained:
     average: AveragedModel | None
 
 
-def save_progress(run: RunDirectory, trained: Trained, progress: Progress) -> None:
+def save_position(run: RunDirectory, trained: Trained, position: Position) -> None:
     """Replace the run's checkpoint by where training stands."""
-    own = {name: getattr(progress, name) for name in Progress.__slots__}
+    own = {name: getattr(position, name) for name in Position.__slots__}
     run.save_checkpoint(
         {
             "model": trained.model.state_dict(),
@@ -88,7 +88,7 @@ def save_progress(run: RunDirectory, trained: Trained, progress: Progress) -> No
     )
 
 
-def restore_progress(run: RunDirectory, trained: Trained) -> Progress:
+def restore_position(run: RunDirectory, trained: Trained) -> Position:
     """Load the run's checkpoint, if there is one, into what is trained, and return where training stands.
 
     Raises:
@@ -96,13 +96,13 @@ def restore_progress(run: RunDirectory, trained: Trained) -> Progress:
     """
     checkpoint = run.load_checkpoint()
     if checkpoint is None:
-        return Progress()
+        return Position()
     try:
         trained.model.load_state_dict(checkpoint["model"])
         trained.optimizer.load_state_dict(checkpoint["optimizer"])
         if trained.average is not None:
             trained.average.load_state_dict(checkpoint["average"])
-        return Progress(**{name: checkpoint[name] for name in Progress.__slots__})
+        return Position(**{name: checkpoint[name] for name in Position.__slots__})
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise RunError(f"the checkpoint in {run.path} does not fit the network: {error}") from error
 

@@ -20,7 +20,7 @@ from vidpipe.pipeline.aggregators.video_model import build_video_model
 from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.end_to_end.memory import available as available_memory
 from vidpipe.pipeline.end_to_end.memory.available import available_bytes, is_out_of_memory
-from vidpipe.pipeline.end_to_end.memory.foresight import TrainingShape, advice, fitting, foreseen_bytes, with_headroom
+from vidpipe.pipeline.end_to_end.memory.estimate import TrainingShape, advice, estimated_bytes, fitting, with_headroom
 from vidpipe.pipeline.end_to_end.memory.tracking import storage_bytes, tracked_memory
 from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gradients
@@ -33,7 +33,7 @@ NAMES = {"expensive": "r2plus1d_14_w16", "cheap": "r2d_14_w16"}
 CHANNELS, CLASSES = 512, 5
 TOLERANCE = 1.4  # of foreseen over measured: not all gradients are there at the peak, as is foreseen
 # What the allocator gives out beside the tensors that operations return: kernels' copies of weights and clips in
-# layouts of their own. The foresight leaves them to `with_headroom`.
+# layouts of their own. The estimate leaves them to `with_headroom`.
 OF_KERNELS = 8_000_000
 SETTINGS = [StrategySettings(name=name) for name in STRATEGIES] + [
     StrategySettings(name="plain", clips_at_once=2),
@@ -98,17 +98,17 @@ def measured_bytes(shape: TrainingShape, strategy: StrategySettings, *, statisti
 )
 def test_foreseen_covers_the_tensors_of_a_real_step_and_exceeds_them_by_two_fifths_at_most(shape):
     for strategy in SETTINGS:
-        measured, foreseen = measured_bytes(shape, strategy), foreseen_bytes(shape, strategy=strategy)
+        measured, foreseen = measured_bytes(shape, strategy), estimated_bytes(shape, strategy=strategy)
         assert measured <= foreseen <= TOLERANCE * measured, strategy
 
 
 @pytest.mark.parametrize(("roles", "name"), [("eeee", "plain"), ("eeee", "two-pass"), ("ecc", "checkpoint")])
 def test_torchs_allocator_gives_out_what_is_foreseen_but_for_what_kernels_take(roles, name):
-    """Ask the allocator, which knows neither of the foresight nor of how it is held against tensors above."""
+    """Ask the allocator, which knows neither of the estimate nor of how it is held against tensors above."""
     shape, strategy = make_shape(roles=roles), StrategySettings(name=name)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiler:
         measured = measured_bytes(shape, strategy)
-    allocated, foreseen = allocated_bytes(profiler), foreseen_bytes(shape, strategy=strategy)
+    allocated, foreseen = allocated_bytes(profiler), estimated_bytes(shape, strategy=strategy)
     assert measured <= allocated <= measured + OF_KERNELS
     assert allocated - OF_KERNELS <= foreseen <= TOLERANCE * allocated
 
@@ -122,7 +122,7 @@ def allocated_bytes(profiler: profile) -> int:
 
 GROWTH = r"""
 import json, re, sys
-import test_foresight as here
+import test_memory_estimate as here
 from vidpipe.pipeline.end_to_end.strategies import StrategySettings
 
 def kibibytes(field):
@@ -140,7 +140,7 @@ print(json.dumps(growth))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's size as Linux gives it")
-def test_a_process_grows_by_nine_tenths_of_the_foresight_at_least_and_by_no_more_than_is_asked_for():
+def test_a_process_grows_by_nine_tenths_of_the_estimate_at_least_and_by_no_more_than_is_asked_for():
     """Ask the operating system, which knows nothing of tensors."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))}
     ended = subprocess.run(
@@ -153,7 +153,7 @@ def test_a_process_grows_by_nine_tenths_of_the_foresight_at_least_and_by_no_more
     assert ended.returncode == 0, ended.stderr
     growth = json.loads(ended.stdout)
     for name, grown in growth.items():
-        foreseen = foreseen_bytes(make_shape(batch_size=8), strategy=StrategySettings(name=name))
+        foreseen = estimated_bytes(make_shape(batch_size=8), strategy=StrategySettings(name=name))
         assert 0.9 * foreseen <= grown <= with_headroom(foreseen), name
     assert growth["two-pass"] < growth["plain"] / 2
 
@@ -161,26 +161,26 @@ def test_a_process_grows_by_nine_tenths_of_the_foresight_at_least_and_by_no_more
 def test_frozen_statistics_take_no_more_than_is_foreseen():
     strategy = StrategySettings(name="plain")
     measured = measured_bytes(make_shape(), strategy, statistics=FROZEN)
-    assert measured <= foreseen_bytes(make_shape(), strategy=strategy) <= 1.1 * measured
+    assert measured <= estimated_bytes(make_shape(), strategy=strategy) <= 1.1 * measured
 
 
 def test_two_pass_takes_at_eight_clips_little_more_than_at_one():
     strategy = StrategySettings(name="two-pass")
-    for take in (measured_bytes, lambda shape, own: foreseen_bytes(shape, strategy=own)):
+    for take in (measured_bytes, lambda shape, own: estimated_bytes(shape, strategy=own)):
         one, eight = (take(make_shape(roles="e" * number), strategy) for number in (1, 8))
         assert eight <= 1.25 * one
     plain_one, plain_eight = (
-        foreseen_bytes(make_shape(roles="e" * number), strategy=StrategySettings()) for number in (1, 8)
+        estimated_bytes(make_shape(roles="e" * number), strategy=StrategySettings()) for number in (1, 8)
     )
     assert plain_eight > 3 * plain_one
 
 
 @pytest.mark.parametrize("strategy", SETTINGS, ids=str)
 def test_more_clips_and_more_videos_never_take_less(strategy):
-    by_videos = [foreseen_bytes(make_shape(batch_size=number), strategy=strategy) for number in (1, 2, 4, 8, 16)]
+    by_videos = [estimated_bytes(make_shape(batch_size=number), strategy=strategy) for number in (1, 2, 4, 8, 16)]
     assert by_videos == sorted(by_videos)
     if strategy.name != "batch-reduction":
-        by_clips = [foreseen_bytes(make_shape(roles="e" * number), strategy=strategy) for number in (1, 2, 4, 8)]
+        by_clips = [estimated_bytes(make_shape(roles="e" * number), strategy=strategy) for number in (1, 2, 4, 8)]
         assert by_clips == sorted(by_clips)
 
 
@@ -193,21 +193,21 @@ def test_optimizer_average_and_exchange_add_copies_of_weights():
         cheap = build_backbone(NAMES["cheap"], num_classes=CLASSES)
     of_trained = storage_bytes(trained)
     of_all = of_trained + storage_bytes([*cheap.parameters(), *cheap.buffers(), *buffers])
-    plain = foreseen_bytes(shape, strategy=strategy)
+    plain = estimated_bytes(shape, strategy=strategy)
     for change, copy in (
         ({"optimizer": "adamw"}, of_trained),
         ({"distributed": True}, of_trained),
         ({"ema": True}, of_all),
     ):
-        assert foreseen_bytes(replace(shape, **change), strategy=strategy) - plain == copy
+        assert estimated_bytes(replace(shape, **change), strategy=strategy) - plain == copy
 
 
-def test_foresight_of_a_huge_training_takes_no_memory_and_draws_nothing():
+def test_the_estimate_of_a_huge_training_takes_no_memory_and_draws_nothing():
     shape = make_shape(roles="e" * 64, batch_size=64)
     shape = replace(shape, crops={"expensive": 448}, num_frames=64)
     state = torch.get_rng_state()
     with tracked_memory(CPU) as memory:
-        foreseen = foreseen_bytes(shape, strategy=StrategySettings())
+        foreseen = estimated_bytes(shape, strategy=StrategySettings())
     assert foreseen > 1e12
     assert torch.equal(torch.get_rng_state(), state)
     assert memory.live_bytes == 0
@@ -235,7 +235,7 @@ def test_only_what_fits_is_offered_and_the_best_first(available):
     shape = make_shape(batch_size=8)
     fits = fitting(shape, available=int(available))
     for fit in fits:
-        foreseen = foreseen_bytes(replace(shape, batch_size=8 // fit.parts), strategy=fit.strategy)
+        foreseen = estimated_bytes(replace(shape, batch_size=8 // fit.parts), strategy=fit.strategy)
         assert foreseen == fit.num_bytes
         assert with_headroom(foreseen) <= available
     assert [fit.parts for fit in fits] == sorted(fit.parts for fit in fits)

@@ -117,7 +117,7 @@ class Fit:
         return " ".join(words)
 
 
-def foreseen_bytes(shape: TrainingShape, *, strategy: StrategySettings) -> int:
+def estimated_bytes(shape: TrainingShape, *, strategy: StrategySettings) -> int:
     """Return the most that tensors take at any time of a training step, weights and optimizer included.
 
     Gradients count as there from the start, as they are where they are accumulated over several passes.
@@ -151,13 +151,13 @@ def fitting(shape: TrainingShape, *, available: int) -> list[Fit]:
         available: bytes.
 
     Raises:
-        SettingsError: as in `foreseen_bytes`.
+        SettingsError: as in `estimated_bytes`.
     """
     fits = []
     for batch_size in _halved(shape.batch_size):
         smaller, parts = replace(shape, batch_size=batch_size), math.ceil(shape.batch_size / batch_size)
         for strategy in _strategies(shape):
-            num_bytes = foreseen_bytes(smaller, strategy=strategy)
+            num_bytes = estimated_bytes(smaller, strategy=strategy)
             if with_headroom(num_bytes) <= available:
                 fits.append(Fit(strategy=strategy, parts=parts, num_bytes=num_bytes))
     return fits
@@ -178,7 +178,7 @@ def advice(shape: TrainingShape, *, available: int, strategy: str = PLAIN, accum
         accumulate: of how many parts of a batch the shape's is one already.
 
     Raises:
-        SettingsError: as in `foreseen_bytes`.
+        SettingsError: as in `estimated_bytes`.
     """
     fits = fitting(shape, available=available)
     if fits:
@@ -189,7 +189,7 @@ def advice(shape: TrainingShape, *, available: int, strategy: str = PLAIN, accum
         ]
         return f"these would fit: {', '.join(dict.fromkeys(shown))}"
     least = replace(shape, batch_size=1)
-    needed = with_headroom(min(foreseen_bytes(least, strategy=own) for own in _strategies(least)))
+    needed = with_headroom(min(estimated_bytes(least, strategy=own) for own in _strategies(least)))
     return (
         f"no strategy would fit: even a batch of one video needs about {gigabytes(needed)}, and there are "
         f"{gigabytes(available)}. A smaller {named('crop')}, fewer {named('num_frames')} or {named('num_clips')}, "

@@ -1,0 +1,128 @@
+"""How far a command has come, on stderr: a bar where that is a terminal, and else a line a minute."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from ..pipeline.errors import spelled
+from .spelling import option_name
+from .tables import duration_text
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from ..pipeline.execution import Progress
+
+SECONDS_A_LINE = 60.0
+Write = Callable[[str], None]
+Clock = Callable[[], float]
+
+
+def progress_shown() -> "Progress":
+    """Return what shows a stage's progress to whoever reads stderr."""
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+class Bar:
+    """A bar for each stretch of work; notes stand above it, the last milestone and the number of notes behind it."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+        self._notes, self._milestone = 0, ""
+
+    def begin(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
+        """Draw an empty bar."""
+        from tqdm import tqdm
+
+        self._notes, self._milestone = 0, ""
+        self._bar = tqdm(total=total, initial=done, unit=unit, desc=what, smoothing=0.1)
+
+    def advance(self, number: int = 1, *, note: str = "") -> None:
+        """Move the bar."""
+        if self._bar is None:
+            return
+        if note:
+            self._notes += 1
+            self._bar.write(spelled(note, option_name), file=sys.stderr)
+            self._show_words()
+        self._bar.update(number)
+
+    def milestone(self, text: str) -> None:
+        """Show ``text`` behind the bar, until the next one."""
+        self._milestone = text
+        self._show_words()
+
+    def end(self) -> None:
+        """Leave the bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = None
+
+    def _show_words(self) -> None:
+        failed = f"{self._notes} failed" if self._notes else ""
+        if self._bar is not None:
+            self._bar.set_postfix_str("; ".join(filter(None, (self._milestone, failed))))
+
+
+class Lines:
+    """A line a minute, whether or not anything was finished in it; notes and milestones as they come.
+
+    Args:
+        write: takes a line without its end.
+        clock: gives seconds.
+        wait: returns after so many seconds, or as soon as the event is set, and says whether it is.
+    """
+
+    def __init__(
+        self,
+        write: Write = lambda line: click.echo(line, err=True),
+        *,
+        clock: Clock = time.monotonic,
+        wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
+    ) -> None:
+        self._write, self._clock, self._wait = write, clock, wait
+        self._lock = threading.Lock()
+        self._over: threading.Event | None = None
+        self._what, self._units, self._total, self._before, self._done, self._began = "", "", 0, 0, 0, 0.0
+
+    def begin(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
+        """Start the clock."""
+        self._what, self._units, self._total, self._before, self._done = what, f"{unit}s", total, done, done
+        self._began, self._over = self._clock(), threading.Event()
+        threading.Thread(target=self._tick, args=(self._over,), name="progress", daemon=True).start()
+
+    def advance(self, number: int = 1, *, note: str = "") -> None:
+        """Count, and write a note at once."""
+        with self._lock:
+            self._done += number
+        if note:
+            self._write(spelled(note, option_name))
+
+    def milestone(self, text: str) -> None:
+        """Write ``text``."""
+        self._write(text)
+
+    def end(self) -> None:
+        """Stop the clock, with a line if there was one before."""
+        if self._over is None:
+            return
+        self._over.set()
+        self._over = None
+        if (taken := self._clock() - self._began) >= SECONDS_A_LINE:
+            self._write(f"{self._counts()} in {duration_text(taken)}")
+
+    def _tick(self, over: threading.Event) -> None:
+        while not self._wait(over, SECONDS_A_LINE):
+            self._write(self._line())
+
+    def _line(self) -> str:
+        taken, new, left = self._clock() - self._began, self._done - self._before, self._total - self._done
+        to_go = f", about {duration_text(taken / new * left)} to go" if new and left > 0 else ""
+        return f"{self._counts()} after {duration_text(taken)}{to_go}"
+
+    def _counts(self) -> str:
+        return f"{self._what}: {self._done:,} of {self._total:,} {self._units}"

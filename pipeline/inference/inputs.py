@@ -1,0 +1,58 @@
+"""What an aggregator reads of videos, wherever it comes from: a feature store, or the videos themselves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ..aggregators.video_model import Shape
+from ..errors import VideoError
+
+Maps = dict[str, npt.NDArray[np.float16]]  # role -> (N_role, T', H', W', C_role)
+Clips = tuple[Maps, npt.NDArray[np.float32]]  # of one video: maps, and (N, K) scores
+
+
+class Inputs(Protocol):
+    """The clips of a number of videos, as a test sees them: evenly spread, expensive and cheap ones mixed."""
+
+    @property
+    def roles(self) -> Sequence[str]:
+        """The role of each of a video's N clips."""
+        ...
+
+    @property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Role -> (T', H', W', C) of its maps; empty where none are read."""
+        ...
+
+    @property
+    def num_scores(self) -> int:
+        """K; 0 where the clips' own scores are not read."""
+        ...
+
+    @property
+    def backbone_gmacs(self) -> float:
+        """What the backbones cost for one video, in GMACs."""
+        ...
+
+    def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Clips | VideoError]:
+        """Yield each video's clips, in order, or the reason why it has none; the next ones are read ahead.
+
+        Args:
+            videos: indices.
+            batch_size: how many are used at a time.
+        """
+        ...
+
+
+def batch_of(clips: Sequence[Clips], *, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
+    """Return B videos' clips as float32 on ``device``: role -> (B, N_role, T', H', W', C_role), and (B, N, K)."""
+
+    def stacked(arrays: list[npt.NDArray[Any]]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(device, non_blocking=True).float()
+
+    maps = {role: stacked([maps[role] for maps, _ in clips]) for role in clips[0][0]}
+    return maps, stacked([scores for _, scores in clips])

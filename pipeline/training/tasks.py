@@ -1,0 +1,148 @@
+"""Tasks: what labels become, what is minimised, what scores mean, and which figure says that they are good.
+
+A stage asks the manifest for its task, and a finished run for the one that it was trained for; nothing else in it
+depends on the kind of task. What scikit-learn has to say of predictions is `evaluation.metrics`', by the task's name.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..errors import ManifestError
+from ..manifests.manifest import Manifest, Video
+from ..registry import Registry
+from .learning_split import check_labelled
+
+SINGLE_LABEL = "single-label"
+
+
+class Task(Protocol):
+    """What a network is taught, and how its answers are read.
+
+    Attributes:
+        name: it is registered under.
+        figure: what training reports beside the loss: the mean of `goodness` over the videos.
+        monitor: the figure of the validation that chooses the best epoch; larger is better.
+    """
+
+    name: ClassVar[str]
+    figure: ClassVar[str]
+    monitor: ClassVar[str]
+
+    def targets(self, manifest: Manifest, *, videos: Sequence[Video] | None = None) -> npt.NDArray[Any]:
+        """Return (V, …), what each video's labels are as a target; of ``videos`` alone where they are given.
+
+        Raises:
+            ManifestError: if a video's labels do not suit the task.
+        """
+        ...
+
+    def loss(
+        self,
+        scores: Tensor,
+        *,
+        targets: Tensor,
+        label_smoothing: float = 0.0,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> Tensor:
+        """Return the scalar loss of ``scores`` (B, K) against ``targets`` (B, …); ``reduction`` is over the videos."""
+        ...
+
+    def goodness(self, scores: Tensor, *, targets: Tensor) -> Tensor:
+        """Return (…) float32 in [0, 1], how good each row of ``scores`` (…, K) is by itself; 1 is best."""
+        ...
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return (…, K), the probabilities that ``scores`` (…, K) stand for, in float32 at least."""
+        ...
+
+    def scores(self, probabilities: Tensor) -> Tensor:
+        """Return (…, K) scores that stand for ``probabilities`` (…, K): the inverse of `probabilities`."""
+        ...
+
+
+TASKS: Registry[Task] = Registry("task")
+
+
+class SingleLabel:
+    """Each video is of one class: targets are class indices, scores are logits of a softmax."""
+
+    name: ClassVar[str] = SINGLE_LABEL
+    figure: ClassVar[str] = "accuracy"
+    monitor: ClassVar[str] = "val_accuracy"
+
+    def targets(self, manifest: Manifest, *, videos: Sequence[Video] | None = None) -> npt.NDArray[np.int64]:
+        """Return (V,) the index of each video's class among the manifest's; of ``videos`` alone where they are given.
+
+        Raises:
+            ManifestError: if a video has several labels, or none.
+        """
+        videos = manifest.videos if videos is None else videos
+        check_labelled(videos)
+        several = next((video for video in videos if len(video.labels) != 1), None)
+        if several is not None:
+            raise ManifestError(
+                f"video {several.video_id!r} has {len(several.labels)} labels; training and scoring take one a video. "
+                "Make a manifest with one"
+            )
+        place = {name: index for index, name in enumerate(manifest.classes)}
+        return np.array([place[video.labels[0]] for video in videos])
+
+    def loss(
+        self,
+        scores: Tensor,
+        *,
+        targets: Tensor,
+        label_smoothing: float = 0.0,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> Tensor:
+        """Return the cross-entropy of ``scores`` (B, K) against ``targets`` (B,) int64, in float32 at least.
+
+        Args:
+            scores: logits.
+            targets: class indices.
+            label_smoothing: share of each target that is spread evenly over all classes.
+            reduction: "mean" or "sum" over the videos.
+        """
+        own = _at_least_float32(scores)
+        return F.cross_entropy(own, targets, label_smoothing=label_smoothing, reduction=reduction)
+
+    def goodness(self, scores: Tensor, *, targets: Tensor) -> Tensor:
+        """Return (…) float32, 1 where the maximum of a row of ``scores`` (…, K) stands at its target (…), else 0."""
+        return (scores.argmax(dim=-1) == targets).float()
+
+    def probabilities(self, scores: Tensor) -> Tensor:
+        """Return (…, K), the softmax of ``scores`` (…, K)."""
+        return _at_least_float32(scores).softmax(dim=-1)
+
+    def scores(self, probabilities: Tensor) -> Tensor:
+        """Return (…, K), the logarithms of ``probabilities`` (…, K); their softmax also brings the sum to 1."""
+        return probabilities.clamp_min(1e-30).log()  # float32's smallest normal number is 1.2e-38
+
+
+TASKS.add(SINGLE_LABEL, SingleLabel())
+
+
+def task_of(manifest: Manifest) -> Task:
+    """Return the task that a manifest's labels set: single-label, which refuses a video with several of them."""
+    del manifest  # all are single-label as yet
+    return TASKS[SINGLE_LABEL]
+
+
+def task_of_run(made: Mapping[str, Any]) -> Task:
+    """Return the task of a run, by the settings in its directory; a run that names none is single-label."""
+    return TASKS[made.get("task", SINGLE_LABEL)]
+
+
+def task_record(task: Task) -> dict[str, str]:
+    """Return what a run's settings say of its task, for `task_of_run`: nothing where it is single-label."""
+    return {} if task.name == SINGLE_LABEL else {"task": task.name}
+
+
+def _at_least_float32(scores: Tensor) -> Tensor:
+    return scores if scores.dtype == torch.float64 else scores.float()

@@ -1,0 +1,114 @@
+"""Not a stage: the stages as plain functions, whose keywords are the fields of their settings.
+
+Paths, patterns and weights of a role may be given as text, as on the command line, and what is not given has its
+defaults. Fields of nested settings, such as ``epochs`` or ``num_clips``, stand beside the others.
+"""
+
+import dataclasses
+import difflib
+import importlib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..pipeline.errors import SettingsError
+from ..pipeline.settings import build, flat_types
+
+if TYPE_CHECKING:
+    from .check_manifest.run import CheckReport
+    from .extract.run import ExtractSummary
+    from .finetune.run import FinetuneSummary
+    from .render.run import RenderSummary
+    from .sweep.run import SweepSummary
+    from .train_aggregator.run import TrainAggregatorSummary
+    from .train_backbone.run import TrainBackboneSummary
+
+
+def check_manifest(**settings: Any) -> "CheckReport":
+    """Decode every file of a manifest and return what is in it and what is wrong; keywords: `CheckSettings`."""
+    return _call("check_manifest", "CheckSettings", settings)
+
+
+def render(**settings: Any) -> "RenderSummary":
+    """Render a labelled set of videos whose best accuracy is known by construction; keywords: `RenderSettings`."""
+    return _call("render", "RenderSettings", settings)
+
+
+def train_backbone(**settings: Any) -> "TrainBackboneSummary":
+    """Train a clip backbone from scratch, or go on training it; keywords: `TrainBackboneSettings`."""
+    return _call("train_backbone", "TrainBackboneSettings", settings)
+
+
+def extract(**settings: Any) -> "ExtractSummary":
+    """Run backbones over videos into a feature store, or go on with it; keywords: `ExtractSettings`."""
+    return _call("extract", "ExtractSettings", settings)
+
+
+def probe(**settings: Any) -> dict[str, Any]:
+    """Fit logistic regression on pooled features and return its figures; keywords: `ProbeSettings`."""
+    return _call("probe", "ProbeSettings", settings)
+
+
+def train_aggregator(**settings: Any) -> "TrainAggregatorSummary":
+    """Train an aggregator on a feature store, or go on training it; keywords: `TrainAggregatorSettings`."""
+    return _call("train_aggregator", "TrainAggregatorSettings", settings)
+
+
+def sweep(**settings: Any) -> "SweepSummary":
+    """Train and score many aggregators on one store, or go on with it; keywords: `SweepSettings`."""
+    return _call("sweep", "SweepSettings", settings)
+
+
+def finetune(**settings: Any) -> "FinetuneSummary":
+    """Train backbones and aggregator together, or go on training them; keywords: `FinetuneSettings`."""
+    return _call("finetune", "FinetuneSettings", settings)
+
+
+def evaluate(**settings: Any) -> dict[str, Any]:
+    """Score runs on a store or on videos, and return accuracies beside costs; keywords: `EvaluateSettings`."""
+    return _call("evaluate", "EvaluateSettings", settings)
+
+
+def _call(stage: str, name: str, given: Mapping[str, Any]) -> Any:
+    """Run a stage with the settings that ``given`` makes; ``progress`` is passed on.
+
+    Raises:
+        SettingsError: for a keyword that is no setting of the stage, or one that is missing.
+    """
+    kind = getattr(importlib.import_module(f".{stage}.settings", __package__), name)
+    words = dict(given)
+    passed = {"progress": words.pop("progress")} if "progress" in words else {}
+    settings = build(kind, _read(kind, words))
+    return importlib.import_module(f".{stage}.run", __package__).run(settings, **passed)
+
+
+def _read(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values as the fields of ``kind`` have them, in whatever form they are given."""
+    known = flat_types(kind)
+    for word in given:
+        if word not in known:
+            near = difflib.get_close_matches(word, known, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(known)}"
+            raise SettingsError(f"{kind.__name__} has no field {word!r}{hint}")
+    missing = [own.name for own in dataclasses.fields(kind) if _is_required(own) and own.name not in given]
+    if missing and missing[0] in known:
+        raise SettingsError(f"{kind.__name__} needs {' and '.join(missing)}")
+    return {word: _value(known[word], value) for word, value in given.items()}
+
+
+def _is_required(own: dataclasses.Field) -> bool:
+    return own.default is dataclasses.MISSING and own.default_factory is dataclasses.MISSING
+
+
+def _value(hint: Any, value: Any) -> Any:
+    """Return ``value`` as a field of type ``hint`` has it: text may stand for a path, or for what has ``parse``."""
+    if isinstance(hint, types.UnionType):
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if typing.get_origin(hint) is tuple and typing.get_args(hint)[-1] is Ellipsis and value is not None:
+        several = [value] if isinstance(value, str | Path) else value
+        return tuple(_value(typing.get_args(hint)[0], one) for one in several)
+    if not isinstance(value, str):
+        return value
+    return Path(value) if hint is Path else getattr(hint, "parse", str)(value)

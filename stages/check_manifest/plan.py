@@ -1,0 +1,10 @@
+"""Which files of a manifest there are to probe."""
+
+from pathlib import Path
+
+from ...pipeline.manifests.manifest import Draft
+
+
+def plan(draft: Draft) -> list[Path]:
+    """Return the files to probe, each once, in the manifest's order."""
+    return list(dict.fromkeys(video.path for video in draft.videos))

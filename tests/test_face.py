@@ -1,0 +1,105 @@
+"""`import vidpipe`: a short list of names, quick to import, each of which does what the command of its name does."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from made_up_stores import MadeUp, make_store
+
+import vidpipe
+
+FACE = (
+    "AGGREGATORS",
+    "AggregatorSpec",
+    "BACKBONES",
+    "ClipSampling",
+    "FeatureStore",
+    "Manifest",
+    "Pattern",
+    "RunDirectory",
+    "VidpipeError",
+    "__version__",
+    "build_aggregator",
+    "build_backbone",
+    "check_manifest",
+    "evaluate",
+    "extract",
+    "finetune",
+    "load_aggregator",
+    "load_backbone",
+    "load_weights",
+    "manifest_from_folders",
+    "pooled_features",
+    "probe",
+    "read_manifest",
+    "render",
+    "stored_maps",
+    "sweep",
+    "train_aggregator",
+    "train_backbone",
+    "write_manifest",
+)
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
+
+
+def test_the_face_is_this_list():
+    assert sorted(vidpipe.__all__) == sorted(FACE)
+
+
+@pytest.mark.parametrize("name", FACE)
+def test_every_name_is_there_and_on_its_page(name: str):
+    value = getattr(vidpipe, name)
+    assert name in dir(vidpipe)
+    assert name.isupper() or name == "__version__" or value.__name__ == name
+    assert f"`{name}`" in PAGE.read_text(encoding="utf-8")
+
+
+def test_other_names_are_missed_as_usual():
+    with pytest.raises(AttributeError, match="has no attribute 'extrakt'"):
+        _ = vidpipe.extrakt
+
+
+def test_the_version_and_the_mark_of_types():
+    assert vidpipe.__version__ == version("vidpipe")
+    assert files("vidpipe").joinpath("py.typed").is_file()
+
+
+def test_importing_it_loads_nothing_heavy():
+    code = (
+        "import sys, vidpipe\n"
+        "dir(vidpipe), vidpipe.__version__, vidpipe.extract, vidpipe.VidpipeError\n"
+        "heavy = {'torch', 'numpy', 'zarr', 'h5py', 'dask', 'av', 'sklearn', 'matplotlib', 'pyarrow', 'click'}\n"
+        "heavy &= sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_from_text_alone(tmp_path: Path):
+    store = str(make_store(tmp_path / "s.zarr", MadeUp(num_training=12, num_test=4)))
+    trained = vidpipe.train_aggregator(
+        store=store, out=str(tmp_path / "run"), aggregator="gru", pattern="1:3", epochs=1, device="cpu"
+    )
+    assert (trained.pattern, trained.epochs) == ("1:3", 1)
+    optimisation = vidpipe.RunDirectory.open(trained.out).settings["optimisation"]
+    assert (optimisation["optimizer"], optimisation["batch_size"]) == ("adamw", 16)  # the stage's own defaults
+    found = vidpipe.evaluate(store=store, runs=[str(trained.out)], out=str(tmp_path / "results"), device="cpu")
+    assert [run["metrics"]["num_scored"] for run in found["runs"]] == [4]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"store": "s", "out": "o", "epoch": 3}, "no field 'epoch'; did you mean epochs"),
+        ({"store": "s"}, "TrainAggregatorSettings needs out"),
+        ({"store": "s", "out": "o", "pattern": "3"}, "pattern must be E:C"),
+        ({"store": "s", "out": "o", "epochs": 0}, "epochs must be at least 1; got 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_the_words_of_python(given: dict[str, object], message: str):
+    with pytest.raises(vidpipe.VidpipeError, match=message):
+        vidpipe.train_aggregator(**given)
