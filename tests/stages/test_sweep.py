@@ -540,12 +540,12 @@ def test_the_command_takes_the_options_of_training(finished: SweepSettings) -> N
 def test_the_command_says_which_runs_failed_and_exits_with_3(
     settings: SweepSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    error = RuntimeError("CUDA out of memory")
+    error = torch.OutOfMemoryError("CUDA out of memory")
     monkeypatch.setattr(sweep, "run_task", partial(failing, error, ("average_first_2clips_seed0",)))
     result = invoke(*options(settings, settings.out), "--aggregators", "average")
     assert result.exit_code == 3
     assert "1 runs done, 0 were done before, 1 failed" in result.stdout
-    assert "failed: average_first_2clips_seed0: RuntimeError: CUDA out of memory" in result.stdout
+    assert "failed: average_first_2clips_seed0: OutOfMemoryError: CUDA out of memory" in result.stdout
 
 
 def test_a_sweep_that_names_neither_patterns_nor_clips_takes_those_that_fit(tmp_path: Path) -> None:
