@@ -225,7 +225,7 @@ def test_derived_seeds_are_the_same_on_every_machine() -> None:
         ({"optimizer": "adam"}, "optimizer must be one of sgd, adamw; got 'adam'"),
         ({"learning_rate": float("nan")}, "--learning-rate must be greater than 0"),
         ({"warmup_epochs": 6}, r"--warmup-epochs must be at least 0 and below epochs \(6\)"),
-        ({"precision": "float16"}, "precision must be one of float32, bfloat16"),
+        ({"precision": "float16"}, "precision must be one of auto, float32, bfloat16"),
         ({"seed": -1}, "seed must be at least 0"),
     ],
 )
