@@ -27,7 +27,7 @@ from vidpipe.pipeline.manifests.manifest import (
 )
 from vidpipe.pipeline.manifests.table import COLUMNS
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 FORMATS = ("m.csv", "m.parquet")
 
 _text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1, max_size=12)

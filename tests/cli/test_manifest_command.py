@@ -10,7 +10,7 @@ from vidpipe.cli.main import main
 from vidpipe.pipeline.manifests.manifest import read_manifest
 from vidpipe.pipeline.manifests.official.lists import DATASETS
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 
 def vidpipe(*arguments: str | Path) -> Result:

@@ -22,7 +22,7 @@ from vidpipe.pipeline.videos.decoding import Segment, plan_segments
 from vidpipe.pipeline.videos.frames import Display, Orientation, orientation_of
 from vidpipe.pipeline.videos.reader import VideoReader, probe, read_all, read_timeline
 
-HERE = Path(__file__).parent / "goldens"
+HERE = Path(__file__).parents[1] / "goldens"
 CLIPS = json.loads((HERE / "clips.json").read_text())
 MEDIA = json.loads((HERE / "media.json").read_text())
 INVALID = "Invalid data found when processing input"

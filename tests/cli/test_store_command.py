@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from test_store import files, make_store
+from made_up_features import files, make_store
 
 from vidpipe.cli.main import main
 

@@ -188,5 +188,5 @@ def test_everything_registered_says_what_it_is(registry: Any) -> None:
 
 
 def test_the_page_of_aggregators_has_them_all() -> None:
-    page = (Path(__file__).parents[1] / "docs/aggregators.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/aggregators.md").read_text(encoding="utf-8")
     assert [name for name in AGGREGATORS if name != SPEC.name and f"`{name}`" not in page] == []

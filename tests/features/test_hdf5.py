@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-from test_store import DUE, SAMPLING, SHAPE, add, clips_of, extract, files, make_manifest, make_store
+from made_up_features import DUE, SAMPLING, SHAPE, add, clips_of, extract, files, make_manifest, make_store
 
 from vidpipe.pipeline.errors import OutOfSpaceError, StoreError
 from vidpipe.pipeline.features.hdf5 import export_hdf5, import_hdf5
