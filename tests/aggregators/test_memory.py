@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from literal_aggregators import literal_context_scores, literal_gated_maps
 from made_up_stores import MadeUp, make_store
-from refusals import refuses
+from refusals import assert_refused
 from torch import Tensor, nn
 
 from vidpipe.cli.main import main
@@ -350,7 +350,7 @@ def test_training_a_context_on_single_clips_is_refused(store: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("name", IN_CONTEXT)
 def test_a_width_that_the_reduction_does_not_divide_is_refused(name: str) -> None:
-    with refuses(SettingsError, match="--reduction must divide the width of 6 channels; got 4"):
+    with assert_refused(SettingsError, match="--reduction must divide the width of 6 channels; got 4"):
         build_aggregator(spec(name, channels=6))
 
 

@@ -126,10 +126,11 @@ def test_work_that_is_under_way_comes_to_an_end(ends: Callable[[], None]):
     ends()
 
 
-def test_silence_is_a_progress():
+def test_silence_is_a_progress(capsys: pytest.CaptureFixture[str]):
     with under_way(SILENT, "reading", total=1, unit="file") as silent:
         silent.advance(note="failed")
         silent.milestone("half")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_commands_show_it_on_stderr_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

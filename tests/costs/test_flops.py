@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from refusals import refuses
+from refusals import assert_refused
 from torch import nn
 
 from vidpipe.pipeline.aggregators.base import AggregatorSpec
@@ -293,7 +293,7 @@ def test_a_setting_costs_its_clips_and_its_aggregator(num_clips, pattern, aggreg
 
 
 def test_clips_without_a_backbone_are_refused():
-    with refuses(SettingsError, match="makes clips cheap, .* give --cheap NAME"):
+    with assert_refused(SettingsError, match="makes clips cheap, .* give --cheap NAME"):
         Setting(expensive="r2plus1d_50", pattern=Pattern.parse("1:3"))
     with pytest.raises(SettingsError, match="makes clips expensive"):
         Setting(cheap="r2d_26", pattern=Pattern.parse("first"))

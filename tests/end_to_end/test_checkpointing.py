@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 import torch
-from refusals import refuses
+from refusals import assert_refused
 from torch import nn
 
 from vidpipe.pipeline.backbones.interface import Backbone
@@ -201,7 +201,7 @@ def test_finer_parts_take_less_memory():
 @pytest.mark.parametrize("granularity", ["layer", ""])
 def test_an_unknown_granularity_is_refused(granularity):
     backbone = build("r2d_14_w16", training=True)
-    refused = refuses(SettingsError, match="--granularity must be one of backbone, stage, block")
+    refused = assert_refused(SettingsError, match="--granularity must be one of backbone, stage, block")
     with refused, checkpointed(backbone, granularity=granularity):
         pass
 
@@ -218,7 +218,7 @@ class NoParts(Backbone):
 
 @pytest.mark.parametrize("granularity", ["stage", "block"])
 def test_a_network_without_such_parts_is_refused(granularity):
-    with refuses(SettingsError, match="this network has none; use --granularity backbone"):
+    with assert_refused(SettingsError, match="this network has none; use --granularity backbone"):
         checkpointed_parts(NoParts(name="no_parts", num_classes=2, channels=3), granularity=granularity)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from refusals import refuses
+from refusals import assert_refused
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -226,7 +226,7 @@ def test_the_estimate_of_a_huge_training_takes_no_memory_and_draws_nothing():
     ],
 )
 def test_a_shape_that_cannot_be_is_refused(change, message):
-    with refuses(SettingsError, match=message):
+    with assert_refused(SettingsError, match=message):
         replace(make_shape(), **change)
 
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from refusals import refuses
+from refusals import assert_refused
 from torch import Tensor
 
 from vidpipe.pipeline.aggregators.base import AggregatorSpec
@@ -222,7 +222,7 @@ def test_frozen_statistics_and_dropout_by_mode() -> None:
     ],
 )
 def test_wrong_strategies_are_refused(wrong: dict, message: str) -> None:
-    with refuses(SettingsError, match=message):
+    with assert_refused(SettingsError, match=message):
         StrategySettings(**wrong)
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_up_stores import MadeUp, make_store
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.pipeline.errors import OutOfSpaceError, StoreError
 from vidpipe.pipeline.execution import run_tasks
@@ -55,7 +55,7 @@ def test_a_copy_reads_as_the_store_does_bit_for_bit(
 def test_what_was_not_there_to_be_copied_is_refused(
     group: BackboneGroup, folder: Path, video: int, clips: list[int], message: str
 ) -> None:
-    with refuses(StoreError, match=message):
+    with assert_refused(StoreError, match=message):
         open_copy(group, folder).read(video, view=0, clips=clips)
 
 
@@ -164,7 +164,7 @@ def test_a_disk_too_small_is_refused_with_the_size(
     assert check_space([opened(small)], tmp_path / "copies") == needed
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed - 1))
-    with refuses(OutOfSpaceError, match=r"take 0\.000 GB, and .* --cache-dir, or .* --no-copies"):
+    with assert_refused(OutOfSpaceError, match=r"take 0\.000 GB, and .* --cache-dir, or .* --no-copies"):
         open_copy(opened(small), tmp_path / "copies")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=needed))
     open_copy(opened(small), tmp_path / "copies")

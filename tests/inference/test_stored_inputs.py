@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from made_up_stores import GMACS, NAMES, SHAPE, MadeUp, make_store
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.pipeline.costs.gmacs import stored_gmacs
 from vidpipe.pipeline.errors import ManifestError, SettingsError, StoreError
@@ -142,14 +142,14 @@ def test_scores_follow_class_names_not_places(tmp_path: Path) -> None:
 )
 def test_what_a_store_lacks_is_told(tmp_path: Path, wanted: dict, pattern: str, num_clips: int, message: str) -> None:
     store = FeatureStore.open(make_store(tmp_path / "s.zarr", MadeUp(num_training=2, num_test=0, **wanted)))
-    with refuses(SettingsError, match=message):
+    with assert_refused(SettingsError, match=message):
         select(store, pattern=Pattern.parse(pattern), num_clips=num_clips)
 
 
 def test_named_backbones_are_taken_in_the_role_asked_for(store: FeatureStore) -> None:
     selection = select(store, pattern=Pattern.parse("all-expensive"), names={"expensive": "small", "cheap": None})
     assert selection.backbones == {"expensive": "small"}
-    with refuses(SettingsError, match=r"--cheap huge: .* has no such backbone; it has big \(expensive\), small"):
+    with assert_refused(SettingsError, match=r"--cheap huge: .* has no such backbone; it has big \(expensive\), small"):
         select(store, names={"cheap": "huge"})
 
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.cli.manifest import command
 from vidpipe.pipeline.errors import FileError, ManifestError, SettingsError
@@ -348,7 +348,7 @@ def test_clashing_ids_keep_their_extensions(tmp_path):
     ],
 )
 def test_directories_that_are_not_classes_of_videos_are_refused(tmp_path, files, message):
-    with refuses(ManifestError, match=message):
+    with assert_refused(ManifestError, match=message):
         manifest_from_folders(_touch(tmp_path, *files))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.cli.spelling import option_name
 from vidpipe.pipeline.errors import ManifestError, SettingsError
@@ -525,7 +525,7 @@ def test_files_that_cannot_be_read_are_named(tmp_path, ucf):
         take("ucf101", ucf / "trainlist01.txt", videos=tmp_path)
     with pytest.raises(SettingsError, match="no annotations are given"):
         Source(annotations=())
-    with refuses(SettingsError, match="--separator"):
+    with assert_refused(SettingsError, match="--separator"):
         Source(annotations=(ucf,), separator="")
 
 

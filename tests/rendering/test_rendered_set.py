@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.errors import RunError, SettingsError
@@ -312,7 +312,7 @@ def test_an_interrupted_set_is_completed_and_a_complete_one_left_alone(small_set
 )
 def test_another_set_in_the_folder_is_refused(small_set: RenderSettings, change: dict, message: str):
     before = {path: path.stat().st_mtime_ns for path in small_set.out.rglob("*")}
-    with refuses(RunError, match=message):
+    with assert_refused(RunError, match=message):
         run(dataclasses.replace(small_set, **change))
     assert {path: path.stat().st_mtime_ns for path in small_set.out.rglob("*")} == before
 

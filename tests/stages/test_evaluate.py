@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from made_up_stores import MadeUp, make_store
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError
@@ -159,7 +159,7 @@ def test_runs_of_other_backbones_or_classes_are_refused(
 ) -> None:
     wanted = replace(WANTED, num_training=2, num_test=2, failed=(), pending=(), **changes)
     store = make_store(tmp_path / "other.zarr", wanted)
-    with refuses(RunError, match=message):
+    with assert_refused(RunError, match=message):
         evaluate(replace(settings(place, tmp_path / "out", "fast0"), store=store))
     assert not (tmp_path / "out").exists()
 
@@ -173,7 +173,7 @@ def test_runs_that_are_none_or_unfinished_are_refused(place: Path, tmp_path: Pat
         (backbone.path, "is no run of vidpipe train-aggregator"),
         (tmp_path / "nothing", "is not a run directory"),
     ):
-        with refuses(RunError, match=message):
+        with assert_refused(RunError, match=message):
             evaluate(replace(settings(place, tmp_path / "out", "fast0"), runs=(path,)))
 
 
@@ -268,6 +268,6 @@ def test_splits_that_do_not_fit_the_store_are_refused(place: Path, tmp_path: Pat
         (good.replace(",train", ",fit"), r"no split 'train'; it has: fit \(\d+\), test \(10\)"),
     ):
         (tmp_path / "m.csv").write_text(text)
-        with refuses(ManifestError, match=message):
+        with assert_refused(ManifestError, match=message):
             train(replace(own, splits=tmp_path / "m.csv"))
     assert not (tmp_path / "run").exists()

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from heard_progress import Heard
 from made_up_runs import NAMES, MadeUpRun, make_run
 from made_up_stores import MadeUp, make_store
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.cli.main import main
 from vidpipe.cli.spelling import option_name
@@ -382,7 +382,7 @@ def test_runs_without_backbones_of_their_own_cannot_be_scored_on_videos(world: P
     store = make_store(tmp_path / "s.zarr", MadeUp(num_training=8, num_test=2))
     train(TrainAggregatorSettings(store=store, out=tmp_path / "run", aggregator="average"))
     settings = replace(from_videos(world, tmp_path / "out", "fast"), runs=(world / "fast", tmp_path / "run"))
-    with refuses(RunError, match=r"without its backbones, big \(expensive\), small \(cheap\).* --store STORE"):
+    with assert_refused(RunError, match=r"without its backbones, big \(expensive\), small \(cheap\).* --store STORE"):
         evaluate(settings)
 
 
@@ -401,7 +401,7 @@ def test_runs_that_lack_a_file_are_refused(
     (tmp_path / "run" / file).unlink()
     settings = replace(from_videos(world, tmp_path / "out", "fast"), runs=(world / "fast", tmp_path / "run"))
     heard = Heard()
-    with refuses(error, match=message):
+    with assert_refused(error, match=message):
         evaluate(settings, progress=heard)
     assert heard.calls == []  # nothing is decoded first
     assert not (tmp_path / "out").exists()
@@ -432,7 +432,7 @@ def test_backbones_that_are_not_what_the_run_trained_are_refused(world: Path, tm
     ],
 )
 def test_settings_that_cannot_be_are_refused(world: Path, tmp_path: Path, changes: dict, message: str) -> None:
-    with refuses(SettingsError, match=message):
+    with assert_refused(SettingsError, match=message):
         replace(from_videos(world, tmp_path, "fast"), **changes)
 
 

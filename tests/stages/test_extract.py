@@ -18,7 +18,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from heard_progress import InterruptAt
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.cli.extract import command as extract
 from vidpipe.cli.main import main
@@ -251,11 +251,11 @@ def test_the_paths_of_a_job_are_absolute(world: Path, monkeypatch):
 
 
 def test_clips_of_another_rate_are_refused(world: Path, tmp_path: Path):
-    with refuses(SettingsError, match="Give --frames 8 --stride 1 and leave --fps out"):
+    with assert_refused(SettingsError, match="Give --frames 8 --stride 1 and leave --fps out"):
         prepare_run(settings(world, tmp_path / "s.zarr", sampling=ClipSampling(num_clips=4, fps=12.5)))
     write_weights(tmp_path / "w.safetensors", CHEAP, seed=0, fps=12.5)
     cheap = RoleWeights(backbone=CHEAP, path=tmp_path / "w.safetensors")
-    with refuses(SettingsError, match=r"Give --frames 8 --stride 1 --fps 12\.5"):
+    with assert_refused(SettingsError, match=r"Give --frames 8 --stride 1 --fps 12\.5"):
         prepare_run(settings(world, tmp_path / "s.zarr", cheap=cheap))
 
 

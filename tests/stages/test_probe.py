@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from heard_progress import Heard
 from made_up_stores import GMACS, MadeUp, make_store
-from refusals import refuses
+from refusals import assert_refused
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -196,7 +196,7 @@ def test_a_fit_that_does_not_converge_says_what_to_type(store: Path, tmp_path: P
     ],
 )
 def test_settings_that_cannot_be_run_are_refused(store: Path, tmp_path: Path, changes: dict, message: str) -> None:
-    with refuses(SettingsError, match=message):
+    with assert_refused(SettingsError, match=message):
         run(ProbeSettings(store=store, out=tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists()
 
@@ -214,7 +214,7 @@ def test_settings_that_cannot_be_run_are_refused(store: Path, tmp_path: Path, ch
 def test_stores_that_cannot_teach_are_refused(tmp_path: Path, changes: dict, message: str) -> None:
     wanted = MadeUp(**{"num_training": 30, "num_test": 10, "classes": CLASSES} | changes)
     settings = ProbeSettings(store=make_store(tmp_path / "s.zarr", wanted), out=tmp_path / "out")
-    with refuses(SettingsError, match=message):
+    with assert_refused(SettingsError, match=message):
         run(settings)
     assert not (tmp_path / "out").exists()
 

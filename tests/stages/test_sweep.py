@@ -21,7 +21,7 @@ from heard_progress import Heard, InterruptAt
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_stores import MadeUp, make_store
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.cli.sweep import command
 from vidpipe.pipeline.costs.gmacs import stored_gmacs
@@ -446,7 +446,7 @@ def test_a_disk_without_room_for_the_copies_is_refused_before_anything_is_traine
 ) -> None:
     usage = shutil.disk_usage(settings.out.parent)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
-    with refuses(OutOfSpaceError, match="--cache-dir, or read from the store with --no-copies"):
+    with assert_refused(OutOfSpaceError, match="--cache-dir, or read from the store with --no-copies"):
         run(settings)
     assert not (settings.out / "runs").exists()
 
@@ -474,7 +474,7 @@ def test_a_disk_without_room_for_the_copies_is_refused_before_anything_is_traine
 def test_what_cannot_be_is_refused_before_anything_is_written(
     settings: SweepSettings, change: dict, message: str
 ) -> None:
-    with refuses(SettingsError, match=message):
+    with assert_refused(SettingsError, match=message):
         run(replace(settings, **change))
     assert not settings.out.exists()
 
@@ -494,7 +494,7 @@ def test_what_the_store_cannot_give_is_refused_before_anything_is_written(
 ) -> None:
     store = make_store(tmp_path / "s.zarr", replace(WANTED, **wanted))
     training = replace(settings.training, store=store)
-    with refuses(error, match=message):
+    with assert_refused(error, match=message):
         run(replace(settings, training=training, patterns=patterns("first", "1:1"), **change))
     assert not settings.out.exists()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from made_up_stores import MadeUp, make_store
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.aggregators.weights import load_aggregator
@@ -199,7 +199,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
 ) -> None:
     path = make_store(tmp_path / "s.zarr", replace(SMALL, views=1, **wanted))
     settings = TrainAggregatorSettings(store=path, out=tmp_path / "run", optimisation=SHORT)
-    with refuses(error, match=message):
+    with assert_refused(error, match=message):
         run(replace(settings, **changes))
     assert not (tmp_path / "run").exists()
 
@@ -222,7 +222,7 @@ def test_every_aggregator_learns_the_order_from_unequal_maps_at_a_width_of_its_o
 
 
 def test_settings_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
-    with refuses(SettingsError, match="--patience needs videos to validate on"):
+    with assert_refused(SettingsError, match="--patience needs videos to validate on"):
         TrainAggregatorSettings(store=tmp_path, out=tmp_path, val_fraction=0, optimisation=replace(SHORT, patience=3))
 
 

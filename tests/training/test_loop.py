@@ -13,7 +13,7 @@ import torch
 from heard_progress import Heard
 from hypothesis import given
 from hypothesis import strategies as st
-from refusals import refuses
+from refusals import assert_refused
 from torch import Tensor, nn
 
 from vidpipe.pipeline.errors import RunError, SettingsError
@@ -174,7 +174,7 @@ def test_patience_stops_and_the_best_epoch_is_kept(tmp_path: Path) -> None:
 
 
 def test_divergence_is_told(tmp_path: Path) -> None:
-    with refuses(RunError, match=r"training diverged.*lower --learning-rate"):
+    with assert_refused(RunError, match=r"training diverged.*lower --learning-rate"):
         train(tmp_path, settings=replace(SETTINGS, learning_rate=1e30, clip_norm=0.0))
 
 
@@ -230,7 +230,7 @@ def test_derived_seeds_are_the_same_on_every_machine() -> None:
     ],
 )
 def test_impossible_settings_are_refused(changes: dict, message: str) -> None:
-    with refuses(SettingsError, match=message):
+    with assert_refused(SettingsError, match=message):
         replace(SETTINGS, **changes)
 
 
