@@ -247,7 +247,7 @@ def test_wrong_manifests_and_settings_are_refused(tmp_path):
     result = _check(_manifest(tmp_path, "a.mp4,a,train,,3,2.5"))
     assert isinstance(result.exception, ManifestError)
     assert "m.csv:2: column 'end': must be greater than start (3.0), got '2.5'" in str(result.exception)
-    with pytest.raises(SettingsError, match="at least 1, got 0"):
+    with pytest.raises(SettingsError, match="workers must be at least 1; got 0"):
         CheckSettings(manifest=tmp_path, workers=0)
     assert _check(tmp_path / "m.csv", "--workers", "0").exit_code == 2
 

@@ -426,9 +426,9 @@ def test_backbones_that_are_not_what_the_run_trained_are_refused(world: Path, tm
         ({"manifest": None}, "give one of --store STORE, .* and --manifest MANIFEST, .*; got neither"),
         ({"store": Path("s.zarr")}, "got both"),
         ({"manifest": None, "store": Path("s.zarr")}, "--precision, --batch, --threads, --workers: with --store"),
-        ({"workers": -1}, "--workers must not be negative; got -1"),
+        ({"workers": -1}, "--workers must be at least 0; got -1"),
         ({"threads": 0}, "threads must be at least 1; got 0"),
-        ({"precision": "int8"}, "precision must be auto, "),
+        ({"precision": "int8"}, "--precision must be one of auto, "),
     ],
 )
 def test_settings_that_cannot_be_are_refused(world: Path, tmp_path: Path, changes: dict, message: str) -> None:
