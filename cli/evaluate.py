@@ -30,10 +30,10 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     """Score runs on a feature store, or end-to-end runs on videos: accuracy against cost.
 
     Writes metrics.json, accuracy_vs_gmacs.png and, for each run, predictions.csv, classes.csv, confusion.csv and
-    confusion.png into the output directory. Runs that differ in their seed or their splits alone make one point with
-    an error bar. From videos, an end-to-end run gets the same figures as from a store that was extracted with its
-    backbones, its clips (--clips, --placement), and the precision and threads given here; where a store has other
-    clips, a line says so. Videos that cannot be read are listed, and make the exit status 3.
+    confusion.png into the output directory. Runs that differ only in their seed or their splits make one point with an
+    error bar. From videos, an end-to-end run gets the same figures as from a store that was extracted with its
+    backbones, its clips (--clips, --placement), and the precision and threads given here; if a store has other clips,
+    a line says so. Videos that cannot be read are listed, and the exit status is then 3.
     """
     from ..stages.evaluate.run import EvaluateSettings, run
 

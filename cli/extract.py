@@ -36,8 +36,8 @@ Example:
 def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any) -> None:
     """Run backbones over videos once, and keep their feature maps in a store.
 
-    Stopped or killed, the same command goes on where it was, and the store comes out the same byte for byte. Videos
-    that cannot be read are recorded with the reason, listed at the end, and make the exit status 3.
+    After a stop or a kill, the same command goes on where it was, and the store ends up the same, byte for byte. Videos
+    that cannot be read are recorded with the reason and listed at the end, and the exit status is then 3.
     """
     from ..stages.extract.run import run
 

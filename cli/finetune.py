@@ -37,8 +37,8 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
     """Train backbones and aggregator together, end to end, on clips of the videos.
 
     Writes weights.safetensors (the aggregator), expensive.safetensors and cheap.safetensors (the backbones),
-    metrics.jsonl, curves.png, failures.json and result.json into the run directory. Killed or stopped, the same command
-    goes on and ends with the same weights.
+    metrics.jsonl, curves.png, failures.json and result.json into the run directory. After a stop or a kill, the same
+    command goes on and ends with the same weights.
     """
     from ..pipeline.training.distributed import first_of_launched, launched
     from ..stages.finetune.estimate import estimate
@@ -59,7 +59,7 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
     if summary.failures:
         for video_id, reason in summary.failures.items():
             click.echo(f"failed: {video_id}: {reason}", err=True)
-        if not launched():  # torchrun takes any other status than 0 for a crash
+        if not launched():  # torchrun treats any status but 0 as a crash
             ctx.exit(SOME_FAILED)
 
 
@@ -80,7 +80,7 @@ def estimate_text(estimate: "FinetuneEstimate") -> str:
 
 
 def summary_text(summary: "FinetuneSummary") -> str:
-    """Return what a run came to, as lines of text."""
+    """Return the result of a run, as lines of text."""
     figures = ", ".join(
         f"{name} {summary.metrics[name]:.3g}"
         for name in ("loss", "accuracy", "val_loss", "val_accuracy", "val_clip_accuracy")

@@ -31,7 +31,7 @@ GIGA = 10**9
 
 @click.command("flops", epilog=EPILOG)
 @setting_options(FlopsSettings, leave_out={"grid"})
-@click.option("--grid", metavar="TxHxW", help="Of the maps that an aggregator by itself reads, as 1x7x7.")
+@click.option("--grid", metavar="TxHxW", help="Of the maps, for an aggregator alone, as 1x7x7.")
 @click.option(
     "--paper-table",
     metavar="2|4|5|6|peers",
@@ -41,7 +41,8 @@ GIGA = 10**9
 def command(*, as_json: bool, paper_table: str | None, grid: str | None, **options: Any) -> None:
     """Count what a backbone, an aggregator or a whole setting costs, per clip and per video.
 
-    Counted by running the shapes of the networks, without computing anything. Convolutions and matrix products count.
+    The count comes from running the networks' shapes, without computing anything. Convolutions and matrix products
+    count.
     """
     from ..stages.flops.count import compare_with_paper, run
     from ..stages.flops.settings import FlopsSettings
@@ -56,7 +57,7 @@ def command(*, as_json: bool, paper_table: str | None, grid: str | None, **optio
 
 
 def _parse_grid(text: str) -> tuple[int, int, int]:
-    """Return (T', H', W') of ``text``, such as 1x7x7.
+    """Return (T', H', W') from ``text``, such as 1x7x7.
 
     Raises:
         SettingsError: if it is not of that form.
@@ -125,7 +126,7 @@ def _report_document(report: "FlopsReport") -> dict[str, Any]:
 
 
 def _table_text(table: "PaperTable", cells: "tuple[Comparison, ...]") -> str:
-    """Return a table in print beside ours, one line a figure."""
+    """Return a published table beside ours, one line per figure."""
     rows = [
         [
             cell.row,
@@ -157,7 +158,7 @@ def _tolerance() -> str:
 
 
 def _table_document(table: "PaperTable", cells: "tuple[Comparison, ...]") -> dict[str, Any]:
-    """Return a table in print beside ours as JSON values; ``difference`` is a share of the printed figure."""
+    """Return a published table beside ours as JSON values; ``difference`` is a share of the published figure."""
     from ..pipeline.costs.paper_tables import TOLERANCE
 
     entries = [{**dataclasses.asdict(cell), "difference": cell.difference, "agrees": cell.agrees} for cell in cells]

@@ -10,14 +10,14 @@ import click
 from ..pipeline.errors import ManifestError, SettingsError, VidpipeError
 from .spelling import FORMER_NAMES, option_name
 
-# Threads of torch that wait for each other do so asleep: spinning, they slow each other down many times over as soon as
-# anything else runs beside them, such as our own decoders. It has to be said before torch is loaded.
+# Let torch's threads sleep while they wait for each other. If they spin instead, they slow each other down many times
+# over as soon as anything else runs, such as our own decoders. This must be set before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 FAILED, _USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 
-# Name -> (module of this folder that defines `command`, one line for the overview). Modules are imported when they are
-# asked for, so that `vidpipe --help` loads neither torch nor zarr.
+# Name -> (module of this folder that defines `command`, one line for the overview). Modules are imported only when they
+# are needed, so that `vidpipe --help` loads neither torch nor zarr.
 COMMANDS = {
     "manifest": ("manifest", "Make and check manifests: the lists of videos."),
     "render": ("render", "Render a labelled set of real video files to try vidpipe on."),
@@ -26,7 +26,7 @@ COMMANDS = {
     "probe": ("probe", "Fit a linear classifier on pooled features: the quick baseline."),
     "store": ("store", "Inspect, verify, export and import feature stores."),
     "train-aggregator": ("train_aggregator", "Train an aggregator on a feature store."),
-    "sweep": ("sweep", "Train many aggregators on one store, and lay accuracy beside cost."),
+    "sweep": ("sweep", "Train many aggregators on one store, and compare accuracy and cost."),
     "finetune": ("finetune", "Train backbones and aggregator together, end to end."),
     "evaluate": ("evaluate", "Score runs: accuracy against cost, predictions and pictures."),
     "flops": ("flops", "Count what backbones, aggregators and whole settings cost."),
@@ -37,7 +37,7 @@ class LazyGroup(click.Group):
     """A group whose commands are imported on use, and whose expected errors end in one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of a run."""
+        """Return the names in the order of use."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -52,11 +52,12 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the sub-command; explain what vidpipe expects to go wrong at times."""
+        """Run the sub-command, and explain the errors that vidpipe expects."""
         try:
             return super().invoke(ctx)
         except VidpipeError as error:
             click.echo(f"Error: {error.text(option_name)}", err=True)
+            # Wrong settings and manifests can be corrected before a run starts, as wrong options can: the same code.
             ctx.exit(_USAGE if isinstance(error, SettingsError | ManifestError) else FAILED)
         except click.NoSuchOption as error:
             command = error.ctx.info_name if error.ctx else None
@@ -65,7 +66,7 @@ class LazyGroup(click.Group):
                 raise
             raise click.UsageError(f"{error.option_name} is called {now} now.", error.ctx) from error
         except BrokenPipeError:
-            raise  # click ends quietly when the reader of our output goes away
+            raise  # click ends quietly if the reader of our output, such as head, goes away
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"Error: {where}{error.strerror or error}", err=True)

@@ -32,13 +32,13 @@ def command() -> None:
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The manifest: .csv or .parquet.")
 @click.option("--test-fraction", default=0.2, show_default=True, help="Part of each class for the split 'test'.")
 @click.option("--seed", default=0, show_default=True, help="Another seed draws another split.")
-@click.option("--force", is_flag=True, help="Replace the output if it is there.")
+@click.option("--force", is_flag=True, help="Replace the output if it exists.")
 def from_folders(directory: Path, output: Path, test_fraction: float, seed: int, force: bool) -> None:
     """List the videos of DIRECTORY, in which each folder is a class.
 
-    Videos may lie deeper within the folder of their class; other files are passed over. Every class is split by itself,
-    so adding a class leaves the others as they are; each keeps at least one video to train on. Paths are written
-    relative to the manifest.
+    Videos may lie deeper within the folder of their class; other files are ignored. Every class is split separately, so
+    adding a class does not change the others; each keeps at least one video to train on. Paths are written relative to
+    the manifest.
 
     \b
     Example:
@@ -56,7 +56,7 @@ def from_folders(directory: Path, output: Path, test_fraction: float, seed: int,
 @command.command(short_help="Probe every file of a manifest, and list what is wrong.")
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every video, instead of tables.")
-@click.option("--workers", type=click.IntRange(min=1), help="Files probed at a time. [default: one a core]")
+@click.option("--workers", type=click.IntRange(min=1), help="Files probed at a time. [default: one per core]")
 @click.option("--no-decode", is_flag=True, help="Read headers only: quick, but blind to files that are cut short.")
 @click.option("--all", "show_all", is_flag=True, help=f"Show the good videos even if there are more than {MAX_ROWS}.")
 @click.pass_context
@@ -150,7 +150,7 @@ def _entry(report: "VideoReport") -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a fraction as a float, and what JSON knows as it is."""
+    """Return a fraction as a float, and any other value unchanged."""
     return float(value) if isinstance(value, Fraction) else value
 
 

@@ -1,4 +1,4 @@
-"""`vidpipe manifest from-ucf101` and its like: manifests from the official lists of data sets."""
+"""`vidpipe manifest from-ucf101` and similar: manifests from the official lists of data sets."""
 
 import json
 import shlex
@@ -44,7 +44,7 @@ _FRAMES_ADVICE = """\
 
 
 def official_commands() -> list[click.Command]:
-    """Return one command for every data set with official lists."""
+    """Return a command for every data set with official lists."""
     return [_command(name, dataset) for name, dataset in DATASETS.items()]
 
 
@@ -97,7 +97,7 @@ def _command(name: str, dataset: OfficialDataset) -> click.Command:
         force: bool,
         as_json: bool,
     ) -> None:
-        separator = separator.replace("\\t", "\t")  # as one types a tabulator
+        separator = separator.replace("\\t", "\t")  # a tab, as people type it
         source = Source(annotations=annotations, classes=classes, split=split, separator=separator)
         _check_outputs(output, force=force)
         imported = import_official(dataset, source, videos=videos, base=output.parent, skip_missing=skip_missing)
@@ -136,7 +136,7 @@ def _options(dataset: OfficialDataset) -> list[click.Parameter]:
     return [
         *options,
         click.Option(["--skip-missing"], is_flag=True, help="Leave out the videos that are not on disk."),
-        click.Option(["--force"], is_flag=True, help="Replace the output if it is there."),
+        click.Option(["--force"], is_flag=True, help="Replace the output if it exists."),
         click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document instead of text."),
     ]
 
@@ -168,7 +168,7 @@ def _check_outputs(output: Path, *, force: bool) -> None:
 
 
 def _write(imported: Imported, manifest: Manifest, output: Path) -> None:
-    """Write the manifest, and beside it the ids of the missing videos; an older list of them goes."""
+    """Write the manifest, and beside it the ids of the missing videos; an older list is removed."""
     write(manifest, output)
     if imported.missing:
         ids = "".join(f"{video.video_id}\n" for video in imported.missing)

@@ -1,4 +1,4 @@
-"""What the commands that make manifests share: writing one, and showing what it holds."""
+"""What the commands that make manifests share: writing a manifest, and showing what is in it."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,21 +11,21 @@ from .tables import format_table
 if TYPE_CHECKING:
     from ..pipeline.manifests.manifest import Manifest
 
-MAX_ROWS = 50  # what still fits a terminal's memory: longer tables show less
+MAX_ROWS = 50  # what one can still scroll through; longer tables are shortened
 
 
 def check_output(output: Path, *, force: bool) -> None:
-    """Refuse an output that is there already.
+    """Refuse an output that already exists.
 
     Raises:
-        click.UsageError: if it is there and ``force`` is not set.
+        click.UsageError: if it exists and ``force`` is not set.
     """
     if output.exists() and not force:
         raise click.UsageError(f"{output} is there already; --force replaces it")
 
 
 def write(manifest: "Manifest", output: Path) -> None:
-    """Write a manifest whose paths are relative to its folder, which is made if need be."""
+    """Write a manifest whose paths are relative to its folder, which is made if necessary."""
     from ..pipeline.manifests.manifest import write_manifest
 
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -49,5 +49,5 @@ def _split_table(manifest: "Manifest") -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural unless it is one."""
+    """Return a number with its noun, in the plural unless the number is one."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Options made of the library's settings: name, type, default, choices and help stand at the fields, and only there."""
+"""Options generated from the library's settings: name, type, default, choices and help are stated only there."""
 
 import dataclasses
 import functools
@@ -24,19 +24,20 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 def setting_options(kind: type, *, leave_out: Container[str] = ()) -> Callable[[F], F]:
     """Return a decorator that gives a command an option for each field of the settings ``kind``.
 
-    Fields that are settings themselves lend their fields. Parameters have the names of fields, as
-    `vidpipe.pipeline.settings.build` takes them.
+    Fields that are settings themselves contribute their own fields. Parameters have the names of fields, as
+    `vidpipe.pipeline.settings.build` expects.
 
     Args:
         kind: settings of the library.
         leave_out: fields that the command line does not offer, or offers in another way.
     """
     options = [_option(*own) for own in _fields(kind, _UNSAID) if own[0].name not in leave_out]
+    # Decorators apply from the last to the first, and help should list options in the order of the fields.
     return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
 
 
 def _fields(kind: type, made: Any) -> Iterator[tuple[dataclasses.Field, Any, Any]]:
-    """Yield (field, its type, its default), those of nested settings in the place of their field."""
+    """Yield (field, its type, its default), with nested settings' fields in the place of theirs."""
     hints, nested = typing.get_type_hints(kind), nested_settings(kind)
     for own in dataclasses.fields(kind):
         default = _default(own) if made is _UNSAID else getattr(made, own.name)
@@ -69,7 +70,7 @@ def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]
 
 
 class _SettingOption(click.Option):
-    """An option whose help says which names there are, and what holds where neither the user nor a preset gives it."""
+    """An option whose help lists the possible names, and says what applies if nobody, not even a preset, gives it."""
 
     def __init__(self, *declarations: Any, facts: Facts, **words: Any) -> None:
         super().__init__(*declarations, **words)
@@ -85,13 +86,13 @@ class _SettingOption(click.Option):
             words = words.replace(
                 self.facts.help, f"{self.facts.help} One of {', '.join(_registered(self.facts.names))}."
             )
-        if self.facts.unset and "[default: " not in words:  # what click adds where there is one
+        if self.facts.unset and "[default: " not in words:  # what click adds if there is a default
             words = f"{words}  [default: {self.facts.unset}]"
         return record[0], words
 
 
 def _registered(place: str) -> list[str]:
-    """Return the names of a registry of the library; loads it, and so torch, only when help is asked for."""
+    """Return the names in a registry of the library; it is loaded, and torch with it, only for --help."""
     module, name = place.split(":")
     return list(getattr(importlib.import_module(f"vidpipe.pipeline.{module}"), name))
 
@@ -116,7 +117,7 @@ def _click_type(plain: Any, facts: Facts) -> click.ParamType | type:
 
 
 class _Parsed(click.ParamType):
-    """A value whose class reads it from text, by ``parse``."""
+    """A value whose class reads it from text, with ``parse``."""
 
     name = "text"
 
@@ -124,13 +125,13 @@ class _Parsed(click.ParamType):
         self.kind = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return what the text ``value`` stands for."""
+        """Return the value that the text ``value`` stands for."""
         if isinstance(value, self.kind):
             return value
         try:
             return self.kind.parse(value)
         except VidpipeError:
-            raise  # it names the setting itself
+            raise  # it already names the setting, which click would do once more
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

@@ -1,4 +1,4 @@
-"""`--preset`: defaults of options at the paper's scale; an option that is typed goes before them."""
+"""`--preset`: defaults of options at the paper's scale; options given by the user take precedence."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ Defaults = dict[str, Any]  # parameter of a command -> value
 
 SETTING_NAMES = ("faster16", "faster32")  # known here too, so that --help need not load torch
 
-# The warm-up is left to the commands, which fit it to the epochs: those may be typed.
+# Without the warm-up: the commands fit it to the epochs, and these may be given by the user.
 OPTIMISATION = ("epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "label_smoothing", "clip_norm")
 
 
@@ -18,12 +18,12 @@ def preset_option(defaults: Callable[[str], Defaults], *, names: tuple[str, ...]
     """Return a decorator that gives a command ``--preset``, which sets the defaults of its other options.
 
     Args:
-        defaults: preset's name -> the defaults; called only where a preset is asked for, as it loads torch.
-        names: the presets that there are.
+        defaults: preset's name -> the defaults; called only if a preset is asked for, as it loads torch.
+        names: of the presets.
     """
 
     def set_defaults(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
-        del param  # there is only one that this is called for
+        del param  # always the one option below
         if name is not None:
             ctx.default_map = {**(ctx.default_map or {}), **defaults(name)}
 
@@ -53,7 +53,7 @@ def backbone_defaults(name: str) -> Defaults:
 
 
 def extract_defaults(name: str) -> Defaults:
-    """Return what ``vidpipe extract --preset`` sets; one view, though the paper draws clips anew each time."""
+    """Return what ``vidpipe extract --preset`` sets; one view, although the paper draws new clips each time."""
     from ..pipeline.costs.presets import SAMPLING_RATE, SETTINGS
 
     setting = SETTINGS[name]

@@ -12,7 +12,7 @@ from .progress import progress_shown
 from .tables import format_table
 
 EPILOG = """\b
-Examples, each backbone by itself, and the clips that an aggregator would see:
+Examples, each backbone alone, and the clips that an aggregator would see:
   vidpipe probe --store s.zarr --out runs/probe
   vidpipe probe --store s.zarr --out runs/probe_1_3 --pattern 1:3 --C 0.01 --C 1
 """
@@ -26,7 +26,7 @@ def command(*, as_json: bool, **options: Any) -> None:
     """Fit logistic regression on pooled feature maps: the baseline to look at before training anything.
 
     Features are the mean of a video's maps over clips, time and grid, standardised. They are read a few videos at a
-    time, so that the store may be larger than memory. Writes metrics.json and, for each probe, predictions.csv and
+    time, so the store may be larger than memory. Writes metrics.json and, for each probe, predictions.csv and
     probe.npz (classes, mean, scale, coefficients, intercept).
     """
     from ..stages.probe.run import run
@@ -36,7 +36,7 @@ def command(*, as_json: bool, **options: Any) -> None:
 
 
 def document_text(document: dict[str, Any]) -> str:
-    """Return the document's figures as a table for the terminal, with what is to be said of them."""
+    """Return the document's figures as a table for the terminal, with remarks."""
     parts = [format_table(COLUMNS, [_row(probe) for probe in document["probes"]], right=range(1, len(COLUMNS)))]
     for probe in document["probes"]:
         parts += _remarks(probe, document)
@@ -53,7 +53,7 @@ def _row(probe: dict[str, Any]) -> list[str]:
 
 
 def _remarks(probe: dict[str, Any], document: dict[str, Any]) -> list[str]:
-    """Return what a user must know of a probe beside its figures."""
+    """Return what a user must know about a probe besides its figures."""
     metrics, left_out, lines = probe["metrics"], len(probe["missing_training"]), []
     if left_out:
         lines.append(

@@ -1,4 +1,4 @@
-"""How far a command has come, on stderr: a bar where that is a terminal, and else a line a minute."""
+"""A command's progress on stderr: a bar if that is a terminal, otherwise a line a minute."""
 
 import sys
 import threading
@@ -23,12 +23,12 @@ Clock = Callable[[], float]
 
 
 def progress_shown() -> "Progress":
-    """Return what shows a stage's progress to whoever reads stderr."""
+    """Return an object that shows a stage's progress on stderr."""
     return Bar() if sys.stderr.isatty() else Lines()
 
 
 class Bar:
-    """A bar for each stretch of work; notes stand above it, the last milestone and the number of notes behind it."""
+    """A bar for each piece of work, with notes above it, and behind it the last milestone and the number of notes."""
 
     def __init__(self) -> None:
         self._bar: tqdm | None = None
@@ -39,6 +39,7 @@ class Bar:
         from tqdm import tqdm
 
         self._notes, self._milestone = 0, ""
+        # A slow average for the time left: videos differ much in length.
         self._bar = tqdm(total=total, initial=done, unit=unit, desc=what, smoothing=0.1)
 
     def advance(self, number: int = 1, *, note: str = "") -> None:
@@ -57,7 +58,7 @@ class Bar:
         self._show_words()
 
     def end(self) -> None:
-        """Leave the bar as it stands."""
+        """Leave the bar as it is."""
         if self._bar is not None:
             self._bar.close()
         self._bar = None
@@ -69,12 +70,12 @@ class Bar:
 
 
 class Lines:
-    """A line a minute, whether or not anything was finished in it; notes and milestones as they come.
+    """A line a minute, whether or not anything was finished; notes and milestones as they come.
 
     Args:
         write: takes a line without its end.
-        clock: gives seconds.
-        wait: returns after so many seconds, or as soon as the event is set, and says whether it is.
+        clock: returns seconds.
+        wait: returns after so many seconds, or as soon as the event is set, and returns whether it is set.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Lines:
         """Start the clock."""
         self._what, self._units, self._total, self._before, self._done = what, f"{unit}s", total, done, done
         self._began, self._over = self._clock(), threading.Event()
+        # A thread, because a single step may take minutes; a daemon, so that it never keeps the process alive.
         threading.Thread(target=self._tick, args=(self._over,), name="progress", daemon=True).start()
 
     def advance(self, number: int = 1, *, note: str = "") -> None:

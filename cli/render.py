@@ -42,8 +42,8 @@ class Difficulty(click.ParamType):
 def command(*, as_json: bool, **options: Any) -> None:
     """Render a labelled set of real H.264 files into the folder OUT, with a manifest.
 
-    A class is two visitors in their order, and the direction in which the bars across their host go. No single clip
-    shows both visitors, and only a backbone that resolves fine motion sees which way the bars go. The same command
+    A class is two visitors in order, and the direction in which the bars across their host move. No single clip shows
+    both visitors, and only a backbone that resolves fine motion sees which way the bars move. The same command
     completes a set that was interrupted.
     """
     from ..stages.render.run import run

@@ -1,6 +1,6 @@
-"""How the command line spells the library's settings: options have the names of fields, but for these."""
+"""How the command line spells the library's settings: options have the names of fields, except for these."""
 
-# Shorter words, or the plainer ones, where a person types them. Each stands for one idea, in all commands.
+# Shorter or plainer words for people to type. Each means the same in all commands.
 SHORT_NAMES = {
     "num_frames": "frames",
     "sampling_rate": "stride",
@@ -20,7 +20,7 @@ SHORT_NAMES = {
 }
 
 
-# Options that had another name once, by command.
+# Options that used to have another name, by command: whoever types it is told the new one.
 FORMER_NAMES = {("flops", "--crop"): "--size"}
 
 

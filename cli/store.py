@@ -25,11 +25,11 @@ def command() -> None:
     """Inspect, verify, export and import feature stores."""
 
 
-@command.command("info", short_help="Say what a store holds, where it comes from, and what failed.")
+@command.command("info", short_help="Show what a store holds, where it comes from, and what failed.")
 @click.argument("store", type=click.Path(path_type=Path))
 @json_option
 def info_command(store: Path, as_json: bool) -> None:
-    """Say what STORE holds: provenance, videos by status, sizes, failures with their reasons.
+    """Show what STORE holds: provenance, videos by status, sizes, failures with their reasons.
 
     \b
     Example:
@@ -44,7 +44,7 @@ def info_command(store: Path, as_json: bool) -> None:
 @command.command("verify", short_help="Read a whole store again, and list what is wrong with it.")
 @click.argument("store", type=click.Path(path_type=Path))
 @setting_options(VerifySettings, leave_out={"store", "tolerance"})
-@click.option("--manifest", type=click.Path(path_type=Path), help="The manifest that the store was made of.")
+@click.option("--manifest", type=click.Path(path_type=Path), help="The manifest that the store was made from.")
 @click.option(
     "--weights", type=click.Path(path_type=Path), multiple=True, help="Weights of a backbone of the store; give all."
 )
@@ -90,7 +90,7 @@ def _recompute(store: Path, manifest: Path | None, weights: tuple[Path, ...]) ->
 @click.argument("output", type=click.Path(path_type=Path))
 @click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
 def export_command(store: Path, output: Path, compression: str) -> None:
-    """Write STORE as one HDF5 file OUTPUT: a group a video, with features and scores of each backbone.
+    """Write STORE as one HDF5 file OUTPUT: a group per video, with features and scores of each backbone.
 
     \b
     Example:
@@ -107,7 +107,7 @@ def export_command(store: Path, output: Path, compression: str) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
 def import_command(file: Path, output: Path) -> None:
-    """Write the store that HDF5 FILE was exported from to OUTPUT, equal to the first one.
+    """Write the store that the HDF5 FILE was exported from to OUTPUT, equal to the original.
 
     \b
     Example:

@@ -27,7 +27,7 @@ Example, the paper's Table 3 and Table 4 in one:
   vidpipe sweep --store s.zarr --out sweep --aggregators average,concat,lstm,gru,fast-gru \\
       --patterns first,all-expensive,1:1,1:3,1:7,1:15,1:31 --clips 2,4,8,16,32 --seeds 3 --dry-run
 """
-# What a sweep has in a form of its own, or sets itself in each run.
+# Fields that a sweep has in another form, or sets itself for each run.
 OWN = {"aggregator", "pattern", "num_clips", "seed", "local_copies"}
 
 
@@ -37,11 +37,11 @@ OWN = {"aggregator", "pattern", "num_clips", "seed", "local_copies"}
 @json_option
 @click.pass_context
 def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any) -> None:
-    """Train many aggregators on one store, score each, and lay the results side by side.
+    """Train many aggregators on one store, score each, and compare the results.
 
-    Every combination of aggregator, pattern, number of clips and seed is one run in OUT/runs. Stopped or killed, the
-    same command goes on; with more names, numbers or seeds it adds to what is there. A run that fails is listed with
-    its reason, makes the exit status 3, and is tried again by the same command. Writes results.csv, summary.csv,
+    Every combination of aggregator, pattern, number of clips and seed is one run in OUT/runs. After a stop or a kill,
+    the same command goes on; with more names, numbers or seeds it adds to what is there. A run that fails is listed
+    with its reason, the exit status is then 3, and the same command tries it again. Writes results.csv, summary.csv,
     timings.csv, table3.md, table4.md, figure3.png and figure4.png.
     """
     from ..stages.sweep.run import run
@@ -78,7 +78,7 @@ def _left_out_lines(sentences: Sequence[str]) -> list[str]:
 
 
 def summary_text(summary: "SweepSummary") -> str:
-    """Return what a sweep came to, as lines of text."""
+    """Return the result of a sweep, as lines of text."""
     lines = [*summary.tables.values()]
     lines += [
         f"{summary.num_done:,} runs done, {summary.num_already_done:,} were done before, {len(summary.failed):,} failed"
@@ -121,7 +121,7 @@ def estimate_text(estimate: "SweepEstimate") -> str:
 
 
 def _estimate_document(estimate: "SweepEstimate") -> dict[str, Any]:
-    """Return the same for a machine to read."""
+    """Return the same as JSON values."""
     document = {field.name: getattr(estimate, field.name) for field in dataclasses.fields(estimate)}
     plan = document.pop("plan")
     runs = [dataclasses.asdict(run) | {"seconds": run.seconds} for run in document.pop("runs")]

@@ -7,8 +7,8 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right:
     """Return a table with a rule below its header, two blanks between columns and none at the ends of lines.
 
     Args:
-        header: one word a column.
-        rows: as long as the header each.
+        header: one word per column.
+        rows: each as long as the header.
         right: the columns to align to the right, by index.
     """
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
@@ -35,7 +35,7 @@ def size_text(num_bytes: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Return a duration for people."""
+    """Return a duration for people to read."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

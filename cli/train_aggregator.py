@@ -27,10 +27,10 @@ Example, FASTER with one expensive clip in four:
 @setting_options(TrainAggregatorSettings, leave_out={"local_copies"})
 @json_option
 def command(*, as_json: bool, **options: Any) -> None:
-    """Train an aggregator on cached feature maps; the backbones stay as they are.
+    """Train an aggregator on cached feature maps; the backbones do not change.
 
-    Writes weights.safetensors, metrics.jsonl, curves.png and result.json into the run directory. Killed or stopped, the
-    same command goes on and ends with the same weights.
+    Writes weights.safetensors, metrics.jsonl, curves.png and result.json into the run directory. After a stop or a
+    kill, the same command goes on and ends with the same weights.
     """
     from ..stages.train_aggregator.run import run
 
@@ -39,7 +39,7 @@ def command(*, as_json: bool, **options: Any) -> None:
 
 
 def summary_text(summary: "TrainAggregatorSummary") -> str:
-    """Return what a run came to, as lines of text."""
+    """Return the result of a run, as lines of text."""
     what = f"{summary.aggregator}, {summary.pattern}, {summary.num_clips} clips, {summary.gmacs:.3g} GMACs a video"
     if not summary.num_weights:
         done = "nothing to train"
@@ -59,7 +59,7 @@ def summary_text(summary: "TrainAggregatorSummary") -> str:
 
 
 def _missing_lines(summary: "TrainAggregatorSummary") -> list[str]:
-    """Return how many training videos taught nothing, by reason, and why those failed."""
+    """Return how many training videos were not used, by reason, and why the failed ones failed."""
     from ..pipeline.features.clip_selection import NOT_EXTRACTED
 
     if not summary.missing:

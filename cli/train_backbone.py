@@ -27,11 +27,11 @@ Example, the small cheap backbone of the demo:
 def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     """Train a clip backbone from scratch and write its weights.
 
-    Clips are those that the backbone is known for, unless you or a preset say otherwise: 8 frames in a row; of
-    slow_only 8 at stride 8, of r2plus1d_*_ptv 16 at stride 2, of i3d and slowfast 32 at stride 2.
+    Clips are the backbone's usual ones, unless you or a preset say otherwise: 8 frames in a row; for slow_only 8 at
+    stride 8, for r2plus1d_*_ptv 16 at stride 2, for i3d and slowfast 32 at stride 2.
 
     Writes weights.safetensors (with class list and preprocessing), metrics.jsonl, curves.png and failures.json into the
-    run directory. Killed or stopped, the same command goes on and ends with the same weights.
+    run directory. After a stop or a kill, the same command goes on and ends with the same weights.
     """
     from ..stages.train_backbone.run import run
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-MARK = "\0"  # before and after the name of a setting in a message: it stands in no path, id or label
+MARK = "\0"  # around the name of a setting in a message: no path, id or label can contain it
 _MARKED = re.compile(f"{MARK}([A-Za-z_]+){MARK}")
 
 
@@ -17,7 +17,7 @@ def named(field: str) -> str:
 
 
 def spelled(text: str, spell: Callable[[str], str] = str) -> str:
-    """Return ``text`` with each setting that `named` marked in it as ``spell`` writes it; by default its bare name."""
+    """Return ``text`` with each setting that `named` marked written by ``spell``; by default its bare name."""
     return _MARKED.sub(lambda found: spell(found[1]), text)
 
 
@@ -29,11 +29,11 @@ class VidpipeError(Exception):
 
     @property
     def marked(self) -> str:
-        """The message as it was written, with marks: for what keeps it, to be `spelled` later."""
+        """The message with its marks, for code that keeps it to be `spelled` later."""
         return super().__str__()
 
     def text(self, spell: Callable[[str], str]) -> str:
-        """Return the message with each named setting as ``spell`` writes it."""
+        """Return the message with each named setting written by ``spell``."""
         return spelled(self.marked, spell)
 
 
@@ -46,7 +46,7 @@ class ManifestError(VidpipeError, ValueError):
 
 
 class VideoError(VidpipeError, ValueError):
-    """A media file from which the wanted frames cannot be had; the message is the reason to record."""
+    """A media file whose wanted frames cannot be decoded; the message is the reason to record."""
 
 
 class WeightsError(VidpipeError, ValueError):
@@ -54,7 +54,7 @@ class WeightsError(VidpipeError, ValueError):
 
 
 class StoreError(VidpipeError, ValueError):
-    """A feature store that is damaged, or does not match what is asked of it."""
+    """A feature store that is damaged, or does not match the request."""
 
 
 class RunError(VidpipeError, RuntimeError):

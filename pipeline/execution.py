@@ -1,9 +1,9 @@
-"""Where tasks run, and who is told how far they have come.
+"""Where tasks run, and how their progress is reported.
 
-They run in this process, on a Dask cluster of this machine, or on one that is there already.
+Tasks run in this process, on a Dask cluster started on this machine, or on a running cluster.
 
-The serial executor is the reference; the Dask ones run the same function on the same tasks. None of them promises an
-order, and none makes a task's result depend on where it ran. Dask is imported only when it is asked for.
+The serial executor is the reference; the Dask ones run the same function on the same tasks. None promises an order, and
+no task's result depends on where it ran. Dask is imported only if it is asked for.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 IN_PROCESS, LOCAL = "none", "local"
-TASKS_PER_WORKER = 3  # handed out at a time: enough that no worker waits, few enough that a million need no memory
+TASKS_PER_WORKER = 3  # submitted at a time: enough that no worker waits, even if there are a million tasks in all
 CONNECT_SECONDS = 5
-_RETRIES = 2  # times a task may lose its worker before it is taken for the culprit
+_RETRIES = 2  # how often a task may lose its worker before it is blamed for that
 
 
 class ExecutionError(VidpipeError, RuntimeError):
-    """The machinery that runs tasks cannot be had, or a task brought its worker down."""
+    """The machinery that runs tasks is not available, or a task brought its worker down."""
 
 
 class WorkerLostError(ExecutionError):
@@ -38,30 +38,30 @@ class WorkerLostError(ExecutionError):
 
 
 class Progress(Protocol):
-    """What is told how far long work has come; it may show it, and changes nothing of the work.
+    """Receives reports on long work and may show them; it does not influence the work.
 
-    `begin` and `end` enclose one stretch of work after the other; `under_way` calls both.
+    `begin` and `end` enclose one piece of work after another; `under_way` calls both.
     """
 
     def begin(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
-        """Hear that ``total`` of a ``unit`` (in the singular) are to do, of which ``done`` were done before."""
+        """Report that ``total`` of a ``unit`` (in the singular) are to do, of which ``done`` were done before."""
         ...
 
     def advance(self, number: int = 1, *, note: str = "") -> None:
-        """Hear that so many more are done; any thread may call it.
+        """Report that so many more are done; any thread may call it.
 
         Args:
             number: how many.
-            note: worth a line of its own, as a failure is; settings in it are marked as in messages (`errors.named`).
+            note: text worth a line of its own, such as a failure; settings are marked as in messages (`errors.named`).
         """
         ...
 
     def milestone(self, text: str) -> None:
-        """Hear that part of the work came to its end, and to what, as an epoch's figures."""
+        """Report that a part of the work is finished, and its result, such as an epoch's figures."""
         ...
 
     def end(self) -> None:
-        """Hear that the work is over, done or not."""
+        """Report that the work is over, finished or not."""
         ...
 
 
@@ -86,7 +86,7 @@ SILENT: Progress = Silent()
 
 @contextlib.contextmanager
 def under_way(progress: Progress, what: str, *, total: int, unit: str, done: int = 0) -> Iterator[Progress]:
-    """Tell ``progress`` when the work in the block begins and ends; arguments as for `Progress.begin`."""
+    """Report the begin and the end of the work in the block to ``progress``; arguments as for `Progress.begin`."""
     progress.begin(what, total=total, unit=unit, done=done)
     try:
         yield progress
@@ -103,20 +103,20 @@ def run_tasks(
     threads_per_worker: int = 1,
     lost: Callable[[Task, WorkerLostError], Result] | None = None,
 ) -> Iterator[Result]:
-    """Yield ``function(task)`` for each task, as they complete. Closing the iterator stops: no new task begins.
+    """Yield ``function(task)`` for each task, as they complete. After the iterator is closed, no new task begins.
 
     Args:
         function: must be picklable (defined in a module) for a Dask scheduler; its exceptions are raised here.
-        tasks: picklable likewise; taken only as they are needed.
-        scheduler: `none` (in this process, in order), `local` (a Dask cluster on this machine), or the address of one
-            that runs, as `tcp://host:8786`.
-        workers: processes of the local cluster; None for one a core. A running cluster has its own.
+        tasks: picklable likewise; taken only when they are needed.
+        scheduler: `none` (in this process, in order), `local` (a Dask cluster on this machine), or the address of a
+            running cluster, as `tcp://host:8786`.
+        workers: processes of the local cluster; None: one per core. A running cluster has its own.
         threads_per_worker: OMP_NUM_THREADS of each process of the local cluster, which runs one task at a time.
-        lost: makes the result of a task whose workers died again and again; None = that ends it all.
+        lost: makes the result of a task whose workers kept dying; None: that is an error.
 
     Raises:
         SettingsError: if there is no such scheduler, or ``workers`` does not apply to it.
-        ExecutionError: if the cluster cannot be reached, or a task's workers died again and again.
+        ExecutionError: if the cluster cannot be reached, or a task's workers kept dying.
     """
     check_scheduler(scheduler, workers)
     if scheduler == IN_PROCESS:
@@ -125,10 +125,10 @@ def run_tasks(
 
 
 def check_scheduler(scheduler: str, workers: int | None = None) -> None:
-    """Refuse a scheduler that cannot be meant.
+    """Refuse an impossible scheduler.
 
     Raises:
-        SettingsError: saying what is possible.
+        SettingsError: the message says what is possible.
     """
     if scheduler not in (IN_PROCESS, LOCAL) and not scheduler.startswith(("tcp://", "tls://")):
         raise SettingsError(
@@ -148,7 +148,7 @@ def _run_on_dask(
     threads_per_worker: int,
     lost: Callable[[Task, WorkerLostError], Result] | None,
 ) -> Iterator[Result]:
-    """Keep a few tasks a worker submitted, and yield each result as it arrives."""
+    """Keep a few tasks per worker submitted, and yield each result as it arrives."""
     from distributed import as_completed
 
     with _client(scheduler, workers, threads_per_worker) as client:
@@ -156,6 +156,7 @@ def _run_on_dask(
         running: dict[Future, Task] = {}
 
         def submit_next(count: int) -> "list[Future]":
+            # Not pure: Dask would take equal tasks for one and the same.
             futures = {client.submit(function, task, pure=False): task for task in islice(waiting, count)}
             running.update(futures)
             return list(futures)
@@ -168,10 +169,10 @@ def _run_on_dask(
 
 
 def _result(future: "Future", task: Task, lost: Callable[[Task, WorkerLostError], Result] | None) -> Result:
-    """Return what a task gave, or what ``lost`` makes of one that killed its workers, or raise what it raised.
+    """Return a task's result, or what ``lost`` makes of one that killed its workers, or raise what it raised.
 
     Raises:
-        ExecutionError: if the task has no outcome because its workers, or the cluster, are gone.
+        ExecutionError: if the task has no result because its workers, or the cluster, are gone.
     """
     from concurrent.futures import CancelledError
 
@@ -192,7 +193,7 @@ def _result(future: "Future", task: Task, lost: Callable[[Task, WorkerLostError]
 
 
 def _num_slots(client: "Client", scheduler: str) -> int:
-    """Return how many tasks the cluster runs at a time.
+    """Return how many tasks the cluster runs at once.
 
     Raises:
         ExecutionError: if it has no workers.
@@ -208,7 +209,7 @@ def _num_slots(client: "Client", scheduler: str) -> int:
 
 @contextlib.contextmanager
 def _client(scheduler: str, workers: int | None, threads_per_worker: int) -> "Iterator[Client]":
-    """Give a client of the cluster, and close what was opened for it.
+    """Yield a client of the cluster, and close what was opened for it.
 
     Raises:
         ExecutionError: if no scheduler answers at the address.
@@ -229,14 +230,14 @@ def _client(scheduler: str, workers: int | None, threads_per_worker: int) -> "It
 
 @contextlib.contextmanager
 def _local_cluster(workers: int, threads_per_worker: int) -> "Iterator[Client]":
-    """Start processes of our own that run one task at a time each, and stop them at the end."""
+    """Start worker processes that run one task at a time each, and stop them at the end."""
     from dask import config
     from distributed import Client, LocalCluster
 
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads_per_worker))
     settings = {
         "distributed.scheduler.allowed-failures": _RETRIES,
-        "distributed.scheduler.worker-saturation": 1.0,  # or a task that waits with a worker is blamed for its death
+        "distributed.scheduler.worker-saturation": 1.0,  # else a task waiting at a worker is blamed for its death
         "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "CRITICAL"},
     }
     with contextlib.ExitStack() as stack:
@@ -255,7 +256,7 @@ def _local_cluster(workers: int, threads_per_worker: int) -> "Iterator[Client]":
         try:
             yield client
         except ExecutionError:
-            # A worker that is just being replaced would be stopped while it starts, and say so at length.
+            # A worker that is just being replaced would be stopped while it starts, with a long traceback.
             with contextlib.suppress(TimeoutError):
                 client.wait_for_workers(workers, timeout=CONNECT_SECONDS)
             raise
@@ -263,11 +264,11 @@ def _local_cluster(workers: int, threads_per_worker: int) -> "Iterator[Client]":
 
 @contextlib.contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Let threads and processes that start inside the block be deaf to Ctrl-C for good.
+    """Make threads and processes that start inside the block ignore Ctrl-C for good.
 
-    A terminal sends it to every process; only the one that coordinates may act on it, by stopping the others.
+    A terminal sends it to every process; only the coordinator may act on it, by stopping the others.
     """
-    resource_tracker.ensure_running()  # multiprocessing's; when it starts by itself, it undoes the mask
+    resource_tracker.ensure_running()  # of multiprocessing: if it started later, it would undo the mask
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

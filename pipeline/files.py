@@ -1,7 +1,7 @@
-"""Files and folders as the disk sees them: what appears whole or not at all, locks, leftovers, and full disks.
+"""Files and folders that appear whole or not at all, locks, leftovers, and full disks.
 
-Everything that vidpipe writes goes through `write_atomically` (a file) or `appearing_whole` (a folder): a kill, a power
-cut or a full disk leaves what was there before, or all of the new, and the same error is raised everywhere.
+Everything that vidpipe writes goes through `write_atomically` (a file) or `appearing_whole` (a folder): after a kill, a
+power cut or a full disk there is either what was there before or all of the new, and the error is the same everywhere.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, advice: str
     Args:
         path: of the file.
         write: fills the file whose path it is given.
-        advice: what to tell when the disk is full.
+        advice: the end of the message if the disk is full.
 
     Raises:
         OutOfSpaceError: if the disk is full; what was at ``path`` is left as it was.
@@ -44,9 +44,10 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, advice: str
     try:
         with disk_full_explained(path, advice=advice):
             write(draft)
+            # The content before the name: otherwise a power cut could leave an empty file under the final name.
             _sync(draft)
             draft.replace(path)
-            _sync(path.parent)  # the new name, too, has to outlive a power cut
+            _sync(path.parent)  # the new name must survive a power cut too
     except OSError as error:
         if isinstance(error, VidpipeError):
             raise
@@ -77,12 +78,12 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
 
 
 def _draft_of(path: Path) -> Path:
-    """Return a name beside ``path``, like no other, for a file that is not finished."""
+    """Return a unique name beside ``path`` for an unfinished file."""
     return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
 
 
 def remove_drafts(path: Path) -> None:
-    """Remove what writers of ``path`` that were killed left of it. No one may be writing it."""
+    """Remove the unfinished files of killed writers of ``path``. Nobody may be writing it."""
     for draft in path.parent.glob(f"{glob.escape(path.name)}.*{PARTIAL}"):
         draft.unlink(missing_ok=True)
 
@@ -97,7 +98,7 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def appearing_whole(path: Path) -> Iterator[Path]:
-    """Give a draft folder beside ``path`` that takes its place when the block ends well, and is removed otherwise.
+    """Yield a draft folder beside ``path`` that is renamed to it if the block succeeds, and removed otherwise.
 
     Raises:
         StoreError: if there is something at ``path`` already.
@@ -116,17 +117,17 @@ def appearing_whole(path: Path) -> Iterator[Path]:
 
 
 def _is_empty_folder(path: Path) -> bool:
-    """Say whether ``path`` is a folder with nothing in it, which a rename replaces."""
+    """Return whether ``path`` is an empty folder, which a rename replaces."""
     return path.is_dir() and not any(path.iterdir())
 
 
 def is_draft(name: str) -> bool:
-    """Say whether a folder is one that `appearing_whole` had not finished."""
+    """Return whether a folder's name is that of an unfinished one of `appearing_whole`."""
     return name.startswith(".") and name.endswith(_DRAFT)
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what writers that were killed left half-written below ``path``. No one may be writing there."""
+    """Remove what killed writers left half-written below ``path``. Nobody may be writing there."""
     for folder, folders, files in os.walk(path):
         for name in files:
             if name.endswith(PARTIAL):
@@ -137,9 +138,9 @@ def remove_leftovers(path: Path) -> None:
 
 
 def lock_folder(path: Path, *, error: type[VidpipeError]) -> int:
-    """Return a file descriptor that holds ``path`` for this process; closing it, or dying, lets go.
+    """Return a file descriptor that locks ``path`` for this process until it is closed or the process dies.
 
-    Where the file system knows no locks, a warning says that nothing guards the folder.
+    If the file system has no locks, a warning says that nothing guards the folder.
 
     Args:
         path: an existing folder.
@@ -148,6 +149,7 @@ def lock_folder(path: Path, *, error: type[VidpipeError]) -> int:
     Raises:
         OSError: if the folder cannot be opened or locked for another reason.
     """
+    # flock on the folder itself: the system releases it with the process, so that no stale lock file is ever left.
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -164,7 +166,7 @@ def lock_folder(path: Path, *, error: type[VidpipeError]) -> int:
 
 @contextlib.contextmanager
 def held_folder(path: Path, *, error: type[VidpipeError]) -> Iterator[None]:
-    """Hold a folder for this process alone within the block, cleared of what killed writers left (`lock_folder`)."""
+    """Within the block, lock a folder for this process, without killed writers' leftovers (`lock_folder`)."""
     descriptor = lock_folder(path, error=error)
     try:
         remove_leftovers(path)
@@ -189,17 +191,17 @@ def disk_full_explained(path: Path, *, advice: str = _KEPT) -> Iterator[None]:
 
 
 def nearest_folder(path: Path) -> Path:
-    """Return ``path``, or the nearest place above it that is there: it is on the same disk."""
+    """Return ``path``, or its nearest existing parent, which is on the same disk."""
     return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists())
 
 
 def free_bytes(path: Path) -> int:
-    """Return the bytes free on the disk that ``path`` is, or will be, on."""
+    """Return how many bytes are free on the disk of ``path``, which need not exist yet."""
     return shutil.disk_usage(nearest_folder(path)).free
 
 
 def check_free_space(path: Path, needed_bytes: int) -> int:
-    """Return the bytes free on the disk that ``path`` is, or will be, on.
+    """Return how many bytes are free on the disk of ``path``, which need not exist yet.
 
     Raises:
         OutOfSpaceError: if fewer than ``needed_bytes`` are free.
@@ -214,5 +216,5 @@ def check_free_space(path: Path, needed_bytes: int) -> int:
 
 
 def bytes_on_disk(path: Path) -> int:
-    """Return the added sizes of all files below ``path``."""
+    """Return the sum of the sizes of all files below ``path``."""
     return sum(Path(folder, name).stat().st_size for folder, _, files in os.walk(path) for name in files)

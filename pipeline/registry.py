@@ -8,7 +8,7 @@ from .errors import SettingsError
 
 
 class Described(Protocol):
-    """An entry that says in one line what it is."""
+    """An entry with a one-line description."""
 
     @property
     def summary(self) -> str:
@@ -51,7 +51,7 @@ class Registry(Generic[T]):
         """Return the entry called ``name``.
 
         Raises:
-            SettingsError: if there is none; the message lists the known names, or the nearest of very many.
+            SettingsError: if there is none; the message lists the known names, or the nearest if there are very many.
         """
         if name not in self._entries:
             known = self.names()

@@ -1,6 +1,6 @@
-"""Settings: frozen dataclasses whose fields say what they are for, what they may be, and what they are by default.
+"""Settings: frozen dataclasses whose fields state their purpose, their range and their default.
 
-That is said once, here in the library: the command line makes its options of the fields, and a refusal names the field.
+This is stated once, in the library: the command line generates its options from the fields, and errors name the field.
 """
 
 import dataclasses
@@ -12,13 +12,13 @@ from typing import Any, TypeVar, dataclass_transform
 
 from .errors import SettingsError, named
 
-KEY = "vidpipe"  # of what a field's metadata holds for us
+KEY = "vidpipe"  # of our entry in a field's metadata
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What a field of settings says of itself.
+    """What a field of settings says about itself.
 
     Attributes:
         help: what it is for, in one sentence without its default.
@@ -29,10 +29,10 @@ class Facts:
         below: a bound above every value.
         unit: of the bounds, for messages ("pixels").
         unset: what None stands for.
-        metavar: how a value is written, for types that do not say it.
-        must: what a value must be, in words that follow "must be", where the bounds do not make good ones.
-        advice: what to do about a value that may not be.
-        names: "module:REGISTRY" of the library, if the value is one of its names.
+        metavar: how a value is written, if its type does not show it.
+        must: what a value must be, in words that follow "must be", if the bounds do not make good ones.
+        advice: what to do about a value that is refused.
+        names: "module:REGISTRY" of the library, if the value is a name in it.
         commas: whether several values are written as one, separated by commas.
     """
 
@@ -51,7 +51,7 @@ class Facts:
     commas: bool = False
 
     def allows(self, value: Any) -> bool:
-        """Say whether ``value`` may be; NaN never may."""
+        """Return whether ``value`` is allowed; NaN never is."""
         if self.choices:
             return value in self.choices
         return (
@@ -103,8 +103,8 @@ def setting(
 ) -> Any:
     """Return a field of settings.
 
-    ``default`` is its value if none is given, or ``factory`` makes it; without both, one has to be given. `Facts` says
-    what the other arguments mean.
+    ``default`` is its value if none is given, or ``factory`` makes it; without either, the field is required. `Facts`
+    explains the other arguments.
     """
     facts = Facts(
         help=help,
@@ -137,23 +137,23 @@ def settings(cls: type[T]) -> type[T]:
 
 
 def facts_of(kind: type) -> Iterator[tuple[str, Facts]]:
-    """Yield the name of each field of settings, in order, with what it says of itself."""
+    """Yield the name of each field of settings, in order, and what it says about itself."""
     for own in dataclasses.fields(kind):
         if KEY in own.metadata:
             yield own.name, own.metadata[KEY]
 
 
 def nested_settings(kind: type) -> dict[str, type]:
-    """Return, by name, the fields of ``kind`` that hold settings themselves, with their kinds."""
+    """Return name -> kind of those fields of ``kind`` that are settings themselves."""
     hints = typing.get_type_hints(kind)
     names = [own.name for own in dataclasses.fields(kind)]
     return {name: hints[name] for name in names if dataclasses.is_dataclass(hints[name]) and any(facts_of(hints[name]))}
 
 
 def build(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Return settings of flat ``values``: the fields of nested settings stand beside the others.
+    """Return settings made from flat ``values``, in which fields of nested settings stand beside the others.
 
-    What nested settings are not told stays as ``kind`` has it by default. Values of other names are passed over.
+    Fields of nested settings that are not given keep the defaults of ``kind``. Values with other names are ignored.
 
     Raises:
         SettingsError: if a value is refused.
@@ -169,7 +169,7 @@ def build(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def _changed(kind: type, default: Any, values: Mapping[str, Any]) -> Any:
-    """Return ``default``, or fresh settings of ``kind``, with those of ``values`` that are its fields."""
+    """Return ``default``, or fresh settings of ``kind``, changed by those ``values`` that are its fields."""
     if default is None:
         return build(kind, values)
     known = {own.name for own in dataclasses.fields(kind)}
@@ -182,7 +182,7 @@ def _changed(kind: type, default: Any, values: Mapping[str, Any]) -> Any:
 
 
 def flat_types(kind: type) -> dict[str, Any]:
-    """Return the names that `build` takes for ``kind``, with their types."""
+    """Return name -> type of the values that `build` takes for ``kind``."""
     hints, nested, found = typing.get_type_hints(kind), nested_settings(kind), {}
     for own in dataclasses.fields(kind):
         found |= flat_types(nested[own.name]) if own.name in nested else {own.name: hints[own.name]}
@@ -190,10 +190,10 @@ def flat_types(kind: type) -> dict[str, Any]:
 
 
 def check_fields(given: Any) -> None:
-    """Check every field of settings against its own bounds; None is let pass where it stands for something.
+    """Check every field of settings against its own bounds; None is not checked.
 
     Raises:
-        SettingsError: at the first that does not hold, naming the field, its constraint and what was given.
+        SettingsError: for the first that is broken, naming the field, its constraint and what was given.
     """
     for name, facts in facts_of(type(given)):
         value = getattr(given, name)

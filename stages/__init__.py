@@ -1,1 +1,1 @@
-"""The verbs: each module is one stage, with frozen settings, a plan, a task and a run."""
+"""The verbs: each package is one stage, with frozen settings, a plan, a task and a run."""

@@ -1,7 +1,7 @@
 """Not a stage: the stages as plain functions, whose keywords are the fields of their settings.
 
-Paths, patterns and weights of a role may be given as text, as on the command line, and what is not given has its
-defaults. Fields of nested settings, such as ``epochs`` or ``num_clips``, stand beside the others.
+Paths, patterns and weights of a role may be given as text, as on the command line; what is not given has its default.
+Fields of nested settings, such as ``epochs`` or ``num_clips``, are keywords like all others.
 """
 
 import dataclasses
@@ -72,11 +72,12 @@ def evaluate(**settings: Any) -> dict[str, Any]:
 
 
 def _call(stage: str, name: str, given: Mapping[str, Any]) -> Any:
-    """Run a stage with the settings that ``given`` makes; ``progress`` is passed on.
+    """Run a stage with settings made from ``given``; ``progress`` is passed on.
 
     Raises:
-        SettingsError: for a keyword that is no setting of the stage, or one that is missing.
+        SettingsError: for a keyword that is not a setting of the stage, or one that is missing.
     """
+    # Imported on the call, so that `import vidpipe` loads neither torch nor zarr.
     kind = getattr(importlib.import_module(f".{stage}.settings", __package__), name)
     words = dict(given)
     passed = {"progress": words.pop("progress")} if "progress" in words else {}
@@ -85,7 +86,7 @@ def _call(stage: str, name: str, given: Mapping[str, Any]) -> Any:
 
 
 def _read(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values as the fields of ``kind`` have them, in whatever form they are given."""
+    """Return the values in the form of the fields of ``kind``, from any accepted form."""
     known = flat_types(kind)
     for word in given:
         if word not in known:
@@ -103,7 +104,7 @@ def _is_required(own: dataclasses.Field) -> bool:
 
 
 def _value(hint: Any, value: Any) -> Any:
-    """Return ``value`` as a field of type ``hint`` has it: text may stand for a path, or for what has ``parse``."""
+    """Return ``value`` in the form of a field of type ``hint``: text may stand for a path or a type with ``parse``."""
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     if typing.get_origin(hint) is tuple and typing.get_args(hint)[-1] is Ellipsis and value is not None:

@@ -1,1 +1,1 @@
-"""Aggregators: from the feature maps and scores of a clip of a video to the scores of the video."""
+"""Aggregators: from the feature maps and scores of a video's clips to the scores of the video."""

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from ..errors import SettingsError, named
 from .options import Option, Value
 
-# Every spec has this option as a field, whether its aggregator has it or not: files have had it before any other.
+# Weights files have held a reduction since before aggregators could declare options of their own. So it stays a field
+# of every spec, even where the aggregator does not use it.
 REDUCTION = Option(
     default=4, least=1, help="Factor by which a gate's bottleneck, or a memory, compresses the channels."
 )
@@ -26,8 +27,8 @@ class AggregatorSpec:
         num_classes: K.
         dropout: share of the pooled features dropped before the last linear layer, in training.
         reduction: r, the factor by which a gate's bottleneck, or a memory, compresses the channels.
-        options: the family's other hyper-parameters, by the names that its entry declares; where one is missing, its
-            default holds.
+        options: the family's other hyper-parameters, by the names that its entry declares; a missing one has its
+            default.
     """
 
     name: str
@@ -47,10 +48,12 @@ class AggregatorSpec:
             raise SettingsError(f"dropout must be in [0, 1); got {self.dropout}")
         if self.reduction < 1:
             raise SettingsError(f"reduction must be at least 1; got {self.reduction}")
+        # A copy, so that nobody changes a frozen spec through the mapping it was made from.
         object.__setattr__(self, "options", dict(self.options))
 
     def record(self) -> dict[str, Any]:
         """Return the fields as JSON values, as files keep them: ``options`` only where there are some."""
+        # Left out when empty: files without options stay, byte for byte, what they were before options existed.
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         options = dict(own.pop("options"))
         return own | ({"options": options} if options else {})
@@ -58,14 +61,14 @@ class AggregatorSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AggregatorEntry:
-    """What the registry holds of an aggregator.
+    """What the registry knows about an aggregator.
 
     Attributes:
-        build: makes it, with fresh weights, of a spec whose options are complete.
+        build: makes it, with fresh weights, from a spec whose options are complete.
         title: its name as papers write it, for tables and pictures.
         summary: one line of what it does.
         source: where it comes from.
-        options: its hyper-parameters, by name, beside those that every aggregator has.
+        options: its own hyper-parameters, by name, in addition to those that every aggregator has.
     """
 
     build: "Callable[[AggregatorSpec], Aggregator]"
@@ -79,9 +82,9 @@ class Aggregator(nn.Module, ABC):
     """Clips of a video -> scores of the video.
 
     Attributes:
-        needs_features: whether feature maps are read; otherwise empty ones (C = 0) may be given.
-        needs_scores: whether the backbones' clip scores are read; otherwise empty ones (K = 0) may be given.
-        min_clips: the fewest clips of a video from which there is something to learn; fewer can still be scored.
+        needs_features: whether it reads feature maps; if not, empty ones (C = 0) will do.
+        needs_scores: whether it reads the backbones' clip scores; if not, empty ones (K = 0) will do.
+        min_clips: the fewest clips of a video that it can be trained on; it can still score fewer.
     """
 
     needs_features: ClassVar[bool]
@@ -131,10 +134,10 @@ def reduced_width(channels: int, *, reduction: int) -> int:
 
 
 def check_min_clips(name: str, *, num_clips: int, min_clips: int) -> None:
-    """Refuse to train the aggregator called ``name`` on fewer clips of a video than there must be to learn from.
+    """Refuse to train the aggregator called ``name`` on fewer clips of a video than it can learn from.
 
     Raises:
-        SettingsError: saying how many there must be.
+        SettingsError: with the number of clips that it needs.
     """
     if num_clips < min_clips:
         raise SettingsError(

@@ -13,15 +13,15 @@ class ConcatUnit(RecurrentUnit):
     """Project clip and state together, normalise, rectify; there are no gates.
 
     Source: Zhu et al., FASTER Recurrent Networks (AAAI 2020), eq. 5 and Fig. 2 (a), at every position of the grid. One
-    batch norm serves all steps, as one W and one U do; its statistics are over videos and positions of a step. Its
-    running statistics move by one batch norm's usual momentum a batch, shared evenly among the batch's steps: with so
-    much for each step, the last ones of a long video would be nearly all that is remembered.
+    batch norm serves all steps, as one W and one U do; its statistics are taken over the videos and positions of a
+    step. The usual momentum is shared evenly among the steps of a batch: if each step had all of it, the running
+    statistics would remember little but the last steps of a long video.
 
     Args:
         channels: c.
 
     Raises:
-        SettingsError: in training, if a step is a single vector, which cannot be normalised.
+        SettingsError: in training, if a step holds a single vector, which has no variance to normalise by.
     """
 
     def __init__(self, channels: int) -> None:
@@ -32,6 +32,7 @@ class ConcatUnit(RecurrentUnit):
 
     def project(self, clips: Tensor) -> Tensor:
         """Return (B, N - 1, P, C) of ``clips`` (B, N - 1, P, C), or (B, P, C) of a single one (B, P, C)."""
+        # Set here because only here the number of steps is known; `recur` follows once for each of them.
         self.norm.momentum = _MOMENTUM / (clips.shape[1] if clips.dim() == 4 else 1)
         return self.from_input(clips)
 

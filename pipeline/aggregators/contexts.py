@@ -1,4 +1,4 @@
-"""Contexts: what the clips of a video leave to one another, position by position, in no order."""
+"""Contexts: what the clips of a video share with one another, position by position, whatever their order."""
 
 from abc import ABC, abstractmethod
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Context(nn.Module, ABC):
-    """What the clips of a video leave to one another, in C' channels, whatever their order and number."""
+    """What the clips of a video share with one another, in C' channels, whatever their order and number."""
 
     @abstractmethod
     def push(self, positions: Tensor) -> Tensor:
@@ -18,7 +18,16 @@ class Context(nn.Module, ABC):
         """Return Pool(M_n) (B, N, C'), what the memory (B, …) tells each of the clips ``pooled`` (B, N, C)."""
 
     def join(self, memory: Tensor, fresh: Tensor, *, count: int) -> Tensor:
-        """Return the memory of ``count`` clips, from that of all but the last, and that of the last."""
+        """Add one clip to the memory of those before it: the mean over clips, updated in place of taken anew.
+
+        Args:
+            memory: (B, …) float, of the first ``count`` - 1 clips, as `push` returns it.
+            fresh: (B, …) float, of the last clip alone.
+            count: how many clips there are with the last.
+
+        Returns:
+            (B, …) float, the memory of all ``count`` clips.
+        """
         return memory.lerp(fresh, 1 / count)
 
 
@@ -28,8 +37,8 @@ class AssociativeMemory(Context):
     Source: Yang et al., Beyond Short Clips (CVPR 2021), memory push M = 1/N Σ_n (X_n W_k)^T (X_n W_v) and memory pop
     M_n = (X_n W_q) M.
     Differs from the source: the sum over a clip's positions is taken as a mean, so that grids of every size start
-    alike; W_v absorbs the factor. Queries begin smaller by √C', as in attention, so that M_n of maps of unit size
-    begins no larger than they.
+    alike; W_v absorbs the factor. Queries begin smaller by √C', as in attention, so that for maps of unit size M_n
+    begins no larger than the maps.
 
     Args:
         channels: C.
@@ -53,10 +62,10 @@ class AssociativeMemory(Context):
 
 
 class VectorContext(Context, ABC):
-    """One vector of the video in place of the memory: a reduction of X_n W_v over clips and positions.
+    """One vector for the video instead of the memory: a reduction of X_n W_v over clips and positions.
 
-    Source: ours, to set the memory against. The poster of Yang et al., Beyond Short Clips (CVPR 2021), says only that
-    the memory captures what goes on between clips; it prints no other design.
+    Source: ours, for comparison with the memory. The poster of Yang et al., Beyond Short Clips (CVPR 2021), says only
+    that the memory captures what goes on between clips; it prints no other design.
 
     Args:
         channels: C.
@@ -76,7 +85,8 @@ class AverageContext(VectorContext):
     """The mean of X_n W_v over clips and positions."""
 
     def push(self, positions: Tensor) -> Tensor:
-        """Return the vector (B, C') of ``positions`` (B, P, C); the mean comes first, which is the same and cheaper."""
+        """Return the vector (B, C') of ``positions`` (B, P, C)."""
+        # W_v is linear, so averaging first gives the same for less work.
         return self.value(positions.mean(dim=1))
 
 
@@ -88,13 +98,14 @@ class MaxContext(VectorContext):
         return self.value(positions).amax(dim=1)
 
     def join(self, memory: Tensor, fresh: Tensor, *, count: int) -> Tensor:
-        """Return the larger of both, channel by channel."""
-        del count
+        """Return (B, C') float, the larger of ``memory`` and ``fresh``, (B, C') each, channel by channel."""
+        del count  # a maximum has no need of it
         return torch.maximum(memory, fresh)
 
 
 def projection(channels: int, width: int, *, scale: float = 1.0) -> nn.Linear:
-    """Return a matrix without bias, as printed, that multiplies the size of what passes by about ``scale``."""
+    """Return a matrix without bias, as in the paper; it scales the size of its input by about ``scale``."""
     layer = nn.Linear(channels, width, bias=False)
+    # A sum of C terms of unit variance has a standard deviation of √C: divided away here.
     nn.init.normal_(layer.weight, std=scale * channels**-0.5)
     return layer

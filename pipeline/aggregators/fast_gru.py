@@ -10,9 +10,9 @@ from .recurrent import RecurrentUnit
 class FastGRUUnit(RecurrentUnit):
     """A GRU whose two gates come from a compressed, rectified mixture of clip and state.
 
-    Source: Zhu et al., FASTER (AAAI 2020), eq. 3 and 4, Fig. 2 (b). As printed, no term has a bias: 3.5
-    c^2 weights at r = 4, 14.68 M at c = 2048.
-    Differs from the source: eq. 3 prints one name for the candidate's two matrices; they are two here, as in any GRU.
+    Source: Zhu et al., FASTER (AAAI 2020), eq. 3 and 4, Fig. 2 (b). As printed, no term has a bias: 3.5 c^2 weights at
+    r = 4, 14.68 M at c = 2048.
+    Differs from the source: eq. 3 gives the candidate's two matrices the same name; here they are two, as in any GRU.
 
     Args:
         channels: c.
@@ -42,4 +42,5 @@ class FastGRUUnit(RecurrentUnit):
         read, update = torch.relu(gates + self.from_state(state)).chunk(2, dim=-1)  # (B, P, C/r) each
         read, update = torch.sigmoid(self.read(read)), torch.sigmoid(self.update(update))  # (B, P, C) each
         candidate = torch.tanh(candidate + self.candidate(read * state))
+        # The same as (1 - z) * o + z * candidate, with one product less.
         return state + update * (candidate - state)

@@ -9,10 +9,10 @@ from .recurrent import RecurrentUnit
 class GRUUnit(RecurrentUnit):
     """A gated recurrent unit.
 
-    Source: Zhu et al., FASTER (AAAI 2020), eq. 2 and 3, without biases as printed. On pooled clips it is
-    the "GRU" of Table 3; at every position of the grid it is the convolutional GRU without the bottleneck.
-    Differs from the source: eq. 3 prints one name for the candidate's two matrices; they are two here. (torch's GRU
-    multiplies the read gate after its matrix, not before, and turns the update gate round.)
+    Source: Zhu et al., FASTER (AAAI 2020), eq. 2 and 3, without biases as printed. On pooled clips it is the "GRU" of
+    Table 3; at every position of the grid it is the convolutional GRU without the bottleneck.
+    Differs from the source: eq. 3 gives the candidate's two matrices the same name; here they are two. torch's own GRU
+    is no substitute: it applies the read gate after its matrix, not before, and its update gate is the other way round.
 
     Args:
         channels: c.
@@ -31,6 +31,7 @@ class GRUUnit(RecurrentUnit):
     def recur(self, state: Tensor, projected: Tensor) -> Tensor:
         """Return o_t of o_{t-1} (B, P, C) and the projections (B, P, 3C) of x_t."""
         channels = state.shape[-1]
+        # `projected` holds the terms in x_t: those of both gates side by side, then the candidate's.
         gates, candidate = projected.split([2 * channels, channels], dim=-1)
         read, update = torch.sigmoid(gates + self.from_state(state)).chunk(2, dim=-1)  # (B, P, C) each
         candidate = torch.tanh(candidate + self.candidate(read * state))

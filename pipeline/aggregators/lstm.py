@@ -13,7 +13,7 @@ class LSTMUnit(RecurrentUnit):
 
     Source: Zhu et al., FASTER Recurrent Networks (AAAI 2020), "LSTM" of Table 3, after Graves (2013), eq. 7 to 11.
     Differs from the source: Graves' peepholes (the cell seen by the gates) are left out, as in today's LSTMs. The paper
-    sets o_0 = x_0 and says nothing of the cell; here it begins as x_0 too, so that the first clip is not lost. The
+    sets o_0 = x_0 and says nothing about the cell; here it begins as x_0 too, so that the first clip is not lost. The
     forget gate's bias begins at 1 (Gers et al., 2000).
 
     Args:
@@ -24,6 +24,7 @@ class LSTMUnit(RecurrentUnit):
         super().__init__()
         self.from_input = nn.Linear(channels, 4 * channels)  # rows: input, forget, candidate, output, as in torch
         self.from_state = nn.Linear(channels, 4 * channels, bias=False)
+        # An open forget gate lets gradients through the cell from the first step.
         with torch.no_grad():
             self.from_input.bias[channels : 2 * channels] = 1.0
 

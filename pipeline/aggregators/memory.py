@@ -1,9 +1,9 @@
-"""Collaborative memory: every clip is seen in the light of the whole video; the order of the clips changes nothing.
+"""Collaborative memory: every clip is read in the light of the whole video, in whatever order the clips come.
 
-A *context* remembers the clips together and tells each one something of it; an *infusion* brings that into the clip's
+A *context* remembers all clips together and tells each one about them; an *infusion* brings that into the clip's
 features. The gate is one vector a clip, and classifier and projections are linear, so that each clip is remembered
 position by position but read, gated and classified pooled: Pool((X W_q) M) = (Pool(X) W_q) M, and
-Pool(g * X + X) = (g + 1) * Pool(X). No position ever meets another one.
+Pool(g * X + X) = (g + 1) * Pool(X). No position ever interacts with another.
 """
 
 from abc import ABC, abstractmethod
@@ -20,10 +20,10 @@ START = 0.01  # of W_O: on maps of unit size the gates begin within 0.01 of one 
 
 
 class Infusion(nn.Module, ABC):
-    """How a clip's features take in what the context tells it, once W_O has brought it to their width.
+    """How a clip's features take in what the context says, once W_O has brought that to their width.
 
-    Nothing says how W_O begins: here small, so that no gate is saturated, and not at 0, so that the memory learns from
-    the first step.
+    The source does not say how W_O is initialised. Here it is small, so that no gate is saturated, and not 0, so that
+    the memory learns from the first step.
 
     Args:
         channels: C.
@@ -39,9 +39,10 @@ class Infusion(nn.Module, ABC):
         """Return Pool(X̂_n) (B, N, C) of Pool(X_n) (B, N, C) and Pool(M_n) (B, N, C')."""
 
     def told(self, context: Tensor) -> Tensor:
-        """Return Pool(M_n) W_O (B, N, C) of Pool(M_n) (B, N, C'), by the weights' precision under autocast too.
+        """Return Pool(M_n) W_O (B, N, C) of Pool(M_n) (B, N, C'), in the weights' precision even under autocast.
 
-        A fresh memory moves a gate by less than 0.01; bfloat16 goes in steps of 1/128 from 1 to 2.
+        A fresh memory moves a gate by less than 0.01, and between 1 and 2 bfloat16 has steps of 1/128: it would be
+        lost.
         """
         device = context.device.type
         exact = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
@@ -67,7 +68,7 @@ class FeatureGate(Infusion):
 class Residual(Infusion):
     """X̂_n = X_n + M_n W_O: the memory without a gate.
 
-    Source: ours, to set the gate against. The poster of Yang et al. (CVPR 2021) says only that feature gating can
+    Source: ours, for comparison with the gate. The poster of Yang et al. (CVPR 2021) says only that feature gating can
     prevent over-fitting; it prints neither the alternative nor its figures.
     """
 
@@ -77,12 +78,12 @@ class Residual(Infusion):
 
 
 class CollaborativeMemory(nn.Module):
-    """Mix each clip's features with what the whole video has seen; for whoever needs the maps, as detection does.
+    """Mix each clip's features with what the whole video has seen; for uses that need the maps, such as detection.
 
-    Its weights are those of the aggregator ``memory`` but for the classifier, under the same names.
+    Its weights are those of the aggregator ``memory``, under the same names, without the classifier.
 
     Source: Yang et al., Beyond Short Clips (CVPR 2021), memory push and pop, feature gating.
-    Differs from the source: as `AssociativeMemory`.
+    Differs from the source: see `AssociativeMemory`.
 
     Args:
         channels: C.
@@ -106,7 +107,7 @@ class CollaborativeMemory(nn.Module):
             features: (B, N, T', H', W', C) float, one feature map per clip, of any number of clips in any order.
 
         Returns:
-            (B, N, T', H', W', C), X̂_n; under autocast in the weights' precision, as the gates are.
+            (B, N, T', H', W', C), X̂_n; under autocast too in the weights' precision, like the gates.
 
         Raises:
             ValueError: if C differs from the module's channels.
@@ -121,10 +122,10 @@ class ContextAggregator(Aggregator):
     """Infuse each clip with the context of the video, classify it, and average over the clips.
 
     Source: Yang et al., Beyond Short Clips (CVPR 2021).
-    Differs from the source: dropout before the classifier, drawn for each clip; and as `AssociativeMemory`.
+    Differs from the source: dropout before the classifier, drawn for each clip; and see `AssociativeMemory`.
 
     Args:
-        context: what the clips leave to one another.
+        context: what the clips share with one another.
         infusion: how a clip takes it in.
         spec: channels, num_classes and dropout.
     """
@@ -151,6 +152,7 @@ class ContextAggregator(Aggregator):
         clip = features[:, None]  # (B, 1, T', H', W', C)
         memory, pooled = self.context.push(_positions(clip)), _pooled(clip)
         if state is not None:
+            # Every earlier clip must be gated again, by the memory that now has one clip more: hence all are kept.
             pooled = torch.cat([state[1], pooled], dim=1)
             memory = self.context.join(state[0], memory, count=pooled.shape[1])
         return (memory, pooled), self._classify(memory, pooled)
@@ -161,7 +163,7 @@ class ContextAggregator(Aggregator):
 
 
 class MultiClip(Aggregator):
-    """Classify each clip by itself, from its pooled map, and average over the clips: no memory.
+    """Classify each clip alone, from its pooled map, and average over the clips: no memory.
 
     Source: Yang et al., Beyond Short Clips (CVPR 2021), the first row of the ablation.
 

@@ -1,4 +1,4 @@
-"""Hyper-parameters that an aggregator has for itself: what it declares of each, and how given values are checked."""
+"""An aggregator's own hyper-parameters: what it declares about each, and how given values are checked."""
 
 import contextlib
 import math
@@ -15,11 +15,11 @@ class Option:
     """One hyper-parameter; its type is that of its default.
 
     Attributes:
-        default: what it is where nothing is said.
+        default: its value when none is given.
         help: one line of what it does.
         least: the smallest number that it may be; None for no bound.
         greatest: the largest one, likewise.
-        choices: the words that it may be; empty where it is a number, or any word.
+        choices: the words that it may be; empty for a number, or for any word.
     """
 
     default: Value
@@ -43,6 +43,7 @@ class Option:
         Raises:
             SettingsError: naming the option, its range and the value, if it is not allowed.
         """
+        # `type(...) is`, not isinstance: True is an int, and must not pass for 1.
         if type(self.default) is float and type(value) is int:
             value = float(value)
         if type(value) is not type(self.default) or not self._allows(value):
@@ -58,14 +59,14 @@ class Option:
 
 @dataclass(frozen=True, slots=True)
 class NamedValue:
-    """A value that is given for one of an aggregator's own options."""
+    """A value given for one of an aggregator's own options."""
 
     name: str
     value: Value
 
     @classmethod
     def parse(cls, text: str) -> "NamedValue":
-        """Return what is written as NAME=VALUE; numbers become numbers.
+        """Return what NAME=VALUE says; a VALUE that reads as a number becomes one.
 
         Raises:
             ValueError: if ``text`` is not of that form.
@@ -73,6 +74,7 @@ class NamedValue:
         name, equals, written = text.partition("=")
         if not (name and equals and written):
             raise ValueError(f"must be NAME=VALUE, as reduction=8; got {text!r}")
+        # int first: float would take 8 too, and an option's type must be that of its default.
         for kind in (int, float):
             with contextlib.suppress(ValueError):
                 return cls(name, kind(written))

@@ -5,15 +5,15 @@ from torch import Tensor
 from ..training.tasks import SINGLE_LABEL, TASKS
 from .base import Aggregator, AggregatorSpec
 
-TASK = TASKS[SINGLE_LABEL]  # whose probabilities are pooled
+TASK = TASKS[SINGLE_LABEL]  # its probabilities are what is pooled
 
 
 class AveragePooling(Aggregator):
     """The mean of the clips' class probabilities.
 
     Source: FASTER, Table 2 and the "Avg. pool" row of Table 3: the classification scores of all clips are averaged.
-    Differs from the source: it does not say whether scores are taken before or after the softmax. Here after, so that
-    backbones whose logits differ in scale, as an expensive and a cheap one do, weigh the same.
+    Differs from the source: it does not say whether scores are taken before or after the softmax. Here it is after, so
+    that backbones whose logits differ in scale, as an expensive and a cheap one do, count the same.
     """
 
     needs_features = False
@@ -41,7 +41,7 @@ class AveragePooling(Aggregator):
 class MaxPooling(Aggregator):
     """The highest probability that any clip gives each class; their softmax brings the sum back to 1.
 
-    The other way in use to join the scores of views and clips (as PySlowFast's ``ENSEMBLE_METHOD: max``).
+    The other usual way to combine the scores of views and clips (PySlowFast's ``ENSEMBLE_METHOD: max``).
     """
 
     needs_features = False

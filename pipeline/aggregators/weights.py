@@ -1,4 +1,4 @@
-"""Aggregators on disk: safetensors that carry what the network is and which classes it tells apart."""
+"""Aggregators on disk: safetensors that also say what the network is and which classes it tells apart."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,19 @@ def save_aggregator(
     classes: Sequence[str],
     state: Mapping[str, Tensor],
 ) -> None:
-    """Write an aggregator's weights, whole or not at all; equal weights make equal files."""
+    """Write an aggregator's weights, whole or not at all; equal weights make equal files.
+
+    Args:
+        path: of the file.
+        spec: what to build.
+        shapes: role -> (T', H', W', C) of the maps that it reads.
+        classes: K names, in the order of the scores.
+        state: the weights by name, of any shape, dtype and device; they are kept in their dtype.
+
+    Raises:
+        OutOfSpaceError: if the disk is full; a file that stood there before is kept.
+        FileError: if the file cannot be written for another reason.
+    """
     content = {
         "format": _FORMAT,
         "spec": complete_spec(spec).record(),
@@ -51,7 +63,7 @@ def save_aggregator(
         "classes": list(classes),
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    # One key: safetensors writes several in an order that changes from process to process.
+    # All metadata under one key: safetensors writes several in an order that changes from process to process.
     data = save(tensors, metadata={"vidpipe": json.dumps(content, sort_keys=True)})
     write_atomically(path, lambda partial: partial.write_bytes(data))
 
@@ -60,7 +72,7 @@ def load_aggregator(path: Path) -> tuple[VideoModel, AggregatorWeights]:
     """Return the aggregator of a weights file, in evaluation mode on the CPU, and what else the file says.
 
     Raises:
-        WeightsError: if the file is damaged or none of ours.
+        WeightsError: if the file is damaged, or not one of vidpipe's.
     """
     weights = _read(path)
     try:

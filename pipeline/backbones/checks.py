@@ -1,4 +1,4 @@
-"""Whether backbones go together with clips and with their roles."""
+"""Whether backbones suit the clips and their roles."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +10,11 @@ from .weights import Weights, load_weights
 
 
 def load_named(path: Path, *, backbone: str, role: str) -> Weights:
-    """Return the weights at ``path``, which are to be of the backbone that the user calls by name.
+    """Return the weights at ``path``, which must be those of the backbone that the user names.
 
     Raises:
-        WeightsError: if it is no weights file of ours.
-        SettingsError: if they are of another backbone; saying what to type.
+        WeightsError: if it is not a weights file of vidpipe's.
+        SettingsError: if they are of another backbone; the message says what to type.
     """
     weights = load_weights(path)
     if weights.backbone != backbone:
@@ -26,10 +26,10 @@ def load_named(path: Path, *, backbone: str, role: str) -> Weights:
 
 
 def check_clip(weights: Weights, sampling: ClipSampling) -> None:
-    """Refuse clips of other frames than the backbone was trained on: its scores would mean nothing.
+    """Refuse clips of other lengths or rates than the backbone was trained on: its scores would mean nothing.
 
     Raises:
-        SettingsError: saying what to type.
+        SettingsError: the message says what to type.
     """
     trained = (weights.num_frames, weights.sampling_rate, weights.fps)
     asked = (sampling.num_frames, sampling.sampling_rate, sampling.fps)

@@ -1,4 +1,4 @@
-"""On which device, and in which precision, networks run here."""
+"""The device and the precision in which networks run on this machine."""
 
 import torch
 
@@ -29,10 +29,10 @@ def resolve_device(name: str) -> torch.device:
 
 
 def resolve_precision(name: str, device: torch.device) -> str:
-    """Return the precision to use on a device; auto is the fastest that holds what float32 holds.
+    """Return the precision to use on a device; auto is the fastest one without loss of range.
 
-    That is bfloat16 where the hardware multiplies it. float16 is for GPUs before Ampere, which lack bfloat16: inside
-    the network it may overflow where bfloat16 cannot.
+    That is bfloat16 where the hardware multiplies it: it has float32's range. GPUs before Ampere lack it and get
+    float16, which may overflow inside a network.
 
     Raises:
         SettingsError: for float16 on a CPU.
@@ -42,11 +42,14 @@ def resolve_precision(name: str, device: torch.device) -> str:
     if name != "auto":
         return name
     if device.type == "cuda":
+        # Compute capability 8.0 is Ampere, the first with bfloat16. `torch.cuda.is_bf16_supported` would not do:
+        # by default it also says yes where bfloat16 is merely emulated.
         return "bfloat16" if torch.cuda.get_device_capability(device) >= (8, 0) else "float16"
     return "bfloat16" if cpu_has_bfloat16() else "float32"
 
 
 def cpu_has_bfloat16() -> bool:
     """Return whether this CPU multiplies bfloat16 in hardware (AVX512_BF16, which AMX CPUs have too)."""
+    # Other CPUs compute bfloat16 by way of float32, which gains nothing.
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)  # torch has no public name for it
     return bool(probe and probe())

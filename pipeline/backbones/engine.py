@@ -20,14 +20,14 @@ class Engine(Protocol):
     """Something that runs one backbone over clips.
 
     Attributes:
-        provenance: what besides the weights determines the results, for a store to record and compare (JSON): "name",
-            as registered, "device", "precision", and what else the engine depends on.
+        provenance: what besides the weights determines the results, as JSON values that a store records and compares:
+            "name", as registered, "device", "precision", and anything else that the engine depends on.
     """
 
     provenance: dict[str, Any]
 
     def run(self, clips: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return features and scores of each clip, whatever its place and companions.
+        """Return features and scores of each clip, independent of its place and of the other clips.
 
         Args:
             clips: (n, L, S, S, 3) uint8, preprocessed.
@@ -40,11 +40,11 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineEntry:
-    """What the registry holds of an engine.
+    """What the registry knows about an engine.
 
     Attributes:
-        build: makes it of a backbone's weights and of where and how to run; raises SettingsError for what is not to be
-            had here.
+        build: makes it from a backbone's weights and the settings; raises SettingsError for a device or precision that
+            this machine lacks.
         summary: one line of what it is.
     """
 
@@ -62,7 +62,7 @@ def build_engine(weights: Weights, settings: EngineSettings, *, name: str = "tor
     """Return the engine called ``name`` for these weights.
 
     Raises:
-        SettingsError: if there is no such engine, or device or precision are not to be had here.
+        SettingsError: if there is no such engine, or this machine lacks the device or the precision.
         WeightsError: if the weights do not fit their backbone.
     """
     return ENGINES[name].build(weights, settings)

@@ -3,15 +3,15 @@
 from ..settings import check_fields, setting, settings
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
-MOST_CLIPS = 1024  # a pass is always as large as it is said to be, with blanks where clips are fewer
+MOST_CLIPS = 1024  # a pass always has its full size, filled up with blanks: a huge one would be a huge waste
 
 
 @settings
 class EngineSettings:
     """How to run a backbone. Features are stored as float16 and scores as float32 in any precision.
 
-    The threads are those of the whole process. They are part of the provenance: name them where several processes must
-    agree.
+    The number of threads holds for the whole process. It is part of the provenance, so set it where several processes
+    must agree.
     """
 
     device: str = setting(default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1.")

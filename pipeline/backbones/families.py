@@ -2,8 +2,8 @@
 
 R2D, R(2+1)D and R3D are FASTER's: Zhu et al., FASTER Recurrent Networks for Efficient Video Classification (AAAI 2020),
 Table 1, after Tran et al., A Closer Look at Spatiotemporal Convolutions (CVPR 2018). R3D is R(2+1)D with 3×3×3 in place
-of the factorised pair and 3×7×7 as conv1. Slow-only, I3D and the other R(2+1)D are those of the model zoos, whose
-figures the table of collaborative memory has (Yang et al., CVPR 2021).
+of the factorised pair and 3×7×7 as conv1. Slow-only, I3D and the other R(2+1)D are those of the model zoos, the ones
+in the table of collaborative memory (Yang et al., CVPR 2021).
 """
 
 from collections.abc import Callable
@@ -25,13 +25,13 @@ class Family:
     Attributes:
         name: of the family, which a network's name begins with.
         summary: one line of what it is.
-        variant: what its name has after the depth; empty for the first of the name.
+        variant: what follows the depth in its name; empty for the first family of that name.
         stem: width -> conv1.
         middle: of each bottleneck.
         frames_multiple: clips must have a multiple of this many frames.
-        usual_clip: (L, every how many frames one is taken) of the clips that the source's figures are of.
+        usual_clip: (L, stride in frames) of the clips in the source's figures.
         pool1_time: temporal stride of the max pool after conv1; None for no pool.
-        pool2_time: that of a max pool over time between res2 and res3.
+        pool2_time: the same for a max pool over time between res2 and res3.
         time_strides: of the first blocks of res2 to res5.
         space_strides: likewise.
         temporal_kernels: frames that the first convolutions of the blocks span, by stage; repeated along a stage.
@@ -82,7 +82,7 @@ def _full_stem(width: int) -> nn.Sequential:
 
 
 def _flat_stem(width: int) -> nn.Sequential:
-    """Return the conv1 of networks that take each frame by itself there: 1×7×7."""
+    """Return a conv1 that reads each frame alone: 1×7×7."""
     return nn.Sequential(ConvNorm(3, width, kernel=(1, 7, 7), stride=(1, 2, 2)))
 
 
@@ -101,7 +101,7 @@ def _factorised_middle(planes: int, time: int, space: int) -> nn.Sequential:
 
 
 def _time_first_middle(planes: int, time: int, space: int) -> nn.Sequential:
-    """Return pytorchvideo's pair: 3×1×1, which strides in time, then 1×3×3, both of as many planes as come in."""
+    """Return pytorchvideo's pair: 3×1×1, which strides in time, then 1×3×3, both with as many planes as their input."""
     return nn.Sequential(
         ConvNorm(planes, planes, kernel=(3, 1, 1), stride=(time, 1, 1)),
         ConvNorm(planes, planes, kernel=(1, 3, 3), stride=(1, space, space)),
@@ -134,10 +134,10 @@ R3D = Family(
     time_strides=(1, 2, 2, 2),
 )
 
-# pytorchvideo's R(2+1)D, taken for the 16×2 of collaborative memory's table. It differs from `_R2PLUS1D` (FASTER's
+# pytorchvideo's R(2+1)D, used for the 16×2 of collaborative memory's table. It differs from `_R2PLUS1D` (FASTER's
 # Table 1): conv1 is not factorised and no pool follows, res2 halves the picture in its place; the temporal convolution
 # comes before the spatial one; the pair has as many planes as the block, not 2.25 times; res3 keeps the frames, so that
-# a map has a quarter of them. 28.11 million parameters with 400 classes, for 46.98.
+# a map has a quarter of them. It has 28.11 million parameters with 400 classes, against 46.98.
 _R2PLUS1D_PTV = Family(
     name="r2plus1d",
     summary="R(2+1)D of pytorchvideo: factorised in the blocks alone, time before space",
@@ -150,11 +150,11 @@ _R2PLUS1D_PTV = Family(
     usual_clip=(16, 2),
 )
 
-# Source: Feichtenhofer et al., SlowFast Networks for Video Recognition (ICCV 2019), Table 1, the slow path by itself.
+# Source: Feichtenhofer et al., SlowFast Networks for Video Recognition (ICCV 2019), Table 1, the slow path alone.
 # One network for clips of 4 frames (4×16) and of 8 (8×8, that of collaborative memory's table); no stride in time.
 _SLOW_ONLY = Family(
     name="slow_only",
-    summary="Slow-only: the slow path of SlowFast by itself",
+    summary="Slow-only: the slow path of SlowFast alone",
     stem=_flat_stem,
     temporal_kernels=((1,), (1,), (3,), (3,)),
     usual_clip=(8, 8),

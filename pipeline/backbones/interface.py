@@ -9,13 +9,13 @@ from ..errors import SettingsError, named
 
 
 class Backbone(nn.Module, ABC):
-    """A clip network: ``features`` is the family's own, the head (average, dropout, linear) is everybody's.
+    """A clip network: each family has its own ``features``, and all share one head (average, dropout, linear).
 
     A family that needs several inputs (pathways at other frame rates, say) makes them from the one clip in ``features``
     and gives back their maps joined on one grid, so that engines, stores and aggregators need not know.
 
-    Two methods are a family's to give where they mean something to it: `stages` and `blocks`, for gradient
-    checkpointing, and `begin_as_identity`, for training from scratch.
+    A family may override `stages` and `blocks`, for gradient checkpointing, and `begin_as_identity`, for training from
+    scratch.
 
     Attributes:
         name: the name it is registered under.
@@ -52,7 +52,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def feature_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
-        """Return (T', H', W', C), the form in which a store keeps the map of a clip of ``frames`` × ``size``².
+        """Return (T', H', W', C), the shape in which a store keeps the map of a clip of ``frames`` × ``size``².
 
         Raises:
             SettingsError: if the backbone cannot take clips of that shape.
@@ -61,31 +61,31 @@ class Backbone(nn.Module, ABC):
     @property
     def classifier(self) -> nn.Linear:
         """The last layer, (B, C) -> (B, K)."""
-        return self.fc  # the attribute keeps the name that weights files have
+        return self.fc  # named as in weights files, whose keys must not change
 
     def renew_classifier(self, num_classes: int) -> None:
-        """Put a fresh classifier of so many classes in place of the one there is."""
+        """Replace the classifier by a fresh one of so many classes."""
         self.num_classes = num_classes
         self.fc = nn.Linear(self.channels, num_classes)
         _initialise_classifier(self.fc)
 
     def stages(self) -> dict[str, nn.Module]:
-        """Return the large parts of ``features``, by their names in the network; none, if the family names none.
+        """Return the large parts of ``features``, by their names in the network; empty if the family names none.
 
-        Each is called with tensors and returns one, and none lies in another: gradient checkpointing keeps the inputs
-        of these alone, and computes the rest again.
+        Each takes tensors and returns one, and none contains another: gradient checkpointing keeps only their inputs,
+        and computes the rest again.
         """
         return {}
 
     def blocks(self) -> dict[str, nn.Module]:
-        """Return the same in smaller parts, likewise; the stages, if the family names none."""
+        """Return the same in smaller parts; the stages, if the family names none."""
         return self.stages()
 
     def begin_as_identity(self) -> None:
-        """Let every residual block of a fresh network begin as the identity; nothing changes where there are none."""
+        """Make every residual block of a fresh network begin as the identity; without such blocks, do nothing."""
 
     def check_frames(self, frames: int) -> None:
-        """Raise SettingsError unless clips of so many frames can be taken whole."""
+        """Raise SettingsError unless the network can take whole clips of so many frames."""
         if frames < 1 or frames % self.frames_multiple:
             wanted = (
                 f"a multiple of {self.frames_multiple} frames" if self.frames_multiple > 1 else "at least one frame"
@@ -102,14 +102,14 @@ class Backbone(nn.Module, ABC):
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """Return the feature map and the class scores of each clip.
 
-        The scores are logits. The average is taken in the classifier's precision, which an engine may keep above that
-        of the convolutions.
+        The scores are logits. The average is taken in the classifier's precision, which may be higher than that of
+        the convolutions.
 
         Args:
             clip: (B, 3, L, H, W) float, normalised.
 
         Returns:
-            features (B, C, T', H', W') and scores (B, K).
+            features (B, C, T', H', W') in the convolutions' dtype, and scores (B, K) in the classifier's.
 
         Raises:
             SettingsError: if the backbone cannot take clips of that shape.
@@ -134,7 +134,7 @@ class BackboneSpec(Protocol):
 
     @property
     def usual_clip(self) -> tuple[int, int]:
-        """(L, every how many frames one is taken) of the clips that its source's figures are of."""
+        """(L, stride in frames) of the clips in its source's figures."""
         ...
 
     def build(self, *, num_classes: int, dropout: float) -> Backbone:

@@ -24,7 +24,7 @@ class ConvNorm(nn.Module):
         outputs: channels that go out.
         kernel: (time, height, width).
         stride: likewise.
-        padding: likewise; half the kernel, rounded down, if not said.
+        padding: likewise; by default half the kernel, rounded down.
         relu: whether a ReLU follows.
     """
 
@@ -49,10 +49,10 @@ class ConvNorm(nn.Module):
         return self.activation(self.norm(self._convolve(x)))
 
     def _convolve(self, x: Tensor) -> Tensor:
-        """Return the convolution; padded by hand in time where torch's gradient is garbage.
+        """Return the convolution; padded by hand in time where torch's gradient would be garbage.
 
         In bfloat16 on a CPU, oneDNN 3.12 (torch 2.13) leaves parts of the weights' gradient unwritten if the kernel is
-        longer than the clip and there are several positions for it: noise, or not numbers, with no error.
+        longer than the clip and has several positions: the gradient is noise or NaN, and there is no error.
         """
         conv, frames, (time, height, width) = self.conv, x.shape[2], self.padding
         kernel, stride = conv.kernel_size[0], conv.stride[0]
@@ -76,7 +76,7 @@ def stem_pool(time: int = 1) -> nn.MaxPool3d:
 
 
 def flat_middle(planes: int, time: int, space: int) -> nn.Sequential:
-    """Return the 1×3×3 of bottlenecks that look along time elsewhere, or not at all; it has both strides."""
+    """Return the 1×3×3 of bottlenecks that span time elsewhere, or not at all; it has both strides."""
     return nn.Sequential(ConvNorm(planes, planes, kernel=(1, 3, 3), stride=(time, space, space)))
 
 
@@ -111,7 +111,7 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, T, H, W) to (B, 4 × planes, T / time, H / space, W / space), rounded up."""
         out = self.expand(self.middle(self.reduce(x)))
-        out += self.shortcut(x)
+        out += self.shortcut(x)  # in place: one large map less to keep
         return self.activation(out)
 
 
@@ -136,9 +136,9 @@ def grid_side(size: int) -> int:
 
 
 def blocks_of(stages: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Return the blocks of the stages that are rows of bottlenecks, by their names, and the other stages whole.
+    """Return the blocks of stages that are rows of bottlenecks, by name, and the other stages whole.
 
-    What stands between the bottlenecks of a row (non-local blocks) is a block too.
+    What lies between the bottlenecks of a row (non-local blocks) counts as a block too.
     """
     blocks: dict[str, nn.Module] = {}
     for name, stage in stages.items():
@@ -148,7 +148,7 @@ def blocks_of(stages: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
 
 
 def zero_residual_norms(network: nn.Module) -> None:
-    """Set the last norm of each bottleneck's residual branch to zero, in place: it then begins as the identity.
+    """Zero the last norm of each bottleneck's residual branch, in place, so that the bottleneck begins as the identity.
 
     Source: Goyal et al., Accurate, Large Minibatch SGD (2017), section 5.1.
     """

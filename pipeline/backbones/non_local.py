@@ -11,9 +11,9 @@ class NonLocal(nn.Module):
 
     With the embeddings θ, φ and g of half the channels, θ at all P positions and φ and g at the Q that a 1×2×2 max pool
     leaves, y = (θ φᵀ) g / Q, and the block returns x + norm(W y). There is no softmax: the weights are the products
-    themselves, over their number. The last norm begins at zero, so that the block begins as the identity.
+    themselves, divided by their number. The last norm begins at zero, so that the block begins as the identity.
 
-    Source: Wang et al., Non-local Neural Networks (CVPR 2018), section 3, with its trick of subsampling; biases and
+    Source: Wang et al., Non-local Neural Networks (CVPR 2018), section 3, with its subsampling trick; biases and
     initial weights as in mmaction2's I3D.
     Differs from the source: φ and g are pooled, as in mmaction2, where the authors' code pools x before them; and the
     pool keeps the last row or column of a side that is odd, which theirs drops.
@@ -38,6 +38,6 @@ class NonLocal(nn.Module):
         """Map (B, C, T, H, W) to the same shape."""
         theta = self.theta(x).flatten(2).transpose(1, 2)  # (B, P, C / 2)
         phi, g = (self.pool(embedding(x)).flatten(2) for embedding in (self.phi, self.g))  # (B, C / 2, Q)
-        affinity = torch.bmm(theta, phi / phi.shape[2])  # (B, P, Q); divided first, for float16's sake
+        affinity = torch.bmm(theta, phi / phi.shape[2])  # (B, P, Q); divided first: float16 could overflow
         y = torch.bmm(affinity, g.transpose(1, 2)).transpose(1, 2)  # (B, C / 2, P)
         return x + self.expand(y.unflatten(2, x.shape[2:]))

@@ -29,9 +29,9 @@ def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0) -> Back
 
 
 def usual_clip(name: str) -> tuple[int, int]:
-    """Return (L, every how many frames one is taken): the clips that the backbone called ``name`` is known for.
+    """Return (L, stride in frames) of the clips that the backbone called ``name`` is known for.
 
-    A default; it takes others too.
+    It is a default; the backbone takes other clips too.
 
     Raises:
         SettingsError: if there is no such backbone.
@@ -40,10 +40,11 @@ def usual_clip(name: str) -> tuple[int, int]:
 
 
 def feature_shape(name: str, *, num_frames: int, size: int) -> tuple[int, int, int, int]:
-    """Return (T', H', W', C) of the map that the backbone called ``name`` makes of ``num_frames`` × ``size``² pixels.
+    """Return (T', H', W', C) of the map that the backbone called ``name`` makes from ``num_frames`` × ``size``² pixels.
 
     Raises:
         SettingsError: if there is no such backbone, or it cannot take such clips.
     """
+    # The network itself knows its shapes; on "meta" building it takes no memory and draws no random numbers.
     with torch.device("meta"):
         return build_backbone(name, num_classes=1).feature_shape(num_frames, size)

@@ -26,19 +26,20 @@ from .layers import (
 )
 from .non_local import NonLocal
 
-# Non-local blocks follow these blocks of res3 and res4, the first being 0: five at depths 50 and 101. Source: Wang et
-# al. (CVPR 2018) for 50, PySlowFast for 101, where the authors' code has them after every seventh block of res4.
+# Non-local blocks follow these blocks of res3 and res4, counted from 0: five at depths 50 and 101. Source: Wang et al.
+# (CVPR 2018) for 50, PySlowFast for 101, where the authors' own code puts them after every seventh block of res4.
 _NON_LOCAL_STAGES, _NON_LOCAL_AFTER = (1, 2), (1, 3, 5)
 
 
 class ResNet(Backbone):
     """One of the one-path families at a given depth and width.
 
-    Differs from the sources, which `families` names: nothing known at width 64. They have no depths 14 and 26 (but for
-    R2D-26) and no other widths. A family with non-local blocks has one after the only block of a stage at depth 14.
+    Differs from the sources, which `families` names: in nothing known, at width 64. They have no depths 14 and 26
+    (except R2D-26) and no other widths. At depth 14 a family with non-local blocks has one after the only block of a
+    stage.
 
-    Clips may have any number of frames (each temporal stride rounds up), but where the source would drop the last of
-    them: R2D reads whole groups of eight, and I3D's pool after res2 takes pairs. Such a family refuses other clips.
+    Clips may have any number of frames, since each temporal stride rounds up, except in families that would drop the
+    last ones: R2D reads whole groups of eight, and I3D's pool after res2 takes pairs. These refuse other clips.
     """
 
     def __init__(self, spec: "ResNetSpec", *, num_classes: int, dropout: float) -> None:
@@ -62,20 +63,20 @@ class ResNet(Backbone):
                 module.initialise()
 
     def features(self, clip: Tensor) -> Tensor:
-        """Return res5: (B, 3, L, H, W) -> (B, C, T', ceil(H / 32), ceil(W / 32)), T' as in `feature_shape`."""
+        """Return res5: (B, 3, L, H, W) float -> (B, C, T', ceil(H / 32), ceil(W / 32)), T' as in `feature_shape`."""
         self.check_frames(clip.shape[2])
         x = self.pool1(self.conv1(clip))
         return self.res5(self.res4(self.res3(self.pool2(self.res2(x)))))
 
     def feature_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
-        """Return (T', H', W', C): the family's share of the frames and a 32nd of the side, each rounded up."""
+        """Return (T', H', W', C): the frames over the temporal stride and the side over 32, each rounded up."""
         self.check_frames(frames)
         self.check_size(size)
         side = grid_side(size)
         return -(-frames // self._frames_per_map), side, side, self.channels
 
     def stages(self) -> dict[str, nn.Module]:
-        """Return conv1 and res2 to res5; the pools between them keep little."""
+        """Return conv1 and res2 to res5; the pools between them need little memory."""
         return {"conv1": self.conv1, "res2": self.res2, "res3": self.res3, "res4": self.res4, "res5": self.res5}
 
     def blocks(self) -> dict[str, nn.Module]:
@@ -83,7 +84,7 @@ class ResNet(Backbone):
         return blocks_of(self.stages())
 
     def begin_as_identity(self) -> None:
-        """Let every bottleneck begin as the identity, as the non-local blocks do in any case."""
+        """Make every bottleneck begin as the identity, as the non-local blocks always do."""
         zero_residual_norms(self)
 
 
@@ -97,7 +98,7 @@ class ResNetSpec:
 
     @property
     def name(self) -> str:
-        """``r2d_26``, with a variant ``i3d_50_nl``, with another width than the paper's ``r2d_26_w16``."""
+        """As ``r2d_26``; with a variant, as ``i3d_50_nl``; with another width than the paper's, as ``r2d_26_w16``."""
         variant = f"_{self.family.variant}" if self.family.variant else ""
         return f"{self.family.name}_{self.depth}{variant}{width_suffix(self.width)}"
 
@@ -148,7 +149,8 @@ def _stage(spec: ResNetSpec, *, index: int) -> nn.Sequential:
         return stage
     followed = _NON_LOCAL_AFTER if num_blocks > 1 else (0,)
     mixed = nn.Sequential()
-    for place, block in stage.named_children():  # blocks keep their numbers, whatever stands between them
+    # Blocks keep their numbers, so that weights have the same keys with and without non-local blocks.
+    for place, block in stage.named_children():
         mixed.add_module(place, block)
         if int(place) in followed:
             mixed.add_module(f"nonlocal{place}", NonLocal(planes * EXPANSION))

@@ -29,10 +29,10 @@ _JOINED = ("stem", "res2", "res3", "res4")  # the fast path joins the slow one a
 
 _SUMMARY = "SlowFast: a slow path of few frames and many channels, and a fast one of all frames and few channels"
 _USUAL_CLIP = (32, 2)  # frames of the fast path, which are the clip's, and their stride
-# Frames and stride of the slow path in such a clip -> alpha: it takes every so many frames.
+# Frames and stride of the slow path in such a clip -> alpha: the slow path takes every alpha-th frame.
 _ALPHAS = {"4x16": 8, "8x8": 4}
-# (depth, rates) -> frames that the convolutions between the paths span, where they are not the paper's 5. Source: the
-# networks of PySlowFast and pytorchvideo; mmaction2 has 7 for its SlowFast-101 too. Depths 14 and 26 follow 50.
+# (depth, rates) -> frames that the convolutions between the paths span, where these are not the paper's 5. Source: the
+# networks of PySlowFast and pytorchvideo; mmaction2 also has 7 for its SlowFast-101. Depths 14 and 26 follow 50.
 _LATERAL_KERNELS = {(depth, "8x8"): 7 for depth in (14, 26, 50)}
 
 
@@ -40,14 +40,14 @@ class SlowFast(Backbone):
     """Two residual networks over one clip, the fast one joining the slow one four times on the way.
 
     The clip has the fast path's frames (32 of stride 2, in the paper); the slow path takes every alpha-th of them. Both
-    paths' last maps come on the slow one's grid: the fast path's is averaged over each alpha frames and its channels
-    follow the slow path's. The mean over that grid is the mean over each path, so that the head is SlowFast's own.
+    paths' last maps are given on the slow path's grid: the fast path's is averaged over every alpha frames, and its
+    channels follow the slow path's. Averaging that grid averages each path, so the head is SlowFast's own.
 
     Source: Feichtenhofer et al., SlowFast Networks for Video Recognition (ICCV 2019), Table 1 and section 3.3
     (time-strided convolution, joined by concatenation). As in PySlowFast and pytorchvideo, the bottlenecks' strides lie
     on the 1×3×3 and the convolutions between the paths have a norm and a ReLU (mmaction2's have neither).
     Differs from PySlowFast: its slow path takes frames spread from the first to the last, which drift against those
-    that the lateral convolutions are centred on; here, as in the paper and mmaction2, they are the same.
+    that the lateral convolutions are centred on; here they are the same, as in the paper and mmaction2.
     """
 
     def __init__(self, spec: "SlowFastSpec", *, num_classes: int, dropout: float) -> None:
@@ -67,7 +67,7 @@ class SlowFast(Backbone):
         initialise(self)
 
     def features(self, clip: Tensor) -> Tensor:
-        """Return both paths' res5: (B, 3, L, H, W) -> (B, C, L / alpha, ceil(H / 32), ceil(W / 32))."""
+        """Return both paths' res5: (B, 3, L, H, W) float -> (B, C, L / alpha, ceil(H / 32), ceil(W / 32))."""
         self.check_frames(clip.shape[2])
         slow, fast = clip[:, :, :: self.alpha], clip
         for (name, slow_part), fast_part in zip(self.slow.named_children(), self.fast.children(), strict=True):
@@ -90,11 +90,11 @@ class SlowFast(Backbone):
         return {f"{name}.{own}": part for name, path in paths.items() for own, part in path.named_children()}
 
     def blocks(self) -> dict[str, nn.Module]:
-        """Return the same with each bottleneck by itself."""
+        """Return the same, with each bottleneck apart."""
         return blocks_of(self.stages())
 
     def begin_as_identity(self) -> None:
-        """Let every bottleneck of both paths begin as the identity."""
+        """Make every bottleneck of both paths begin as the identity."""
         zero_residual_norms(self)
 
 
@@ -108,7 +108,7 @@ class SlowFastSpec:
 
     @property
     def name(self) -> str:
-        """``slowfast_50_8x8``, or with another width than the paper's ``slowfast_14_8x8_w16``."""
+        """As ``slowfast_50_8x8``; with another width than the paper's, as ``slowfast_14_8x8_w16``."""
         return f"slowfast_{self.depth}_{self.rates}{width_suffix(self.width)}"
 
     @property
@@ -118,7 +118,7 @@ class SlowFastSpec:
 
     @property
     def usual_clip(self) -> tuple[int, int]:
-        """The same for both rates, which tell what the slow path takes of it."""
+        """The same for both rates, which say only what the slow path takes from it."""
         return _USUAL_CLIP
 
     def build(self, *, num_classes: int, dropout: float) -> SlowFast:
@@ -158,7 +158,7 @@ def _path(width: int, *, depth: int, kernels: tuple[int, ...], lateral_width: in
 
 
 def _laterals(fast_width: int, *, alpha: int, kernel: int) -> nn.ModuleDict:
-    """Return the convolutions that bring the fast path's maps to the slow one's frames, by the part they follow."""
+    """Return the convolutions that bring the fast path's maps to the slow path's frames, by the part they follow."""
     laterals = nn.ModuleDict()
     for index, name in enumerate(_JOINED):
         channels = stage_inputs(fast_width, index=index)

@@ -22,8 +22,8 @@ from .weights import Weights, load_backbone
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 M = TypeVar("M", bound=nn.Module)
-# On a CPU, networks of 30 GMAC are fastest clip by clip (larger batches leave the cache), and no pass is ever filled up
-# with blanks. Small networks gain up to a factor of two from 4, where a video has as many clips for them.
+# On a CPU, networks of 30 GMAC are fastest clip by clip (larger batches leave the cache), and then no pass is filled up
+# with blanks. Small networks gain up to a factor of two from batches of 4, if a video has that many clips for them.
 _AUTO_BATCH = {"cpu": 1, "cuda": 8}
 
 
@@ -35,7 +35,7 @@ class TorchEngine:
         settings: where and how to run it.
 
     Raises:
-        SettingsError: if device or precision are not to be had here.
+        SettingsError: if this machine lacks the device or the precision.
     """
 
     def __init__(self, weights: Weights, settings: EngineSettings) -> None:
@@ -55,10 +55,10 @@ class TorchEngine:
         self._backbone = fold_batch_norm(load_backbone(weights))
         self._backbone.to(device=self.device, dtype=self._dtype)
         self._backbone.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
-        self._backbone.classifier.float()  # scores keep float32: it costs nothing there
+        self._backbone.classifier.float()  # scores stay float32, which costs nothing in so small a layer
 
     def run(self, clips: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """Return features and scores of each clip, whatever its place and companions.
+        """Return features and scores of each clip, independent of its place and of the other clips.
 
         Args:
             clips: (n, L, S, S, 3) uint8, preprocessed, on any device.
@@ -67,13 +67,14 @@ class TorchEngine:
             features (n, T', H', W', C) float16 and scores (n, K) float32.
 
         Raises:
-            SettingsError: if the clips have another form, or one that the backbone cannot take.
-            VideoError: if a feature or score is not finite or beyond float16's range.
+            SettingsError: if the clips have another shape or dtype, or one that the backbone cannot take.
+            VideoError: if a feature or score is not finite, or beyond float16's range.
         """
         self._check(clips)
         self._set_threads()
         grid = self._backbone.feature_shape(clips.shape[1], clips.shape[2])
         on_gpu = self.device.type == "cuda"
+        # Pinned memory lets copies to and from the GPU run beside the computation.
         features = torch.empty((len(clips), *grid), dtype=torch.float16, pin_memory=on_gpu)
         scores = torch.empty((len(clips), self._backbone.num_classes), dtype=torch.float32, pin_memory=on_gpu)
         clips = clips.pin_memory() if on_gpu and clips.device.type == "cpu" else clips
@@ -100,9 +101,9 @@ class TorchEngine:
         return features[:count].permute(0, 2, 3, 4, 1).half(), scores[:count]
 
     def _set_threads(self) -> None:
-        """Make torch use as many threads as the provenance says: with float32 the last bits depend on it.
+        """Make torch use as many threads as the provenance says: in float32 the last bits depend on it.
 
-        Done at each run because torch keeps the number for each calling thread.
+        Set at each run, because torch keeps one number per calling thread.
         """
         threads = self.provenance.get("threads")
         if threads is not None and torch.get_num_threads() != threads:
@@ -118,7 +119,7 @@ class TorchEngine:
             )
 
     def _check_finite(self, features: Tensor, scores: Tensor) -> None:
-        """Raise if float16 could not hold a feature, or the network computed no number."""
+        """Raise if float16 could not hold a feature, or the network computed NaN or infinity."""
         if not (torch.isfinite(features).all() and torch.isfinite(scores).all()):
             raise VideoError(
                 f"{self._backbone.name} in {self.provenance['precision']} gives features or scores that are not finite "
@@ -130,7 +131,7 @@ class TorchEngine:
 def fold_batch_norm(network: M) -> M:
     """Fold each batch norm into the convolution before it, in place, and return the network.
 
-    The network must be in evaluation mode; it computes the same as before, up to rounding, in fewer passes.
+    The network must be in evaluation mode; it computes the same as before, up to rounding, in fewer passes over memory.
 
     Raises:
         ValueError: if it is in training mode, where norms depend on the batch and cannot be folded.

@@ -1,4 +1,4 @@
-"""Backbone weights as a safetensors file that carries what is needed to use them: classes, preprocessing, a digest."""
+"""Backbone weights as a safetensors file with what is needed to use them: classes, preprocessing, a digest."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ _PLAIN_FIELDS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
-    """A trained backbone at rest.
+    """A trained backbone, as a file holds it.
 
     Attributes:
         backbone: its registered name.
@@ -40,7 +40,7 @@ class Weights:
         num_frames: L of the clips it was trained on.
         sampling_rate: their stride in frames.
         fps: the rate in frames/s to which videos were resampled; None for their own.
-        state: the state dict, on the CPU.
+        state: the state dict, on the CPU; shapes and dtypes are the backbone's.
         digest: sha256, hexadecimal, over the tensors, name, classes and preprocessing: what determines the results.
     """
 
@@ -89,14 +89,22 @@ def _weights_digest(
 ) -> str:
     """Return the sha256 (hexadecimal) of everything that determines a backbone's results.
 
-    Covers name, dtype, shape and bytes of each tensor, in the order of the names, and the metadata that matters; not
+    It covers name, dtype, shape and bytes of each tensor, in the order of the names, and the metadata that matters; not
     how the weights were trained.
+
+    Args:
+        state: the tensors by name, of any shape, dtype and device.
+        backbone: the registered name.
+        classes: K class names, in the order of the scores.
+        preprocessing: what is done to the pixels.
     """
     header = {"backbone": backbone, "classes": list(classes), "preprocessing": asdict(preprocessing)}
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for key in sorted(state):
         tensor = state[key].detach().cpu().contiguous()
         digest.update(f"\n{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # As bytes, because NumPy has no bfloat16; flat, because a tensor without axes cannot be viewed as another
+        # dtype.
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
@@ -141,7 +149,7 @@ def load_weights(path: Path | str) -> Weights:
 def load_backbone(weights: Weights) -> Backbone:
     """Return the backbone with these weights, strictly loaded, on the CPU, in evaluation mode, without dropout.
 
-    It has its own memory: training it leaves ``weights`` as they are.
+    It has memory of its own: training it does not change ``weights``.
 
     Raises:
         SettingsError: if there is no backbone of that name.
@@ -212,6 +220,7 @@ def _check_fit(path: Path, weights: Weights) -> None:
     with torch.device("meta"):
         backbone = build_backbone(weights.backbone, num_classes=len(weights.classes))
     expected = backbone.state_dict()
+    # A wrong number of classes gets a message of its own, clearer than two shapes that differ.
     classifier = next(f"{name}.weight" for name, module in backbone.named_modules() if module is backbone.classifier)
     num_scores = weights.state[classifier].shape[0] if classifier in weights.state else len(weights.classes)
     if num_scores != len(weights.classes):

@@ -1,1 +1,1 @@
-"""What networks and whole settings cost, and the papers' tables of it."""
+"""What networks and whole settings cost, and the papers' tables of costs."""

@@ -7,11 +7,11 @@ from ..errors import SettingsError, named
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Convention:
-    """What counts as an operation; publications differ, and seldom say.
+    """What counts as an operation; publications differ, and rarely say.
 
     Attributes:
-        per_mac: operations of a multiply-accumulate.
-        per_normalised: operations of an element that passes a batch norm.
+        per_mac: operations per multiply-accumulate.
+        per_normalised: operations per element that passes a batch norm.
         unit: 10^9 of them, in words.
     """
 

@@ -18,15 +18,15 @@ from .conventions import find_convention
 
 
 def count_macs(module: nn.Module | Callable[..., Any], *inputs: Any, convention: str = "mac") -> int:
-    """Return what one call of ``module`` costs on inputs of these shapes; in multiply-accumulates, unless told.
+    """Return what one call of ``module`` costs on inputs of these shapes; by default in multiply-accumulates.
 
     Convolutions and matrix products count (what papers call FLOPs), and by some conventions batch norms; activations,
-    pooling, gates and additions do not. Nothing is computed: a copy of the module runs on the meta device, so that size
-    costs nothing. The module is run in evaluation mode and left as it was.
+    pooling, gates and additions do not. Nothing is computed: a copy of the module runs on the meta device, so size
+    does not matter. The copy is in evaluation mode; the module itself stays as it was.
 
     Args:
         module: a module, or a function of tensors; if it holds parameters it must be a module.
-        inputs: positional arguments; tensors of any device, or nested lists, tuples and dicts of them.
+        inputs: positional arguments; tensors of any shape, dtype and device, or nested lists, tuples and dicts of them.
         convention: a name of ``CONVENTIONS``.
 
     Returns:
@@ -55,13 +55,13 @@ def _count(module: nn.Module | Callable[..., Any], inputs: tuple[Any, ...]) -> t
 
 
 def backbone_macs(name: str, *, num_frames: int, size: int, num_classes: int = 400, convention: str = "mac") -> int:
-    """Return what a registered backbone costs for one clip; in multiply-accumulates, unless told.
+    """Return what a registered backbone costs for one clip, by default in multiply-accumulates.
 
     Args:
         name: a name of ``BACKBONES``.
         num_frames: L.
         size: side of the square clip in pixels.
-        num_classes: the classifier's outputs; its share is next to nothing (0.8 of 30,000 million for 400).
+        num_classes: the classifier's outputs; its share is negligible (0.8 of 30,000 million for 400).
         convention: a name of ``CONVENTIONS``.
 
     Raises:
@@ -72,7 +72,7 @@ def backbone_macs(name: str, *, num_frames: int, size: int, num_classes: int = 4
     return weights.per_mac * macs + weights.per_normalised * normalised
 
 
-@lru_cache(maxsize=256)  # a table of settings asks for the same few clips again and again, by one convention or several
+@lru_cache(maxsize=256)  # a table of settings needs the same few clips many times, by one convention or several
 def _backbone_counts(name: str, num_frames: int, size: int, num_classes: int) -> tuple[int, int]:
     with torch.device("meta"):
         backbone = build_backbone(name, num_classes=num_classes)
@@ -83,7 +83,7 @@ def _backbone_counts(name: str, num_frames: int, size: int, num_classes: int) ->
 def aggregator_macs(
     spec: AggregatorSpec, *, shapes: Mapping[str, Shape], roles: Sequence[str], convention: str = "mac"
 ) -> int:
-    """Return what an aggregator costs for one video, projections of its maps included.
+    """Return what an aggregator costs for one video, with the projections of its maps.
 
     Args:
         spec: what to build; its channels are the common width of the maps.
@@ -92,7 +92,7 @@ def aggregator_macs(
         convention: a name of ``CONVENTIONS``.
 
     Raises:
-        SettingsError: if there is no such aggregator or convention, or it does not take that width.
+        SettingsError: if there is no such aggregator or convention, or the width does not suit it.
     """
     used = {role: shapes[role] for role in dict.fromkeys(roles)}
     with torch.device("meta"):

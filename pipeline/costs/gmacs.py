@@ -1,4 +1,4 @@
-"""What a video costs in GMACs: one sum, whether its clips are stored, decoded on the spot or yet to be trained on."""
+"""What a video costs in GMACs: one sum for clips that are stored, decoded on the spot, or still to be trained on."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ from .flops import backbone_macs, count_macs
 def _clips_gmacs(per_clip: Mapping[str, float], *, roles: Sequence[str]) -> float:
     """Return what the backbones cost for one video, in GMACs.
 
-    Added clip by clip in their order, since the last bits of such a sum depend on it and figures are compared.
+    The sum goes clip by clip in their order: its last bits depend on the order, and figures are compared exactly.
 
     Args:
         per_clip: role -> GMACs of one of its clips.
@@ -23,7 +23,7 @@ def _clips_gmacs(per_clip: Mapping[str, float], *, roles: Sequence[str]) -> floa
 
 
 def stored_gmacs(store: FeatureStore, selection: Selection) -> float:
-    """Return what the backbones of a store cost for one video, in GMACs, over the clips that are selected."""
+    """Return what the backbones of a store cost for one video, in GMACs, over the selected clips."""
     each = {role: store.backbone(name).provenance["gmacs_per_clip"] for role, name in selection.backbones.items()}
     return _clips_gmacs(each, roles=selection.roles)
 
@@ -31,12 +31,12 @@ def stored_gmacs(store: FeatureStore, selection: Selection) -> float:
 def backbones_gmacs(
     names: Mapping[str, str], *, roles: Sequence[str], crops: Mapping[str, int], num_frames: int, num_classes: int
 ) -> float:
-    """Return what registered backbones cost for one video, in GMACs, as `stored_gmacs` does where they are extracted.
+    """Return what registered backbones cost for one video, in GMACs, as `stored_gmacs` does for extracted ones.
 
     Args:
         names: role -> the backbone's registered name.
         roles: the role of each of the N clips.
-        crops: role -> side of what it sees, in pixels.
+        crops: role -> side of its square clips, in pixels.
         num_frames: L.
         num_classes: of the backbones' classifiers.
 
@@ -54,10 +54,10 @@ def aggregator_gmacs(model: VideoModel, *, roles: Sequence[str], shapes: Mapping
     """Return the cost of one video in GMACs without the backbones.
 
     Args:
-        model: over what the other arguments describe.
+        model: the aggregator, for inputs as the other arguments describe.
         roles: the role of each of the N clips.
-        shapes: role -> (T', H', W', C) of the maps; empty where none are read.
-        num_scores: K; 0 where the clips' own scores are not read.
+        shapes: role -> (T', H', W', C) of the maps; empty if none are read.
+        num_scores: K; 0 if the clips' own scores are not read.
     """
     maps = {role: torch.empty(1, roles.count(role), *shape, device="meta") for role, shape in shapes.items()}
     scores = torch.empty(1, len(roles), num_scores, device="meta")

@@ -1,9 +1,9 @@
-"""Costs in print, cell by cell, and what ours come to.
+"""Published costs, cell by cell, and ours beside them.
 
 Sources: Zhu et al., FASTER Recurrent Networks for Efficient Video Classification (AAAI 2020), Tables 2, 4, 5 and 6, the
 columns of GFLOPs; the input is 224×224, and FAST-GRU takes N-1 steps, as o_0 = x_0. The model zoos of mmaction2 1.2 and
-pytorchvideo 0.1.5, whose figures are of 256×256 though they say 224. One multiply-accumulate is one FLOP in all. The
-classifiers, which ours include, are less than a thousandth of anything.
+pytorchvideo 0.1.5, whose figures are for 256×256 although they say 224. All count one multiply-accumulate as one FLOP.
+Our figures include the classifiers, which are less than a thousandth of any of them.
 """
 
 from collections.abc import Iterator
@@ -26,9 +26,9 @@ class PaperCell:
         row: its heading.
         column: its heading.
         gflops: as printed, 10^9 multiply-accumulates.
-        setting: what the figure is of; that of a single clip, where the table gives the cost of a clip.
-        per_normalised: what an element that passes a batch norm adds to the figure.
-        remark: why ours differs by more than `TOLERANCE`; empty where it does not.
+        setting: what the figure is for; a single clip if the table gives the cost of a clip.
+        per_normalised: what each element that passes a batch norm adds to the figure.
+        remark: why ours differs by more than `TOLERANCE`; empty if it does not.
     """
 
     row: str
@@ -41,13 +41,13 @@ class PaperCell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaperTable:
-    """A table in print.
+    """A published table.
 
     Attributes:
         name: its number in the FASTER paper, or a word if it is not there.
         caption: what its figures say.
         cells: its figures in reading order.
-        printed_by: who says so, in a word.
+        printed_by: who published it, in a word.
         decimals: of its figures.
     """
 
@@ -59,13 +59,13 @@ class PaperTable:
 
     @property
     def title(self) -> str:
-        """Where it stands."""
+        """Where it was published."""
         return f"FASTER, Table {self.name}" if self.name.isdecimal() else self.name.capitalize()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """A figure in print beside ours.
+    """A published figure beside ours.
 
     Attributes:
         row, column, remark: of the cell.
@@ -81,7 +81,7 @@ class Comparison:
 
     @property
     def difference(self) -> float:
-        """How far ours lies above the paper's, as a share of it."""
+        """How far ours is above the paper's, as a share of it."""
         return self.ours / self.paper - 1
 
     @property
@@ -91,10 +91,10 @@ class Comparison:
 
 
 def paper_table(name: str) -> PaperTable:
-    """Return the table in print called ``name``.
+    """Return the published table called ``name``.
 
     Raises:
-        SettingsError: if it is none that prints costs of ours.
+        SettingsError: if there is none; the message lists them.
     """
     if name not in TABLES:
         raise SettingsError(f"{named('paper_table')} must be one of {', '.join(TABLES)}; got {name}")

@@ -26,19 +26,19 @@ FASTER16 = Setting(
 FASTER32 = replace(FASTER16, pattern=Pattern.parse("1:1"), num_frames=32, num_clips=8)
 SETTINGS = {"faster16": FASTER16, "faster32": FASTER32}
 
-# Both networks: consecutive frames, as many as there are in the video.
+# For both networks: consecutive frames of the video.
 SAMPLING_RATE = 1
 
 # How a backbone learns Kinetics from scratch.
 # VMZ's: SGD with momentum 0.9, 32 clips and a rate of 0.01 a GPU, weight decay 1e-4, no dropout, and 45 epochs of a
-# million clips; an epoch here is one clip of each of 240 thousand videos, so that 188 of them are as many clips.
+# million clips; an epoch here is one clip of each of 240 thousand videos, so 188 epochs are as many clips.
 # FASTER's: a cosine in place of steps. Ours: two epochs of warm-up, plain momentum where VMZ has Nesterov's, and one
 # process; on several GPUs' worth of clips a step, raise `batch_size` and `learning_rate` together.
 KINETICS_BACKBONE = OptimisationSettings(
     epochs=188, batch_size=32, optimizer="sgd", learning_rate=0.01, weight_decay=1e-4, warmup_epochs=2.0
 )
-# How an aggregator learns on the cached maps. FASTER's: as the backbones, "except we train much fewer epochs". Ours:
-# how many.
+# How an aggregator learns on the cached maps. FASTER's: as the backbones, "except we train much fewer epochs". Our
+# choice: how many.
 KINETICS_AGGREGATOR = replace(KINETICS_BACKBONE, epochs=20, warmup_epochs=1.0)
 
 

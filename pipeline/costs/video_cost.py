@@ -10,7 +10,7 @@ from ..errors import SettingsError, named
 from ..features.patterns import Pattern
 from .flops import aggregator_macs, backbone_macs
 
-# Name -> option, least, greatest. Beyond these lie slips of the keyboard and shapes that overflow.
+# Name -> option, least, greatest. Values beyond these are typing errors, or give shapes that overflow.
 SIZES = {
     "num_frames": (named("num_frames"), 1, 4096),
     "num_clips": (named("num_clips"), 1, 4096),
@@ -29,7 +29,7 @@ def _check_sizes(**sizes: int) -> None:
         sizes: by the names of ``SIZES``.
 
     Raises:
-        SettingsError: naming the option and its range.
+        SettingsError: with the option and its range.
     """
     for name, size in sizes.items():
         option, least, greatest = SIZES[name]
@@ -39,11 +39,11 @@ def _check_sizes(**sizes: int) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """Which networks see which clips of a video, and what joins their answers.
+    """Which networks see which clips of a video, and what aggregates their results.
 
     Attributes:
         expensive: registered backbone of the expensive clips; None if there are none.
-        cheap: likewise of the cheap ones.
+        cheap: likewise for the cheap ones.
         pattern: which clips are expensive.
         aggregator: a registered name.
         num_frames: L.
@@ -85,14 +85,14 @@ class Setting:
 
     @property
     def backbones(self) -> dict[str, str]:
-        """Role -> backbone's name, of the roles that some clip has, the expensive one first."""
+        """Role -> backbone's name, for the roles that any clip has, the expensive one first."""
         names = {"expensive": self.expensive, "cheap": self.cheap}
         return {role: name or "" for role, name in names.items() if role in self.roles}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Part:
-    """The share of one network, or of one stretch of its work.
+    """The share of one network, or of one part of its work.
 
     Attributes:
         name: of the part, in words.
@@ -108,7 +108,7 @@ class Part:
 
     @property
     def per_clip(self) -> float:
-        """Operations for one of its clips; the mean, where they differ."""
+        """Operations for one of its clips; the mean, if they differ."""
         return self.per_video / self.num_clips
 
 
@@ -154,10 +154,10 @@ def backbone_cost(
 def aggregator_cost(spec: AggregatorSpec, *, shape: Shape, num_clips: int, convention: str = "mac") -> Cost:
     """Return what an aggregator costs over ``num_clips`` maps of one ``shape``: the first clip, and the further ones.
 
-    A recurrent one takes no step for the first clip (o_0 = x_0), so that a further clip's cost is that of a step.
+    A recurrent one takes no step for the first clip (o_0 = x_0), so a further clip costs one step.
 
     Raises:
-        SettingsError: if there is no such aggregator, or it does not take that width.
+        SettingsError: if there is no such aggregator, or the width does not suit it.
     """
     _check_sizes(num_clips=num_clips, channels=spec.channels, num_classes=spec.num_classes)
     _check_sizes(grid=min(shape[:3]))
@@ -174,7 +174,7 @@ def aggregator_cost(spec: AggregatorSpec, *, shape: Shape, num_clips: int, conve
 
 
 def setting_cost(setting: Setting, *, convention: str = "mac") -> Cost:
-    """Return what ``setting`` costs a video: its expensive clips, its cheap clips, its aggregator.
+    """Return what ``setting`` costs per video: its expensive clips, its cheap clips, its aggregator.
 
     Raises:
         SettingsError: for an unknown name, or clips that a backbone cannot take.

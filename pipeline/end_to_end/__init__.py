@@ -1,1 +1,1 @@
-"""Backbones and aggregator as one network, and the strategies that fit its training into memory."""
+"""Backbones and aggregator as one network, and the strategies by which its training fits into memory."""

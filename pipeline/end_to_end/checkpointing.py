@@ -16,19 +16,19 @@ from .strategies import GRANULARITIES
 
 @contextmanager
 def checkpointed(backbone: Backbone, *, granularity: str) -> Iterator[None]:
-    """Make the backbone's forward keep no more than the inputs of its parts, for the time of the block.
+    """Within the block, make the backbone's forward keep only the inputs of its parts.
 
     The backward pass, in the block or after it, computes each part again when its turn comes, one at a time: a second
-    forward in exchange for the memory. Gradients are those of the plain network, random draws (dropout) are
-    the same in both computations, and running statistics of batch norms are updated by the first alone. State-dict
-    keys do not change. Where gradients are off, nothing does.
+    forward pass in exchange for memory. Gradients are those of the plain network, random draws (dropout) are the same
+    in both computations, and only the first one updates running statistics of batch norms. State-dict keys do not
+    change. Without gradients nothing changes.
 
     Source: Chen et al., Training Deep Nets with Sublinear Memory Cost (2016), by `torch.utils.checkpoint`.
 
     Args:
         backbone: the network.
         granularity: "backbone" (its ``features`` as one part), or "stage" or "block": what the network's methods of
-            these names give. Modules between the parts run as ever.
+            these names return. Modules between the parts run as usual.
 
     Raises:
         SettingsError: if there is no such granularity, or the network has no such parts.
@@ -43,7 +43,7 @@ def checkpointed(backbone: Backbone, *, granularity: str) -> Iterator[None]:
 
 
 def checkpointed_parts(backbone: Backbone, *, granularity: str) -> dict[str, nn.Module]:
-    """Return the parts, by their names in the backbone, that "stage" or "block" checkpoints; none lies in another.
+    """Return the parts, by their names in the backbone, that "stage" or "block" checkpoints; none contains another.
 
     Raises:
         SettingsError: if there is no such granularity, or the network has no such parts.
@@ -61,11 +61,11 @@ def checkpointed_parts(backbone: Backbone, *, granularity: str) -> dict[str, nn.
 
 @contextmanager
 def untracked_statistics(module: nn.Module) -> Iterator[None]:
-    """Leave the running statistics of batch norms alone, for the time of the block.
+    """Within the block, leave the running statistics of batch norms alone.
 
-    Norms in training mode normalise by the batch's own statistics as ever, and track them in copies that are thrown
-    away: what autograd saves is then the same, tensor by tensor, as in a tracked pass, which checkpointing relies on.
-    Norms in evaluation mode do as ever.
+    Norms in training mode still normalise by the batch's statistics, and track them in copies that are thrown away. So
+    autograd saves the same tensors, one by one, as in a tracked pass, and checkpointing relies on that. Norms in
+    evaluation mode work as usual.
     """
     norms = [norm for norm in module.modules() if isinstance(norm, BATCH_NORMS) and norm.training]
     kept = [(norm, name, buffer) for norm in norms for name, buffer in norm.named_buffers(recurse=False)]
@@ -80,7 +80,7 @@ def untracked_statistics(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _recomputed(part: nn.Module, method: str) -> Iterator[None]:
-    """Make a method of ``part`` keep its inputs alone; where gradients are off, it is called as it is."""
+    """Make a method of ``part`` keep only its inputs; without gradients it is called directly."""
     before, plain = vars(part).get(method), getattr(part, method)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
@@ -91,6 +91,7 @@ def _recomputed(part: nn.Module, method: str) -> Iterator[None]:
             return plain(*inputs)
         return checkpoint(plain, *inputs, use_reentrant=False, context_fn=contexts)
 
+    # Set on the instance: neither the class nor any other instance notices, and state-dict keys stay.
     setattr(part, method, call)
     try:
         yield

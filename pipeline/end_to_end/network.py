@@ -1,4 +1,4 @@
-"""Backbones and the video model on top of them as one network, trained and run on clips."""
+"""Backbones and the video model over them as one network, trained and run on clips."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,11 +24,11 @@ class EndToEnd(nn.Module):
     Args:
         backbones: role -> its network, both of the same classes.
         video_model: what turns the clips' maps into the video's scores.
-        preprocessing: role -> what its pixels are normalised by.
+        preprocessing: role -> how its pixels are normalised.
         roles: the role of each of the N places.
-        statistics: of the backbones' batch norms in training: "frozen" (running statistics normalise and stay as they
-            are) or "tracked" (those of the batch normalise, and the running ones follow).
-        trained: the roles whose backbones are trained; the others stay as they are altogether.
+        statistics: of the backbones' batch norms in training: "frozen" (normalise by the running statistics, which do
+            not change) or "tracked" (normalise by the batch's, and update the running ones).
+        trained: the roles whose backbones are trained; the others do not change at all.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class EndToEnd(nn.Module):
             backbone.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]: torch's stubs lack it
 
     def train(self, mode: bool = True) -> "EndToEnd":
-        """Set training mode, in which frozen statistics and backbones that are not trained stay in evaluation mode."""
+        """Set training mode; norms with frozen statistics and untrained backbones stay in evaluation mode."""
         super().train(mode)
         for role, backbone in self.backbones.items():
             backbone.train(mode and role in self.trained)
@@ -63,14 +63,14 @@ class EndToEnd(nn.Module):
         return self
 
     def extract(self, role: str, clips: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what the role's backbone makes of clips.
+        """Return the maps and scores of a role's clips.
 
         Args:
             role: whose backbone.
             clips: (B, n, L, S, S, 3) uint8.
 
         Returns:
-            maps (B, n, T', H', W', C) and scores (B, n, K).
+            maps (B, n, T', H', W', C) and scores (B, n, K), float; under autocast the maps in its precision.
         """
         backbone = self.backbones[role]
         pixels = normalise(clips.flatten(0, 1), self.preprocessing[role])
@@ -86,7 +86,7 @@ class EndToEnd(nn.Module):
         Args:
             maps: role -> (B, N_role, T', H', W', C).
             scores: role -> (B, N_role, K).
-            num_clips: how many of the N places there are so far; None = all.
+            num_clips: how many of the N places are filled so far; None: all.
 
         Returns:
             (B, K) and (B, N, K), logits or log-probabilities.

@@ -1,7 +1,7 @@
-"""The strategies at work: each takes the gradients of one and the same loss in a way that asks for other memory.
+"""The strategies at work: ways to take the gradients of the same loss in different amounts of memory.
 
-All of them but multi-iteration, which is another optimisation, leave the same gradients on the parameters; with batch
-norms that track, if they also show the backbone as many clips at once.
+All except multi-iteration, which optimises something else, leave the same gradients on the parameters; if batch norms
+track, that holds as long as the backbone sees the same number of clips at once.
 """
 
 from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ class Objective:
     those of the backbone's own classifier, so that it stays a clip network that can be used alone.
 
     Attributes:
-        clip_weight: of the mean of the clips' losses, beside 1 for the video's.
+        clip_weight: of the mean of the clips' losses; the video's has weight 1.
         label_smoothing: share of the target spread evenly over all classes.
         precision: of the forward passes.
         task: of the targets.
@@ -71,18 +71,22 @@ class Objective:
 
     @property
     def figures(self) -> tuple[str, ...]:
-        """The names of what `loss` gives beside the value."""
+        """The names of the figures that `loss` returns."""
         return "loss", self.task.figure, "clip_loss", f"clip_{self.task.figure}"
 
     def loss(self, video: Tensor, clips: Tensor, *, targets: Tensor, total: int) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return these videos' share in the batch's loss, and figures.
+        """Return these videos' share of the batch's loss, and figures.
 
         Args:
-            video: (B, K) scores of the videos.
-            clips: (B, n, K) scores of clips of theirs.
-            targets: (B, …) as the task encodes labels.
+            video: (B, K) float scores of the videos.
+            clips: (B, n, K) float scores of their clips.
+            targets: (B, …) as the task encodes labels; class indices are (B,) int64.
             total: videos in the whole batch, of which these are a part.
+
+        Returns:
+            The loss, a float scalar, and name -> scalar for each of `figures`.
         """
+        # Divided by the whole batch, so that sums over its parts, and over processes, are the batch's mean.
         repeated = targets[:, None].expand(*clips.shape[:2], *targets.shape[1:])
         of_videos = self._sum(video, targets) / total
         of_clips = self._sum(clips.flatten(0, 1), repeated.flatten(0, 1)) / (total * clips.shape[1])
@@ -98,13 +102,13 @@ class Objective:
 def strategy_gradients(
     model: EndToEnd, *, strategy: StrategySettings, objective: Objective, accumulate: int = 1
 ) -> Gradients:
-    """Return `Gradients` over a `ClipBatch`, taken as ``strategy`` says.
+    """Return `Gradients` of a `ClipBatch`, taken by ``strategy``.
 
     Args:
         model: what is trained.
         strategy: how.
         objective: the loss.
-        accumulate: into how many parts a batch's videos are divided, to be run one after the other for one step.
+        accumulate: into how many parts a batch's videos are divided, run one after the other for one step.
     """
     device = next(model.parameters()).device
     take = {
@@ -122,7 +126,8 @@ def strategy_gradients(
             total = int(sum_over_processes(torch.tensor(total, device=device)))
         if not total:
             return
-        if not len(batch):  # none of this process's videos could be read
+        # If none of this process's videos could be read it still takes as many steps as the others, which wait for it.
+        if not len(batch):
             nothing = dict.fromkeys(objective.figures, torch.zeros((), device=device))
             yield from [nothing] * (len(model.roles) if strategy.name == MULTI_ITERATION else 1)
             return
@@ -130,6 +135,7 @@ def strategy_gradients(
         parts = [slice(start, start + size) for start in range(0, len(batch), size)]
         step = _Step(model, objective, total, at_once)
         taken = [_part(take, step, batch, part) for part in parts]
+        # In step with each other: with multi-iteration, all parts' n-th gradients are added before the n-th step.
         for figures in zip(*taken, strict=True):
             yield {name: torch.stack([own[name].detach() for own in figures]).sum() for name in objective.figures}
 
@@ -162,11 +168,11 @@ class _Step:
     at_once: int
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """Return a precision's context of its own: one over several passes would reuse casts made without a graph."""
+        """Return a fresh context for a pass: one for several passes would reuse weights cast without a graph."""
         return mixed_precision(next(self.model.parameters()).device, precision=self.objective.precision)
 
     def groups(self, clips: ClipsByRole) -> Iterator[tuple[str, slice]]:
-        """Yield role and places among its clips of what one call sees."""
+        """Yield, for each call, the role and which of its clips the call sees."""
         for role, own in clips.items():
             for start in range(0, own.shape[1], self.at_once):
                 yield role, slice(start, start + self.at_once)
@@ -187,7 +193,7 @@ class _Step:
         """Return maps (B, n, T', H', W', C) and scores (B, n, K) of some clips (B, n, L, S, S, 3) of a role.
 
         Raises:
-            SettingsError: if batch norms that track meet a single value a channel, which has no variance.
+            SettingsError: if batch norms that track get a single value per channel, which has no variance.
         """
         try:
             with torch.set_grad_enabled(torch.is_grad_enabled() and role in self.model.trained), self.autocast():
@@ -203,7 +209,13 @@ class _Step:
             ) from error
 
     def loss(self, maps: Maps, scores: Scores, targets: Tensor) -> dict[str, Tensor]:
-        """Take the loss of all clips, go backward from it, and return the figures."""
+        """Compute the loss of all clips, run its backward pass, and return the figures, name -> scalar.
+
+        Args:
+            maps: role -> (B, N_role, T', H', W', C) float.
+            scores: role -> (B, N_role, K) float.
+            targets: (B, …) as the task encodes labels.
+        """
         with self.autocast():
             video, clips = self.model.aggregate(maps, scores)
         value, figures = self.objective.loss(video, clips, targets=targets, total=self.total)
@@ -212,27 +224,27 @@ class _Step:
 
 
 def _part(take: Take, step: "_Step", batch: ClipBatch, part: slice) -> Iterator[Figures]:
-    """Take some of a batch's videos, which come to the device when their turn does."""
+    """Take some of a batch's videos, which are moved to the device only when it is their turn."""
     yield from take(step, batch.on(next(step.model.parameters()).device, part=part))
 
 
 def _all_at_once(step: _Step, batch: ClipBatch, granularity: str | None = None) -> Iterator[Figures]:
-    """Keep the graph of all N clips, or of the parts' inputs alone."""
+    """Keep the graph of all N clips, or only the inputs of the network's parts."""
     with ExitStack() as parts:
         if granularity is not None:
             for backbone in step.model.backbones.values():
                 parts.enter_context(checkpointed(cast(Backbone, backbone), granularity=granularity))
         maps, scores = step.extract_all(batch.clips)
         figures = step.loss(maps, scores, batch.targets)
-        del maps, scores, batch  # suspended at a yield, parts of a batch must not keep what they are done with
+        del maps, scores, batch  # while suspended at a yield, a part must not keep what it no longer needs
     yield figures
 
 
 def _in_two_passes(step: _Step, batch: ClipBatch) -> Iterator[Figures]:
     """Keep the maps of all N clips without a graph, take the loss's gradient at them, and run each clip again.
 
-    The exact gradient of the loss of N clips, with the activations of one. Batch norms that track normalise by the same
-    clips both times, and move their running statistics in the second pass alone.
+    This gives the exact gradient of the loss of N clips, with the activations of one. Batch norms that track normalise
+    by the same clips both times, and update their running statistics only in the second pass.
     """
     with torch.no_grad(), untracked_statistics(step.model.backbones):
         maps, scores = step.extract_all(batch.clips)
@@ -252,11 +264,11 @@ def _in_two_passes(step: _Step, batch: ClipBatch) -> Iterator[Figures]:
 
 
 def _clip_by_clip(step: _Step, batch: ClipBatch) -> Iterator[Figures]:
-    """Let N iterations follow each other: each runs one more clip, and of the earlier ones has the maps alone.
+    """Run N iterations, one more clip in each; of earlier clips only the maps remain.
 
     Source: Yang et al., Beyond Short Clips (CVPR 2021), multi-iteration: the training of N clips is unrolled into N
-    consecutive iterations. Our reading of it: an optimizer's step each; the n-th has the video's loss on the first n
-    clips, and the clip's loss on the n-th.
+    consecutive iterations. We read that as one optimizer step each; the n-th has the video's loss on the first n clips
+    and the clip's loss on the n-th.
     """
     maps: Maps = {}
     scores: Scores = {}

@@ -33,7 +33,7 @@ class StrategySettings:
         """Check every field.
 
         Raises:
-            SettingsError: at the first that cannot be.
+            SettingsError: for the first field that is out of range.
         """
         check_fields(self)
         if self.name == MULTI_ITERATION and self.clips_at_once not in (None, 1):

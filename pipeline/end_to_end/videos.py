@@ -1,4 +1,4 @@
-"""Training's view of a manifest for whole videos: N clips of each, as the backbones of their roles see them."""
+"""Training's view of a manifest for whole videos: N clips of each, prepared for the backbones of their roles."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -16,15 +16,15 @@ VideoClips = tuple[dict[str, torch.Tensor], int]  # role -> (N_role, L, S, S, 3)
 
 
 class TrainingVideos:
-    """The clips of a list of videos, N of each, as training and validation see them.
+    """The clips of a list of videos, N of each, for training and validation.
 
-    What comes depends on (seed, epoch, video) alone, whichever thread makes it and in whatever order.
+    They depend only on (seed, epoch, video), whichever thread makes them and in whatever order.
 
     Args:
         source: the videos.
         labels: (V,) the class index of each video.
         sampling: how clips are cut, its ``num_clips`` N, its ``views`` 1.
-        preprocessing: role -> what its backbone sees.
+        preprocessing: role -> that of its backbone.
         roles: the role of each of the N places.
         seed: of the draws.
         flip: whether a video may be mirrored.
@@ -50,11 +50,11 @@ class TrainingVideos:
         self.flip = flip
 
     def random_clips(self, index: int, *, epoch: int) -> VideoClips | None:
-        """Return one clip from each of N equal stretches of video ``index``, augmented all alike, and its label.
+        """Return one clip from each of N equal stretches of video ``index``, all augmented alike, and its label.
 
         Source: Yang et al., Beyond Short Clips (CVPR 2021), multi-clip sampling: the clips cover the whole video.
 
-        None stands for a video that cannot be read; its reason is then in the source's ``failures``.
+        None means that the video cannot be read; the source's ``failures`` then has the reason.
         """
         video = self.source.videos[index]
         rng = np.random.default_rng(derived_seed(self.seed, video.video_id, epoch))
@@ -64,12 +64,13 @@ class TrainingVideos:
             return random_starts(self.sampling, timeline, rng=rng, stratified=True, start=video.start, end=video.end)
 
         def see(frames: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
+            # The same generator for each clip, so that all are cropped and mirrored alike.
             return augment(frames, preprocessing, np.random.default_rng(look), flip=self.flip)
 
         return self._clips(index, starts, see)
 
     def spread_clips(self, index: int) -> VideoClips | None:
-        """Return the N clips that a test sees of video ``index``, and its label; or None likewise."""
+        """Return the N clips of video ``index`` that a test uses, and its label; or None likewise."""
         video = self.source.videos[index]
 
         def starts(timeline: Timeline) -> np.ndarray:
@@ -96,7 +97,7 @@ class TrainingVideos:
 
 
 def batch_of(videos: Sequence[VideoClips | None]) -> ClipBatch:
-    """Return the videos that could be read as one batch, of no videos where none could."""
+    """Return the videos that could be read as one batch, an empty one if none could."""
     readable = [video for video in videos if video is not None]
     roles = readable[0][0] if readable else {}
     clips = {role: torch.stack([own[role] for own, _ in readable]) for role in roles}

@@ -1,1 +1,1 @@
-"""Figures and pictures of what was learnt: metrics, intervals, probes, plots."""
+"""How good predictions are, in numbers and pictures: metrics, intervals, probes, plots."""

@@ -15,10 +15,10 @@ class MeanInterval:
     """A mean and its confidence interval.
 
     Attributes:
-        count: values.
-        mean: of them.
-        deviation: their sample standard deviation; None of a single value.
-        half_width: half the length of the interval; None of a single value, of which nothing can be said.
+        count: how many values.
+        mean: of the values.
+        deviation: their sample standard deviation; None for a single value.
+        half_width: half the length of the interval; None for a single value, about which nothing can be said.
     """
 
     count: int
@@ -30,8 +30,8 @@ class MeanInterval:
 def mean_interval(values: Sequence[float], *, level: float = _LEVEL) -> MeanInterval:
     """Return the mean of ``values`` with its confidence interval by Student's t, with n - 1 degrees of freedom.
 
-    The interval covers what the mean over very many seeds would be in ``level`` of all cases, if results are normally
-    distributed over seeds. With three seeds it is 2.5 standard deviations long to each side, and honestly so.
+    In ``level`` of all cases the interval contains the mean over very many seeds, if results are normally distributed
+    over seeds. With three seeds it honestly extends 2.5 standard deviations to each side.
 
     Raises:
         ValueError: if there are no values.
@@ -47,10 +47,10 @@ def mean_interval(values: Sequence[float], *, level: float = _LEVEL) -> MeanInte
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Return the places of the points that no other beats, in the order of their cost.
+    """Return the indices of the points that no other beats, in the order of their cost.
 
-    A point (cost, quality) is beaten by one that costs no more and is no worse, and differs in one of the two; of equal
-    points the first stays.
+    A point (cost, quality) is beaten by one that costs no more and is no worse, and differs in one of the two; among
+    equal points the first one stays.
     """
     front: list[int] = []
     for place in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i)):

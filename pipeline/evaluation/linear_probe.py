@@ -1,6 +1,6 @@
 """The linear probe: logistic regression on pooled feature maps, the quick baseline before anything is trained.
 
-The features are one vector a video, streamed out of a store that may be larger than memory (see `execution_arrays`).
+The features are one vector per video, streamed out of a store that may be larger than memory (see `features.arrays`).
 """
 
 import warnings
@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from ..files import write_atomically
 from .metrics import top_k_accuracy
 
-_SCORED_ROWS = 4096  # at a time: what they take in float64 does not grow with their number
+_SCORED_ROWS = 4096  # at a time, so that float64 copies of the features take bounded memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class LinearProbe:
     Attributes:
         classes: K names, in the order of the scores.
         mean: (D,) float64, of the training features.
-        scale: (D,) float64, their standard deviation; 1 where a feature never changes.
+        scale: (D,) float64, their standard deviation; 1 for a constant feature.
         coefficients: (K, D) float64.
         intercept: (K,) float64.
     """
@@ -39,7 +39,7 @@ class LinearProbe:
     intercept: npt.NDArray[np.float64]
 
     def scores(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-        """Return (V, K) logits of features (V, D), as `pooled_features` of `execution_arrays` gives them."""
+        """Return (V, K) logits of features (V, D), as `features.arrays.pooled_features` returns them."""
         blocks = (features[start : start + _SCORED_ROWS] for start in range(0, len(features), _SCORED_ROWS))
         scores = [(block - self.mean) / self.scale @ self.coefficients.T + self.intercept for block in blocks]
         return np.concatenate(scores) if scores else np.empty((0, len(self.classes)))
@@ -73,7 +73,7 @@ class Fit:
 
     Attributes:
         iterations: of the solver.
-        converged: whether it came to its end; if not, the probe is where it stood.
+        converged: whether the solver converged; if not, the probe is as it was at the last iteration.
     """
 
     probe: LinearProbe
@@ -94,7 +94,7 @@ def fit_probe(
     Args:
         features: (V, D).
         targets: (V,) indices into ``classes``; each class occurs.
-        classes: K names, two at least.
+        classes: K names, at least two.
         strength: C, the inverse of the penalty on the squared coefficients; larger fits the training videos closer.
         max_iter: iterations of the solver (L-BFGS) at most.
     """
@@ -129,7 +129,7 @@ def choose_strength(
         features: (V, D).
         targets: (V,) indices into ``classes``.
         classes: K names.
-        held_out: (V,) bool; some are, and each class keeps one that is not.
+        held_out: (V,) bool, some of them true, but not all videos of any class.
         strengths: those to try.
         max_iter: iterations of the solver at most.
     """
@@ -142,6 +142,6 @@ def choose_strength(
 
 
 def _one_row_a_class(fitted: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return (K, …): of two classes scikit-learn keeps one row, the second's score over the first's."""
+    """Return (K, …): for two classes scikit-learn keeps one row, the second's score minus the first's."""
     rows = np.asarray(fitted, np.float64)
     return np.concatenate([-rows / 2, rows / 2]) if len(rows) == 1 else rows

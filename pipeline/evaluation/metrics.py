@@ -18,10 +18,10 @@ class ClassMetrics:
 
     Attributes:
         name: of the class.
-        precision: share of the videos given this class that are of it; 0 where none is given it.
-        recall: share of the class's videos that are given it; 0 where there are none.
+        precision: share of the videos predicted as this class that belong to it; 0 if there are none.
+        recall: share of the class's videos that are predicted as it; 0 if there are none.
         f1: the harmonic mean of the two.
-        support: the class's scored videos.
+        support: how many of the class's videos are scored.
     """
 
     name: str
@@ -37,12 +37,12 @@ class Metrics:
 
     Attributes:
         num_expected: videos that should have a prediction.
-        num_scored: videos that have one; all that follows is over these, but the last accuracy.
+        num_scored: videos that have one; everything below is over these, except the last accuracy.
         top1: share whose class has the highest score.
-        top5: share whose class is among the five highest scores (of all, where there are fewer classes).
+        top5: share whose class is among the five highest scores (or all, if there are fewer classes).
         mean_class_accuracy: the mean of the recalls of the classes that occur.
         top1_missing_wrong: right predictions over the expected videos.
-        classes: one line a class, in the order of the class list.
+        classes: one line per class, in the order of the class list.
         confusion: (K, K) counts; rows are true classes, columns predicted ones.
     """
 
@@ -57,7 +57,7 @@ class Metrics:
 
 
 class Scorer(Protocol):
-    """What says how good the predictions of one kind of task are, as `score_predictions` does."""
+    """A function that says how good predictions of one kind of task are, such as `score_predictions`."""
 
     def __call__(
         self, scores: npt.NDArray[np.floating], *, targets: npt.NDArray[Any], classes: Sequence[str], num_expected: int
@@ -82,7 +82,7 @@ def score_predictions(
         num_expected: videos that should have been scored, at least V.
 
     Raises:
-        ValueError: if nothing is scored, or more than expected.
+        ValueError: if nothing is scored, or more than was expected.
     """
     if not 0 < len(targets) <= num_expected:
         raise ValueError(f"{len(targets)} of {num_expected} expected videos are scored")
@@ -120,4 +120,5 @@ def top_k_accuracy(scores: npt.NDArray[np.floating], *, targets: npt.NDArray[np.
 
 def rank_classes(scores: npt.NDArray[np.floating], *, most: int) -> npt.NDArray[np.int64]:
     """Return (V, min(K, most)), the classes of the highest of ``scores`` (V, K), best first; ties by index."""
+    # Stable, so that ties are broken alike on every machine.
     return np.argsort(-scores, axis=1, kind="stable")[:, :most]

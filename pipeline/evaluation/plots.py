@@ -1,6 +1,6 @@
 """Pictures, drawn without a display: training curves, accuracy against cost, confusion matrices.
 
-Colours are those of Okabe and Ito, which the colour-blind tell apart; groups also differ by marker.
+The colours are Okabe and Ito's, which colour-blind readers can tell apart; groups also differ by marker.
 """
 
 from collections.abc import Mapping, Sequence
@@ -43,9 +43,9 @@ class CostPoint:
 
     Attributes:
         label: its name.
-        gmacs: its cost, GMACs a video.
-        accuracy: in [0, 1]; the mean where there are several seeds.
-        spread: half the length of its error bar, in the same unit; None = no bar.
+        gmacs: its cost, in GMACs per video.
+        accuracy: in [0, 1]; the mean, if there are several seeds.
+        spread: half the length of its error bar, in the same unit; None: no bar.
         family: points of one family share colour and marker.
     """
 
@@ -57,10 +57,10 @@ class CostPoint:
 
 
 def save_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str = "", figure: str = "accuracy") -> None:
-    """Draw loss and a figure in [0, 1] against the epoch, of training and, where there is one, of validation.
+    """Draw loss and a figure in [0, 1] against the epoch, for training and, if there is one, validation.
 
     Args:
-        records: one an epoch, as in metrics.jsonl: "epoch", "loss", the figure, and the last two with "val_" before.
+        records: one per epoch, as in metrics.jsonl: "epoch", "loss", the figure, and these two with "val_" before.
         path: of the PNG file.
         title: above the picture.
         figure: its name in the records.
@@ -75,10 +75,10 @@ def save_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str 
 
 
 def save_accuracy_against_cost(points: Sequence[CostPoint], path: Path, *, title: str = "") -> None:
-    """Draw top-1 accuracy against GMACs a video, each point with its name beside it.
+    """Draw top-1 accuracy against GMACs per video, each point with its name beside it.
 
     Args:
-        points: one a method.
+        points: one per method.
         path: of the PNG file.
         title: above the picture.
     """
@@ -134,7 +134,7 @@ def save_confusion_matrix(
 
 
 def _shorten(name: str) -> str:
-    """Return a class name cut to what a tick label has room for."""
+    """Return a class name, cut to the length of a tick label."""
     return name if len(name) <= _LONGEST_CLASS_NAME else name[: _LONGEST_CLASS_NAME - 1] + "…"
 
 
@@ -173,7 +173,7 @@ def _draw_point(axes: Axes, point: CostPoint, colour: str, marker: str) -> None:
 
 
 def scale_cost(axes: Axes, costs: Sequence[float]) -> None:
-    """Make the cost axis logarithmic if the costs span much, with plain numbers on it."""
+    """Make the cost axis logarithmic if the costs have a wide range, with plain numbers on it."""
     if min(costs, default=0) > 0 and max(costs) / min(costs) > _LOG_SPAN:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -184,8 +184,8 @@ def scale_cost(axes: Axes, costs: Sequence[float]) -> None:
 
 
 def _place_labels(figure: Figure, axes: Axes, points: Sequence[CostPoint], colours: Sequence[str]) -> None:
-    """Write each point's name where it covers no point, bar or other name and stays inside the axes."""
-    figure.draw_without_rendering()  # fixes the layout, so that places can be measured
+    """Write each point's name where it overlaps no point, bar or other name and stays inside the axes."""
+    figure.draw_without_rendering()  # settles the layout, so that places can be measured
     renderer = FigureCanvasAgg(figure).get_renderer()
     inside = axes.get_window_extent(renderer)
     taken = [_extent(axes, point, figure.dpi) for point in points]
@@ -255,7 +255,7 @@ def _number_cells(axes: Axes, matrix: npt.NDArray[np.int64], shares: npt.NDArray
     for row, column in np.argwhere(matrix > 0):
         colour = "white" if shares[row, column] > 0.65 else "black"
         text = axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=7)
-        text.set_in_layout(False)  # it is inside the axes; to lay out thousands takes long
+        text.set_in_layout(False)  # it is inside the axes, and laying out thousands takes long
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -19,7 +19,7 @@ Dash = Literal["", "-", "--", ":"]
 _DASHES: tuple[Dash, ...] = ("-", "--", ":")
 _MOST_LINES = 8  # in one panel
 _MOST_COLUMNS = 3  # of panels
-_MOST_BEYOND = 15.0  # points of accuracy that the axis reaches beyond the means for the sake of error bars
+_MOST_BEYOND = 15.0  # points of accuracy that the axis extends beyond the means to show error bars
 _GREY = "#777777"
 _LABEL_SIZE = 7.5
 
@@ -29,12 +29,12 @@ class SweepPoint:
     """One setting, its accuracy over seeds and its cost.
 
     Attributes:
-        method: the aggregator's name, as it is to be written.
+        method: the aggregator's name, as it is shown.
         pattern: which clips are expensive, likewise.
         clips: N.
-        gmacs: GMACs a video.
+        gmacs: GMACs per video.
         accuracy: mean over seeds, in [0, 1].
-        spread: half the length of its error bar, in the same unit; None = no bar.
+        spread: half the length of its error bar, in the same unit; None: no bar.
     """
 
     method: str
@@ -46,21 +46,21 @@ class SweepPoint:
 
     @property
     def name(self) -> str:
-        """What tells it from all other settings."""
+        """A name that no other setting has."""
         return f"{self.method}, {self.pattern}, {self.clips} clips"
 
 
 def save_accuracy_by_clips(points: Sequence[SweepPoint], path: Path) -> None:
     """Draw accuracy against cost, a line for each method and pattern through its numbers of clips.
 
-    Source: the form is that of Figure 3 of the FASTER paper.
+    Source: in the form of Figure 3 of the FASTER paper.
 
     Args:
-        points: one a setting.
+        points: one per setting.
         path: of the PNG file.
     """
     panels = arrange_panels(points)
-    methods = list(dict.fromkeys(point.method for point in points))  # the order, and so the looks, of Figure 4's form
+    methods = list(dict.fromkeys(point.method for point in points))  # in the order of Figure 4, and so its colours
     found = dict.fromkeys(name for lines in panels.values() for name in lines)
     names = sorted(found, key=lambda name: methods.index(name) if name in methods else len(methods))
     clips = sorted({point.clips for point in points})
@@ -87,10 +87,10 @@ def save_accuracy_by_clips(points: Sequence[SweepPoint], path: Path) -> None:
 
 
 def arrange_panels(points: Sequence[SweepPoint]) -> dict[str, dict[str, list[SweepPoint]]]:
-    """Return panel's title -> line's name -> its points, by rising N.
+    """Return panel's title -> line's name -> its points, by increasing N.
 
     Up to eight lines share one panel, without a title. More get a panel for each method, or for each pattern if there
-    are fewer of them.
+    are fewer patterns.
     """
     together = len({(point.method, point.pattern) for point in points}) <= _MOST_LINES
     by_method = len({point.method for point in points}) <= len({point.pattern for point in points})
@@ -106,12 +106,12 @@ def arrange_panels(points: Sequence[SweepPoint]) -> dict[str, dict[str, list[Swe
 
 
 def save_pareto_front(points: Sequence[SweepPoint], path: Path) -> None:
-    """Draw accuracy against cost, a point for each setting, and join and name those that none beats in both.
+    """Draw accuracy against cost, a point for each setting, and join and name those that no other beats in both.
 
-    Source: the form is that of Figure 4 of the FASTER paper.
+    Source: in the form of Figure 4 of the FASTER paper.
 
     Args:
-        points: one a setting.
+        points: one per setting.
         path: of the PNG file.
     """
     methods = list(dict.fromkeys(point.method for point in points))
@@ -160,7 +160,7 @@ def _places(points: Sequence[SweepPoint]) -> tuple[list[float], list[float]]:
 
 
 def _scale(axes: Axes, points: Sequence[SweepPoint]) -> None:
-    """Let the axes hold all points and, as far as that leaves them apart, their error bars."""
+    """Make the axes contain all points and, as long as that leaves the points apart, their error bars."""
     scale_cost(axes, [point.gmacs for point in points])
     means = [100 * point.accuracy for point in points]
     bars = [100 * (point.spread or 0.0) for point in points]
@@ -171,8 +171,8 @@ def _scale(axes: Axes, points: Sequence[SweepPoint]) -> None:
 
 
 def _name_points(figure: Figure, axes: Axes, points: Sequence[SweepPoint]) -> None:
-    """Write the points' names in a column beside the axes, each joined to its point; they rise with the accuracy."""
-    figure.draw_without_rendering()  # fixes the layout, so that places can be measured
+    """Write the points' names in a column beside the axes, each joined to its point, in the order of the accuracy."""
+    figure.draw_without_rendering()  # settles the layout, so that places can be measured
     height = axes.get_window_extent(FigureCanvasAgg(figure).get_renderer()).height
     gap = 1.35 * _LABEL_SIZE / 72 * figure.dpi / height
     to_axes = axes.transData + axes.transAxes.inverted()
@@ -198,7 +198,8 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[SweepPoint]) -> No
 
 
 def spread_out(places: Sequence[float], *, gap: float, highest: float = 1.0) -> list[float]:
-    """Return rising ``places`` moved as little as it takes to lie ``gap`` apart, and not above ``highest``."""
+    """Return increasing ``places``, moved as little as needed to lie ``gap`` apart and not above ``highest``."""
+    # Upwards first, where names push each other; then down again from the top as far as they were pushed out.
     moved: list[float] = []
     for place in places:
         moved.append(max(place, moved[-1] + gap) if moved else place)

@@ -1,1 +1,1 @@
-"""The feature store: feature maps of clips on disk, with their provenance, and which of them to read."""
+"""The feature store: feature maps of clips on disk, with their provenance, and the choice of which to read."""

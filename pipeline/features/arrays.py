@@ -23,14 +23,14 @@ def stored_maps(
     block_bytes: int = _BLOCK_BYTES,
     progress: Progress = SILENT,
 ) -> da.Array:
-    """Return the maps of view 0 as a lazy Dask array, (V, n, T', H', W', C) float16; reading begins with its compute.
+    """Return the maps of view 0 as a lazy Dask array, (V, n, T', H', W', C) float16, read only by its compute.
 
     Args:
         group: the backbone's part of a store.
         videos: V indices of videos that are done.
         clips: n clip numbers, each of them due.
-        block_bytes: a block holds as many videos as fit into it, and one at least.
-        progress: told of the videos that were read, from any thread, within work that the caller began.
+        block_bytes: a block holds as many videos as fit into it, at least one.
+        progress: advanced by the videos that were read, from any thread; the caller begins and ends the work.
     """
     shape = (len(clips), *group.feature_shape)
     videos_per_block = max(1, block_bytes // (math.prod(shape) * FEATURE_DTYPE.itemsize))
@@ -60,12 +60,13 @@ def pooled_features(
 ) -> npt.NDArray[np.float32]:
     """Return (V, C) float32, the mean of each video's maps over clips, time and grid, in bounded memory.
 
-    Beside the result there are at most `READERS` blocks of maps in memory, however many videos there are. Arguments as
-    for `stored_maps`.
+    Memory holds the result and at most `READERS` blocks of maps, however many videos there are. The arguments are those
+    of `stored_maps`.
 
     Raises:
-        StoreError: if a clip that is due is not there, or is damaged.
+        StoreError: if a clip that is due is missing or damaged.
     """
     maps = stored_maps(group, videos, clips=clips, block_bytes=block_bytes, progress=progress)
+    # In float32: a sum over so many positions may exceed float16's range.
     pooled = maps.mean(axis=tuple(range(1, maps.ndim - 1)), dtype=np.float32)  # (V, C)
     return pooled.compute(scheduler="threads", num_workers=READERS)

@@ -34,8 +34,8 @@ class UnreadableError(StoreError):
 class BackboneGroup:
     """The feature maps and scores of one backbone over all clips of a store.
 
-    A task, in any process, writes only its own video's files (`write`); one coordinator alone keeps the arrays that
-    videos share (`mark`). So no file ever has two writers, and there are no locks.
+    A task, in any process, writes only its own video's files (`write`); a single coordinator writes the arrays that
+    videos share (`mark`). So no file ever has two writers, and none needs a lock.
 
     Attributes:
         features: (V, R, N, T', H', W', C) float16 Zarr array; NaN where nothing was computed.
@@ -50,7 +50,7 @@ class BackboneGroup:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What computed the features: weights, preprocessing, engine, pattern, versions."""
+        """What the features were computed with: weights, preprocessing, engine, pattern, versions."""
         return self.attributes["provenance"]
 
     @property
@@ -108,12 +108,13 @@ class BackboneGroup:
         self._check(scores, self.scores.shape[1:], SCORE_DTYPE, "scores")
         chunks = features.reshape(-1, 1, 1, 1, *self.feature_shape)
         present, compression = np.tile(self.due, self.num_views).tolist(), self.attributes["compression"]
+        # Straight to files, not through Zarr, which takes a millisecond more for each clip.
         with disk_full_explained(self.path):
             write_shard(self._features_path(video_index), chunks, present, compression=compression)
             write_chunk(self._scores_path(video_index), scores, compression=SMALL_COMPRESSION)
 
     def _check(self, array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, what: str) -> None:
-        """Refuse what does not fit, or would be mistaken for a clip that was, or was not, computed."""
+        """Refuse a wrong shape or dtype, and NaNs in the wrong clips: NaN means that a clip was not computed."""
         if array.shape != shape or array.dtype != dtype:
             raise StoreError(f"{self.name}: {what} must be {shape} {dtype}; got {array.shape} {array.dtype}.")
         finite = np.isfinite(array)
@@ -133,7 +134,7 @@ class BackboneGroup:
         return self.path / "scores" / f"c.{video_index}.0.0.0"
 
     def mark(self, video_index: int, status: Status, error: str = "") -> None:
-        """Record what became of a video; the coordinator's job alone.
+        """Record what became of a video; only the coordinator may do this.
 
         Args:
             video_index: which video of the manifest.
@@ -143,6 +144,8 @@ class BackboneGroup:
         if (status == Status.FAILED) != bool(error):
             raise ValueError(f"a reason belongs to a failed video and to no other; got {status!r}, {error!r}")
         with disk_full_explained(self.path):
+            # The reason before the status: a failed video without a reason would look like a damaged store. It is
+            # rewritten only if it differs, since every change rewrites the chunk of all 1024 videos around it.
             errors = self._array("error")
             if str(read_array(errors, video_index)) != error:
                 errors[video_index] = error
@@ -172,9 +175,10 @@ class BackboneGroup:
             clips: n clip numbers in any order; None for all N. A clip that is not due is NaN.
 
         Raises:
-            StoreError: if a clip that is due is not there, or is damaged; names video, backbone, view and clip.
+            StoreError: if a clip that is due is missing or damaged; names video, backbone, view and clip.
         """
         num_views, num_clips = self.features.shape[1:3]
+        # Indexing a range checks the bounds, and lets -1 mean the last clip.
         wanted = [range(num_clips)[int(clip)] for clip in (range(num_clips) if clips is None else clips)]
         chunks = [range(num_views)[view] * num_clips + clip for clip in wanted]
         maps = np.empty((len(wanted), *self.feature_shape), FEATURE_DTYPE)
@@ -182,6 +186,7 @@ class BackboneGroup:
         try:
             there = read_shard(path, chunks, maps, num_chunks=num_views * num_clips, compression=compression)
         except FileNotFoundError as error:
+            # Without a due clip nothing is missing: Zarr itself writes no file for a shard of fill values.
             if any(self.attributes["due"]):
                 raise self._unreadable(video_index, "all clips", "not there") from error
             there, maps[:] = [False] * len(wanted), np.nan
@@ -197,7 +202,7 @@ class BackboneGroup:
         """Return (N, K) float32, the backbone's own scores of each clip; NaN where a clip is not due.
 
         Raises:
-            StoreError: if they are not there, or are damaged; names video and backbone.
+            StoreError: if they are missing or damaged; names video and backbone.
         """
         scores = np.empty(self.scores.shape[1:], SCORE_DTYPE)  # (R, N, K)
         try:

@@ -22,18 +22,18 @@ class ClipChoice:
     stretches: npt.NDArray[np.float64]
 
     def draw(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-        """Return (N,) clip numbers, each drawn evenly from its place's candidates."""
+        """Return (N,) int64 clip numbers, each drawn uniformly from its place's candidates."""
         return np.array([found[rng.integers(len(found))] for found in self.candidates])
 
     def spread(self) -> npt.NDArray[np.int64]:
-        """Return (N,) clip numbers, each the candidate nearest to the middle of its stretch."""
+        """Return (N,) int64 clip numbers, each the candidate nearest to the middle of its stretch."""
         middles = (self.stretches[:-1] + self.stretches[1:]) / 2 - 0.5  # clip j covers [j, j + 1)
         pairs = zip(self.candidates, middles, strict=True)
         return np.array([found[np.abs(found - middle).argmin()] for found, middle in pairs])
 
 
 def stretch_edges(num_clips: int, *, num_stored: int) -> npt.NDArray[np.float64]:
-    """Return (N + 1,) edges of N equal stretches of ``num_stored`` clips."""
+    """Return (N + 1,) float64 edges of N equal stretches of ``num_stored`` clips."""
     return np.arange(num_clips + 1) * num_stored / num_clips
 
 

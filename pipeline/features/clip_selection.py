@@ -1,4 +1,4 @@
-"""Which clips of which backbones an aggregator is to see, checked against what a feature store holds."""
+"""Which clips of which backbones an aggregator reads, checked against what a feature store holds."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Selection:
     Attributes:
         pattern: which of the N places are expensive.
         num_clips: N.
-        backbones: role -> backbone's name, of the roles that the pattern needs.
+        backbones: role -> backbone's name, for the roles that the pattern needs.
     """
 
     pattern: Pattern
@@ -39,7 +39,7 @@ class Selection:
 
 
 def missing_videos(store: FeatureStore, videos: Iterable[int], *, backbones: Iterable[str]) -> dict[str, str]:
-    """Return id -> reason, of those ``videos`` (indices) that lack maps of one of ``backbones``: failed, or not yet."""
+    """Return id -> reason for those ``videos`` (indices) that lack maps of one of ``backbones``: failed, or not yet."""
     groups = [store.backbone(name) for name in backbones]
     done = np.all([group.status() == Status.DONE for group in groups], axis=0)
     errors = {index: reason for group in groups for index, reason in group.errors().items()}

@@ -8,7 +8,7 @@ import zarr
 from ..manifests.manifest import Manifest, Video
 from .format import VIDEOS_PER_CHUNK, create_array, open_array, read_array
 
-LABEL_SEPARATOR = "|"  # as in a manifest's file, where no label can hold it
+LABEL_SEPARATOR = "|"  # as in a manifest's file, where no label can contain it
 _TEXT_COLUMNS = ("video_id", "path", "labels", "split")
 
 

@@ -15,10 +15,11 @@ from ..errors import StoreError
 from .shards import LZ4_LEVEL, ZSTD_LEVEL
 
 FORMAT_VERSION = 1
-VIDEOS_PER_CHUNK = 1024  # arrays with a small entry a video: a million videos are a thousand files
+VIDEOS_PER_CHUNK = 1024  # of arrays with a small entry per video: a million videos make a thousand files
 FEATURE_DTYPE, SCORE_DTYPE = np.dtype("<f2"), np.dtype("<f4")
 _CHECKSUM: dict[str, Any] = {"name": "crc32c"}
-# The level is the measured optimum: higher ones are slower and no smaller on maps of which two thirds are zero.
+# The level was measured: higher ones are slower and no smaller on maps of which two thirds are zero. Zstandard's own
+# checksum is off, since every chunk has a crc32c anyway. Two bytes a number is what Blosc needs to know to shuffle.
 COMPRESSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "zstd": ({"name": "zstd", "configuration": {"level": ZSTD_LEVEL, "checksum": False}},),
     "lz4": (
@@ -33,7 +34,7 @@ SMALL_COMPRESSION = "zstd"  # of everything else
 
 
 class Status(IntEnum):
-    """What became of a video, for one backbone; the numbers are those in the array `status`."""
+    """What became of a video, for one backbone; the numbers are those of the array `status`."""
 
     PENDING = 0
     DONE = 1
@@ -44,8 +45,8 @@ def canonical(value: Any) -> Any:
     """Return ``value`` as plain JSON types, mappings sorted by key, so that equal attributes are equal bytes.
 
     Raises:
-        TypeError: if ``value`` holds something that JSON has no word for.
-        ValueError: if it holds a NaN or an infinity, which JSON cannot say.
+        TypeError: if ``value`` holds something that JSON cannot express.
+        ValueError: if it holds a NaN or an infinity, which JSON lacks.
     """
     return json.loads(json.dumps(value, sort_keys=True, allow_nan=False))
 
@@ -78,7 +79,7 @@ def create_array(
     shard: tuple[int, ...] | None = None,
     compression: str = SMALL_COMPRESSION,
 ) -> zarr.Array:
-    """Create one checksummed array; its chunks are files ``c.0.0``, all in one folder."""
+    """Create one checksummed array; its chunks are files such as ``c.0.0``, all in one folder."""
     return group.create_array(
         name,
         shape=shape,
@@ -92,13 +93,15 @@ def create_array(
 
 
 def create_clip_starts(group: zarr.Group, clips: tuple[int, int, int]) -> None:
-    """Create `clip_start`, all of it empty, for ``clips`` = (V, R, N)."""
+    """Create `clip_start` (V, R, N) float64, filled with NaN, for ``clips`` = (V, R, N)."""
     chunk = (min(VIDEOS_PER_CHUNK, clips[0]), *clips[1:])
     create_array(group, "clip_start", shape=clips, chunk=chunk, dtype="<f8", fill=float("nan"))
 
 
 def create_backbone_arrays(group: zarr.Group, clips: tuple[int, int, int], attributes: dict[str, Any]) -> None:
-    """Create the arrays of one backbone, all of them empty, for ``clips`` = (V, R, N)."""
+    """Create the arrays of one backbone, all still empty, for ``clips`` = (V, R, N)."""
+    # A chunk per clip, so that a few clips can be read without decoding the others; a shard (one file) per video, so
+    # that a task writes a file of its own and there are not millions of small ones.
     num_videos, *of_video = clips
     rows = min(VIDEOS_PER_CHUNK, num_videos)
     maps, nan = attributes["feature_shape"], float("nan")
@@ -120,7 +123,7 @@ def create_backbone_arrays(group: zarr.Group, clips: tuple[int, int, int], attri
 
 
 def new_group(path: Path, *, attributes: dict[str, Any]) -> zarr.Group:
-    """Make a Zarr v3 group at ``path``; with `open_group` the one place that knows what kind of disk it lies on."""
+    """Make a Zarr v3 group at ``path``; only this and `open_group` know on what kind of storage it lies."""
     return zarr.create_group(LocalStore(path), zarr_format=3, attributes=attributes)
 
 
@@ -135,6 +138,7 @@ def open_group(path: Path, *, writable: bool) -> zarr.Group:
         raise StoreError(f"No feature store at {path}: found {found}. Make one with `vidpipe extract`.")
     try:
         store = LocalStore(path, read_only=not writable)
+        # Without consolidated metadata, which would go stale when another process adds a backbone.
         return zarr.open_group(store, mode="r+" if writable else "r", zarr_format=3, use_consolidated=False)
     except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
         raise StoreError(f"The metadata of {path} cannot be read ({error}). Restore {path / 'zarr.json'}.") from error
@@ -155,7 +159,7 @@ def open_array(group: zarr.Group, path: Path, name: str) -> zarr.Array:
 
 
 def read_array(array: zarr.Array, selection: Any = ...) -> np.ndarray:
-    """Return part of an array, by default all.
+    """Return part of an array, by default all of it, in its own dtype; the shape is that of the selection.
 
     Raises:
         StoreError: if its file is damaged.
@@ -179,26 +183,28 @@ def backbone_bytes(
     Args:
         num_videos: how many videos are still to be written.
         num_views: R, the draws of clips from each.
-        due: (N,), whether this backbone computes the clip.
+        due: (N,) flags, whether this backbone computes the clip.
         feature_shape: (T', H', W', C) of one clip.
         num_classes: K.
 
     Returns:
-        Bytes, an upper bound that counts checksums, shard indices and a part-filled disk block a file.
+        An upper bound, in bytes, with checksums, shard indices and one partly filled disk block per file.
     """
-    block = 4096
+    block = 4096  # bytes, of most file systems
     clip = _compressed_bound(math.prod(feature_shape) * FEATURE_DTYPE.itemsize)
+    # The index of a shard: two 8-byte numbers per chunk, due or not, and a checksum of 4 bytes.
     shard = num_views * (sum(due) * clip + 16 * len(due)) + 4
     scores = _compressed_bound(num_views * len(due) * num_classes * SCORE_DTYPE.itemsize)
     return num_videos * (shard + scores + 2 * block)
 
 
 def index_bytes(*, num_videos: int, num_views: int, num_clips: int) -> int:
-    """Return at most how many bytes a store takes beside its features: ids, paths, clip starts, states."""
+    """Return how many bytes a store takes at most beside its features: ids, paths, clip starts, states."""
     typical_row = 1024  # id, path, labels and the reason of a failure
     return num_videos * (typical_row + 8 * num_views * num_clips) + 64 * 4096
 
 
 def _compressed_bound(size: int) -> int:
     """Return the largest that zstd or lz4 can make ``size`` bytes, with the checksum."""
+    # LZ4 adds at most size / 255 + 16 bytes and Blosc's header, zstd size / 256 and at most 64; four are the checksum.
     return size + size // 255 + 64 + 4

@@ -1,4 +1,4 @@
-"""Feature stores as single HDF5 files, as loaders of video features read them, and back without loss.
+"""Feature stores as single HDF5 files, the usual form for loaders of video features, and back without loss.
 
 ::
 
@@ -11,7 +11,7 @@
             features        (N, T', H', W', C) float16, chunk = one clip; NaN where a clip was not due, and no space
             scores          (N, K) float32
 
-Where a store has R > 1 views, each of the three arrays has them as one more axis in front: (R, N, ...).
+If a store has R > 1 views, each of the three arrays has one more axis in front: (R, N, ...).
 """
 
 import json
@@ -42,7 +42,7 @@ from .store import KIND, FeatureStore
 COMPRESSIONS = {"none": {}, "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True}}
 _JSON_ATTRIBUTES = ("sampling", "backbones")
 _SPARE_BYTES = 16_000_000  # left free by an export: HDF5 crashes on a full disk, even while it closes a file
-Node = Any  # a group or dataset: h5py cannot say beforehand which one a name leads to, nor what an attribute holds
+Node = Any  # a group or dataset: h5py's types cannot say which one a name leads to, nor what an attribute holds
 
 
 def export_hdf5(store: FeatureStore, path: Path, *, compression: str = "none", progress: Progress = SILENT) -> None:
@@ -52,7 +52,7 @@ def export_hdf5(store: FeatureStore, path: Path, *, compression: str = "none", p
         store: opened to read.
         path: of the new file.
         compression: of the maps, a key of `COMPRESSIONS`; gzip takes half the space and ten times as long.
-        progress: told of each video.
+        progress: advanced by each video.
 
     Raises:
         StoreError: if ``path`` exists, the store is damaged, or two ids name the same HDF5 group.
@@ -65,7 +65,7 @@ def export_hdf5(store: FeatureStore, path: Path, *, compression: str = "none", p
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(draft: Path) -> None:
-        # Since version 1.10 attributes may exceed 64 KiB: a list of 10,000 classes does.
+        # The file format of 1.10 allows attributes over 64 KiB, which a list of 10,000 classes needs.
         with h5py.File(draft, "w", libver=("v110", "v110")) as file:
             _write_store(store, file, compression, progress)
 
@@ -101,6 +101,7 @@ def _write_store(store: FeatureStore, file: h5py.File, compression: str, progres
                     part.attrs["error"] = errors[index]
                 if status[index] == Status.DONE:
                     _write_maps(part, group, index, COMPRESSIONS[compression])
+            # Now, so that the free space looked at for the next video is what is really left.
             file.flush()
             progress.advance()
 
@@ -109,7 +110,7 @@ def _video_group(file: h5py.File, video: Video, index: int) -> h5py.Group:
     """Create the group of one video, with its row of the manifest.
 
     Raises:
-        StoreError: if its id leads to what is there already.
+        StoreError: if its id leads to something that is there already.
     """
     try:
         group = file.require_group(video.video_id)
@@ -137,6 +138,7 @@ def _write_maps(part: h5py.Group, group: BackboneGroup, index: int, filters: dic
     shape = (len(views), len(group.due), *group.feature_shape)
     kept = shape if len(views) > 1 else shape[1:]
     chunk = (1,) * (len(kept) - 4) + group.feature_shape
+    # No times, so that equal stores give equal files; fletcher32 is the only checksum that HDF5 itself offers.
     maps = part.create_dataset(
         "features", kept, np.float16, chunks=chunk, fillvalue=np.nan, fletcher32=True, track_times=False, **filters
     )
@@ -153,15 +155,15 @@ def _without_single_view(array: np.ndarray) -> np.ndarray:
 
 
 def import_hdf5(path: Path, store_path: Path, *, progress: Progress = SILENT) -> None:
-    """Write the store that an HDF5 file was exported from; it appears whole or not at all, equal to the first one.
+    """Write the store that an HDF5 file was exported from; it appears whole or not at all, equal to the original.
 
     Args:
         path: of a file made by `export_hdf5`.
         store_path: of the new store.
-        progress: told of each video.
+        progress: advanced by each video.
 
     Raises:
-        StoreError: if the file is no such export, or damaged, or there is something at ``store_path``.
+        StoreError: if the file is not such an export, or is damaged, or there is something at ``store_path``.
         OutOfSpaceError: if the disk is full.
     """
     with _opened(Path(path)) as file, disk_full_explained(Path(store_path)), appearing_whole(Path(store_path)) as draft:
@@ -170,7 +172,7 @@ def import_hdf5(path: Path, store_path: Path, *, progress: Progress = SILENT) ->
             _read_store(file, draft, progress)
         except (KeyError, OSError, TypeError, json.JSONDecodeError) as error:
             if isinstance(error, OutOfSpaceError) or (isinstance(error, OSError) and error.errno is not None):
-                raise  # of the disk, not of the HDF5 file
+                raise  # the disk's fault: HDF5's own OSErrors for a damaged file carry no errno
             raise StoreError(f"{path} is damaged, or was changed since it was exported: {error}") from error
 
 
@@ -179,7 +181,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
     """Open an export to read it.
 
     Raises:
-        StoreError: if the file is none.
+        StoreError: if the file is not one.
     """
     try:
         file = h5py.File(path, "r")
@@ -226,6 +228,7 @@ def _groups_by_index(file: Node) -> list[Node]:
             index: Any = item.attrs["video_index"]
             found[int(index)] = item
 
+    # By walking the tree, as an id with a "/" lies several groups deep.
     file.visititems(note)
     return [found[index] for index in sorted(found)]
 

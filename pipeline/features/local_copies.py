@@ -1,8 +1,8 @@
-"""Copies of feature maps on a machine's own disk, so that many runs read a store once a machine and not once a run.
+"""Copies of feature maps on a machine's own disk, so that a store is read once per machine and not once per run.
 
-A copy is one file of plain float16 numbers that every process maps into memory, so that all of them share what the
-system has cached of it. Its name is a digest of all that it was made from: another store, other weights or more videos
-make another file, so that a stale copy is never opened.
+A copy is one file of plain float16 numbers that every process maps into memory, so that all of them share the
+system's cache of it. Its name is a digest of everything that it was made from: another store, other weights or more
+videos make another file, so that a stale copy is never opened.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from .format import FEATURE_DTYPE, Status
 
 
 class LocalCopy:
-    """All maps of one backbone on this machine's disk, of the videos that were done when it was made.
+    """All maps of one backbone, for the videos that were done when it was made, on this machine's disk.
 
     Args:
         path: of the file.
@@ -40,10 +40,11 @@ class LocalCopy:
         self.path, self.name = path, group.name
         self._rows = {video: row for row, video in enumerate(videos.tolist())}
         self._columns = {clip: column for column, clip in enumerate(np.flatnonzero(group.due).tolist())}
+        # A plain view: indexing np.memmap itself builds a subclass each time, which is slow.
         self.maps = np.asarray(np.memmap(path, FEATURE_DTYPE, mode="r", shape=_shape(group, len(videos))))
 
     def read(self, video_index: int, *, view: int, clips: Sequence[int]) -> npt.NDArray[np.float16]:
-        """Return (n, T', H', W', C) float16, what `BackboneGroup.read` returns, bit for bit.
+        """Return (n, T', H', W', C) float16, bit for bit what `BackboneGroup.read` returns.
 
         Args:
             video_index: which video of the manifest.
@@ -51,7 +52,7 @@ class LocalCopy:
             clips: n numbers of clips that are due, in any order.
 
         Raises:
-            StoreError: if the video, or one of the clips, was not there to be copied.
+            StoreError: if the video or a clip was not there when the copy was made.
         """
         if video_index not in self._rows:
             raise StoreError(f"{self.path} has no maps of video {video_index}: it was not done when the copy was made.")
@@ -63,19 +64,20 @@ class LocalCopy:
 
 
 def open_copy(group: BackboneGroup, folder: Path) -> LocalCopy:
-    """Open this machine's copy of a backbone's maps; the first to ask makes it, while the others wait.
+    """Open this machine's copy of a backbone's maps; the first process to ask makes it, and the others wait.
 
     Args:
         group: the backbone.
-        folder: on a disk of this machine, made if it is not there.
+        folder: on a disk of this machine; made if it does not exist.
 
     Raises:
-        OutOfSpaceError: if the disk does not hold the copy; the message says its size.
+        OutOfSpaceError: if the copy does not fit on the disk; the message says its size.
         StoreError: if no video is done, or one cannot be read.
     """
     videos = _done(group)
     if not len(videos):
         raise StoreError(f"{group.path} has no maps to copy: no video is done. Extract some first.")
+    # For the user alone: features may be confidential, and temporary folders are open to all users of a machine.
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = _path(group, videos, folder)
     with _locked(path.with_suffix(".lock")):
@@ -85,7 +87,7 @@ def open_copy(group: BackboneGroup, folder: Path) -> LocalCopy:
 
 
 def write_maps(file: BinaryIO, group: BackboneGroup, videos: Iterable[int]) -> None:
-    """Write the maps of ``videos`` as a copy has them, and see to it that they are on disk."""
+    """Write the maps of ``videos`` in the form of a copy, and wait until they are on disk."""
     clips = np.flatnonzero(group.due).tolist()
     for video in videos:
         for view in range(group.num_views):
@@ -95,10 +97,10 @@ def write_maps(file: BinaryIO, group: BackboneGroup, videos: Iterable[int]) -> N
 
 
 def check_space(groups: Iterable[BackboneGroup], folder: Path) -> int:
-    """Return the bytes of those copies that are not in ``folder`` yet.
+    """Return the size in bytes of the copies that are not in ``folder`` yet.
 
     Raises:
-        OutOfSpaceError: if the disk does not hold them.
+        OutOfSpaceError: if they do not fit on the disk.
     """
     needed = sum(_num_bytes(group) for group in groups if not _path(group, _done(group), folder).exists())
     existing = nearest_folder(folder)
@@ -129,7 +131,7 @@ def _shape(group: BackboneGroup, num_videos: int) -> tuple[int, ...]:
 
 
 def _digest(group: BackboneGroup, videos: npt.NDArray[np.int64]) -> str:
-    """Return what tells a copy from any other: the store, what its maps are and were made from, and the videos."""
+    """Return what tells a copy from any other: the store, what its maps were made from, and the videos."""
     store = group.path.parent / "zarr.json"
     made_from = {
         "path": str(group.path.resolve()),
@@ -143,7 +145,7 @@ def _digest(group: BackboneGroup, videos: npt.NDArray[np.int64]) -> str:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold ``path`` for this process alone; others wait. The system lets go of it if the process dies."""
+    """Hold ``path`` for this process alone; others wait. The system releases it if the process dies."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -10,6 +10,7 @@ from ..errors import SettingsError, named
 
 EXPENSIVE, CHEAP = "expensive", "cheap"
 ROLES = (EXPENSIVE, CHEAP)
+# name -> (num_expensive, num_cheap) of `Pattern`.
 NAMES = {"first": (1, None), "all-expensive": (1, 0), "all-cheap": (0, 1)}
 
 
@@ -17,8 +18,8 @@ NAMES = {"first": (1, None), "all-expensive": (1, 0), "all-cheap": (0, 1)}
 class Pattern:
     """A rule that makes each of N clips expensive or cheap; make it with `Pattern.parse`.
 
-    Source: Zhu et al., FASTER (AAAI 2020), "Better accuracy/FLOPs trade-offs": ``1:3`` is one expensive
-    clip, then three cheap ones, and so on to the last clip.
+    Source: Zhu et al., FASTER (AAAI 2020), "Better accuracy/FLOPs trade-offs": ``1:3`` is one expensive clip, then
+    three cheap ones, and so on to the last clip.
 
     Attributes:
         num_expensive: clips at the head of each period that are expensive.

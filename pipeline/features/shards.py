@@ -1,8 +1,8 @@
-"""Read and write a video's files of a feature store directly: through Zarr each clip costs a millisecond more.
+"""Read and write a video's files in a feature store directly: through Zarr each clip costs a millisecond more.
 
-These are the files that Zarr itself would write by the arrays' metadata, and tests hold them against Zarr's reader and
-writer (which has the same chunks in another order if there are several views). Only the codecs that `store_format` sets
-are known here.
+These are the files that Zarr itself would write from the arrays' metadata, and tests compare them with Zarr's reader
+and writer (which puts the same chunks in another order if there are several views). Only the codecs that `format` sets
+are supported.
 
 Source: Zarr v3 specification, codecs `sharding_indexed` (index at the end), `crc32c`, `bytes`, `zstd` and `blosc`.
 """
@@ -22,18 +22,23 @@ _CRC_BYTES = 4
 _ABSENT = np.iinfo(np.uint64).max  # offset and length of a chunk that was never written
 ZSTD_LEVEL, LZ4_LEVEL = 1, 5
 
-blosc.use_threads = False  # its threads append their blocks in the order in which they end: other bytes every time
+blosc.use_threads = False  # its threads append blocks in the order in which they finish: other bytes every time
 
 
 class Compression(Protocol):
-    """How the bytes of a chunk are made smaller, and larger again."""
+    """How the bytes of a chunk are compressed and decompressed."""
 
     def compress(self, data: np.ndarray) -> bytes:
-        """Return ``data``, contiguous, as bytes."""
+        """Return the bytes of ``data``, of any shape and dtype, contiguous, compressed."""
         ...
 
     def decompress(self, data: np.ndarray, out: np.ndarray) -> object:
-        """Fill ``out`` from what `compress` gave; ``data`` is uint8."""
+        """Fill ``out`` from what `compress` returned.
+
+        Args:
+            data: (bytes,) uint8.
+            out: contiguous, of the shape and dtype that were compressed.
+        """
         ...
 
 
@@ -41,11 +46,11 @@ class Zstd:
     """Zstandard."""
 
     def compress(self, data: np.ndarray) -> bytes:
-        """Return ``data``, contiguous, as bytes."""
+        """Return the bytes of ``data``, of any shape and dtype, contiguous, compressed."""
         return zstd.compress(data, ZSTD_LEVEL)
 
     def decompress(self, data: np.ndarray, out: np.ndarray) -> object:
-        """Fill ``out`` from what `compress` gave."""
+        """Fill ``out``, contiguous and of any shape and dtype, from ``data`` (bytes,) uint8."""
         return zstd.decompress(data, out)
 
 
@@ -53,11 +58,11 @@ class Lz4:
     """LZ4 after sorting the bytes by their place in a number, in Blosc's frame."""
 
     def compress(self, data: np.ndarray) -> bytes:
-        """Return ``data``, contiguous, as bytes."""
+        """Return the bytes of ``data``, of any shape and dtype, contiguous, compressed."""
         return blosc.compress(data, b"lz4", LZ4_LEVEL, blosc.SHUFFLE)
 
     def decompress(self, data: np.ndarray, out: np.ndarray) -> object:
-        """Fill ``out`` from what `compress` gave."""
+        """Fill ``out``, contiguous and of any shape and dtype, from ``data`` (bytes,) uint8."""
         return blosc.decompress(data, out)
 
 
@@ -65,11 +70,11 @@ class Uncompressed:
     """The bytes as they are."""
 
     def compress(self, data: np.ndarray) -> bytes:
-        """Return ``data``, contiguous, as bytes."""
+        """Return the bytes of ``data``, of any shape and dtype."""
         return data.tobytes()
 
     def decompress(self, data: np.ndarray, out: np.ndarray) -> object:
-        """Fill ``out`` from what `compress` gave."""
+        """Fill ``out``, of any shape and dtype, from ``data`` (bytes,) uint8."""
         return np.copyto(out, data.view(out.dtype).reshape(out.shape))
 
 
@@ -77,7 +82,7 @@ _CODECS: dict[str, Compression] = {"zstd": Zstd(), "lz4": Lz4(), "none": Uncompr
 
 
 class DamagedError(Exception):
-    """Bytes that are not those that were written.
+    """Bytes that differ from those that were written.
 
     Args:
         reason: what is wrong with them.
@@ -90,7 +95,7 @@ class DamagedError(Exception):
 
 
 def write_chunk(path: Path, chunk: np.ndarray, *, compression: str) -> None:
-    """Write a file that holds one chunk; it appears whole or not at all."""
+    """Write ``chunk``, of any shape and dtype, as a file of its own, which appears whole or not at all."""
     _write_whole(path, _encode(chunk, compression))
 
 
@@ -99,8 +104,8 @@ def write_shard(path: Path, chunks: np.ndarray, present: Sequence[bool], *, comp
 
     Args:
         path: of the file.
-        chunks: (n, *chunk shape), all chunks of the shard's grid in C order.
-        present: n flags; chunks without are left out.
+        chunks: (n, *chunk shape) of any dtype, all chunks of the shard's grid in C order.
+        present: n flags; chunks whose flag is false are left out.
         compression: a key of `_CODECS`.
     """
     index = np.full((len(chunks), 2), _ABSENT, "<u8")
@@ -125,7 +130,7 @@ def _with_checksum(data: bytes) -> list[bytes]:
 
 
 def _write_whole(path: Path, parts: Sequence[bytes]) -> None:
-    """Write a file under another name and rename it, so that no one ever sees half of it."""
+    """Write a file under another name and rename it, so that nobody ever sees half of it."""
 
     def write(draft: Path) -> None:
         with draft.open("wb") as file:
@@ -135,7 +140,12 @@ def _write_whole(path: Path, parts: Sequence[bytes]) -> None:
 
 
 def read_chunk(path: Path, out: np.ndarray, *, compression: str) -> bool:
-    """Fill ``out`` from a file that holds one chunk; return False, leaving it, if there is no such file.
+    """Fill ``out`` from a file that holds one chunk; if there is no such file, leave it and return False.
+
+    Args:
+        path: of the file.
+        out: contiguous, of the shape and dtype that were written.
+        compression: a key of `_CODECS`.
 
     Raises:
         DamagedError: if the checksum or the size is wrong.
@@ -149,12 +159,12 @@ def read_chunk(path: Path, out: np.ndarray, *, compression: str) -> bool:
 
 
 def read_shard(path: Path, chunks: Sequence[int], out: np.ndarray, *, num_chunks: int, compression: str) -> list[bool]:
-    """Fill ``out[i]`` with chunk ``chunks[i]`` of a shard; NaN if the shard does not have it.
+    """Fill ``out[i]`` with chunk ``chunks[i]`` of a shard; with NaN if the shard lacks it.
 
     Args:
         path: the shard's file.
         chunks: numbers of the chunks wanted, in C order of the shard's grid.
-        out: (len(chunks), *chunk shape), contiguous.
+        out: (len(chunks), *chunk shape), contiguous, of the dtype that was written, a floating one.
         num_chunks: how many chunks the shard has room for.
         compression: a key of `_CODECS`.
 
@@ -166,6 +176,7 @@ def read_shard(path: Path, chunks: Sequence[int], out: np.ndarray, *, num_chunks
         DamagedError: if a checksum or a size is wrong.
     """
     with path.open("rb", buffering=0) as file:
+        # One read for the index and one for each clip asked for: on network disks the whole shard would be far more.
         index = _read_index(file.fileno(), num_chunks)
         return list(_read_chunks(file.fileno(), index, chunks, out, compression))
 
@@ -189,7 +200,7 @@ def _read_chunks(
 
 def _read_index(descriptor: int, num_chunks: int) -> np.ndarray:
     """Return (num_chunks, 2) uint64, the offset and length of each chunk of a shard."""
-    size = 16 * num_chunks + _CRC_BYTES
+    size = 16 * num_chunks + _CRC_BYTES  # two uint64 per chunk
     end = os.fstat(descriptor).st_size
     if end < size:
         raise DamagedError(f"the file is cut short, to {end} bytes")
@@ -207,6 +218,7 @@ def _checked(data: bytes, what: str) -> np.ndarray:
 
 def _decode(data: bytes, out: np.ndarray, compression: str) -> None:
     """Check and decompress one chunk into ``out``."""
+    # The checksum first: it also guards the decompressors, which trust the sizes that the data state.
     content = _checked(data, "data")
     try:
         _CODECS[compression].decompress(content, out)

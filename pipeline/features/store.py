@@ -11,8 +11,8 @@
         scores   (V, R, N, K)   float32, a chunk a video
         status   (V,)           int8: 0 pending, 1 done, 2 failed        error (V,) text
 
-Nothing in it depends on when, where or by how many processes it was written, so two runs of the same work give stores
-that are equal file by file. All files are checksummed, and appear whole or not at all.
+Nothing in it depends on when, where or by how many processes it was written, so two runs of the same work make stores
+that are equal file by file. All files have checksums, and appear whole or not at all.
 """
 
 import os
@@ -50,9 +50,9 @@ KIND = "vidpipe feature store"
 
 
 class FeatureStore:
-    """Cached features of a manifest's videos, with all that is needed to know what they are.
+    """Cached features of a manifest's videos, with a record of how they were made.
 
-    Use `open_or_create` in the one process that coordinates a run, `open` anywhere else.
+    Use `open_or_create` in the one process that coordinates a run, and `open` anywhere else.
     """
 
     def __init__(self, path: Path, *, writable: bool = False):
@@ -75,7 +75,7 @@ class FeatureStore:
         """Open a store to read it (`r`), or to write single videos as a task does (`r+`).
 
         Raises:
-            StoreError: if there is none, or its format is another.
+            StoreError: if there is none, or it has another format.
         """
         return cls(Path(path), writable=mode == "r+")
 
@@ -97,9 +97,9 @@ class FeatureStore:
 
     @classmethod
     def open_or_create(cls, path: Path, *, manifest: Manifest, sampling: ClipSampling) -> Self:
-        """Open the store for the coordinator of a run, or create it. Only one coordinator at a time gets it.
+        """Open the store for the coordinator of a run, or create it; there can be only one coordinator at a time.
 
-        What killed writers left half-written is removed.
+        Half-written files that killed writers left behind are removed.
 
         Raises:
             StoreError: if what is there has another manifest or sampling (each difference is named), is no store, or
@@ -115,12 +115,14 @@ class FeatureStore:
 
     @classmethod
     def open_to_coordinate(cls, path: Path) -> Self:
-        """Open a store that is there for the one process that may record what became of its videos.
+        """Open an existing store for the one process that may record what became of its videos.
 
         Raises:
             StoreError: if there is none, or another run coordinates it.
         """
         store = cls(Path(path), writable=True)
+        # Locked first: only then can no living writer own the half-written files that are removed next. A finalizer
+        # lets go of the lock even if nobody closes the store.
         store._unlock = weakref.finalize(store, os.close, lock_folder(store.path, error=StoreError))
         remove_leftovers(store.path)
         return store
@@ -131,13 +133,14 @@ class FeatureStore:
         Raises:
             StoreError: naming each difference.
         """
+        # The digest decides; the columns are read only to name the videos that differ.
         different = differences(self.attributes, _store_attributes(manifest, sampling))
         if self.attributes["manifest_digest"] != manifest.digest:
             different += manifest_differences(self.manifest, manifest)
         _refuse(self.path, different)
 
     def check_backbone(self, name: str, *, attributes: Mapping[str, Any]) -> None:
-        """Refuse ``attributes``, the arguments of `add_backbone`, if a backbone is there with others; writes nothing.
+        """Refuse ``attributes``, the arguments of `add_backbone`, if the backbone is there with others; writes nothing.
 
         Raises:
             StoreError: naming each difference.
@@ -180,18 +183,18 @@ class FeatureStore:
         return str(read_array(self._array("video_id"), video_index))
 
     def clip_starts(self, video_index: int | None = None) -> np.ndarray:
-        """Return (R, N) float64 s, where a video's clips start, or (V, R, N) of all; NaN where a video is not done."""
+        """Return (R, N) float64 s, where a video's clips start, or (V, R, N) for all; NaN if a video is not done."""
         return read_array(self._array("clip_start"), ... if video_index is None else video_index)
 
     def set_clip_starts(self, video_index: int, starts: np.ndarray) -> None:
-        """Record where a video's clips start; the coordinator's job alone, before the video is marked done.
+        """Record where a video's clips start; only the coordinator may do this, before it marks the video done.
 
         Args:
             video_index: which video of the manifest.
             starts: (R, N) float64 s.
 
         Raises:
-            StoreError: if another backbone was given other clips of this video: the file has changed since.
+            StoreError: if another backbone got other clips of this video: the file has changed since.
         """
         array = self._array("clip_start")
         stored = read_array(array, video_index)
@@ -234,18 +237,19 @@ class FeatureStore:
         provenance: Mapping[str, Any],
         compression: str = DEFAULT_COMPRESSION,
     ) -> BackboneGroup:
-        """Open a backbone's part of the store, or create it; the coordinator's job alone.
+        """Open a backbone's part of the store, or create it; only the coordinator may do this.
 
         Args:
             name: of the backbone, as registered.
             feature_shape: (T', H', W', C) of one clip's map.
             num_classes: K, the length of a clip's scores.
             due: (N,) bool, the clips that the pattern gives to this backbone.
-            provenance: JSON types; all that the features depend on: weights, preprocessing, engine, pattern, versions.
+            provenance: all that the features depend on, as JSON types: weights, preprocessing, engine, pattern,
+                versions.
             compression: a key of `COMPRESSIONS`.
 
         Raises:
-            StoreError: if it is there with anything else than this; each difference is named.
+            StoreError: if it is there with other attributes; each difference is named.
             OutOfSpaceError: if the disk is full.
         """
         attributes = canonical(
@@ -264,7 +268,7 @@ class FeatureStore:
         return self.backbone(name)
 
     def _create_backbone(self, path: Path, attributes: dict[str, Any]) -> None:
-        """Make an empty backbone group of these attributes; it appears complete or not at all."""
+        """Make an empty backbone group with these attributes; it appears complete or not at all."""
         if attributes["compression"] not in COMPRESSIONS:
             raise StoreError(f"compression must be one of {', '.join(COMPRESSIONS)}; got {attributes['compression']!r}")
         if len(attributes["due"]) != self.sampling.num_clips:
@@ -278,7 +282,7 @@ class FeatureStore:
 
 
 def _store_attributes(manifest: Manifest, sampling: ClipSampling) -> dict[str, Any]:
-    """Return what the root of a store says of itself."""
+    """Return the attributes of a store's root."""
     return canonical(
         {
             "format_version": FORMAT_VERSION,

@@ -1,4 +1,4 @@
-"""Read a whole feature store again, and say of each video what is wrong with it."""
+"""Read a whole feature store again, and say what is wrong with each video."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Problem:
     """Something that is wrong with a store.
 
     Args:
-        video_id: of which video; None if not of a single one.
-        backbone: of which backbone's features; None if not of one.
+        video_id: the video; None if the problem is not in a single one.
+        backbone: whose features; None if the problem is not in a single one's.
         message: what is wrong.
     """
 
@@ -54,7 +54,7 @@ def find_problems(store: FeatureStore, *, progress: Progress = SILENT) -> Iterat
 
     Args:
         store: opened to read.
-        progress: told of each video, once a backbone.
+        progress: advanced by each video, once per backbone.
     """
     try:
         ids = [video.video_id for video in store.manifest.videos]
@@ -90,7 +90,7 @@ def _video_problems(
         if not np.isfinite(starts).all():
             yield "done, but its clips have no starts"
         found = (message for view in range(len(starts)) for message in _view_problems(group, index, view))
-        yield from dict.fromkeys(found)  # each once: a file that is lost is not 32 problems
+        yield from dict.fromkeys(found)  # each only once: a lost file is one problem, not one per view
     elif status not in (Status.PENDING, Status.FAILED):
         yield f"its status is {status}, which means nothing"
 
@@ -100,6 +100,7 @@ def _view_problems(group: BackboneGroup, index: int, view: int) -> Iterator[str]
     try:
         yield from _value_problems(group, view, group.read(index, view=view))
     except UnreadableError:
+        # The first damaged clip ends a read; one by one, all of them are found.
         for clip in range(len(group.due)):
             try:
                 group.read(index, view=view, clips=[clip])
@@ -138,7 +139,7 @@ def reset(store: FeatureStore, problems: Sequence[Problem]) -> int:
 
 
 def compare_clips(store: FeatureStore, recompute: Recompute, *, num_clips: int, seed: int = 0) -> Iterator[Comparison]:
-    """Compute some stored clips again, drawn evenly from all that are there, and compare.
+    """Compute some stored clips again, drawn uniformly from all that are there, and compare them.
 
     Args:
         store: opened to read.
@@ -151,6 +152,7 @@ def compare_clips(store: FeatureStore, recompute: Recompute, *, num_clips: int, 
     done = [(group, int(index)) for group in groups for index in np.flatnonzero(group.status() == Status.DONE)]
     if not done:
         return
+    # Without repetition as long as there are enough videos.
     for place in rng.choice(len(done), num_clips, replace=num_clips > len(done)):
         group, index = done[place]
         view, clip = rng.integers(store.sampling.views), rng.choice(np.flatnonzero(group.due))

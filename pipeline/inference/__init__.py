@@ -1,1 +1,1 @@
-"""From stored or live feature maps to predictions."""
+"""From feature maps, stored or computed on the spot, to predictions."""

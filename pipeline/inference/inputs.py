@@ -1,4 +1,4 @@
-"""What an aggregator reads of videos, wherever it comes from: a feature store, or the videos themselves."""
+"""What an aggregator reads about videos, whether from a feature store or from the videos themselves."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ Clips = tuple[Maps, npt.NDArray[np.float32]]  # of one video: maps, and (N, K) s
 
 
 class Inputs(Protocol):
-    """The clips of a number of videos, as a test sees them: evenly spread, expensive and cheap ones mixed."""
+    """The clips of some videos as in a test: evenly spread, expensive and cheap ones mixed."""
 
     @property
     def roles(self) -> Sequence[str]:
@@ -25,12 +25,12 @@ class Inputs(Protocol):
 
     @property
     def shapes(self) -> Mapping[str, Shape]:
-        """Role -> (T', H', W', C) of its maps; empty where none are read."""
+        """Role -> (T', H', W', C) of its maps; empty if none are read."""
         ...
 
     @property
     def num_scores(self) -> int:
-        """K; 0 where the clips' own scores are not read."""
+        """K; 0 if the clips' own scores are not read."""
         ...
 
     @property
@@ -39,7 +39,7 @@ class Inputs(Protocol):
         ...
 
     def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Clips | VideoError]:
-        """Yield each video's clips, in order, or the reason why it has none; the next ones are read ahead.
+        """Yield each video's clips, in order, or the reason why it has none, reading ahead.
 
         Args:
             videos: indices.

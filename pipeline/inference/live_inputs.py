@@ -1,7 +1,7 @@
-"""What an aggregator reads, made from the videos on the spot: decoded clips, through backbones, with no store between.
+"""What an aggregator reads, computed on the spot: videos are decoded and run through backbones, without a store.
 
-A store that was extracted with the same backbones, sampling and engine gives the aggregator the same, bit for bit: the
-same engine runs over the same clips, and maps are float16 here as there.
+A store extracted with the same backbones, sampling and engine gives the aggregator the same, bit for bit: the same
+engine runs over the same clips, and maps are float16 in both.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,26 +30,26 @@ Decoded = dict[Preprocessing, torch.Tensor]  # (N, L, S, S, 3) uint8
 
 
 class LiveInputs:
-    """Runs each role's backbone over the clips that the pattern gives it, and over no others. These are `Inputs`.
+    """Runs each role's backbone over just the clips that the pattern gives it. These are `Inputs`.
 
     Args:
-        weights: role -> the weights that play it; each role of the pattern is there, and no other is loaded.
-        videos: whose clips can be asked for, by their indices.
+        weights: role -> its backbone's weights; each role of the pattern must be there, and no other is used.
+        videos: those whose clips can be asked for, by index.
         pattern: which of the N clips are expensive.
-        sampling: where the clips lie; of its views the first is taken.
+        sampling: where the clips lie; only its first view is used.
         engine: how to run the backbones.
-        workers: threads that decode, one video each; none decode in the thread that reads.
-        needs_features: whether to return feature maps; otherwise none come.
+        workers: threads that decode, one video each; with 0, the reading thread decodes.
+        needs_features: whether to return feature maps.
         needs_scores: whether to return clip scores, in the order of the weights' classes; otherwise K = 0.
 
     Attributes:
         roles: the role of each of the N clips.
-        shapes: role -> (T', H', W', C) of its maps; empty where none are returned.
+        shapes: role -> (T', H', W', C) of its maps; empty if none are returned.
         num_scores: K.
         backbone_gmacs: what the backbones cost for one video, in GMACs.
 
     Raises:
-        SettingsError: if device or precision are not to be had here, or a backbone cannot take such clips.
+        SettingsError: if this machine lacks the device or the precision, or a backbone cannot take such clips.
     """
 
     def __init__(
@@ -84,11 +84,11 @@ class LiveInputs:
         self._engines = {role: build_engine(own, engine) for role, own in used.items()}
 
     def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Clips | VideoError]:
-        """Yield each video's clips, in order, or the reason why it has none; threads decode the videos that come next.
+        """Yield each video's clips, in order, or the reason why it has none; threads decode the next videos meanwhile.
 
         Args:
-            videos: indices into those of these inputs.
-            batch_size: not asked for: decoded videos are large, so that a few wait, not batches of them.
+            videos: indices into these inputs' videos.
+            batch_size: ignored: decoded videos are large, so only a few wait, not batches of them.
         """
         del batch_size
         alone = [[self.videos[index]] for index in videos]

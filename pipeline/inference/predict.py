@@ -1,4 +1,4 @@
-"""Run an aggregator over videos, and count what that costs."""
+"""Run an aggregator over videos, and compute what that costs."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,10 +28,10 @@ def predict(
 
     Args:
         model: in evaluation mode, on its device.
-        inputs: read from.
-        videos: their indices.
-        batch_size: videos a step.
-        failed: takes index -> reason of the videos that have no clips and so no row; None = they are errors.
+        inputs: the source of the clips.
+        videos: indices of V videos.
+        batch_size: videos per step.
+        failed: filled with index -> reason of videos that have no clips and so no row; None: they are errors.
         advance: called after each video.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What finished end-to-end runs predict of videos: their backbones and their aggregator, as trained."""
+"""Predictions of finished end-to-end runs: their backbones and their aggregator, as trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ from .predict import Advance, predict, video_gmacs
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predictions:
-    """What a run says of videos, and at what cost.
+    """What a run predicts for videos, and at what cost.
 
     Attributes:
         scores: (V, K) float32, on the CPU.
-        gmacs: 10^9 multiply-accumulates a video, backbones included.
-        videos: indices of the V videos among those asked for.
-        missing: id -> reason, of the videos asked for that have no prediction.
+        gmacs: 10^9 multiply-accumulates per video, backbones included.
+        videos: indices of the V videos among those requested.
+        missing: id -> reason, of the requested videos without a prediction.
     """
 
     scores: Tensor
@@ -54,14 +54,14 @@ def predict_videos(
         run: a finished end-to-end run.
         videos: to decode; their labels are not read.
         engine: how to run the backbones; the aggregator runs on the same device.
-        workers: threads that decode; None takes the machine's cores.
-        batch_size: videos a step of the aggregator.
+        workers: threads that decode; None: as many as the machine has cores.
+        batch_size: videos per step of the aggregator.
         advance: called after each video.
 
     Raises:
-        SettingsError: if device or precision are not to be had here.
+        SettingsError: if this machine lacks the device or the precision.
         WeightsError: if the run's weights are damaged.
-        RunError: if a backbone is not what the run has trained.
+        RunError: if a backbone is not the one that the run trained.
     """
     model = model_of(run, device=resolve_device(engine.device))
     inputs = LiveInputs(
@@ -99,7 +99,7 @@ def weights_of(run: RunDirectory) -> dict[str, Weights]:
 
     Raises:
         WeightsError: if a file is gone or damaged.
-        RunError: if one is not what the run has trained.
+        RunError: if one is not what the run trained.
     """
     weights = {}
     for role, own in backbones_of(run).items():

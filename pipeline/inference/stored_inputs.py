@@ -24,17 +24,17 @@ READERS = 4  # threads that read maps which do not fit into memory
 
 
 class AggregatorInputs:
-    """Reads the clips of videos, mixed by the pattern; keeps maps in memory where they fit. These are `Inputs`.
+    """Reads the clips of videos, mixed by the pattern; keeps maps in memory if they fit. These are `Inputs`.
 
     Args:
         store: the feature store.
         selection: which clips of which backbones.
         classes: K names, in the order of the scores to return.
-        needs_features: whether to read feature maps; otherwise none come.
-        needs_scores: whether to read clip scores; otherwise they come with K = 0.
+        needs_features: whether to read feature maps.
+        needs_scores: whether to read clip scores; otherwise K = 0.
         cache_bytes: keep maps (float16, as stored) if those of ``cached_videos`` fit into this much memory.
         cached_videos: how many videos will be read again and again.
-        local_copies: read maps from copies in this folder of the machine, made if they are not there.
+        local_copies: read maps from copies in this folder of the machine; made if they do not exist.
 
     Raises:
         StoreError: if scores are needed and a backbone was trained on classes that lack some of ``classes``.
@@ -72,7 +72,7 @@ class AggregatorInputs:
         self._cache: dict[tuple[str, int, int], npt.NDArray[np.float16]] | None = {} if needed <= cache_bytes else None
 
     def _bytes_per_view(self) -> int:
-        """Return the bytes of all maps of a video's view that may be asked for."""
+        """Return the bytes of all maps of a video's view that may be requested."""
         numbers = sum(len(self._wanted[role]) * math.prod(shape) for role, shape in self.shapes.items())
         return numbers * FEATURE_DTYPE.itemsize
 
@@ -83,7 +83,7 @@ class AggregatorInputs:
 
     @property
     def num_readers(self) -> int:
-        """How many threads should read ahead: none where maps come from memory."""
+        """How many threads should read ahead: none if maps come from memory."""
         return 0 if self.keeps_maps else READERS
 
     @property
@@ -97,7 +97,7 @@ class AggregatorInputs:
         return stored_gmacs(self.store, self.selection)
 
     def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Clips]:
-        """Yield `spread_clips` of each video, in order; threads read some batches ahead where maps are not in memory.
+        """Yield `spread_clips` of each video, in order; threads read some batches ahead if maps are not in memory.
 
         Args:
             videos: indices into the store.
@@ -107,13 +107,13 @@ class AggregatorInputs:
         return itertools.chain.from_iterable(prefetched(self.spread_clips, order, workers=self.num_readers))
 
     def statuses(self) -> npt.NDArray[np.int8]:
-        """Return (V,) a `Status` a video: done if all backbones needed are, failed if one failed."""
+        """Return (V,) int8, a `Status` per video: done if all needed backbones are, failed if one failed."""
         each = np.stack([group.status() for group in self.groups.values()])
         failed, done = (each == Status.FAILED).any(axis=0), (each == Status.DONE).all(axis=0)
         return np.where(failed, Status.FAILED, np.where(done, Status.DONE, Status.PENDING)).astype(np.int8)
 
     def spread_clips(self, video_index: int) -> Clips:
-        """Return the video's clips as a test sees them: of view 0, evenly spread.
+        """Return the video's clips as in a test: of view 0, evenly spread.
 
         Returns:
             role -> (N_role, T', H', W', C_role) float16 maps, and (N, K) float32 scores.
@@ -121,9 +121,9 @@ class AggregatorInputs:
         return self._read(video_index, 0, self.choice.spread())
 
     def drawn_clips(self, video_index: int, *, seed: int, epoch: int) -> Clips:
-        """Return the video's clips as one epoch of training sees them: of a random view, one of each stretch.
+        """Return the video's clips for one epoch of training: of a random view, one from each stretch.
 
-        The draw depends on ``seed``, ``epoch`` and the video's id alone.
+        The draw depends only on ``seed``, ``epoch`` and the video's id. The form is that of `spread_clips`.
         """
         video_id = self.store.manifest.videos[video_index].video_id
         rng = np.random.default_rng(derived_seed(seed, "clips", epoch, video_id))
@@ -145,33 +145,34 @@ class AggregatorInputs:
         if self._cache is None:
             return self.groups[role].read(video_index, view=view, clips=clips.tolist())
         key, wanted = (role, video_index, view), self._wanted[role]
+        # All clips that any epoch may draw are read at once, so that later epochs find everything in memory.
         if key not in self._cache:
             self._cache[key] = self.groups[role].read(video_index, view=view, clips=wanted.tolist())
         return self._cache[key][np.searchsorted(wanted, clips)]
 
 
 def describe_backbone(group: BackboneGroup) -> dict[str, Any]:
-    """Return what an aggregator's weights depend on in a backbone: the weights it ran with, and what it saw."""
+    """Return what an aggregator depends on in a backbone: its weights, and how its pixels were prepared."""
     own = group.provenance
     return backbone_record(group.name, digest=own["weights_sha256"], preprocessing=own["preprocessing"])
 
 
 def describe_engine(group: BackboneGroup) -> dict[str, Any]:
-    """Return what tells the maps of one engine from those of another: its name and its precision, where it is known.
+    """Return what tells one engine's maps from another's: its name and its precision, if these are known.
 
-    Threads and batches move the last bits alone, and stores that differ in them are good for one and the same run.
+    Threads and batches change only the last bits, so stores that differ in them can serve the same run.
     """
     engine = group.provenance.get("engine", {})
     return {name: engine[name] for name in ("name", "precision") if name in engine}
 
 
 def backbone_record(name: str, *, digest: str | None, preprocessing: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the form in which runs keep what they depend on in a backbone; a digest of None stands for no weights."""
+    """Return the record that runs keep of a backbone they depend on; a digest of None means no weights."""
     return {"name": name, "weights_sha256": digest, "preprocessing": dict(preprocessing)}
 
 
 def _columns(group: BackboneGroup, classes: Sequence[str]) -> list[int]:
-    """Return where the backbone's scores have each of ``classes``."""
+    """Return the index of each of ``classes`` in the backbone's scores."""
     own = {name: index for index, name in enumerate(group.provenance["classes"])}
     missing = [name for name in classes if name not in own]
     if missing:

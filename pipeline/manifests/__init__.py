@@ -1,1 +1,1 @@
-"""Manifests: validated lists of videos, and the makers of such lists."""
+"""Manifests: validated lists of videos, and functions that make them."""

@@ -1,4 +1,4 @@
-"""How the cells of a manifest are read: one function a column, which raises ValueError with the rule that is broken."""
+"""How the cells of a manifest are read: one function per column, which raises ValueError with the broken rule."""
 
 import math
 import re
@@ -12,21 +12,21 @@ _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 def _parse_text(text: str) -> str:
-    """Return the text without blanks around it."""
+    """Return the text without surrounding blanks."""
     if _UNWRITABLE.search(text):
         raise ValueError(f"must not hold control characters, got {text!r}")
     return text.strip()
 
 
 def _parse_path(text: str) -> str:
-    """Return the path, exactly as it stands."""
+    """Return the path exactly as it is written."""
     if not _parse_text(text):
         raise ValueError("must be the path of a video file, absolute or relative to the manifest; it is empty")
     return text  # not stripped: a file's name may begin or end with a space
 
 
 def _parse_labels(text: str) -> tuple[str, ...]:
-    """Return the classes of a cell, '' for each that is left out; an empty cell gives ('',)."""
+    """Return the classes in a cell, with '' for each that is left out; an empty cell gives ('',)."""
     labels = tuple(label.strip() for label in _parse_text(text).split(LABEL_SEPARATOR))
     named = [label for label in labels if label]
     if len(set(named)) < len(named):
@@ -49,9 +49,10 @@ def _parse_seconds(text: str) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = math.nan
+    # float() takes 1_000 for 1000, which no other reader of a CSV does.
     if not math.isfinite(seconds) or seconds < 0 or "_" in text:
         raise ValueError(f"must be a number of seconds, 0 or greater, got {text!r}")
-    return seconds + 0.0  # turns -0.0 into 0.0
+    return seconds + 0.0  # turns -0.0 into 0.0, whose digest would differ
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {

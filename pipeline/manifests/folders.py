@@ -1,4 +1,4 @@
-"""A manifest from a directory in which every folder is a class."""
+"""A manifest made from a directory in which every folder is a class."""
 
 import hashlib
 import os
@@ -19,18 +19,18 @@ _SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "
 
 
 def manifest_from_folders(directory: str | Path, *, test_fraction: float = 0.2, seed: int = 0) -> Manifest:
-    """Return a manifest of the videos below ``directory``: each of its folders is a class, at whatever depth they lie.
+    """Return a manifest of the videos below ``directory``: each of its folders is a class, with videos at any depth.
 
     The split is stratified, and drawn by hashing the seed, the class and the path within the class, so that a class's
-    split stays as it is when other classes come or go. Hidden files and folders (``.…``) are passed over, and so is
-    every file whose name does not end as a video's does. Paths are written relative to ``directory``
+    split does not change when other classes come or go. Hidden files and folders (``.…``) are skipped, and so are files
+    without a video's extension. Paths are written relative to ``directory``
     (`Manifest.relative_to` changes that); ids are those paths without extension, or with it if they would clash.
 
     Args:
-        directory: holds one folder a class.
+        directory: holds one folder per class.
         test_fraction: in [0, 1); this part of every class is "test", the rest "train". If it is not 0, a class of two
-            or more videos has at least one of each; a class of one video only trains.
-        seed: draws another split.
+            or more videos has at least one of each; a class with one video has it in train.
+        seed: another one draws another split.
 
     Raises:
         SettingsError: if ``test_fraction`` is outside of [0, 1).
@@ -56,11 +56,12 @@ def manifest_from_folders(directory: str | Path, *, test_fraction: float = 0.2, 
 
 
 def choose_test(names: Sequence[str], *, test_fraction: float, key: str) -> frozenset[str]:
-    """Return which of a class's names are for testing: the first ones in the order of their hashes under ``key``."""
+    """Return which of a class's names are for testing: the first ones when sorted by their hashes with ``key``."""
     if test_fraction == 0 or len(names) < 2:
         return frozenset()
     number = min(max(round(len(names) * test_fraction), 1), len(names) - 1)
 
+    # File names need not be valid UTF-8; surrogates stand for the bytes that are not.
     def rank(name: str) -> bytes:
         return hashlib.sha256(f"{key}\0{name}".encode("utf-8", "surrogateescape")).digest()
 

@@ -29,16 +29,16 @@ _FLAWS = (EMPTY_LABEL, DUPLICATE_ID)  # the mistakes that `manifest check` lists
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Video:
-    """One video, or one stretch of a video, of a manifest.
+    """One video of a manifest, or one stretch of a video.
 
     Attributes:
         video_id: unique in its manifest.
-        path: where the file lies, absolute.
-        labels: its classes; one, unless the set is multi-label, and none where nobody has named any.
-        split: "train", "test", or whatever the manifest calls it.
+        path: of the file, absolute.
+        labels: its classes; one, several in a multi-label set, or none if nobody has labelled it.
+        split: "train", "test", or any other name that the manifest uses.
         start: where the stretch begins, in seconds; None is the beginning.
         end: where it ends, in seconds, greater than ``start``; None is the end of the video.
-        written_path: the path as the manifest's file has it, usually relative to that file.
+        written_path: the path as written in the manifest's file, usually relative to that file.
     """
 
     video_id: str
@@ -82,7 +82,7 @@ class Manifest:
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 (hex) of what the manifest says: neither its place on disk nor its file format matters."""
+        """The sha256 (hex) of what the manifest says: its place on disk and its file format do not matter."""
         content = [
             [v.video_id, v.written_path, v.labels, v.split, *(t if t is None else float(t) for t in (v.start, v.end))]
             for v in self.videos
@@ -93,14 +93,14 @@ class Manifest:
         """Return the videos of one split, in order.
 
         Raises:
-            ManifestError: if there is no such split; the message lists those that there are.
+            ManifestError: if there is no such split; the message lists the existing ones.
         """
         if split not in self.splits:
             raise ManifestError(f"the manifest has no split {split!r}; it has: {', '.join(self.splits) or 'none'}")
         return Manifest(tuple(video for video in self.videos if video.split == split))
 
     def relative_to(self, folder: str | Path) -> "Manifest":
-        """Return the same videos, under the same ids, with the paths as a manifest in ``folder`` would write them."""
+        """Return the same videos, with the same ids, and paths as a manifest in ``folder`` would write them."""
         base = Path(folder).resolve()
         relative = cache(lambda parent: _relative_folder(parent, base))
         videos = []
@@ -115,8 +115,8 @@ class Draft:
     """A manifest that may still have flaws, for `manifest check`.
 
     Attributes:
-        videos: one a row; ids may repeat, and labels may be ().
-        lines: the line of each of them.
+        videos: one per row; ids may repeat, and labels may be ().
+        lines: the line of each video.
         flaws: empty labels and duplicate ids.
     """
 
@@ -138,7 +138,7 @@ def read_manifest(path: str | Path) -> Manifest:
 
 
 def read_draft(path: str | Path) -> Draft:
-    """Return a manifest with its flaws, so that they can be listed beside those of the video files.
+    """Return a manifest with its flaws, so that they can be listed together with those of the video files.
 
     Raises:
         ManifestError: if it is malformed: a missing column, no videos, a value that cannot be read.
@@ -150,10 +150,10 @@ def read_draft(path: str | Path) -> Draft:
 
 
 def write_manifest(manifest: Manifest, path: str | Path) -> None:
-    """Write a manifest as ``.csv`` or ``.parquet``, whole or not at all; optional columns only where they are needed.
+    """Write a manifest as ``.csv`` or ``.parquet``, whole or not at all, with the optional columns that are needed.
 
     Raises:
-        ManifestError: if it would not read back the same, so if a label holds a ``|``, or if its written paths mean
+        ManifestError: if it would not read back the same, as when a label holds a ``|``, or if its written paths mean
             other files in the folder of ``path`` (then write ``manifest.relative_to(folder)``).
     """
     path = Path(path)
@@ -166,12 +166,13 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
 
 
 def default_video_id(written_path: str) -> str:
-    """Return the id of a video that is given none: its path as written, without the extension, '/'-separated."""
+    """Return the id of a video without one: its path as written, without the extension, '/'-separated."""
     path = PurePath(written_path)
     return path.as_posix().removesuffix(path.suffix).strip() or path.as_posix().strip()
 
 
 def _relative_folder(folder: Path, base: Path) -> PurePath:
+    # Resolved, because ".." behind a symbolic link leads somewhere else than it seems.
     real = os.path.realpath(folder)
     try:
         return PurePath(os.path.relpath(real, base))
@@ -201,7 +202,7 @@ def _cells(video: Video) -> dict[str, str]:
 
 
 def _check_reads_back(manifest: Manifest, path: Path, cells: Sequence[dict[str, str]]) -> None:
-    """Put what is to be written through the reader, so that the rules stand in one place."""
+    """Pass the rows through the reader before they are written, so that the rules are in one place."""
     first = 2 if path.suffix.lower() == ".csv" else 1
     draft, mistakes = _parse(path, [Row(line, row) for line, row in enumerate(cells, start=first)], [])
     refuse(path, [*mistakes, *draft.flaws])
@@ -257,7 +258,7 @@ def _label_advice(text: str) -> str:
 
 
 def _id_advice(row: Row, video_id: str, first: str) -> tuple[str, str]:
-    """Return the column at fault, and what to do; ``first`` is where the same id stands already."""
+    """Return the column at fault, and what to do; ``first`` is where the id was used before."""
     advice = f"must be unique, but {first} has {video_id!r} too"
     if row.cells.get("video_id"):
         return "video_id", advice

@@ -1,6 +1,6 @@
 """Manifest files as rows of text: CSV and Parquet, read and written, with the line of every row.
 
-Both formats give the same rows, so that the rules of `manifest.py` are written once and a mistake is named alike.
+Both formats give the same rows, so the rules of `manifest.py` are written once, and mistakes are reported alike.
 """
 
 import csv
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 class Mistake(NamedTuple):
-    """Something wrong at one place of a manifest; ``kind`` names the mistakes that `manifest check` only lists."""
+    """Something wrong at one place in a manifest; ``kind`` names the mistakes that `manifest check` only lists."""
 
     line: int
     column: str | None
@@ -36,7 +36,7 @@ class Mistake(NamedTuple):
 
 
 def location(path: Path, line: int) -> str:
-    """Return where a line lies, for messages: ``m.csv:17`` or ``m.parquet: row 17``."""
+    """Return a line's place, for messages: ``m.csv:17`` or ``m.parquet: row 17``."""
     return f"{path}:{line}" if path.suffix.lower() == ".csv" else f"{path}: row {line}"
 
 
@@ -50,7 +50,7 @@ def refuse(path: Path, mistakes: Sequence[Mistake]) -> None:
     """Do nothing if there are no mistakes.
 
     Raises:
-        ManifestError: that lists the first mistakes, one a line, in the order of the file.
+        ManifestError: with the first mistakes, one per line, in the order of the file.
     """
     if not mistakes:
         return
@@ -66,7 +66,7 @@ def check_suffix(path: Path) -> None:
     """Accept ``.csv`` and ``.parquet``.
 
     Raises:
-        ManifestError: for any other name.
+        ManifestError: for any other suffix.
     """
     if path.suffix.lower() not in (".csv", ".parquet"):
         raise ManifestError(f"{path}: a manifest's name ends in .csv or .parquet, not in {path.suffix or 'nothing'!r}")
@@ -76,7 +76,7 @@ def read_rows(path: Path) -> tuple[list[Row], list[Mistake]]:
     """Read every row of a manifest file as text; an absent value is ''.
 
     Returns:
-        The rows that have the header's shape, and the mistakes found in the others.
+        The rows with as many cells as the header, and the mistakes in the others.
 
     Raises:
         ManifestError: if the file cannot be read, or its columns are not a manifest's.
@@ -141,7 +141,7 @@ def _read_csv(path: Path) -> tuple[list[Row], list[Mistake]]:
 
 
 def _records(text: str) -> Iterator[tuple[int, list[str] | str]]:
-    """Yield (first line, fields) of every record that is not blank; the csv module's complaint ends it."""
+    """Yield (first line, fields) of every record that is not blank; an error of the csv module ends it."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = reader.line_num + 1
@@ -157,6 +157,7 @@ def _records(text: str) -> Iterator[tuple[int, list[str] | str]]:
 
 
 def _write_csv(path: Path, rows: Iterable[dict[str, str]], columns: Sequence[str]) -> None:
+    # Unix line ends on every system, so that equal manifests are equal files.
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
@@ -164,6 +165,7 @@ def _write_csv(path: Path, rows: Iterable[dict[str, str]], columns: Sequence[str
 
 
 def _read_parquet(path: Path) -> tuple[list[Row], list[Mistake]]:
+    # Imported here: it takes long, and most manifests are CSV.
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -189,7 +191,7 @@ def _read_parquet(path: Path) -> tuple[list[Row], list[Mistake]]:
 
 
 def _cell_text(value: Any) -> str | None:
-    """Return a Parquet value as a CSV would hold it, so that the digests agree; None if it has no such form."""
+    """Return a Parquet value as it would be in a CSV, so that the digests agree; None if that is impossible."""
     if value is None:
         return ""
     if isinstance(value, str):

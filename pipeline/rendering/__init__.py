@@ -1,1 +1,1 @@
-"""A set of videos with known bounds, drawn by the program."""
+"""A set of videos, drawn by the program, for which the best possible accuracies are known."""

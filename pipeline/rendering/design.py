@@ -1,8 +1,8 @@
-"""What the rendered set asks: its classes, who can tell them apart by construction, and when its two acts play.
+"""The task of the rendered set: its classes, who can tell them apart by construction, and when its two acts play.
 
-A video has two acts, parted by an intermission that outlasts a clip. In each act another visitor passes (an event); all
-the while the bars across the host, the thing in the middle, rise or fall (the fine motion). A class is (first event,
-second event, fine motion).
+A video has two acts, with an intermission between them that is longer than a clip. In each act another visitor passes
+(an event); all the time the bars across the host, the thing in the middle, rise or fall (the fine motion). A class is
+(first event, second event, fine motion).
 """
 
 from collections import Counter
@@ -14,8 +14,8 @@ import numpy as np
 
 from ..errors import SettingsError
 
-EVENTS = ("bars", "posts", "rings", "checks", "plain")  # a visitor, by its pattern; mirrored, it is the same
-FINE_MOTIONS = ("rising", "falling")  # these, too, survive a mirror
+EVENTS = ("bars", "posts", "rings", "checks", "plain")  # a visitor, by its pattern; mirroring does not change it
+FINE_MOTIONS = ("rising", "falling")  # mirroring does not change these either
 ACTS = (0, 1)
 
 
@@ -29,7 +29,7 @@ class SceneClass:
 
     @property
     def label(self) -> str:
-        """The class as it stands in manifests, such as ``bars-rings-rising``."""
+        """The class as written in manifests, such as ``bars-rings-rising``."""
         return f"{self.first}-{self.second}-{self.fine}"
 
     def event(self, act: int) -> str:
@@ -52,7 +52,7 @@ def scene_classes(num_events: int) -> tuple[SceneClass, ...]:
 
 
 def best_accuracy(cases: Iterable[tuple[Hashable, Hashable]]) -> float:
-    """Return the highest accuracy that any classifier can reach from what it observes alone.
+    """Return the highest accuracy that any classifier can reach from its observations alone.
 
     Args:
         cases: (class, observation) of equally likely cases; the best guess upon an observation is its commonest class.
@@ -65,10 +65,10 @@ def best_accuracy(cases: Iterable[tuple[Hashable, Hashable]]) -> float:
 
 
 def accuracy_bounds(num_events: int) -> dict[str, float]:
-    """Return the best accuracy by construction of several kinds of classifier, by name.
+    """Return the best possible accuracy, by construction, of several kinds of classifier, by name.
 
-    A clip is taken without its time in the video: acts look alike wherever they stand (see ``draw_timetable``), so a
-    clip that sees an act, whole or in part, knows its event, but not whether it is the first or the second.
+    A clip comes without its time in the video: acts look alike wherever they are (see ``draw_timetable``), so a clip
+    that sees an act, whole or in part, shows its event, but not whether it is the first or the second.
     """
     classes = scene_classes(num_events)
     clips = list(product(classes, ACTS))
@@ -86,7 +86,7 @@ def accuracy_bounds(num_events: int) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """When the acts play, in frames: act a from ``starts[a]`` up to, but without, ``ends[a]``."""
+    """When the acts play, in frames: act a runs from ``starts[a]`` to before ``ends[a]``."""
 
     starts: tuple[int, int]
     ends: tuple[int, int]
@@ -107,16 +107,16 @@ def draw_timetable(
 ) -> Timetable:
     """Draw when the two acts play, so that a clip never tells which of them it sees.
 
-    The intermission is longer than a clip, so no clip sees both acts. Before the first act and after the second one at
-    least ``clip_frames - 1`` frames pass, so that each way for a clip to overlap an act exists for either act. The
-    lengths of the acts are drawn alike. The frames left over go to the three rests at random: about a third each, or,
-    where the acts are short by request, in any proportion, so that an act may be early or late.
+    The intermission is longer than a clip, so no clip sees both acts. At least
+    ``clip_frames - 1`` frames pass before the first act and after the second one, so that a clip can overlap either act
+    in the same ways. The lengths of both acts are drawn alike. The remaining frames go to the three rests at random:
+    about a third each or, if short acts were asked for, in any proportion, so that an act may be early or late.
 
     Args:
         frames: length of the video.
         clip_frames: the longest clip for which this must hold, in frames.
-        rng: where the randomness comes from.
-        act_frames: longest act; None = as long as there is room for.
+        rng: the source of randomness.
+        act_frames: longest act; None: as long as there is room.
 
     Raises:
         SettingsError: if the video is too short.
@@ -152,7 +152,8 @@ def class_of(index: int, *, seed: int, num_classes: int) -> int:
 def is_test(index: int, *, num_classes: int, test_fraction: float) -> bool:
     """Return whether video ``index`` is for testing: whole runs of ``num_classes`` videos are, evenly spread.
 
-    So the split is stratified, and stays as it is when a set grows.
+    So the split is stratified, and does not change when a set grows.
     """
+    # A block is for testing where the running total passes a whole number; 1e-9 absorbs rounding, as of 10 * 0.1.
     block = index // num_classes
     return int((block + 1) * test_fraction + 1e-9) > int(block * test_fraction + 1e-9)

@@ -1,10 +1,10 @@
 """Draw the frames of a planned video, straight into planes of luma and chroma.
 
-The host is crossed by bars. From frame to frame they go one step up or down, each of them turns bright or dark at
-random, and every fourth frame they leap to where they like. Averaged over these signs no linear filter over space and
-time knows up from down (second-order motion: Chubb and Sperling, Drift-balanced random stimuli, 1988), and leaps leave
-no journey from the first frame to the last; a network that rectifies each frame before it compares neighbours does see
-it.
+The host is crossed by bars. From frame to frame they move one step up or down, each of them turns bright or dark at
+random, and every fourth frame they leap to a random place. Averaged over these signs no linear filter over space and
+time can tell up from down (second-order motion: Chubb and Sperling, Drift-balanced random stimuli, 1988), and because
+of the leaps nothing travels from the first frame to the last. A network that rectifies each frame before it compares
+neighbours does see the motion.
 """
 
 import numpy as np
@@ -15,11 +15,11 @@ from .plan import Look, VideoPlan
 
 _PIXEL_STREAM = 2
 _BAR_LIFE = 4  # frames from one leap of the bars to the next
-_FADE_FRAMES = 3  # in which a visitor comes, and goes
+_FADE_FRAMES = 3  # in which a visitor appears, and disappears
 
 Pair = tuple[float, float]
 
-# What makes a visitor's stripes: functions of its rows, columns and distances from the middle, in radians of the grain.
+# A visitor's stripes as functions of its rows, columns and distances from the middle, in radians of the grain.
 PATTERNS = {
     "bars": lambda rows, columns, _: np.sin(rows) + 0 * columns,
     "posts": lambda rows, columns, _: np.sin(columns) + 0 * rows,
@@ -58,6 +58,7 @@ def draw_frames(plan: VideoPlan) -> Planes:
 def _camera(look: Look, *, rng: np.random.Generator) -> np.ndarray:
     """Return how far the camera has moved at each frame, (F, 2) whole pixels (y, x): smoothed white noise."""
     jolts = rng.standard_normal((look.frames + 2, 2))
+    # Divided by the square root of the squared weights' sum, 1 + 4 + 1, so that the variance stays 1.
     smooth = (jolts[:-2] + 2 * jolts[1:-1] + jolts[2:]) / np.sqrt(6)
     return np.rint(smooth * look.shake).astype(np.int64)
 
@@ -135,7 +136,7 @@ def _cover(look: Look, *, camera: np.ndarray) -> np.ndarray:
     columns = np.abs(np.arange(look.width) - centres[:, 1:]) / look.radii[1]  # (F, W)
     power = np.float32(look.squareness)
     outline = rows.astype(np.float32)[:, :, None] ** power + columns.astype(np.float32)[:, None, :] ** power
-    edge = np.float32(min(look.radii) / look.squareness)  # turns the outline's function into about pixels
+    edge = np.float32(min(look.radii) / look.squareness)  # turns the outline's function roughly into pixels
     np.subtract(1, outline, out=outline)
     outline *= edge
     outline += np.float32(0.5)
@@ -146,7 +147,7 @@ def _cover(look: Look, *, camera: np.ndarray) -> np.ndarray:
 def _bars(look: Look, *, direction: int, camera: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return a field of bars that go up (``direction`` -1) or down (1), (F, H, W) float32 of -1, 0 and 1.
 
-    The host is a window upon this field, so that how it moves itself does not blur the bars' own motion.
+    The host is a window onto this field, so that its own movement does not blur that of the bars.
     """
     age = np.arange(look.frames) + rng.integers(_BAR_LIFE)
     life, age = age // _BAR_LIFE, age % _BAR_LIFE

@@ -1,7 +1,7 @@
-"""Plan a rendered video: everything that is random about it, drawn from (seed, index) before a pixel is made.
+"""Plan a rendered video: everything random about it is drawn from (seed, index) before any pixel is.
 
-What may vary freely (looks, timetable, camera, encoding) is drawn without knowing the class, so that it cannot give the
-class away.
+What may vary freely (looks, timetable, camera, encoding) is drawn without knowledge of the class, so that it cannot
+give the class away.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from .settings import SceneSettings
 
 WIDTHS = (1.0, 1.1, 1.2)  # of the height
 _RATES = (24, 25, 30)  # frames per second
-RENDERER_VERSION = 1  # to be raised with every change that alters videos
-_LOOK_STREAM = 0  # rendering_design draws the classes from stream 1, rendering_frames the pixels from stream 2
+RENDERER_VERSION = 1  # raise it with every change that alters videos
+_LOOK_STREAM = 0  # `design` draws the classes from stream 1, `frames` the pixels from stream 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Visitor:
-    """The thing that passes in an act, but for its pattern, which is the event.
+    """The thing that passes in an act, without its pattern, which is the event.
 
     Attributes:
         radius: in pixels.
@@ -49,7 +49,7 @@ class Visitor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """Everything about a video that its class has no say in.
+    """Everything about a video that does not depend on its class.
 
     Lengths are in pixels, times in frames, brightness in steps of 8-bit luma, colours are (U, V) around 128.
 
@@ -60,9 +60,9 @@ class Look:
         radii: (y, x) half-axes of the host; squareness: exponent of its outline (2 an ellipse, more a rounded box).
         body, body_colour, ground, ground_colour: brightness and colour of host and background.
         texture, texture_scale: contrast and grain of the background.
-        bar, bar_gap, bar_step: height of the host's bars, from one to the next, and how far they go a frame.
+        bar, bar_gap, bar_step: height of the host's bars, distance from one to the next, and step per frame.
         bar_contrast: brightness of a bar above or below the body's.
-        visitors: of the two acts, but for their patterns.
+        visitors: of the two acts, without their patterns.
         noise: standard deviation of the sensor noise.
         shake: standard deviation of the camera's place.
         clutter: number of other moving things, behind the host.
@@ -107,14 +107,14 @@ class VideoPlan:
 
 
 def plan_video(settings: SceneSettings, *, index: int) -> VideoPlan:
-    """Return video ``index`` of the set, which depends on ``settings`` and ``index`` alone."""
+    """Return video ``index`` of the set, which depends only on ``settings`` and ``index``."""
     classes = scene_classes(settings.num_events)
     chosen = classes[class_of(index, seed=settings.seed, num_classes=len(classes))]
     return VideoPlan(index, chosen, draw_look(settings, index=index), settings.seed)
 
 
 def draw_look(settings: SceneSettings, *, index: int) -> Look:
-    """Draw the look of video ``index``. It knows nothing of classes."""
+    """Draw the look of video ``index``, without knowledge of its class."""
     rng = np.random.default_rng((settings.seed, _LOOK_STREAM, index))
     size, hard = settings.size, settings.difficulty
 

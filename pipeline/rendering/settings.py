@@ -16,9 +16,9 @@ _MIN_SIZE = 32  # below it the bars would be single pixels
 
 @settings
 class SceneSettings:
-    """What a rendered set looks like; together with an index it settles a video to the last bit.
+    """What a rendered set looks like; together with an index it determines a video to the last bit.
 
-    ``difficulty`` moves noise, contrast, texture, size, camera shake and clutter.
+    ``difficulty`` changes noise, contrast, texture, size, camera shake and clutter.
     """
 
     seed: int = setting(default=0, help="Another seed gives another set.", at_least=0)

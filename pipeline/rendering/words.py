@@ -1,4 +1,4 @@
-"""Say in words what a rendered set is, for the README beside the videos."""
+"""The description of a rendered set, for the README beside the videos."""
 
 from .design import EVENTS, FINE_MOTIONS, accuracy_bounds, scene_classes
 from .settings import SceneSettings

@@ -1,1 +1,1 @@
-"""Training: one loop for all networks, run directories, batches, and which videos teach."""
+"""Training: one loop for all networks, run directories, batches, and the choice of training videos."""

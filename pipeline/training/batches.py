@@ -1,4 +1,4 @@
-"""Batches: in which order samples are visited, and threads that make them ahead of time."""
+"""Batches: the order in which samples are visited, and threads that make them ahead of time."""
 
 import itertools
 import os
@@ -17,14 +17,14 @@ Item = TypeVar("Item")
 
 
 def decoding_threads(asked: int | None) -> int:
-    """Return how many threads are to decode videos: as many as ``asked``, or this process's share of the cores."""
+    """Return how many threads should decode videos: as many as ``asked``, or this process's share of the cores."""
     return max(1, (os.cpu_count() or 1) // local_processes()) if asked is None else asked
 
 
 def shuffled_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Return the indices 0 … count-1 in an order of (seed, epoch), in batches; a remainder of one joins the last.
+    """Return the indices 0 … count-1 in batches, in an order of (seed, epoch); a single left-over joins the last batch.
 
-    (Batch norm cannot normalise a single clip whose map is one position wide.)
+    Batch norm cannot normalise a single clip whose map is one position wide.
     """
     order = np.random.default_rng(derived_seed(seed, "order", epoch)).permutation(count).tolist()
     batches = [order[i : i + batch_size] for i in range(0, count, batch_size)]
@@ -39,7 +39,7 @@ def prefetched(
 ) -> Generator[list[Item], None, None]:
     """Yield ``[make(key) for key in batch]`` for each batch, in order, made by threads up to ``ahead`` batches early.
 
-    Decoding and resizing release the interpreter's lock, so that threads do them side by side with training.
+    Decoding and resizing release the interpreter's lock, so threads do them in parallel with training.
     """
     if workers < 1:
         for batch in batches:
@@ -55,5 +55,6 @@ def prefetched(
             while waiting:
                 yield [future.result() for future in waiting.popleft()]
         finally:
+            # If training stops early, the pool's end must not wait for clips that nobody will use.
             for future in itertools.chain.from_iterable(waiting):
                 future.cancel()

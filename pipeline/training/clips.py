@@ -23,20 +23,20 @@ Clip = tuple[torch.Tensor, int]
 ReadFrames = Callable[[np.ndarray], np.ndarray]
 Made = TypeVar("Made")
 
-_PROBED_VIDEOS = 64  # enough to foresee what a manifest takes in memory
+_PROBED_VIDEOS = 64  # enough to estimate what a manifest takes in memory
 
 
 def open_source(videos: Sequence[Video], *, crop: int, cache_bytes: float) -> "VideoSource":
-    """Return the videos, kept decoded in memory if they are foreseen to fit into ``cache_bytes``."""
+    """Return the videos, kept decoded in memory if by estimate they fit into ``cache_bytes``."""
     fits = cache_bytes > 0 and estimated_bytes(videos, short_side=jitter_range(crop)[1]) <= cache_bytes
     return VideoSource(videos, crop=crop, cache=fits)
 
 
 class VideoSource:
-    """Opens the videos of a list, keeps them decoded where that is asked for, and notes which cannot be read.
+    """Opens the videos of a list, keeps them decoded if asked to, and notes which ones cannot be read.
 
-    With ``cache`` a video is decoded once and kept in memory, its short side reduced to the most that the scale jitter
-    asks for.
+    With ``cache`` a video is decoded once and kept in memory, its short side reduced to the largest that the scale
+    jitter can draw.
 
     Args:
         videos: which ones.
@@ -58,9 +58,9 @@ class VideoSource:
         return self._cache is not None
 
     def see(self, index: int, make: Callable[[Timeline, ReadFrames], Made]) -> Made | None:
-        """Return what ``make`` makes of a video's timeline and a function from places in it to (n, H, W, 3) uint8.
+        """Return what ``make`` makes from a video's timeline and a function from places in it to (n, H, W, 3) uint8.
 
-        None stands for a video that cannot be read; its reason is then in ``failures``.
+        None means that the video cannot be read; ``failures`` then has the reason.
         """
         video = self.videos[index]
         self._seen.add(index)
@@ -76,9 +76,9 @@ class VideoSource:
             return None
 
     def all_failures(self, look: Callable[[int], object], *, workers: int) -> dict[str, str]:
-        """Return id -> reason of the videos that cannot be read, taking a ``look`` at those that nobody has seen yet.
+        """Return id -> reason for the videos that cannot be read, taking a ``look`` at those that no process has seen.
 
-        An earlier process of a resumed training may have met them. Call it in every process.
+        In a resumed training an earlier process may have seen them and its findings are lost. Call it in every process.
         """
         seen = set().union(*gathered(self._seen))
         unseen = [[index] for index in range(len(self.videos)) if index not in seen]
@@ -89,6 +89,7 @@ class VideoSource:
 
     def _decoded(self, index: int) -> tuple[Timeline, np.ndarray]:
         assert self._cache is not None
+        # Without a lock: two threads may decode the same video, with the same result, and neither waits for the other.
         if index not in self._cache:
             path = self.videos[index].path
             with VideoReader(path) as reader:
@@ -98,17 +99,17 @@ class VideoSource:
 
 
 class TrainingClips:
-    """The clips of a list of videos, as training and validation of a backbone see them.
+    """The clips of a list of videos for a backbone's training and validation.
 
-    A clip depends on (seed, epoch, video) alone, whichever thread makes it and in whatever order.
+    A clip depends only on (seed, epoch, video), whichever thread makes it and in whatever order.
 
     Args:
         source: the videos.
         labels: (V,) the class index of each video.
         sampling: how a clip's frames are taken; its ``num_clips`` and ``views`` do not matter here.
-        preprocessing: what the network sees.
+        preprocessing: of the network.
         seed: of the draws.
-        flip: whether a clip may be mirrored; no, where left and right are what tells classes apart.
+        flip: whether a clip may be mirrored; false if left and right tell classes apart.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class TrainingClips:
     def random_clip(self, index: int, *, epoch: int) -> Clip | None:
         """Return a random augmented clip (L, crop, crop, 3) uint8 of video ``index`` and its label.
 
-        None stands for a video that cannot be read; its reason is then in the source's ``failures``.
+        None means that the video cannot be read; the source's ``failures`` then has the reason.
         """
         video = self.source.videos[index]
         rng = np.random.default_rng(derived_seed(self.seed, video.video_id, epoch))
@@ -144,7 +145,7 @@ class TrainingClips:
         return self.source.see(index, clip)
 
     def central_clip(self, index: int) -> Clip | None:
-        """Return the middle clip of video ``index`` as testing sees it, and its label; None as in `random_clip`."""
+        """Return the middle clip of video ``index`` as in a test, and its label, in `random_clip`'s form; or None."""
         video = self.source.videos[index]
 
         def clip(timeline: Timeline, read: ReadFrames) -> Clip:
@@ -161,7 +162,7 @@ class TrainingClips:
 def read_reduced(path: Path, *, short_side: int) -> np.ndarray:
     """Return every frame of a video, (F, H, W, 3) uint8, its short side at most ``short_side`` pixels.
 
-    Frames are reduced one by one as they are decoded, so that a long video never lies in memory at its full size.
+    Frames are reduced one by one as they are decoded, so that a long video is never in memory at its full size.
 
     Raises:
         VideoError: if the video does not decode.
@@ -174,9 +175,9 @@ def _reduced(frames: np.ndarray, short_side: int) -> np.ndarray:
 
 
 def estimated_bytes(videos: Sequence[Video], *, short_side: int) -> int:
-    """Return what the decoded videos take in memory, foreseen from a sample spread over them.
+    """Return what the decoded videos take in memory, in bytes, estimated from a sample spread over them.
 
-    Videos that cannot be opened count for nothing.
+    Videos that cannot be opened count as nothing.
     """
     if not videos:
         return 0

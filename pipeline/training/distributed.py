@@ -1,7 +1,7 @@
 """Training in several processes, as torchrun starts them; in a single process every function here is a no-op.
 
 Gradients are summed after a step's backward passes, not by the hooks of torch's DistributedDataParallel: those expect
-one backward pass a step, and the strategies of end-to-end training take several.
+one backward pass per step, and some strategies of end-to-end training take several.
 """
 
 import os
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from ..backbones.layers import BATCH_NORMS
 from ..errors import RunError, SettingsError, named
 
-_LOST_PEER = ("closed by peer", "reset by peer", "NCCL")  # in what gloo and NCCL say when another process has gone
-_BUCKET_NUMBERS = 2**24  # summed at once: large enough to be fast, and 64 MiB more memory at most
+_LOST_PEER = ("closed by peer", "reset by peer", "NCCL")  # in the errors of gloo and NCCL when another process has gone
+_BUCKET_NUMBERS = 2**24  # summed at once: enough to be fast, for at most 64 MiB of memory
 
 
 def rank() -> int:
-    """Return this process's number among those of the run, from 0."""
+    """Return this process's number within the run, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -31,12 +31,12 @@ def world_size() -> int:
 
 
 def local_processes() -> int:
-    """Return how many of them share this machine."""
+    """Return how many processes of the training share this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if dist.is_initialized() else 1
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes."""
+    """Whether this process is the one that writes files."""
     return rank() == 0
 
 
@@ -46,7 +46,7 @@ def launched() -> bool:
 
 
 def first_of_launched() -> bool:
-    """Whether this process is the first that torchrun started, or the only one; known without joining the others."""
+    """Whether this process is the first that torchrun started, or the only one; works before the others are joined."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
@@ -60,11 +60,11 @@ def joined_processes(device: torch.device) -> Iterator[torch.device]:
         device: what the user asked for.
 
     Yields:
-        The device of this process: of several GPUs each process takes one.
+        The device of this process: with several GPUs, each process takes one.
 
     Raises:
         SettingsError: if a machine has fewer GPUs than processes.
-        RunError: within, if another process has gone.
+        RunError: within the block, if another process has gone.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield device
@@ -91,13 +91,13 @@ def joined_processes(device: torch.device) -> Iterator[torch.device]:
 
 
 def wait_for_all() -> None:
-    """Return when every process has come here."""
+    """Wait until every process has come here."""
     if world_size() > 1:
         dist.barrier()
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """Return the elementwise sum of every process's ``values``, of any one shape."""
+    """Return the elementwise sum of all processes' ``values``, of any shape and dtype, the same in each of them."""
     if world_size() == 1:
         return values
     total = values.clone()
@@ -106,7 +106,7 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 
 def gathered(own: Any) -> list[Any]:
-    """Return every process's ``own``, of plain Python values, in the order of their ranks."""
+    """Return every process's ``own``, a plain Python value, in the order of their ranks."""
     if world_size() == 1:
         return [own]
     everyone: list[Any] = [None] * world_size()
@@ -115,10 +115,11 @@ def gathered(own: Any) -> list[Any]:
 
 
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Replace each gradient by its sum over the processes; a parameter without one anywhere keeps none."""
+    """Replace each gradient, of any shape, by its sum over processes; a parameter without one anywhere keeps none."""
     if world_size() == 1:
         return
     own = [parameter for parameter in parameters if parameter.requires_grad]
+    # All processes must sum the same tensors in the same order, even if a part of the network had no gradient in one.
     present = torch.tensor([float(parameter.grad is not None) for parameter in own], device=own[0].device)
     dist.all_reduce(present)
     met = [parameter for parameter, count in zip(own, present.tolist(), strict=True) if count]
@@ -135,6 +136,7 @@ def average_statistics(model: nn.Module) -> None:
     norms = [module for module in model.modules() if isinstance(module, BATCH_NORMS) and module.training]
     buffers = [buffer for norm in norms for buffer in norm.buffers() if buffer.is_floating_point()]
     _sum_in_buckets(buffers)
+    # Gradients are sums because each process divides its loss by the whole batch; statistics are means already.
     for buffer in buffers:
         buffer /= world_size()
 

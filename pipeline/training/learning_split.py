@@ -1,4 +1,4 @@
-"""Who teaches and who is held out: classes that nobody shows, and the videos kept for validation."""
+"""Which videos train and which are held out, and whether every class has a video to learn from."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,7 +11,7 @@ _SHOWN_DIFFERENCES = 5
 
 
 def check_labelled(videos: Sequence[Video]) -> None:
-    """Refuse videos whose class nobody has named: they can be extracted, but neither taught nor scored.
+    """Refuse videos without a label: they can be extracted, but not used for training or scoring.
 
     Raises:
         ManifestError: naming the first of them.
@@ -25,10 +25,10 @@ def check_labelled(videos: Sequence[Video]) -> None:
 
 
 def check_classes(manifest: Manifest) -> None:
-    """Refuse a manifest that gives nothing to tell apart.
+    """Refuse a manifest without at least two classes to tell apart.
 
     Raises:
-        ManifestError: if a video has no label, or all have fewer than two classes together.
+        ManifestError: if a video has no label, or there are fewer than two classes in all.
     """
     check_labelled(manifest.videos)
     if len(manifest.classes) < 2:
@@ -36,7 +36,7 @@ def check_classes(manifest: Manifest) -> None:
 
 
 def class_differences(there: Sequence[str], here: Sequence[str]) -> list[str]:
-    """Return a phrase for what tells two lists of classes apart; none where they are the same."""
+    """Return a phrase that says how two lists of classes differ; none if they are the same."""
     if list(there) == list(here):
         return []
     only = {"there": [c for c in there if c not in set(here)], "here": [c for c in here if c not in set(there)]}
@@ -50,12 +50,12 @@ def _listing(names: Sequence[str]) -> str:
 
 
 def held_out_ids(ids: Mapping[str, Iterable[str]], *, fraction: float, key: str) -> frozenset[str]:
-    """Return, of each class the same share, the videos to hold out; a class's only video is never among them.
+    """Return the videos to hold out, the same share of each class; a class's only video is never among them.
 
     Args:
         ids: class -> the ids of its videos, in any order.
         fraction: share to hold out; 0 for none.
-        key: with class and ids, what the choice depends on.
+        key: the choice depends on this, the class and the ids.
     """
     chosen = (choose_test(sorted(own), test_fraction=fraction, key=f"{key} {name}") for name, own in ids.items())
     return frozenset[str]().union(*chosen)
@@ -64,12 +64,12 @@ def held_out_ids(ids: Mapping[str, Iterable[str]], *, fraction: float, key: str)
 def hold_out(
     manifest: Manifest, *, usable: Sequence[int], fraction: float, seed: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the videos to train on and those held out: of each class the same share, chosen by seed and id.
+    """Return the videos to train on and those held out: the same share of each class, chosen by seed and id.
 
     A class's only video is never held out.
 
     Args:
-        manifest: whose videos.
+        manifest: the videos.
         usable: indices of those that may be used.
         fraction: share to hold out; 0 for none.
         seed: of the choice.
@@ -91,6 +91,7 @@ def hold_out(
             f"{', '.join(map(repr, unseen[:SHOWN_CLASSES]))}{', …' if len(unseen) > SHOWN_CLASSES else ''}. "
             "Give training videos of them, or leave them out of the manifest"
         )
+    # By id and not by place, so that adding a class or reordering the manifest does not move the other videos.
     chosen = held_out_ids(members, fraction=fraction, key=f"validation {seed}")
     held = {own[video_id] for own in members.values() for video_id in own if video_id in chosen}
     if fraction and not held:

@@ -1,8 +1,8 @@
-"""The training loop of every stage that trains: epochs, early stopping, checkpoints, and going on after a kill.
+"""The training loop of every stage that trains: epochs, early stopping, checkpoints, and resuming after a kill.
 
-A run that is killed at any moment and started again ends with the same weights, on a CPU bit for bit, as one left in
-peace: all randomness of a batch derives from (seed, epoch, batch), and a checkpoint is written between two batches. The
-processes that torchrun starts train one model together. How far training has come is told to whoever asks.
+A run that is killed at any moment and started again ends with the same weights, on a CPU bit for bit, as one that was
+not disturbed: all randomness of a batch derives from (seed, epoch, batch), and checkpoints are written between batches.
+The processes that torchrun starts train one model together. A callback follows how far training has come.
 """
 
 import math
@@ -32,17 +32,19 @@ Gradients = Callable[[Any], Iterator[Figures]]
 Loss = Callable[[Any], tuple[Tensor, Figures]]
 Validate = Callable[[], Mapping[str, float]]
 
-_WITHIN_AN_EPOCH = 12  # times as seldom as at an epoch's end: a minute by default, against an epoch of perhaps a day
+# Within an epoch checkpoints are this many times rarer than between epochs: one a minute by default. Most epochs are
+# shorter and need none, but one on Kinetics may take a day.
+_WITHIN_AN_EPOCH = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FitResult:
-    """What training came to.
+    """The outcome of training.
 
     Attributes:
-        state: the weights of the best epoch (the last one where nothing is validated), on the CPU.
+        state: the weights of the best epoch (the last one if nothing is validated), on the CPU.
         best_epoch: that epoch, from 0.
-        history: one record an epoch.
+        history: one record per epoch.
     """
 
     state: dict[str, Tensor]
@@ -57,14 +59,14 @@ class FitResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Schedule:
-    """How long training lasts and what is kept of it.
+    """How long training lasts and what is kept.
 
     Attributes:
-        steps_per_epoch: batches of an epoch.
-        monitor: the validation's figure to maximise; ties go to the lower "val_loss", then to the earlier epoch.
+        steps_per_epoch: batches in an epoch.
+        monitor: the figure of the validation to maximise; ties go to the lower "val_loss", then to the earlier epoch.
         checkpoint_every_seconds: at an epoch's end, and before its validation, write a checkpoint if the last one is at
             least this old; between two batches, if it is `_WITHIN_AN_EPOCH` times as old.
-        rates: part of the model -> its peak learning rate, where it is not the settings'; see `build_optimizer`.
+        rates: part of the model -> its peak learning rate, if it is not the settings'; see `build_optimizer`.
     """
 
     steps_per_epoch: int
@@ -84,24 +86,24 @@ def fit(
     validate: Validate | None = None,
     progress: Progress = SILENT,
 ) -> FitResult:
-    """Train ``model``, going on from the run's checkpoint where there is one, and return the best weights.
+    """Train ``model``, from the run's checkpoint if there is one, and return the best weights.
 
-    Build the model under ``torch.manual_seed(settings.seed)``. When this returns, write what the run is to leave and
-    call ``run.finish``; killed before that, the same call returns the same without training again.
+    Build the model under ``torch.manual_seed(settings.seed)``. When this returns, write the run's files and call
+    ``run.finish``; if the process is killed before that, the same call returns the same without training again.
 
     Args:
         model: on its device; holds the best weights afterwards.
         settings: how to optimise.
         schedule: how many batches, rates, checkpoints.
         run: where metrics and checkpoints go.
-        train_batches: (epoch, n) -> its batches but the first n, of any form that ``gradients`` takes; their order and
-            content may depend on the seed and the epoch alone.
+        train_batches: (epoch, n) -> its batches without the first n, in any form that ``gradients`` takes; their order
+            and content may depend only on the seed and the epoch.
         gradients: batch -> an iterator that leaves gradients on the parameters and yields scalar figures, "loss" among
-            them, each time an optimizer's step is due, and not at all for a batch of nothing; `one_step` makes it of a
-            loss. Of several processes each sees a part of the batch; gradients and figures are summed over them.
-        validate: gives the validation's figures, called in eval mode without gradients, in every process; None = the
+            them, each time an optimizer step is due; for an empty batch it yields nothing. `one_step` makes one from a
+            loss. Each of several processes sees a part of the batch; gradients and figures are summed over them.
+        validate: returns the validation's figures; called in eval mode without gradients, in every process. None: the
             last epoch is best.
-        progress: told of each batch and epoch, in the first process alone.
+        progress: advanced by each batch and epoch, in the first process only.
 
     Raises:
         RunError: if the loss is not finite, or the checkpoint does not fit the model.
@@ -112,6 +114,8 @@ def fit(
         average=build_average(model, decay=settings.ema),
     )
     position = restore_position(run, trained)
+    # Records beyond the checkpoint go: their epochs are trained again. The others wait, so that nobody reads the old
+    # file.
     if is_first():
         run.write_metrics(position.history)
     wait_for_all()
@@ -120,7 +124,7 @@ def fit(
         while not position.is_over(settings):
             record = loop.train_epoch(train_batches, gradients)
             if validate is not None:
-                loop.save_if_due()  # a validation may take as long as an epoch, and a kill in it would lose both
+                loop.save_if_due()  # validation may take as long as an epoch, and a kill during it would lose both
             with averaged_weights(model, trained.average):
                 record |= _validation(model, validate)
                 position.conclude(record, model, monitor=schedule.monitor if validate else None)
@@ -132,12 +136,12 @@ def fit(
 
 
 def one_step(model: nn.Module, *, loss: Loss, precision: str) -> Gradients:
-    """Return `Gradients` of one backward pass and one step a batch.
+    """Return `Gradients` with one backward pass and one step per batch.
 
     Args:
         model: what is trained.
-        loss: batch -> the scalar to minimise, and scalars to be averaged into the epoch's record; a batch of None is
-            passed over.
+        loss: batch -> the scalar to minimise, and scalars to average into the epoch's record; a batch of None is
+            skipped.
         precision: of the forward pass.
     """
 
@@ -176,11 +180,13 @@ class _Loop:
         return under_way(self.progress, "training", total=self.settings.epochs * steps, unit="step", done=done)
 
     def train_epoch(self, train_batches: TrainBatches, gradients: Gradients) -> Record:
-        """Take what is left of an epoch's batches and return its record, without the validation."""
+        """Train on what is left of an epoch's batches, and return its record without the validation."""
         position, own = self.position, self.settings
         self.trained.model.train()
         began = time.monotonic() - position.seconds
         for batch in train_batches(position.epoch, position.batches):
+            # A seed per batch makes dropout the same after a resume; plus the rank, else all processes would drop
+            # alike.
             torch.manual_seed(derived_seed(own.seed, "batch", position.epoch, position.batches) + rank())
             position.add(self._step(gradients, batch))
             position.seconds = time.monotonic() - began
@@ -191,6 +197,7 @@ class _Loop:
             raise RunError(
                 f"no video of epoch {position.epoch} could be read; look for reasons by vidpipe manifest check"
             )
+        # Only here do figures leave the device: looking at each batch's loss would make a GPU wait for it.
         means = {name: float(value) / position.counted for name, value in sorted(position.sums.items())}
         if not math.isfinite(means.get("loss", math.nan)):
             raise RunError(
@@ -201,7 +208,7 @@ class _Loop:
         return {"epoch": position.epoch, "learning_rate": rate, **means, "seconds": round(position.seconds, 3)}
 
     def _step(self, gradients: Gradients, batch: Any) -> dict[str, Tensor]:
-        """Take the steps of one batch and return the mean of their figures, over all processes; none without a step."""
+        """Take the steps of one batch; return their figures' means, summed over processes; empty without a step."""
         model, optimizer, schedule = self.trained.model, self.trained.optimizer, self.schedule
         total = self.settings.epochs * schedule.steps_per_epoch
         warmup = round((self.settings.warmup_epochs or 0.0) * schedule.steps_per_epoch)
@@ -226,7 +233,7 @@ class _Loop:
         return dict(zip(names, sum_over_processes(means), strict=True))
 
     def report(self, record: Record) -> None:
-        """Write an epoch's record wherever it is to be seen."""
+        """Write an epoch's record to the metrics, the curves and the progress."""
         if not is_first():
             return
         self.run.append_metrics(record)

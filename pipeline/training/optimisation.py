@@ -28,16 +28,17 @@ def cosine_schedule(step: int, *, total: int, warmup: int = 0) -> float:
 def build_optimizer(
     model: nn.Module, *, settings: OptimisationSettings, rates: Mapping[str, float] | None = None
 ) -> torch.optim.Optimizer:
-    """Return the optimizer over the parameters of ``model`` that are to be trained.
+    """Return the optimizer over those parameters of ``model`` that are trained.
 
     Each group of parameters has its "peak_rate", for `set_rates`.
 
     Args:
-        model: whose parameters.
-        settings: the optimizer's own.
-        rates: part of the model (a module's name, with dots) -> its peak learning rate; the others have
-            ``settings.learning_rate``. At 0 a part is not trained.
+        model: the network.
+        settings: of the optimizer.
+        rates: part of the model (a module's name, with dots) -> its peak learning rate; all other parts have
+            ``settings.learning_rate``. A part with 0 is not trained.
     """
+    # One group per rate: optimizers take a step over a group at once, and many small groups would be slow.
     groups: dict[float, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         part = next((part for part in rates or {} if name.startswith(f"{part}.")), None)
@@ -61,6 +62,7 @@ def resolved(settings: OptimisationSettings, *, device: str) -> OptimisationSett
     """Return the settings with the precision that "auto" means on ``device``: bfloat16 where the machine has it."""
     if settings.precision != "auto":
         return settings
+    # Not float16, even if that is fastest: training in it needs a loss scale, which the loop does not have.
     fastest = resolve_precision("auto", resolve_device(device))
     return replace(settings, precision="bfloat16" if fastest == "bfloat16" else "float32")
 

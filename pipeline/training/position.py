@@ -1,4 +1,4 @@
-"""Where a training stands: what a checkpoint holds beside it all, and how it is read back."""
+"""How far a training has come: what a checkpoint holds, and how it is written and read back."""
 
 from dataclasses import dataclass, field
 
@@ -13,16 +13,16 @@ from .settings import OptimisationSettings
 
 @dataclass(kw_only=True, slots=True)
 class Position:
-    """Where training stands after some batches; with the trained things, what a checkpoint holds.
+    """How far training has come; together with `Trained`, what a checkpoint holds.
 
     Attributes:
         history: a record for each whole epoch.
         best_epoch: the best of them, from 0; -1 before the first.
         best_state: its weights, on the CPU.
-        batches: batches done of the epoch at hand.
+        batches: how many are done in the current epoch.
         counted: those of them that had something to learn from.
         sums: their figures, summed.
-        seconds: what they took.
+        seconds: how long they took.
     """
 
     history: list[Record] = field(default_factory=list)
@@ -35,7 +35,7 @@ class Position:
 
     @property
     def epoch(self) -> int:
-        """The epoch at hand, from 0."""
+        """The current epoch, from 0."""
         return len(self.history)
 
     def is_over(self, settings: OptimisationSettings) -> bool:
@@ -44,14 +44,14 @@ class Position:
         return self.epoch >= settings.epochs or 0 < settings.patience <= waited
 
     def add(self, figures: dict[str, Tensor]) -> None:
-        """Count one more batch with its ``figures``, detached scalars; none of a batch that could not be read."""
+        """Count one more batch with its ``figures``, detached scalars; empty for a batch that could not be read."""
         for name, value in figures.items():
             self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.batches += 1
         self.counted += bool(figures)
 
     def conclude(self, record: Record, model: nn.Module, *, monitor: str | None) -> None:
-        """Add a whole epoch's record, and keep its weights if it is the best so far; without ``monitor`` it is."""
+        """Add a whole epoch's record, and keep its weights if it is the best so far; without ``monitor``, always."""
         best = self.history[self.best_epoch] if self.history else None
         self.history.append(record)
         self.batches, self.counted, self.sums, self.seconds = 0, 0, {}, 0.0
@@ -67,7 +67,7 @@ class Trained:
     Attributes:
         model: on its device.
         optimizer: over its parameters.
-        average: of its weights, if one is kept.
+        average: the moving average of its weights, if one is kept.
     """
 
     model: nn.Module
@@ -76,7 +76,7 @@ class Trained:
 
 
 def save_position(run: RunDirectory, trained: Trained, position: Position) -> None:
-    """Replace the run's checkpoint by where training stands."""
+    """Replace the run's checkpoint by the present state of training."""
     own = {name: getattr(position, name) for name in Position.__slots__}
     run.save_checkpoint(
         {
@@ -89,7 +89,7 @@ def save_position(run: RunDirectory, trained: Trained, position: Position) -> No
 
 
 def restore_position(run: RunDirectory, trained: Trained) -> Position:
-    """Load the run's checkpoint, if there is one, into what is trained, and return where training stands.
+    """Load the run's checkpoint, if there is one, into ``trained``, and return how far training has come.
 
     Raises:
         RunError: if the checkpoint does not fit.

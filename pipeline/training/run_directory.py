@@ -1,9 +1,9 @@
 """The directory of one training run: what was asked, what happened, and how to go on after a crash.
 
-Files: `settings.json` (what was asked, digests of the inputs included), `versions.json` (of the software that began
-the run), `metrics.jsonl` (a line an epoch), `checkpoint.pt` (while the run is unfinished), and, written last,
+Files: `settings.json` (what was asked, with digests of the inputs), `versions.json` (of the software that began the
+run), `metrics.jsonl` (a line per epoch), `checkpoint.pt` (while the run is unfinished), and, written last,
 `result.json`: a run is done when it is there. A stage adds its own files, such as weights and curves, before that.
-Every file is written beside its name and then renamed, so a kill leaves the old one or the new one.
+Every file is written under another name and then renamed, so a kill leaves either the old one or the new one.
 """
 
 import io
@@ -42,7 +42,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path | str) -> "RunDirectory":
-        """Return the run that stands at ``path``.
+        """Return the run at ``path``.
 
         Raises:
             RunError: if there is none, or its settings cannot be read.
@@ -56,19 +56,20 @@ class RunDirectory:
     def open_or_create(
         cls, path: Path | str, *, settings: Mapping[str, Any], added: Collection[str] = ()
     ) -> "RunDirectory":
-        """Return the run at ``path``, begun here if there is none, and held for this process until it is closed.
+        """Return the run at ``path``, begun if there is none, and locked for this process until it is closed.
 
-        Of several processes that train together, the first holds it for all.
+        If several processes train together, the first one holds the lock for all.
 
         Args:
             path: the directory.
-            settings: everything that the outcome depends on, as JSON values; a run goes on only under the same.
-            added: names of fields that runs of earlier versions lack; such a run is not asked for them.
+            settings: everything that the outcome depends on, as JSON values; a run goes on only with the same.
+            added: names of fields that runs of earlier versions lack; in such a run they are not compared.
 
         Raises:
-            RunError: if another run stands there (the message names each field that differs), or other files do, or
+            RunError: if there is another run (the message names each field that differs), or there are other files, or
                 another process is training it.
         """
+        # Through JSON and back, as the file's are: a tuple would differ from the list that it was stored as.
         path, asked = Path(path), json.loads(json.dumps(settings))
         if not (path / "settings.json").is_file():
             _refuse_foreign_files(path)
@@ -76,6 +77,7 @@ class RunDirectory:
         run = cls(path, asked)
         run._hold()
         if not (path / "settings.json").is_file():
+            # Settings last: they are what makes the directory a run, and a kill before leaves none.
             write_json(path / "versions.json", _software_versions())
             write_json(path / "settings.json", asked)
         run.settings = _read_json(path / "settings.json")
@@ -101,7 +103,7 @@ class RunDirectory:
             self._unlock()
 
     def _hold(self) -> None:
-        """Take the directory for this process, and clear what a process that was killed left half-written."""
+        """Lock the directory for this process, and remove half-written files of killed ones."""
         if is_first():
             self._unlock = weakref.finalize(self, os.close, lock_folder(self.path, error=RunError))
             remove_leftovers(self.path)
@@ -113,17 +115,17 @@ class RunDirectory:
 
     @property
     def is_done(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run is finished."""
         return (self.path / "result.json").is_file()
 
     def reopen_without(self, name: str) -> None:
-        """Make a finished run unfinished if its file ``name`` is gone, so that it is made again."""
+        """Make a finished run unfinished if its file ``name`` is gone, so that it gets written again."""
         if self.is_done and not (self.path / name).is_file():
             (self.path / "result.json").unlink()
 
     @property
     def result(self) -> Record:
-        """What the finished run came to.
+        """The result of the finished run.
 
         Raises:
             RunError: if it is not finished.
@@ -133,12 +135,12 @@ class RunDirectory:
         return _read_json(self.path / "result.json")
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Declare the run done, with ``result`` in JSON values, and drop its checkpoint."""
+        """Declare the run done, with ``result`` as JSON values, and remove its checkpoint."""
         write_json(self.path / "result.json", result)
         (self.path / "checkpoint.pt").unlink(missing_ok=True)
 
     def read_json(self, name: str) -> Any:
-        """Return what a JSON file of the directory holds.
+        """Return the content of a JSON file of the directory.
 
         Raises:
             RunError: if it is gone or damaged.
@@ -152,7 +154,7 @@ class RunDirectory:
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def write_metrics(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Replace all epochs' records by ``records``: what a resumed run does with those beyond its checkpoint."""
+        """Replace all epochs' records by ``records``: a resumed run drops those beyond its checkpoint."""
         write_text(self.path / "metrics.jsonl", "".join(json.dumps(record) + "\n" for record in records))
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
@@ -161,8 +163,8 @@ class RunDirectory:
             file.write(json.dumps(record) + "\n")
 
     def save_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
-        """Replace the checkpoint by ``checkpoint``: tensors and plain values, nested as one likes."""
-        buffer = io.BytesIO()  # torch, writing itself, reports a full disk as a RuntimeError
+        """Replace the checkpoint by ``checkpoint``: tensors and plain values, nested in any way."""
+        buffer = io.BytesIO()  # if torch itself writes, a full disk shows as a RuntimeError
         torch.save(dict(checkpoint), buffer)
         write_atomically(self.path / "checkpoint.pt", lambda path: path.write_bytes(buffer.getbuffer()))
 
@@ -176,13 +178,14 @@ class RunDirectory:
         if not path.is_file():
             return None
         try:
+            # Weights only: a pickle from elsewhere could run any code. On the CPU: the GPU may be another one now.
             return torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
             raise RunError(f"{path} cannot be read: {error}. Remove {self.path} to begin the run anew") from error
 
 
 def _software_versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that results depend on."""
+    """Return the versions of Python and of the packages on which results depend."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""What kinds of runs hold a model of whole videos, and the names of the files that they leave."""
+"""The kinds of runs that hold a model of whole videos, and the names of their files."""
 
 from typing import Any
 
@@ -6,21 +6,21 @@ from ..errors import RunError
 from .run_directory import RunDirectory
 
 AGGREGATOR, END_TO_END = "aggregator", "end-to-end"
-COMMANDS = {AGGREGATOR: "vidpipe train-aggregator", END_TO_END: "vidpipe finetune"}  # which makes a run of each kind
+COMMANDS = {AGGREGATOR: "vidpipe train-aggregator", END_TO_END: "vidpipe finetune"}  # that make each kind of run
 WEIGHTS_FILE = "weights.safetensors"  # of the aggregator
 ENGINES_FIELD = "engines"  # of the settings of runs on stored features: role -> `describe_engine`; earlier ones lack it
-SPLITS_FILE = "splits.json"  # id -> split, where a run has others than its store
+SPLITS_FILE = "splits.json"  # id -> split, if a run's splits differ from its store's
 
 
 def backbone_file(role: str) -> str:
-    """Return the name of the file in which an end-to-end run leaves the backbone of a role, as trained."""
+    """Return the name of the file in which an end-to-end run leaves the trained backbone of a role."""
     return f"{role}.safetensors"
 
 
 def backbones_of(run: RunDirectory) -> dict[str, dict[str, Any]]:
-    """Return role -> what the run's aggregator has to be fed from, as `describe_backbone` puts it.
+    """Return role -> the backbone whose features the run's aggregator needs, as `describe_backbone` describes it.
 
-    Those of an aggregator run are the ones that it was trained on; those of an end-to-end run are its own, as trained.
+    For an aggregator run these are the backbones it was trained on; for an end-to-end run its own, as trained.
 
     Raises:
         RunError: if an end-to-end run is not finished, or does not say.

@@ -15,7 +15,8 @@ OPTIMIZERS = ("sgd", "adamw")
 class OptimisationSettings:
     """How a network is optimised.
 
-    Each stage that trains has defaults of its own: take these, by ``dataclasses.replace``, rather than fresh ones.
+    Each stage that trains has its own defaults: start from those, with ``dataclasses.replace``, not from fresh
+    settings.
     """
 
     epochs: int = setting(default=30, help="Visits of each video, at most.", at_least=1)
@@ -58,7 +59,7 @@ class OptimisationSettings:
         """Check every field.
 
         Raises:
-            SettingsError: at the first that cannot be.
+            SettingsError: for the first field that is out of range.
         """
         check_fields(self)
         if self.warmup_epochs is not None and self.warmup_epochs >= self.epochs:

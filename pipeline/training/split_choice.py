@@ -16,9 +16,9 @@ Splits = Mapping[str, str]  # video id -> split
 
 
 def read_splits(path: Path, *, of: Manifest) -> Splits:
-    """Return id -> split as the manifest at ``path`` has it, for videos that are all among those ``of`` another.
+    """Return id -> split from the manifest at ``path``, whose videos must all be among those of the manifest ``of``.
 
-    So features are extracted once, and every split of a benchmark is trained and scored on the same store.
+    So features need extracting only once, and every split of a benchmark is trained and scored on the same store.
 
     Raises:
         ManifestError: if it cannot be read, lists videos that the other lacks, or gives one other labels.
@@ -41,12 +41,12 @@ def read_splits(path: Path, *, of: Manifest) -> Splits:
 
 
 def digest(splits: Splits) -> str:
-    """Return the sha256 (hex) of who belongs where."""
+    """Return the sha256 (hex) of which video belongs to which split."""
     return hashlib.sha256(json.dumps(sorted(splits.items())).encode("ascii")).hexdigest()
 
 
 def videos_of_split(manifest: Manifest, split: str, *, splits: Splits | None = None) -> npt.NDArray[np.int64]:
-    """Return the indices of the videos of ``split``, ascending.
+    """Return (n,) int64, the indices of the videos of ``split``, ascending.
 
     Args:
         manifest: the videos.
@@ -54,7 +54,7 @@ def videos_of_split(manifest: Manifest, split: str, *, splits: Splits | None = N
         splits: id -> split, in place of the manifest's own; a video that is not in it belongs to none.
 
     Raises:
-        ManifestError: if there is none; the message lists the splits that there are.
+        ManifestError: if it has no video; the message lists the splits that there are.
     """
     names = [video.split if splits is None else splits.get(video.video_id) for video in manifest.videos]
     found = np.flatnonzero([name == split for name in names])

@@ -1,7 +1,7 @@
-"""Tasks: what labels become, what is minimised, what scores mean, and which figure says that they are good.
+"""Tasks: how labels become targets, what is minimised, what scores mean, and which figure says how good they are.
 
-A stage asks the manifest for its task, and a finished run for the one that it was trained for; nothing else in it
-depends on the kind of task. What scikit-learn has to say of predictions is `evaluation.metrics`', by the task's name.
+A stage asks the manifest for its task, and a finished run for the task it was trained for; nothing else in the stage
+depends on the kind of task. The metrics of scikit-learn are in `evaluation.metrics`, by the task's name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ SINGLE_LABEL = "single-label"
 
 
 class Task(Protocol):
-    """What a network is taught, and how its answers are read.
+    """What a network learns, and how its scores are read.
 
     Attributes:
-        name: it is registered under.
-        figure: what training reports beside the loss: the mean of `goodness` over the videos.
-        monitor: the figure of the validation that chooses the best epoch; larger is better.
+        name: under which it is registered.
+        figure: the name of what training reports beside the loss: the mean of `goodness` over the videos.
+        monitor: the name of the validation's figure that chooses the best epoch; larger is better.
     """
 
     name: ClassVar[str]
@@ -35,7 +35,7 @@ class Task(Protocol):
     monitor: ClassVar[str]
 
     def targets(self, manifest: Manifest, *, videos: Sequence[Video] | None = None) -> npt.NDArray[Any]:
-        """Return (V, …), what each video's labels are as a target; of ``videos`` alone where they are given.
+        """Return (V, …), each video's labels as a target; only for ``videos`` if they are given.
 
         Raises:
             ManifestError: if a video's labels do not suit the task.
@@ -54,7 +54,7 @@ class Task(Protocol):
         ...
 
     def goodness(self, scores: Tensor, *, targets: Tensor) -> Tensor:
-        """Return (…) float32 in [0, 1], how good each row of ``scores`` (…, K) is by itself; 1 is best."""
+        """Return (…) float32 in [0, 1], how good each row of ``scores`` (…, K) is; 1 is best."""
         ...
 
     def probabilities(self, scores: Tensor) -> Tensor:
@@ -70,14 +70,14 @@ TASKS: Registry[Task] = Registry("task")
 
 
 class SingleLabel:
-    """Each video is of one class: targets are class indices, scores are logits of a softmax."""
+    """Each video has one class: targets are class indices, scores are logits of a softmax."""
 
     name: ClassVar[str] = SINGLE_LABEL
     figure: ClassVar[str] = "accuracy"
     monitor: ClassVar[str] = "val_accuracy"
 
     def targets(self, manifest: Manifest, *, videos: Sequence[Video] | None = None) -> npt.NDArray[np.int64]:
-        """Return (V,) the index of each video's class among the manifest's; of ``videos`` alone where they are given.
+        """Return (V,), the index of each video's class in the manifest; only for ``videos`` if they are given.
 
         Raises:
             ManifestError: if a video has several labels, or none.
@@ -113,7 +113,7 @@ class SingleLabel:
         return F.cross_entropy(own, targets, label_smoothing=label_smoothing, reduction=reduction)
 
     def goodness(self, scores: Tensor, *, targets: Tensor) -> Tensor:
-        """Return (…) float32, 1 where the maximum of a row of ``scores`` (…, K) stands at its target (…), else 0."""
+        """Return (…) float32, 1 where the maximum of a row of ``scores`` (…, K) is at its target (…), else 0."""
         return (scores.argmax(dim=-1) == targets).float()
 
     def probabilities(self, scores: Tensor) -> Tensor:
@@ -122,25 +122,26 @@ class SingleLabel:
 
     def scores(self, probabilities: Tensor) -> Tensor:
         """Return (…, K), the logarithms of ``probabilities`` (…, K); their softmax also brings the sum to 1."""
-        return probabilities.clamp_min(1e-30).log()  # float32's smallest normal number is 1.2e-38
+        # No logarithm of 0; far above float32's smallest normal number, 1.2e-38.
+        return probabilities.clamp_min(1e-30).log()
 
 
 TASKS.add(SINGLE_LABEL, SingleLabel())
 
 
 def task_of(manifest: Manifest) -> Task:
-    """Return the task that a manifest's labels set: single-label, which refuses a video with several of them."""
-    del manifest  # all are single-label as yet
+    """Return the task of a manifest's labels: single-label, which refuses a video with several labels."""
+    del manifest  # there is only one kind of task so far
     return TASKS[SINGLE_LABEL]
 
 
 def task_of_run(made: Mapping[str, Any]) -> Task:
-    """Return the task of a run, by the settings in its directory; a run that names none is single-label."""
+    """Return the task of a run, from the settings in its directory; a run that names none is single-label."""
     return TASKS[made.get("task", SINGLE_LABEL)]
 
 
 def task_record(task: Task) -> dict[str, str]:
-    """Return what a run's settings say of its task, for `task_of_run`: nothing where it is single-label."""
+    """Return what a run's settings say about its task, for `task_of_run`: nothing if it is single-label."""
     return {} if task.name == SINGLE_LABEL else {"task": task.name}
 
 

@@ -1,4 +1,4 @@
-"""A run's curves for TensorBoard, beside its metrics.jsonl, where the tensorboard package is installed."""
+"""A run's curves for TensorBoard, beside its metrics.jsonl, if the tensorboard package is installed."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ _FOLDER = "tensorboard"
 
 
 class Curves:
-    """Writes the figures of each epoch into the run's folder ``tensorboard``; without the package, nothing.
+    """Writes the figures of each epoch into the run's folder ``tensorboard``; without the package it does nothing.
 
     Args:
         path: the run directory.
-        first_epoch: the next epoch; what an earlier process wrote of it and later ones is taken back.
+        first_epoch: the next epoch; what an earlier process wrote about it or later ones is discarded.
     """
 
     def __init__(self, path: Path, *, first_epoch: int) -> None:
@@ -31,11 +31,11 @@ class Curves:
             self._writer.close()
 
     def add(self, record: Mapping[str, Any]) -> None:
-        """Write one epoch's figures, a curve each; training and validation of one name stand together."""
+        """Write one epoch's figures, a curve each; training and validation of the same name share a plot."""
         if importlib.util.find_spec("tensorboard") is None:
             return
         if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter  # two seconds, for those alone who have it
+            from torch.utils.tensorboard import SummaryWriter  # takes two seconds: only if needed
 
             self._writer = SummaryWriter(str(self.path / _FOLDER), purge_step=self.first_epoch)
         for name, value in record.items():

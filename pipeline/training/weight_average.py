@@ -1,4 +1,4 @@
-"""An exponential moving average of the weights, beside the weights that are trained."""
+"""An exponential moving average of the weights, beside the trained weights themselves."""
 
 import itertools
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 def build_average(model: nn.Module, *, decay: float) -> AveragedModel | None:
     """Return the average of ``model``'s weights and statistics, to be updated after each step; None for a decay of 0.
 
-    Source: Polyak and Juditsky (1992); in the exponential form that EfficientNet and its followers use.
+    Source: Polyak and Juditsky (1992); in its exponential form, as for EfficientNet and later networks.
     """
     if not decay:
         return None
@@ -20,7 +20,7 @@ def build_average(model: nn.Module, *, decay: float) -> AveragedModel | None:
 
 @contextmanager
 def averaged_weights(model: nn.Module, average: AveragedModel | None) -> Iterator[None]:
-    """Within, ``model`` has the averaged weights; none where there is no average."""
+    """Within the block ``model`` has the averaged weights; its own if there is no average."""
     if average is None:
         yield
         return
@@ -32,6 +32,7 @@ def averaged_weights(model: nn.Module, average: AveragedModel | None) -> Iterato
 
 
 def _swap(one: nn.Module, other: nn.Module) -> None:
+    # Exchanged rather than copied: no third set of weights, and the optimizer keeps its parameters.
     tensors = (itertools.chain(module.parameters(), module.buffers()) for module in (one, other))
     for first, second in zip(*tensors, strict=True):
         first.data, second.data = second.data, first.data

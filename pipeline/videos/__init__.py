@@ -1,1 +1,1 @@
-"""Videos as tensors: containers, timelines, decoding, clips and how their pictures are prepared."""
+"""Videos as tensors: containers, timelines, decoding, clips, and how their pixels are prepared."""

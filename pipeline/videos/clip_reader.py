@@ -14,10 +14,13 @@ from .transforms import augment, preprocess_test
 
 
 def due_clips(wanted: Iterable[tuple[Preprocessing, np.ndarray]]) -> dict[Preprocessing, np.ndarray]:
-    """Return what `decode_clips` has to make so that each of several backbones finds its clips.
+    """Return what `decode_clips` must make so that each of several backbones finds its clips.
 
     Args:
-        wanted: of each backbone its preprocessing and, (N,) bool, the clips that it sees.
+        wanted: for each backbone its preprocessing and the clips that it sees, (N,) bool.
+
+    Returns:
+        preprocessing -> (N,) bool, the clips that any backbone with it sees.
     """
     due: dict[Preprocessing, np.ndarray] = {}
     for preprocessing, clips in wanted:
@@ -33,14 +36,14 @@ def decode_clips(
     Args:
         video: which one.
         sampling: where its clips lie.
-        due: what the backbones want to see -> (N,) bool, in which clips; the others stay zero, and those that are due
-            nowhere are not decoded.
+        due: preprocessing -> (N,) bool, the clips that are wanted with it; the others stay zero, and clips that
+            nobody wants are not decoded.
 
     Returns:
         The clips' starts, (R, N) float64 seconds, and by preprocessing the clips, (R, N, L, S, S, 3) uint8.
 
     Raises:
-        VideoError: if a frame that a clip needs cannot be had.
+        VideoError: if a frame that a clip needs does not decode.
     """
     shape = (sampling.views, sampling.num_clips, sampling.num_frames)
     clips = {own: _blank((*shape, own.crop, own.crop, 3)) for own in due}
@@ -50,6 +53,7 @@ def decode_clips(
         timeline = reader.timeline
         starts = view_starts(sampling, timeline, video_id=video.video_id, **interval)  # (R, N)
         places = [(view, int(clip)) for view in range(sampling.views) for clip in np.flatnonzero(somewhere)]
+        # In the order of time over all views: the video is decoded once, forwards.
         places.sort(key=lambda place: starts[place])
         indices = [frame_indices(timeline, starts[place], sampling, **interval) for place in places]
         for (view, clip), frames in zip(places, reader.read_clips(indices), strict=True):
@@ -59,12 +63,12 @@ def decode_clips(
 
 
 def _blank(shape: tuple[int, ...]) -> torch.Tensor:
-    """Return uint8 zeros that take no memory until they are written: numpy has the system clear pages on first use."""
+    """Return uint8 zeros that take no memory until they are written: NumPy lets the system clear pages on first use."""
     return torch.from_numpy(np.zeros(shape, np.uint8))
 
 
 def see(frames: np.ndarray, preprocessing: Preprocessing, *, view: int, seed: tuple[int, str]) -> torch.Tensor:
-    """Return one clip as a view sees it: the first in test's centre crop, each other in a crop and a flip of its own.
+    """Return one clip as a view sees it: the first view has the test's centre crop, every other its own crop and flip.
 
     All clips of a view are cropped alike, so that their maps keep one geometry.
 

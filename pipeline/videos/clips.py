@@ -1,7 +1,7 @@
 """Where clips lie in a video and which frames they hold: pure arithmetic, no decoding.
 
 A video is a `Timeline`: when each of its frames is shown. The frame shown at time t is the last one whose timestamp is
-at most t, so that variable rates need no special case. Model: torchcodec's samplers.
+at most t, so variable rates need no special case. Modelled on torchcodec's samplers.
 """
 
 import math
@@ -14,19 +14,19 @@ from ..errors import VideoError
 from ..seeds import derived_seed
 from ..settings import check_fields, setting, settings
 
-# Matroska and FLV round timestamps to whole milliseconds: a frame may carry a time up to half of one late.
+# Matroska and FLV round timestamps to whole milliseconds: a frame's time may be up to half a millisecond late.
 _TOLERANCE_SECONDS = 0.0005 + 1e-6
 
 _PLACEMENTS = ("uniform", "dense")
 
 
 def repeat_last(num_wanted: int, num_available: int) -> np.ndarray:
-    """Return (num_wanted,) positions that stay at the last of ``num_available`` frames once it is reached."""
+    """Return (num_wanted,) int64 positions that stay at the last of ``num_available`` frames once it is reached."""
     return np.minimum(np.arange(num_wanted), num_available - 1)
 
 
 def loop(num_wanted: int, num_available: int) -> np.ndarray:
-    """Return (num_wanted,) positions that begin again after the last of ``num_available`` frames."""
+    """Return (num_wanted,) int64 positions that begin again after the last of ``num_available`` frames."""
     return np.arange(num_wanted) % num_available
 
 
@@ -34,7 +34,7 @@ def refuse(num_wanted: int, num_available: int) -> np.ndarray:
     """Refuse the video.
 
     Raises:
-        VideoError: always; it says how many frames there are.
+        VideoError: always; the message says how many frames there are.
     """
     raise VideoError(f"shorter than a clip: {num_available} of {num_wanted} frames")
 
@@ -103,7 +103,10 @@ class Timeline:
         return len(self.pts)
 
     def shown_at(self, seconds: np.ndarray | float) -> np.ndarray:
-        """Return the int64 index of the frame on screen at each of ``seconds``; the first one before it begins."""
+        """Return the frame on screen at each of ``seconds``, any shape, as int64 indices of the same shape.
+
+        Before the video begins that is its first frame.
+        """
         found = np.searchsorted(self.pts, np.asarray(seconds) + _TOLERANCE_SECONDS, side="right") - 1
         return np.maximum(found, 0)
 
@@ -131,12 +134,12 @@ def _interval(timeline: Timeline, start: float | None, end: float | None) -> _In
 
 
 def clip_span_frames(sampling: ClipSampling) -> int:
-    """Return how many (resampled) frames a clip reaches over, from its first to its last, both included."""
+    """Return how many (resampled) frames a clip spans, from its first to its last, both included."""
     return (sampling.num_frames - 1) * sampling.sampling_rate + 1
 
 
 def clip_span_seconds(sampling: ClipSampling, timeline: Timeline) -> float:
-    """Return the seconds that a clip reaches over; at the mean rate if it takes the video's own frames."""
+    """Return how many seconds a clip spans; at the mean rate if it takes the video's own frames."""
     fps = sampling.fps or len(timeline) / max(timeline.duration, _TOLERANCE_SECONDS)
     return clip_span_frames(sampling) / fps
 
@@ -151,7 +154,7 @@ def _feasible_starts(sampling: ClipSampling, timeline: Timeline, interval: _Inte
 
 
 def _snap(starts: np.ndarray, sampling: ClipSampling, timeline: Timeline) -> np.ndarray:
-    """Return ``starts`` moved to the frames that they show, if a clip takes the video's own frames."""
+    """Return ``starts`` moved to the times of the frames shown then, if a clip takes the video's own frames."""
     return starts if sampling.fps is not None else timeline.pts[timeline.shown_at(starts)]
 
 
@@ -189,6 +192,7 @@ def random_starts(
         VideoError: if nothing of the video lies between ``start`` and ``end``.
     """
     interval = _interval(timeline, start, end)
+    # The same uniform numbers serve both branches: a generator's state gives the same places, relative to the video.
     places = rng.random(sampling.num_clips)
     if stratified:
         places = (np.arange(sampling.num_clips) + places) / sampling.num_clips
@@ -205,8 +209,8 @@ def dense_starts(
 ) -> np.ndarray:
     """Return (M,) float64 seconds, sorted, 1 <= M <= N: clips from the grid of back-to-back clips.
 
-    The grid begins with the usable part of the video, its step is L * tau (resampled) frames, and all its clips fit
-    whole. Where it has more than N clips, N of them are taken, evenly.
+    The grid begins where the usable part of the video does, its step is L * tau (resampled) frames, and all its clips
+    fit whole. If it has more than N clips, N of them are taken, evenly.
 
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
@@ -225,7 +229,7 @@ def dense_starts(
 
 
 def _evenly(num_wanted: int, num_available: int) -> np.ndarray:
-    """Return (num_wanted,) sorted positions below ``num_available``, each used equally often, give or take one."""
+    """Return (num_wanted,) sorted positions below ``num_available``, all equally often, give or take one."""
     return np.arange(num_wanted) * num_available // num_wanted
 
 
@@ -239,8 +243,8 @@ def view_starts(
 ) -> np.ndarray:
     """Return the starts of all clips of a video, (R, N) float64 seconds, sorted within a view.
 
-    View 0 is placed by ``sampling.placement``; where a dense grid has fewer than N clips, each is repeated about
-    equally often. Every other view is a stratified draw of `random_starts`, seeded by (seed, video_id, view, "places").
+    View 0 is placed by ``sampling.placement``; if a dense grid has fewer than N clips, all are repeated about equally
+    often. Every other view is a stratified draw of `random_starts`, seeded by (seed, video_id, view, "places").
 
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
@@ -267,7 +271,7 @@ def frame_indices(
 ) -> np.ndarray:
     """Return which frames a clip holds: (L,) int64 indices into the timeline, in the order of the clip.
 
-    Frames that the usable part of the video does not have are found by the policy ``sampling.short``.
+    Where the usable part of the video ends too early, the policy ``sampling.short`` supplies the missing frames.
 
     Raises:
         VideoError: if the video is shorter than the clip and the policy refuses it, or nothing of the video lies
@@ -282,6 +286,7 @@ def frame_indices(
     else:
         wanted = np.clip(timeline.shown_at(clip_start), interval.first, interval.stop - 1) + steps
         num_available = int(np.count_nonzero(wanted < interval.stop))
+    # A policy needs a frame to repeat, even where rounding puts the start a hair beyond the end.
     num_available = max(num_available, 1)
     if num_available < sampling.num_frames:
         wanted = wanted[SHORT_POLICIES[sampling.short](sampling.num_frames, num_available)]

@@ -1,4 +1,4 @@
-"""Opening media files, choosing the stream to read, and decoding it plainly from beginning to end."""
+"""Opening media files, choosing the stream to read, and decoding it from beginning to end."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -15,12 +15,12 @@ _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 def reason(error: FFmpegError) -> str:
-    """Return what ``error`` says, without the path that it happened at: the same words on every machine."""
+    """Return what ``error`` says, without the path: the same words on every machine."""
     return error.strerror or type(error).__name__
 
 
 def open_container(path: Path) -> InputContainer:
-    """Open a media file; nothing but local files is ever read, whatever the file refers to.
+    """Open a media file; only local files are ever read, whatever the file refers to.
 
     Raises:
         VideoError: if there is no such file, or no demuxer understands it.
@@ -31,14 +31,15 @@ def open_container(path: Path) -> InputContainer:
     except OSError as error:  # a name that is too long, a folder that may not be entered
         raise VideoError(f"cannot be opened: {error.strerror}") from error
     try:
-        # Titles and the like are not ours to judge: any bytes will do.
+        # "file:" keeps FFmpeg from reading a name such as "http:x" as an address, and the whitelist keeps playlists
+        # from fetching anything. Titles and the like may hold any bytes: they do not concern us.
         return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
     except FFmpegError as error:
         raise VideoError(f"cannot be opened: {reason(error)}") from error
 
 
 def choose_stream(container: InputContainer, *, threads: int) -> VideoStream:
-    """Return the video stream to read: the default one before others, then the largest; cover art is no video.
+    """Return the video stream to read: the default one if there is one, else the largest; cover art does not count.
 
     Args:
         container: the open file.
@@ -60,15 +61,15 @@ def choose_stream(container: InputContainer, *, threads: int) -> VideoStream:
 
 
 def decode_packets(stream: VideoStream, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
-    """Yield the frames of ``packets`` as the decoder gives them, and at the packets' end those that it still holds."""
+    """Yield the frames of ``packets`` as the decoder returns them, and at the end those that it still holds."""
     for packet in packets:
-        if packet.size:  # an empty packet would end the decoding: AVI has them for frames that repeat
+        if packet.size:  # an empty packet, which AVI has for repeated frames, would end the decoding
             yield from stream.decode(packet)
     yield from stream.decode(None)
 
 
 def decode(path: Path, *, threads: int, encrypted: bool = False) -> Iterator[av.VideoFrame]:
-    """Yield the frames of a video from its beginning, as its decoder gives them.
+    """Yield the frames of a video from its beginning, as its decoder returns them.
 
     Args:
         path: the file.
@@ -90,7 +91,7 @@ def decode(path: Path, *, threads: int, encrypted: bool = False) -> Iterator[av.
 
 
 def decoding_error(count: int, error: FFmpegError, *, encrypted: bool) -> VideoError:
-    """Return the error of a video whose decoding, from its beginning, gave ``count`` frames and then ``error``."""
+    """Return the error for a video whose decoding gave ``count`` frames from its beginning and then ``error``."""
     if encrypted:
         return VideoError("encrypted")
     return VideoError(f"decoding ended in an error after {count} frames ({reason(error)})")

@@ -1,4 +1,4 @@
-"""Getting wanted frames out of a video, by shortcuts where they are sure to give what decoding all of it gives."""
+"""Getting wanted frames out of a video, by shortcuts where these surely give the same as decoding all of it."""
 
 import itertools
 from collections.abc import Generator, Iterator, Sequence
@@ -14,23 +14,23 @@ from av.video.stream import VideoStream
 from ..errors import VideoError
 from .container import choose_stream, decode, decode_packets, open_container
 
-# A seek costs about as much as decoding this many small frames: it must skip more to pay.
+# A seek costs about as much as decoding this many small frames, so it must skip more to be worth it.
 MIN_SKIPPED_FRAMES = 12
 
-# Codecs in which the decoder can leave out a frame that no other refers to. Not where packets get lost on the way
-# (MPEG-TS): how a decoder then fills the gap depends on all that came before.
+# Codecs whose decoder can leave out a frame that no other refers to. Not in containers in which packets get lost
+# (MPEG-TS): how a decoder fills such a gap depends on everything before it.
 _CODECS_WITH_DISPOSABLE_FRAMES = ("h264", "hevc")
 _LOSSLESS_CONTAINERS = ("mov", "matroska")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FrameIndex:
-    """Which place in the timeline a decoded frame has, and from where it can be reached.
+    """Which place in the timeline a decoded frame has, and from where decoding can reach it.
 
     Args:
         size: F, frames in the timeline.
-        pts: (F,) int64 in units of the stream's time base, increasing; None where timestamps cannot be trusted: frames
-            are then counted, from the video's beginning.
+        pts: (F,) int64 in units of the stream's time base, increasing; None if timestamps cannot be trusted: frames are
+            then counted from the video's beginning.
         keyframes: (K,) int64 places of the frames that decoding can begin at, increasing.
         keyframe_dts: (K,) int64 their decoding times.
         encrypted: whether the file says that it is.
@@ -43,7 +43,7 @@ class FrameIndex:
     encrypted: bool
 
     def place(self, pts: int | None, *, count: int = 0) -> int | None:
-        """Return the place of the frame that carries ``pts`` and is the ``count``-th to come; None if it has none."""
+        """Return the place of the frame with ``pts`` that was decoded as number ``count``; None if it has none."""
         if self.pts is None:
             return count
         if pts is None:
@@ -77,7 +77,7 @@ def plan_segments(wanted: Sequence[int], keyframes: np.ndarray) -> list[Segment]
 
 
 def has_disposable_frames(codec: str, container: str) -> bool:
-    """Return whether frames that are neither wanted nor referred to may be left out of decoding."""
+    """Return whether decoding may leave out frames that are neither wanted nor referred to."""
     return codec in _CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(_LOSSLESS_CONTAINERS)
 
 
@@ -86,11 +86,11 @@ class UnsoundShortcutError(Exception):
 
 
 class FrameWalker:
-    """Walks through a video and hands out the frames that are wanted, in order.
+    """Walks through a video and yields the wanted frames, in order.
 
-    Frames come out bit for bit as a decode of the whole file gives them. Shortcuts (seeking to keyframes, leaving out
-    frames that nothing refers to) are given up for good once the outcome of one is in any doubt, and the video is
-    decoded from its beginning.
+    Frames are bit for bit those of a decode of the whole file. As soon as the outcome of a shortcut (seeking to
+    keyframes, leaving out frames that nothing refers to) is in any doubt, shortcuts are given up for good and the video
+    is decoded from its beginning.
     """
 
     def __init__(self, path: Path, index: FrameIndex, *, disposes: bool, threads: int, shortcuts: bool) -> None:
@@ -148,7 +148,8 @@ class FrameWalker:
             return 0, container.demux(stream)
         assert self._index.pts is not None
         keyframe = int(np.searchsorted(self._index.keyframes, start))
-        for time in (self._index.pts[start], self._index.keyframe_dts[keyframe]):  # MPEG-TS finds decoding times only
+        # MPEG-TS can seek only to decoding times; other containers to presentation times.
+        for time in (self._index.pts[start], self._index.keyframe_dts[keyframe]):
             container.seek(int(time), stream=stream)
             packets = container.demux(stream)
             first = next((packet for packet in packets if packet.is_keyframe and packet.size), None)
@@ -169,13 +170,15 @@ class FrameWalker:
     def _pick(
         self, frames: Iterator[av.VideoFrame], start: int, wanted: Sequence[int]
     ) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield the ``wanted`` ones of ``frames``, which decoding from the frame ``start`` gave."""
+        """Yield the ``wanted`` ones of ``frames``, which were decoded from the frame ``start`` on."""
         remaining = list(reversed(wanted))
         last: int | None = None
         for frame in frames:
             place = self._index.place(frame.pts)
             if place is not None and place < start:  # a leading picture: it needs what came before the keyframe
                 continue
+            # The first frame must be the keyframe sought, and every later one must follow in order: then no reference
+            # can have been missing. Anything else is doubt.
             in_order = place is not None and (place == start if last is None else place > last)
             if not in_order or place is None or place > remaining[-1] or frame.is_corrupt:
                 break

@@ -10,17 +10,17 @@ import numpy as np
 from av.buffer import Buffer
 from av.video.reformatter import Interpolation, VideoReformatter
 
-# With the default of the ffmpeg program, whose fast paths for pictures that keep their size come out bit for bit.
+# The default of the ffmpeg program: for pictures that keep their size, the result equals its fast paths bit for bit.
 _UNSCALED = Interpolation.BICUBIC
 
-# Pictures are stretched to square pixels before they become RGB where that is four times faster than both at once.
+# In these formats, stretching to square pixels first and converting to RGB then is four times faster than both at once.
 _STRETCHED = Interpolation.BILINEAR
 _STRETCHED_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p")
 
 # A pixel ten times as wide as high is a damaged header, not a camera.
 _MAX_ASPECT_RATIO = 10
 
-# cos of the angle that a display matrix may be off a right angle: ffmpeg's program allows one degree.
+# Sine of the angle by which a display matrix may be off a right angle: the ffmpeg program allows one degree, 0.017.
 _OFF_AXIS = 0.02
 
 
@@ -40,7 +40,7 @@ class Orientation:
         return 180 if self.flip_x and self.flip_y else 0
 
     def apply(self, picture: np.ndarray) -> np.ndarray:
-        """Return (H, W, C) ``picture`` as it is shown, as a view."""
+        """Return (H, W, C) ``picture``, of any dtype, as it is shown: a view, (W, H, C) if it is transposed."""
         if self.transpose:
             picture = picture.transpose(1, 0, 2)  # (W, H, C)
         if self.flip_x:
@@ -51,7 +51,7 @@ class Orientation:
 
 
 def orientation_of(matrix: np.ndarray) -> Orientation:
-    """Return what a display matrix asks for; one that is damaged or not at a right angle asks for nothing.
+    """Return the turn that a display matrix asks for: none if it is damaged or not at a right angle.
 
     Args:
         matrix: (9,) int32, row-major 3x3, as in an MP4 track header: x' = m0 x + m3 y, y' = m1 x + m4 y.
@@ -69,7 +69,7 @@ def orientation_of(matrix: np.ndarray) -> Orientation:
 
 
 def _frame_orientation(frame: av.VideoFrame) -> Orientation:
-    """Return how ``frame`` asks to be turned for display."""
+    """Return how ``frame`` must be turned for display."""
     side_data = cast(Mapping[str, Buffer], frame.side_data).get("DISPLAYMATRIX")
     if side_data is None:
         return Orientation()
@@ -77,7 +77,7 @@ def _frame_orientation(frame: av.VideoFrame) -> Orientation:
 
 
 def _usable_aspect_ratio(aspect_ratio: Fraction | None) -> Fraction:
-    """Return the width of a pixel over its height; 1 where the file gives none, or nonsense."""
+    """Return the width of a pixel over its height; 1 if the file gives none, or nonsense."""
     if not aspect_ratio or not Fraction(1, _MAX_ASPECT_RATIO) <= aspect_ratio <= _MAX_ASPECT_RATIO:
         return Fraction(1)
     return Fraction(aspect_ratio)
@@ -104,7 +104,7 @@ class Display:
         return (height, width) if self.orientation.transpose else (width, height)
 
     def show(self, frame: av.VideoFrame) -> np.ndarray:
-        """Return the picture of ``frame``, (H, W, 3) uint8 RGB; the matrix and range are those that the frame names."""
+        """Return the picture of ``frame``, (H, W, 3) uint8 RGB, by the colour matrix and range it states."""
         interpolation = _UNSCALED
         if (frame.width, frame.height) != self._stored:
             interpolation = _STRETCHED

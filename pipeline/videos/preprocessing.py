@@ -11,12 +11,12 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preprocessing:
-    """How the pixels were prepared that a backbone was trained on.
+    """How pixels are prepared for a backbone: as they were for its training.
 
     Attributes:
         short_side: pixels of the shorter side after resizing, at test time.
         crop: side in pixels of the square that the backbone sees, at most ``short_side``.
-        mean: per channel (red, green, blue), of values in [0, 1]. Source: the usual figures for Kinetics, as in VMZ.
+        mean: per channel (red, green, blue), of values in [0, 1]. Source: the usual figures of Kinetics, as in VMZ.
         std: the same for the standard deviation, positive.
     """
 
@@ -40,7 +40,7 @@ def preprocessing_for(crop: int) -> Preprocessing:
 
 
 def parse_preprocessing(fields: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing of its fields as JSON has them.
+    """Return the preprocessing from its fields as they are in JSON.
 
     Raises:
         KeyError, TypeError: if a field is missing or of another kind.

@@ -18,7 +18,7 @@ from .decoding import FrameWalker, has_disposable_frames
 from .frames import Display
 from .timeline import Contents, packets_tell_time, read_contents, timeline_of_frames, timeline_of_packets
 
-# Gaps between frames that differ by less than this part of the usual one come from rounding, not from a variable rate.
+# Gaps between frames that differ from the usual one by less than this share come from rounding, not a variable rate.
 _RATE_TOLERANCE = 0.05
 
 
@@ -28,18 +28,18 @@ class VideoInfo:
 
     Args:
         path: the file.
-        codec: name of the coding, as ``h264``.
+        codec: its name, as ``h264``.
         width: pixels, as displayed: turned upright, with square pixels.
         height: pixels, as displayed.
         rotation: clockwise degrees by which stored frames are turned for display: 0, 90, 180 or 270.
         sample_aspect_ratio: width of a stored pixel over its height.
         pixel_format: of the stored frames, as ``yuv420p``.
-        bit_depth: bits a component.
+        bit_depth: bits per component.
         average_fps: frames over duration, per second.
         num_frames: frames that are shown.
         duration_seconds: from the first shown frame to the end of the last.
         first_pts_seconds: what the file's own clock says at the first shown frame.
-        variable_rate: whether frames are shown for different times.
+        variable_rate: whether some frames are shown longer than others.
     """
 
     path: Path
@@ -90,9 +90,9 @@ class VideoReader:
 
     Args:
         path: the file.
-        threads: of the decoder; to decode several videos side by side, one each, is faster than more for one.
+        threads: of the decoder; several videos side by side with one each are faster than one video with more.
         shortcuts: whether to seek, and to leave out frames that are not needed; the frames are the same either way.
-        decode_timeline: take the timeline from decoding the whole file even where the packets tell it.
+        decode_timeline: take the timeline from decoding the whole file even if the packets give it.
 
     Raises:
         VideoError: if the file holds no video that decodes; the message is the reason.
@@ -126,7 +126,7 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Close what reading clips has left open."""
+        """Close what unfinished reading has left open."""
         self._open.close()
 
     def read_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -152,10 +152,10 @@ class VideoReader:
     def read_clips(self, clips: Sequence[Sequence[int] | np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the frames of each clip, decoding the video once, forwards, and no further than the clips reach.
 
-        Held at any time are the clip at hand and the frames already passed that later clips share with it.
+        At any time memory holds the current clip and those earlier frames that later clips share with it.
 
         Args:
-            clips: of each clip the (L,) places of its frames in the timeline; sorted by the first frame of each.
+            clips: for each clip the (L,) places of its frames in the timeline; sorted by their first frames.
 
         Yields:
             (L, H, W, 3) uint8 RGB, as displayed: upright, with square pixels.
@@ -172,6 +172,7 @@ class VideoReader:
         return self._read_sorted(wanted)
 
     def _read_sorted(self, clips: list[np.ndarray]) -> Iterator[np.ndarray]:
+        # The last clip that needs a frame: later entries replace earlier ones. After it the picture can go.
         last_use = {int(place): number for number, clip in enumerate(clips) for place in clip}
         found = self._open.enter_context(closing(self._walker.walk(sorted(last_use))))
         held: dict[int, np.ndarray] = {}
@@ -194,7 +195,7 @@ def probe(path: Path | str, *, decode: bool = False) -> VideoInfo:
 
     Args:
         path: the file.
-        decode: decode every frame, to be sure that all of them can be had.
+        decode: decode every frame, to be sure that all of them can be.
 
     Raises:
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.

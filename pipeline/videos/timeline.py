@@ -1,4 +1,4 @@
-"""When the frames of a file are shown: from its packets where those can be trusted, otherwise by decoding them all."""
+"""When the frames of a file are shown: from its packets if they can be trusted, otherwise by decoding all of it."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -22,27 +22,28 @@ from .decoding import FrameIndex
 _TRUSTED_FORMATS = ("mov", "matroska", "mpegts", "gif", "flv")
 _TRUSTED_CODECS = ("h264", "hevc", "vp9", "av1", "gif", "mjpeg", "prores")
 
-# Frames decoded at first, to compare with the packets: streams that begin amid a group, hidden reordering, fields.
+# Frames that are decoded at once and compared with the packets. It shows streams that begin within a group of pictures,
+# hidden reordering, and fields.
 _NUM_HEAD_FRAMES = 8
 
 _ENCRYPTED_TAGS = ("encv", "drmi")  # ISO/IEC 23001-7 and FairPlay sample entries
 _ENCRYPTION_SIDE_DATA = ("encryption_info", "encryption_init_info")
 
-# The rate that ffmpeg takes for pictures without one.
+# The rate that ffmpeg assumes for pictures without one.
 _DEFAULT_FPS = Fraction(25)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Packets:
-    """What a file says of its frames, in decoding order, in units of its time base.
+    """What a file says about its frames, in decoding order, in units of its time base.
 
     Args:
-        pts: (P,) int64, presentation times; meaningless where ``has_pts`` is false.
+        pts: (P,) int64, presentation times; meaningless if ``has_pts`` is false.
         has_pts: (P,) bool.
-        dts: (P,) int64, decoding times; the presentation times where there are none.
+        dts: (P,) int64, decoding times; the presentation times if there are none.
         duration: (P,) int64, 0 where unknown.
         keyframe: (P,) bool, decoding can begin here.
-        shown: (P,) bool, false where an edit list cuts the frame away.
+        shown: (P,) bool, false if an edit list cuts the frame away.
     """
 
     pts: np.ndarray
@@ -55,13 +56,13 @@ class Packets:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Contents:
-    """What reading a file through, and decoding its first frames, tells of it.
+    """What is known of a file from reading it through and decoding its first frames.
 
     Args:
         codec: its canonical name, as ``h264``.
         container: the demuxer's name.
-        time_base: seconds a unit of time.
-        rate: frames per second as the file claims.
+        time_base: seconds per unit of time.
+        rate: frames per second, by the file's own claim.
         aspect_ratio: width of a pixel over its height, if the file gives it.
         encrypted: whether the file says that it is.
         packets: all of them.
@@ -86,7 +87,7 @@ def _row(packet: av.Packet) -> tuple[int, bool, int, int, bool, bool]:
 
 
 class _PacketLog:
-    """Passes the packets of a stream on and notes what they say."""
+    """Passes the packets of a stream on, and notes what they say."""
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._container = container
@@ -173,7 +174,7 @@ def packets_tell_time(contents: Contents) -> bool:
 
 
 def timeline_of_packets(contents: Contents) -> tuple[Timeline, FrameIndex]:
-    """Return the timeline that the packets tell, and how to find its frames."""
+    """Return the timeline that the packets give, and how to find its frames."""
     packets = contents.packets
     order = np.flatnonzero(packets.shown)
     order = order[np.argsort(packets.pts[order])]  # from places in the timeline to packets
@@ -189,7 +190,7 @@ def timeline_of_packets(contents: Contents) -> tuple[Timeline, FrameIndex]:
 
 
 def timeline_of_frames(path: Path, contents: Contents, *, threads: int) -> tuple[Timeline, FrameIndex]:
-    """Return the timeline that decoding the whole file tells, and how to find its frames; no picture is kept.
+    """Return the timeline found by decoding the whole file, and how to find its frames; no picture is kept.
 
     Raises:
         VideoError: if decoding ends in an error, or gives no frame.
@@ -207,8 +208,8 @@ def timeline_of_frames(path: Path, contents: Contents, *, threads: int) -> tuple
 def _display_times(pts: Sequence[int | None], contents: Contents) -> np.ndarray:
     """Return (F,) strictly increasing int64 times for frames that came, in order of display, with ``pts``.
 
-    A file that stores decoding times alone (AVI) shows its frames at these times too, in order of display: the decoder
-    then gives each frame the time of another. Where not even those fit, frames follow evenly, at the rate that the file
+    A file that stores only decoding times (AVI) also shows its frames at these times, in order of display; the decoder
+    then gives each frame the time of another. If not even those fit, frames follow evenly, at the rate that the file
     claims.
     """
     known = [time for time in pts if time is not None]
@@ -223,7 +224,9 @@ def _timeline(pts: np.ndarray, last_duration: float, contents: Contents) -> Time
     """Return the timeline of frames at ``pts`` (F,) int64; its end follows from the last frame's duration."""
     if last_duration <= 0:
         steps = np.diff(pts)
+        # Many containers leave the last duration out; the median is safe against single long gaps.
         last_duration = float(np.median(steps)) if len(steps) else float(1 / (contents.rate * contents.time_base))
     unit = float(contents.time_base)
+    # Subtracted as integers, which is exact however late the file's own clock begins.
     seconds = (pts - pts[0]).astype(np.float64) * unit
     return Timeline(pts=seconds, duration=float(seconds[-1] + last_duration * unit))

@@ -1,6 +1,6 @@
 """Resizing, cropping, flipping and normalising whole clips.
 
-Everything up to the crop works on uint8 clips (L, H, W, 3), as arrays or tensors, and gives tensors back: a quarter of
+Everything up to the crop takes uint8 clips (L, H, W, 3), as arrays or tensors, and returns uint8 tensors: a quarter of
 the memory of float, and torch's uint8 resize is four times as fast. Only `normalise` makes floats, on the device that
 uses them.
 """
@@ -15,8 +15,8 @@ from torch import Tensor
 from ..errors import SettingsError
 from .preprocessing import Preprocessing
 
-_SCALE_JITTER = (256 / 224, 320 / 224)  # shorter side over crop; Wang et al. (2018), as FASTER's training does
-_MAX_ASPECT = 8  # of a longer picture only the middle is used: a strip of 2×9,000 pixels must not fill the memory
+_SCALE_JITTER = (256 / 224, 320 / 224)  # shorter side over crop; Wang et al. (2018), as in FASTER's training
+_MAX_ASPECT = 8  # longer pictures lose their ends: a strip of 2×9,000 pixels, resized, would fill the memory
 
 Clip = np.ndarray | Tensor
 
@@ -38,7 +38,7 @@ def _as_clip(clip: Clip) -> Tensor:
 def resize_short_side(clip: Clip, size: int) -> Tensor:
     """Return the clip with its shorter side ``size`` pixels long and its aspect ratio kept (bilinear, antialiased).
 
-    Of a picture more than eight times as long as wide, only the middle is kept.
+    Only the middle is kept of a picture more than eight times as long as wide.
 
     Args:
         clip: (L, H, W, 3) uint8.
@@ -61,6 +61,15 @@ def resize_short_side(clip: Clip, size: int) -> Tensor:
 def crop_at(clip: Clip, *, top: int, left: int, size: int) -> Tensor:
     """Return the square of ``size`` pixels whose corner is at (``top``, ``left``).
 
+    Args:
+        clip: (L, H, W, 3) uint8.
+        top: pixels above the square.
+        left: pixels left of it.
+        size: its side in pixels.
+
+    Returns:
+        (L, size, size, 3) uint8.
+
     Raises:
         SettingsError: if it does not lie inside the picture.
     """
@@ -72,7 +81,11 @@ def crop_at(clip: Clip, *, top: int, left: int, size: int) -> Tensor:
 
 
 def center_crop(clip: Clip, size: int) -> Tensor:
-    """Return the middle square of ``size`` pixels; where the margin is odd, the smaller half is before the crop."""
+    """Return (L, size, size, 3) uint8, the middle of ``clip`` (L, H, W, 3) uint8; an odd margin is larger at the end.
+
+    Raises:
+        SettingsError: if it does not fit into the picture.
+    """
     height, width = clip.shape[1:3]
     return crop_at(clip, top=(height - size) // 2, left=(width - size) // 2, size=size)
 
@@ -118,6 +131,7 @@ def augment(clip: Clip, preprocessing: Preprocessing, rng: np.random.Generator, 
     height, width = clip.shape[1:3]
     top = int(rng.integers(height - preprocessing.crop, endpoint=True))
     left = int(rng.integers(width - preprocessing.crop, endpoint=True))
+    # Drawn even without flips, so that turning them off changes no other draw.
     mirrored = rng.random() < 0.5
     clip = crop_at(clip, top=top, left=left, size=preprocessing.crop)
     return clip.flip(2) if flip and mirrored else clip
@@ -139,8 +153,10 @@ def normalise(clips: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _scale_and_shift(preprocessing: Preprocessing, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return what turns 0…255 into normalised values; kept, so that a GPU does not wait for six numbers each time."""
-    with torch.inference_mode(mode=False):  # also usable in training, whoever asks first
+    """Return the scale and shift that normalise 0…255; kept, so that a GPU need not wait for six numbers each time."""
+    with torch.inference_mode(
+        mode=False
+    ):  # else, first asked for in inference mode, they would be unusable in training
         mean, std = torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
         return (1 / (255 * std)).to(device), (-mean / std).to(device)
 

@@ -1,4 +1,4 @@
-"""Write small H.264 files: what the rendered set is made of."""
+"""Write small H.264 files, such as those of the rendered set."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ class Encoding:
         crf: x264's constant rate factor; higher is coarser and smaller.
         keyframe_interval: frames from one keyframe to the next, at most.
         b_frames: consecutive B-frames, at most.
-        preset: x264's trade of time for size.
+        preset: of x264, which trades time for size.
     """
 
     fps: int = 30
@@ -67,7 +67,7 @@ def _encode(path: Path, planes: Planes, encoding: Encoding) -> None:
 
 
 def _packed(planes: Planes) -> np.ndarray:
-    """Return the planes as PyAV takes yuv420p, (F, H * 3 / 2, W) uint8."""
+    """Return the planes in PyAV's form of yuv420p, (F, H * 3 / 2, W) uint8."""
     frames, height, width = planes[0].shape
     flat = np.concatenate([plane.reshape(frames, -1) for plane in planes], axis=1)
     return flat.reshape(frames, height * 3 // 2, width)

@@ -1,4 +1,4 @@
-"""Which files of a manifest there are to probe."""
+"""Which files of a manifest to probe."""
 
 from pathlib import Path
 

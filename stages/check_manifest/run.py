@@ -1,4 +1,4 @@
-"""Probe every file of a manifest, in parallel, and gather what is in them and what is wrong."""
+"""Probe every file of a manifest, in parallel, and report what is in them and what is wrong."""
 
 import os
 from collections import Counter, defaultdict
@@ -45,7 +45,7 @@ class CheckReport:
 
     @property
     def files(self) -> dict[Path, VideoInfo | None]:
-        """Every distinct file with what is in it: several rows may be stretches of one."""
+        """Every distinct file and what is in it: several rows may be parts of the same file."""
         return {report.video.path: report.info for report in self.videos}
 
 
@@ -53,10 +53,11 @@ def run(settings: CheckSettings, *, progress: Progress = SILENT) -> CheckReport:
     """Return what is in the files of a manifest, and every problem; files that several rows share are probed once.
 
     Raises:
-        ManifestError: if the manifest itself cannot be read (its flaws, as duplicate ids, are problems of the report).
+        ManifestError: if the manifest itself cannot be read (flaws such as duplicate ids are problems in the report).
     """
     draft = read_draft(settings.manifest)
     found: dict[Path, VideoInfo | Problem] = {}
+    # Threads, not processes: FFmpeg decodes outside of the interpreter's lock.
     with ThreadPoolExecutor(settings.workers or _num_cores()) as pool:
         futures = {pool.submit(probe_file, path, decode=settings.decode): path for path in plan(draft)}
         try:
@@ -65,6 +66,7 @@ def run(settings: CheckSettings, *, progress: Progress = SILENT) -> CheckReport:
                     found[futures[future]] = future.result()
                     progress.advance()
         finally:
+            # On Ctrl-C the pool would otherwise probe all files that are still waiting.
             pool.shutdown(cancel_futures=True)
     return CheckReport(settings, tuple(_reports(draft, found)))
 

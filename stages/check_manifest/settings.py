@@ -1,4 +1,4 @@
-"""What checking a manifest is asked to do."""
+"""The settings of checking a manifest."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ class CheckSettings:
     manifest: Path = setting(help="CSV or Parquet list of videos.")
     decode: bool = setting(
         default=True,
-        help="Decode every frame, the only way to find files that are cut short; else read the headers alone.",
+        help="Decode every frame, the only way to find files that are cut short; otherwise only read the headers.",
     )
     workers: int | None = setting(default=None, help="Files probed at a time.", at_least=1, unset="one a core")
 

@@ -25,7 +25,7 @@ class Problem:
 
 
 def probe_file(path: Path, *, decode: bool = True) -> VideoInfo | Problem:
-    """Return what is in a file, or why that cannot be said."""
+    """Return what is in a file, or why it cannot be read."""
     try:
         if not path.exists():
             return Problem(MISSING, "missing: there is no such file")
@@ -37,7 +37,7 @@ def probe_file(path: Path, *, decode: bool = True) -> VideoInfo | Problem:
 
 
 def classify(reason: str) -> Problem:
-    """Return the problem that the reason of a `VideoError` stands for."""
+    """Return the problem that a `VideoError`'s reason describes."""
     for kind in (_NO_VIDEO_STREAM, _NO_FRAMES, _ENCRYPTED):
         if kind in reason:
             return Problem(kind, reason)
@@ -47,7 +47,7 @@ def classify(reason: str) -> Problem:
 def interval_problem(video: Video, info: VideoInfo) -> Problem | None:
     """Return what is wrong with ``start`` and ``end`` of a row, given its file.
 
-    An ``end`` may pass the end of the video by one frame: annotators round, and count frames at nominal rates.
+    An ``end`` may be beyond the video's end by one frame: annotators round, and count frames at nominal rates.
     """
     duration = info.duration_seconds
     tolerance = 1 / info.average_fps if info.average_fps else 0.0

@@ -1,4 +1,4 @@
-"""What an evaluation is asked to do, and which runs may be scored on what."""
+"""Which runs may be scored on which stores and manifests."""
 
 import shlex
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ from ...pipeline.training.split_choice import Splits, digest
 from ...pipeline.videos.clips import ClipSampling
 
 _SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
-_PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where a video's clips lie
+_PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where in a video its clips lie
 _SAMPLING_OPTIONS = {  # of vidpipe extract, beside `num_clips`
     "num_frames": f"{named('num_frames')}",
     "sampling_rate": f"{named('sampling_rate')}",
@@ -42,8 +42,8 @@ _SAMPLING_OPTIONS = {  # of vidpipe extract, beside `num_clips`
 def check_fits(run: RunDirectory, store: FeatureStore) -> None:
     """Refuse a run that is unfinished, or was made from other classes, backbones, clips or engines than the store's.
 
-    Of engines name and precision count, where both the run and the store say them: earlier runs do not, and end-to-end
-    runs read no store.
+    Of engines, name and precision are compared if both the run and the store state them: runs of earlier versions do
+    not, and end-to-end runs read no store.
 
     Raises:
         RunError: naming each difference.
@@ -68,9 +68,9 @@ def check_fits(run: RunDirectory, store: FeatureStore) -> None:
 
 
 def other_clips(run: RunDirectory, store: FeatureStore) -> dict[str, dict[str, Any]]:
-    """Return field -> values of "run" and "store", of those that make a store's clips others than an end-to-end run's.
+    """Return field -> values of "run" and "store", where a store's clips lie elsewhere than an end-to-end run's.
 
-    Such a store is good to score the run on, but the figures are then others than those from the videos themselves.
+    The run can be scored on such a store, but the figures then differ from those on the videos themselves.
     """
     if run.settings["kind"] != END_TO_END:
         return {}
@@ -79,10 +79,10 @@ def other_clips(run: RunDirectory, store: FeatureStore) -> dict[str, dict[str, A
 
 
 def check_has_backbones(run: RunDirectory) -> None:
-    """Refuse a run that is unfinished, or leaves it to a store to have run its backbones.
+    """Refuse a run that is unfinished, or has no backbones of its own because it was trained on a store.
 
     Raises:
-        RunError: saying what to type.
+        RunError: the message says what to type.
     """
     _check_kind(run)
     if run.settings["kind"] == AGGREGATOR:
@@ -95,7 +95,7 @@ def check_has_backbones(run: RunDirectory) -> None:
 
 
 def check_classes(run: RunDirectory, manifest: Manifest, *, path: Path) -> None:
-    """Refuse a manifest of other classes than the run's.
+    """Refuse a manifest whose classes are not the run's.
 
     Raises:
         RunError: naming the difference.
@@ -115,7 +115,7 @@ def _check_kind(run: RunDirectory) -> None:
 
 
 def _extract_advice(run: RunDirectory) -> str:
-    """Return what to type for a store that an end-to-end run can be scored on."""
+    """Return what to type to get a store on which an end-to-end run can be scored."""
     own, backbones = run.settings, backbones_of(run)
     usual, sampling = asdict(ClipSampling()), own["sampling"]
     words = [f"{named('num_clips')} {own['num_clips']}"]
@@ -139,7 +139,7 @@ def _describe(store: FeatureStore, name: str) -> dict[str, Any]:
 
 
 def _engine_differences(run: RunDirectory, store: FeatureStore) -> list[str]:
-    """Return a phrase for each difference between the engines of the maps that a run was trained on and a store's."""
+    """Return a phrase for each difference between the engine of a run's training maps and a store's engine."""
     trained = run.settings.get(ENGINES_FIELD, {})
     asked = {role: describe_engine(store.backbone(own["name"])) for role, own in backbones_of(run).items()}
     both = [role for role in trained if asked.get(role)]
@@ -152,18 +152,18 @@ def _clip_form(sampling: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_weights(run: RunDirectory) -> None:
-    """Read an end-to-end run's weights, so that damaged files are refused before hours are spent on other runs.
+    """Read an end-to-end run's weights, so that damaged files are found before hours are spent on other runs.
 
     Raises:
         WeightsError: if a file is gone or damaged.
-        RunError: if a backbone is not what the run has trained.
+        RunError: if a backbone is not what the run trained.
     """
     weights_of(run)
     load_aggregator(run.path / WEIGHTS_FILE)
 
 
 def splits_of(run: RunDirectory, manifest: Manifest) -> Splits | None:
-    """Return id -> split as the run has it, or None where the manifest's own splits count: they do on another set.
+    """Return the run's id -> split, or None if the manifest's own splits apply, as they do on another set of videos.
 
     Raises:
         RunError: if the run's splits are not those that it was trained with.

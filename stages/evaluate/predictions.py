@@ -1,4 +1,4 @@
-"""What runs predict of videos: from what a feature store holds of them, or from the videos themselves."""
+"""The predictions of runs, from a feature store or from the videos themselves."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -84,7 +84,7 @@ def predict_decoded(
     """Decode the videos, and predict those that can be read.
 
     Raises:
-        SettingsError: if the precision is not to be had here.
+        SettingsError: if this machine lacks the precision.
         WeightsError: if the run's weights are damaged.
         VideoError: if no video can be read.
     """

@@ -1,4 +1,4 @@
-"""Score runs and write what comes of it: one JSON document, tables as CSV, and pictures."""
+"""Score runs and write the results: one JSON document, tables as CSV, and pictures."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from .scores import Evaluation, RunScores, evaluate
 from .settings import EvaluateSettings
 
 SHOWN_CLASSES = 5  # of a prediction
-# What follows from seed and splits, and what earlier runs lack: runs that are scored together agree in it.
+# Not compared when runs are grouped: fields that follow from seed and splits, or that runs of earlier versions lack.
 _VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation", ENGINES_FIELD)
 START, _DIGEST = "start", "weights_sha256"  # in an end-to-end run's settings: where aggregator and backbones began
 _COST_PICTURE = "accuracy_vs_gmacs.png"
@@ -29,15 +29,15 @@ _COST_PICTURE = "accuracy_vs_gmacs.png"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Group:
-    """Runs that differ in their seed, or in who is in which split, alone.
+    """Runs that differ only in their seed, or in which video is in which split.
 
     Attributes:
         label: what tells the group from the others.
         family: the aggregator.
         members: places in the evaluation's list of runs.
-        gmacs: 10^9 multiply-accumulates a video.
-        top1_mean: over the members; where they are of several splits, over the means of the splits.
-        top1_deviation: the sample standard deviation of what the mean is over; None of a single run.
+        gmacs: 10^9 multiply-accumulates per video.
+        top1_mean: over the members; with several splits, over the means of the splits.
+        top1_deviation: the sample standard deviation of what the mean is over; None for a single run.
     """
 
     label: str
@@ -97,12 +97,12 @@ def _text(path: Path | None) -> str | None:
 
 
 def _as_json(value: dict[str, Any]) -> dict[str, Any]:
-    """Return ``value`` as it reads back from JSON: lists for tuples, so that caller and file hold the same."""
+    """Return ``value`` as it reads back from JSON: lists for tuples, so that the caller gets what the file holds."""
     return json.loads(json.dumps(value))
 
 
 def _check_out(out: Path) -> None:
-    """Raise SettingsError if ``out`` is or lies in a Zarr store, where nothing else may be written, or a file."""
+    """Raise SettingsError if ``out`` is a file, or lies in a Zarr store, where nothing else may be written."""
     folders = (out.absolute(), *out.absolute().parents)
     if any((folder / "zarr.json").exists() for folder in folders):
         raise SettingsError(f"{named('out')} {out} lies in a feature store; choose a directory outside it")
@@ -130,7 +130,7 @@ def _run_document(name: str, scores: RunScores) -> dict[str, Any]:
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
-    """Return a short name for each path: its last part, and as many before it as it takes to tell all apart."""
+    """Return a short name for each path: its last part, and as many before it as are needed to tell all apart."""
     parts = [path.resolve().parts[1:] or ("root",) for path in paths]
     for length in range(1, max(map(len, parts), default=1) + 1):
         names = ["-".join(own[-length:]) for own in parts]
@@ -140,14 +140,15 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
 
 
 def group_runs(runs: Sequence[RunScores]) -> list[Group]:
-    """Return the runs in groups that differ in seed or splits alone, in the order of their first members."""
+    """Return the runs in groups that differ only in seed or splits, in the order of their first members."""
     members: dict[str, list[int]] = {}
     counts: dict[tuple[str, str], str] = {}
     for index, (identity, scores) in enumerate(zip(_identities(runs), runs, strict=True)):
         own = scores.run.settings
         count = f"{own['num_training']} + {own['num_validation']}"
         same = counts.setdefault((identity, own.get("splits_sha256") or ""), count) == count
-        members.setdefault(identity if same else identity + count, []).append(index)  # on one split, counts must agree
+        # On the same split, runs of one group must have the same numbers of videos.
+        members.setdefault(identity if same else identity + count, []).append(index)
     labels = _labels([runs[own[0]].run for own in members.values()])
     return [
         _group(label, [runs[i] for i in own], tuple(own)) for label, own in zip(labels, members.values(), strict=True)
@@ -155,11 +156,11 @@ def group_runs(runs: Sequence[RunScores]) -> list[Group]:
 
 
 def _identities(runs: Sequence[RunScores]) -> list[str]:
-    """Return of each run what the others of its group have too, as text.
+    """Return for each run, as text, what it has in common with its group.
 
-    End-to-end runs may begin from weights of the same seeds, so that where they began differs as the seeds do. Where
-    neither all seeds began from the same weights nor each from weights of its own, that is a difference beside the
-    seed's, and tells the groups apart.
+    End-to-end runs of different seeds may have begun from weights of these seeds, so their beginnings differ as their
+    seeds do. If neither all seeds began from the same weights nor each from its own, the beginnings are a difference of
+    their own, and separate the groups.
     """
     identities = [_identity(scores.run) for scores in runs]
     beginnings = [_beginning(scores.run) for scores in runs]
@@ -173,7 +174,7 @@ def _identities(runs: Sequence[RunScores]) -> list[str]:
 
 
 def _differ_as_seeds_do(pairs: set[tuple[Any, str]]) -> bool:
-    """Return whether, of pairs of seed and beginning, the beginnings are all one, or each seed's its own."""
+    """Return whether, in pairs of seed and beginning, all beginnings are the same or each seed has its own."""
     seeds, beginnings = ({pair[part] for pair in pairs} for part in (0, 1))
     return len(beginnings) == 1 or len(pairs) == len(seeds) == len(beginnings)
 
@@ -182,6 +183,7 @@ def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> G
     by_split: dict[str | None, list[float]] = {}
     for scores in runs:
         by_split.setdefault(scores.run.settings.get("splits_sha256"), []).append(scores.metrics.top1)
+    # Benchmarks with several splits report the mean over splits, each counting once however many seeds it has.
     several = [np.mean(own) for own in by_split.values()]
     top1 = np.array(several if len(several) > 1 else by_split.popitem()[1])
     return Group(
@@ -195,9 +197,10 @@ def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> G
 
 
 def _identity(run: RunDirectory) -> str:
-    """Return the settings but the seed, the splits and what follows, or may follow, from them, as text.
+    """Return as text the settings without the seed, the splits and what follows from these.
 
-    Of the weights that an end-to-end run began from it holds whether there were any, and all but their digests.
+    About the weights that an end-to-end run began from it says whether there were any, and everything but their
+    digests.
     """
     made = {name: value for name, value in run.settings.items() if name not in _VARYING}
     made["optimisation"] = {name: value for name, value in made["optimisation"].items() if name != "seed"}
@@ -208,7 +211,7 @@ def _identity(run: RunDirectory) -> str:
 
 
 def _beginning(run: RunDirectory) -> str:
-    """Return what an end-to-end run began from, as text; of other runs nothing."""
+    """Return what an end-to-end run began from, as text; nothing for other runs."""
     made = run.settings
     return json.dumps([made["backbones"], made.get(START)], sort_keys=True) if made["kind"] == END_TO_END else ""
 
@@ -243,7 +246,7 @@ def _class_rows(metrics: Metrics) -> Iterable[Sequence[Any]]:
 
 
 def prediction_rows(manifest: Manifest, scores: RunScores) -> Iterable[Sequence[Any]]:
-    """Yield a header, then a row for each expected video; one without a prediction says why in the last column."""
+    """Yield a header, then a row for each expected video; the last column says why a prediction is missing."""
     shown = min(SHOWN_CLASSES, len(manifest.classes))
     ranks = [column for rank in range(1, shown + 1) for column in (f"class_{rank}", f"probability_{rank}")]
     yield ("video_id", "label", "predicted", *ranks, "missing")

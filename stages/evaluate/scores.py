@@ -1,4 +1,4 @@
-"""The scores of runs on a split of a feature store, or of videos: how right they are, and what that costs."""
+"""The scores of runs on a split of a feature store or of videos: how good the predictions are, and what they cost."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ from .plan import check_classes, check_fits, check_has_backbones, check_weights,
 from .predictions import predict_decoded, predict_stored
 from .settings import EvaluateSettings
 
-Predict = Callable[[RunDirectory, tuple[int, ...]], Predictions]  # a run, the videos expected of it
+Predict = Callable[[RunDirectory, tuple[int, ...]], Predictions]  # a run, the videos that it should predict
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,13 +32,13 @@ class RunScores:
 
     Attributes:
         run: the run directory, opened.
-        gmacs: 10^9 multiply-accumulates a video, backbones included.
+        gmacs: 10^9 multiply-accumulates per video, backbones included.
         metrics: how good the predictions are.
         expected: indices into the manifest of the videos of the run's split.
         videos: those of them that are scored.
         probabilities: (V, K) float32 of the scored videos.
-        missing: id -> reason, of the expected videos that have no prediction.
-        other_clips: as `evaluate_plan.other_clips` returns it; empty where no end-to-end run is scored on a store.
+        missing: id -> reason, of the expected videos without a prediction.
+        other_clips: as `plan.other_clips` returns it; empty unless an end-to-end run is scored on a store.
     """
 
     run: RunDirectory
@@ -56,8 +56,8 @@ class Evaluation:
     """All runs' scores on one split.
 
     Attributes:
-        manifest: the videos; a store's, or those that were decoded.
-        targets: (V, …) what the labels of each of them are to the task: of single-label (V,) class indices.
+        manifest: the videos of the store, or those that were decoded.
+        targets: (V, …) their labels as the task encodes them; for single-label (V,) class indices.
     """
 
     settings: EvaluateSettings
@@ -71,10 +71,10 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
 
     Args:
         settings: what to score, on what.
-        progress: told of each video that is decoded, run by run; nothing where a store is read.
+        progress: advanced by each video that is decoded, run by run; not used if a store is read.
 
     Raises:
-        SettingsError, ManifestError, StoreError: for what the store or manifest does not hold or allow.
+        SettingsError, ManifestError, StoreError: if the store or manifest lacks something, or does not allow it.
         RunError: if a run is unfinished, of another kind, or made from other backbones or classes.
         WeightsError: if a run's weights are damaged.
         VideoError: if no video of the split can be read.
@@ -100,7 +100,7 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
 
 
 def _manifest_of(path: Path, runs: Sequence[RunDirectory]) -> Manifest:
-    """Return the videos to run ``runs`` over, which are refused where they cannot be."""
+    """Return the videos to score ``runs`` on, after checking that these can be."""
     for run in runs:
         check_has_backbones(run)
     manifest = read_manifest(path)
@@ -120,7 +120,7 @@ def _score(
     targets: npt.NDArray[Any],
     predict_run: Predict,
 ) -> RunScores:
-    """Predict the videos of the split, as the run divides the videos, and score the predictions.
+    """Predict the videos of the split, by the run's own splits if it has some, and score the predictions.
 
     Raises:
         ManifestError: if there is no such split.

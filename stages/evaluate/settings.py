@@ -1,4 +1,4 @@
-"""What an evaluation is asked to do."""
+"""The settings of an evaluation."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ from ...pipeline.backbones.engine_settings import PRECISIONS, EngineSettings
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.settings import check_fields, setting, settings
 
-_VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # and what leaves each as it is
+_VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # with the value of "not given"
 
 
 @settings
 class EvaluateSettings:
-    """What to score, on what; what stands in ``out`` is overwritten."""
+    """What to score, and on what; files in ``out`` are overwritten."""
 
     store: Path | None = setting(default=None, help="Feature store that vidpipe extract made.")
     manifest: Path | None = setting(
@@ -57,7 +57,7 @@ class EvaluateSettings:
                 "out, or give "
                 f"{named('manifest')} in place of {named('store')}"
             )
-        _ = self.engine  # refuses what it cannot be
+        _ = self.engine  # checks its settings
 
     @property
     def engine(self) -> EngineSettings:

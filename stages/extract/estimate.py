@@ -1,4 +1,4 @@
-"""What an extraction will cost, foreseen: a few of the real videos are timed, and nothing is written."""
+"""What an extraction will cost, by estimate: a few of the real videos are timed, and nothing is written."""
 
 import shutil
 import statistics
@@ -21,7 +21,7 @@ _TIMED_VIDEOS = 3
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Estimate:
-    """What is left to do, and what it is foreseen to cost.
+    """What is left to do, and what it will probably cost.
 
     Args:
         plan: the tasks, clips, GMACs and bytes.
@@ -29,8 +29,8 @@ class Estimate:
         timed_videos: how many videos were timed.
         decode_seconds: for one video, the median.
         compute_seconds: for one video and backbone, the median.
-        total_seconds: for all that is left, on this machine in this process: decoding runs beside the backbones, so the
-            slower of the two counts.
+        total_seconds: for all that is left, on this machine in this process; decoding runs in parallel with the
+            backbones, so the slower of the two counts.
     """
 
     plan: ExtractPlan
@@ -42,10 +42,10 @@ class Estimate:
 
 
 def estimate(settings: ExtractSettings) -> Estimate:
-    """Time a few videos, spread over those to be done, through both backbones.
+    """Time a few videos, spread over those still to be done, through both backbones.
 
     Raises:
-        VideoError: if none of the videos tried can be read, or run through the backbones.
+        VideoError: if none of these videos can be read and run through the backbones.
         SettingsError, ManifestError, WeightsError, StoreError: as the run itself would.
     """
     prepared = prepare_run(settings)
@@ -64,7 +64,7 @@ def estimate(settings: ExtractSettings) -> Estimate:
 
 
 def _timings(prepared: PreparedExtraction, tasks: Sequence[ExtractTask]) -> tuple[float, dict[str, float]]:
-    """Return the median seconds a video for decoding, and for each backbone."""
+    """Return the median seconds per video for decoding, and for each backbone."""
     if not tasks:
         return 0.0, {}
     job, decode, compute, reasons = prepared.job, [], {}, []
@@ -98,5 +98,5 @@ def _timed(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor], *
 
 
 def _spread(tasks: Sequence[ExtractTask]) -> Sequence[ExtractTask]:
-    """Return up to three tasks, spread over all."""
+    """Return up to three tasks, spread over all tasks."""
     return tasks[:: max(1, len(tasks) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]

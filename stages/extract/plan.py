@@ -1,4 +1,4 @@
-"""What an extraction is asked to do and what is left of it: settings, checked inputs, and the plan; writes nothing."""
+"""What is left to do of an extraction: checked inputs, and the plan; writes nothing."""
 
 import os
 from collections import Counter
@@ -23,10 +23,10 @@ from .task import BackboneJob, ExtractJob, ExtractTask, cropped
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedBackbone:
-    """One backbone of a run: its weights, what workers need to know of it, and what a clip costs.
+    """One backbone of a run: its weights, what workers need to know about it, and what a clip costs.
 
     Args:
-        weights: with the crop that is asked for.
+        weights: with the requested crop.
         job: what workers need to know.
         feature_shape: (T', H', W', C).
         gmacs_per_clip: 10^9 multiply-accumulates.
@@ -61,10 +61,10 @@ class BackbonePlan:
         name: of the backbone.
         role: ``expensive`` or ``cheap``.
         num_videos: videos still to be done.
-        clips_per_video: clips it sees of each, over all views.
+        clips_per_video: clips that it sees of each, over all views.
         gmacs_per_clip: 10^9 multiply-accumulates.
         feature_shape: (T', H', W', C).
-        num_bytes: room that the maps take at most.
+        num_bytes: that the maps take at most.
     """
 
     name: str
@@ -82,13 +82,13 @@ class BackbonePlan:
 
     @property
     def gmacs(self) -> float:
-        """10^9 multiply-accumulates still to be spent."""
+        """10^9 multiply-accumulates still to do."""
         return self.num_clips * self.gmacs_per_clip
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtractPlan:
-    """The tasks of a run, one a video, and what they cost."""
+    """The tasks of a run, one per video, and what they cost."""
 
     tasks: tuple[ExtractTask, ...]
     backbones: tuple[BackbonePlan, ...]
@@ -99,7 +99,7 @@ def prepare_run(settings: ExtractSettings) -> PreparedExtraction:
     """Read manifest and weights and check that they fit each other.
 
     Raises:
-        SettingsError, ManifestError, WeightsError: for what does not fit.
+        SettingsError, ManifestError, WeightsError: if they do not.
     """
     roles = list(settings.roles())
     manifest = read_manifest(settings.manifest)
@@ -112,10 +112,10 @@ def prepare_run(settings: ExtractSettings) -> PreparedExtraction:
 
 
 def _job(settings: ExtractSettings, backbones: Sequence[BackboneJob]) -> ExtractJob:
-    """Return what workers need to know; they may have other working directories, so that paths are absolute.
+    """Return what workers need to know; they may have other working directories, so paths are absolute.
 
     Raises:
-        SettingsError: if device or precision are not to be had here.
+        SettingsError: if this machine lacks the device or the precision.
     """
     device = resolve_device(settings.engine.device)  # here, so that all workers do the same
     precision = resolve_precision(settings.engine.precision, device)
@@ -126,9 +126,9 @@ def _job(settings: ExtractSettings, backbones: Sequence[BackboneJob]) -> Extract
 
 
 def _fair_threads(settings: ExtractSettings) -> int:
-    """Return the threads of each worker where none are asked for: a fair share of this machine's cores.
+    """Return the threads of each worker if none are asked for: a fair share of this machine's cores.
 
-    Of a running cluster nothing is known, and torch's own choice is taken.
+    About a running cluster nothing is known, so torch's own choice is used.
     """
     cores = os.cpu_count() or 1
     if settings.scheduler == IN_PROCESS:
@@ -152,7 +152,7 @@ def _prepare_backbone(
 
 
 def plan(prepared: PreparedExtraction, store: FeatureStore | None) -> ExtractPlan:
-    """Return what is left to do, and what it costs; ``store`` is None where none exists yet. Writes nothing."""
+    """Return what is left to do, and what it costs; ``store`` is None if none exists yet. Writes nothing."""
     manifest, sampling = prepared.manifest, prepared.settings.sampling
     tasks = _tasks(prepared, store)
     counts = Counter(name for task in tasks for name in task.backbones)
@@ -163,7 +163,7 @@ def plan(prepared: PreparedExtraction, store: FeatureStore | None) -> ExtractPla
 
 
 def _tasks(prepared: PreparedExtraction, store: FeatureStore | None) -> tuple[ExtractTask, ...]:
-    """Return a task for each video of the split that some backbone has still to see, in the manifest's order."""
+    """Return a task for each video of the split that any backbone still has to see, in the manifest's order."""
     settings, videos = prepared.settings, prepared.manifest.videos
     due: dict[int, list[str]] = {i: [] for i, video in enumerate(videos) if settings.split in (None, video.split)}
     for own in prepared.backbones:

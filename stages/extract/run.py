@@ -1,7 +1,7 @@
 """Run an expensive and a cheap backbone over videos once, and keep their feature maps in a store.
 
-The plan is pure, tasks are one video each and own whole shards, and the coordinator alone records what became of them;
-so a run may be stopped at any moment and gone on with, in this process or on a cluster, to the same bytes.
+The plan is pure, a task is one video and owns whole shards, and only the coordinator records what became of it. So a
+run may be stopped at any moment and continued, in this process or on a cluster, and ends with the same bytes.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepa
 from .settings import ExtractSettings
 from .task import ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task
 
-_DECODED_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
+_DECODED_AHEAD = 2  # decoded videos that wait in memory for the backbones
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtractSummary:
-    """What a run came to.
+    """The result of a run.
 
     Args:
         done: videos extracted by this run.
         already_done: videos that had been extracted before it.
-        failed: id -> reason, of the videos asked for; those of earlier runs as well.
-        num_clips: clips run, each counted once a backbone.
+        failed: id -> reason, of the requested videos; those of earlier runs as well.
+        num_clips: clips run, each counted once per backbone.
         seconds: wall clock; ``decode_seconds`` and ``compute_seconds`` (by backbone) add up over workers, and overlap.
     """
 
@@ -69,7 +69,7 @@ class _Totals:
 
 
 def matching_store(prepared: PreparedExtraction) -> FeatureStore | None:
-    """Open the store of a run to read it, or return None where nothing is yet; writes nothing.
+    """Open the store of a run to read it, or return None if there is none yet; writes nothing.
 
     Raises:
         StoreError: if it was made from another manifest, sampling or backbone; each difference is named.
@@ -96,11 +96,11 @@ def run(
     Args:
         settings: what to extract.
         planned: called with the plan before anything is written.
-        progress: told of each video, and of those that failed why.
+        progress: advanced by each video, with the reason if it failed.
 
     Raises:
-        OutOfSpaceError: if the disk does not hold what is planned, or fills up; the store stays whole.
-        StoreError: if the store was made from anything else, naming the difference.
+        OutOfSpaceError: if the planned data does not fit on the disk, or the disk fills up; the store stays whole.
+        StoreError: if the store was made from anything else; the difference is named.
         SettingsError, ManifestError, WeightsError: as `prepare_run`.
     """
     began = time.perf_counter()
@@ -124,7 +124,7 @@ def run(
 
 
 def _attributes(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str, Any]:
-    """Return the arguments of `FeatureStore.add_backbone`: what a backbone's part of the store is, and from what."""
+    """Return the arguments of `FeatureStore.add_backbone`: what a backbone's part of the store is made of."""
     return {
         "feature_shape": own.feature_shape,
         "num_classes": len(own.weights.classes),
@@ -135,7 +135,7 @@ def _attributes(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str
 
 
 def _provenance(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str, Any]:
-    """Return all that a backbone's maps depend on, beside manifest and sampling; any difference is refused later."""
+    """Return all that a backbone's maps depend on beside manifest and sampling; later, any difference is refused."""
     return {
         "role": own.job.role,
         "backbone": own.name,
@@ -165,15 +165,15 @@ def _results(
 
 
 def _decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[TaskResult, None, None]:
-    """Do tasks in this process, in order, while a thread decodes the videos that come next."""
+    """Do tasks in this process, in order, while a thread decodes the next videos."""
     batches = prefetched(partial(load, job), [[task] for task in tasks], workers=1, ahead=_DECODED_AHEAD)
     with contextlib.closing(batches):
-        # Neither map nor chain keeps a decoded video once it is computed.
+        # A loop's variable would keep each decoded video, which is large, until the next; map and chain do not.
         yield from map(partial(compute, job), itertools.chain.from_iterable(batches))
 
 
 def _record(store: FeatureStore, groups: dict[str, BackboneGroup], result: TaskResult) -> None:
-    """Write down what became of a video: after its shards, so that what says done is done."""
+    """Record what became of a video: after its shards, so that a video marked done is done."""
     index = result.task.index
     if result.clip_start is not None:
         store.set_clip_starts(index, result.clip_start)

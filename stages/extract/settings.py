@@ -1,4 +1,4 @@
-"""What an extraction is asked to do."""
+"""The settings of an extraction."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,14 +17,14 @@ _ALL_EXPENSIVE = Pattern.parse("all-expensive")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoleWeights:
-    """The weights that play a role; ``backbone`` is the name that they must carry."""
+    """The weights of a role's backbone; ``backbone`` is the name that they must have."""
 
     backbone: str
     path: Path
 
     @classmethod
     def parse(cls, text: str) -> "RoleWeights":
-        """Return what is written as NAME=WEIGHTS.
+        """Return what NAME=WEIGHTS says.
 
         Raises:
             ValueError: if ``text`` is not of that form.
@@ -61,10 +61,10 @@ class ExtractSettings:
     retry_failed: bool = setting(default=False, help="Try the videos again that failed before.")
 
     def __post_init__(self) -> None:
-        """Check what belongs together.
+        """Check that the fields fit each other.
 
         Raises:
-            SettingsError: naming what is wrong and what to type.
+            SettingsError: the message says what is wrong and what to type.
         """
         check_fields(self)
         check_scheduler(self.scheduler, self.workers)
@@ -85,7 +85,7 @@ class ExtractSettings:
         """Yield each role that is given, with its weights and which of the N clips it sees.
 
         Raises:
-            SettingsError: if the pattern makes no clip expensive though a backbone is given.
+            SettingsError: if the pattern makes no clip expensive although a backbone is given.
         """
         if self.expensive:
             clips = self.pattern.expensive(self.sampling.num_clips)

@@ -1,4 +1,4 @@
-"""What one extraction task does on its worker: decode one video once, run the backbones, write its shards."""
+"""What one extraction task does on its worker: decode one video once, run the backbones, write the video's shards."""
 
 import functools
 import time
@@ -27,7 +27,7 @@ class BackboneJob:
         role: ``expensive`` or ``cheap``.
         weights: the safetensors file.
         digest: sha256 of the weights in it, hexadecimal; if the file changes, so does the job.
-        crop: side of the square input in pixels; None takes the one the weights were trained with.
+        crop: side of the square input in pixels; None: the one that the weights were trained with.
         clips: which of a video's N clips it sees, as a tuple of N booleans.
     """
 
@@ -40,7 +40,7 @@ class BackboneJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtractJob:
-    """All that a worker needs to know of a run; hashable, so that a worker prepares for it once."""
+    """All that a worker needs to know about a run; hashable, so that a worker prepares for it only once."""
 
     store: Path
     sampling: ClipSampling
@@ -50,7 +50,7 @@ class ExtractJob:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtractTask:
-    """One video, and the backbones (by name) whose maps of it are still to be made."""
+    """One video, and the names of the backbones that still have to see it."""
 
     index: int
     video: Video
@@ -59,12 +59,12 @@ class ExtractTask:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TaskResult:
-    """What the coordinator learns of a finished task.
+    """What the coordinator learns about a finished task.
 
     Args:
         error: why the video failed, or None.
-        clip_start: (R, N) float64 seconds; None where the video failed.
-        num_clips: clips that went through the backbones, each counted once a backbone.
+        clip_start: (R, N) float64 seconds; None if the video failed.
+        num_clips: clips that went through the backbones, each counted once per backbone.
         decode_seconds: time spent on reading, resizing and cropping.
         compute_seconds: time spent in each backbone, by name.
     """
@@ -83,7 +83,8 @@ class LoadedVideo:
 
     Args:
         clip_start: (R, N) float64 seconds.
-        clips: by preprocessing, uint8 (R, N, L, S, S, 3); zero where no backbone of that preprocessing needs them.
+        clips: by preprocessing, uint8 (R, N, L, S, S, 3); zero for clips that no backbone with that preprocessing
+            needs.
         error: why the video cannot be read, or None.
     """
 
@@ -96,7 +97,7 @@ class LoadedVideo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LoadedBackbone:
-    """A backbone that is ready to run, and what it wants to see."""
+    """A backbone that is ready to run, its preprocessing, and which clips it sees: (N,) bool."""
 
     engine: Engine
     preprocessing: Preprocessing
@@ -104,10 +105,10 @@ class LoadedBackbone:
 
 
 def weights_of(job: BackboneJob) -> Weights:
-    """Return the weights of ``job``, with the crop that it asks for.
+    """Return the weights of ``job``, with its crop.
 
     Raises:
-        WeightsError: if the file is no weights file of ours, or holds other weights than the job was made for.
+        WeightsError: if the file is not a weights file of vidpipe's, or holds other weights than the job was made for.
     """
     weights = load_weights(job.weights)
     if weights.digest != job.digest:
@@ -119,7 +120,7 @@ def weights_of(job: BackboneJob) -> Weights:
 
 
 def cropped(weights: Weights, crop: int | None) -> Weights:
-    """Return ``weights`` with a crop in pixels of one's own, the shorter side in proportion; None keeps the trained.
+    """Return ``weights`` with another crop in pixels, and the shorter side in proportion; None keeps the trained one.
 
     Raises:
         SettingsError: if the crop is less than one pixel.
@@ -133,10 +134,10 @@ def cropped(weights: Weights, crop: int | None) -> Weights:
 
 @functools.lru_cache(maxsize=1)
 def prepare(job: ExtractJob) -> dict[str, LoadedBackbone]:
-    """Load the backbones of ``job``, by name; once in each worker.
+    """Load the backbones of ``job``, by name; only once in each worker.
 
     Raises:
-        WeightsError: if a file is no weights file of ours, or holds other weights than the job was made for.
+        WeightsError: if a file is not a weights file of vidpipe's, or holds other weights than the job was made for.
     """
     loaded = {}
     for backbone in job.backbones:
@@ -152,11 +153,12 @@ def open_store(path: Path, *, backbones: tuple[str, ...]) -> FeatureStore:
     """Open the store at ``path`` for writing; once in each worker, and again if it or ``backbones`` were made anew.
 
     Raises:
-        StoreError: if there is none, or its format is another.
+        StoreError: if there is none, or it has another format.
     """
     files = [path / part / "zarr.json" for part in ("", *backbones)]
     made = [file.stat() for file in files if file.exists()]
-    return _open_store(path, tuple((own.st_ino, own.st_mtime_ns) for own in made))  # an inode alone is used again
+    # The time too: file systems reuse inodes.
+    return _open_store(path, tuple((own.st_ino, own.st_mtime_ns) for own in made))
 
 
 @functools.lru_cache(maxsize=1)
@@ -165,7 +167,7 @@ def _open_store(path: Path, made: tuple[tuple[int, int], ...]) -> FeatureStore: 
 
 
 def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
-    """Decode the clips that the backbones need, once for all of them; that a video cannot be read is an answer too."""
+    """Decode the clips that the backbones need, once for all of them; an unreadable video is a result, not an error."""
     began = time.perf_counter()
     backbones = [prepare(job)[name] for name in task.backbones]
     due = due_clips((own.preprocessing, own.clips) for own in backbones)
@@ -177,7 +179,7 @@ def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
 
 
 def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
-    """Run the backbones over a decoded video and write its shards; maps that cannot be stored fail the video alone.
+    """Run the backbones over a decoded video and write its shards; maps that cannot be stored fail only this video.
 
     Raises:
         OutOfSpaceError: if the disk is full; the store stays whole.
@@ -210,7 +212,7 @@ def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
 def _run_backbones(
     backbones: dict[str, LoadedBackbone], clips: dict[Preprocessing, torch.Tensor]
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, float]]:
-    """Return maps and scores by backbone, and the seconds each took; nothing is written, so a failure leaves nothing.
+    """Return maps and scores by backbone, and the seconds of each; nothing is written yet, so a failure leaves nothing.
 
     Raises:
         VideoError: if a map or a score is not finite or beyond float16's range.
@@ -224,7 +226,7 @@ def _run_backbones(
 
 
 def run_backbone(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (R, N, T', H', W', C) float16 maps and (R, N, K) float32 scores, NaN where the backbone is not due.
+    """Return (R, N, T', H', W', C) float16 maps and (R, N, K) float32 scores, NaN for clips that it does not see.
 
     Raises:
         VideoError: if a map or a score is not finite or beyond float16's range.
@@ -239,5 +241,5 @@ def run_backbone(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tens
 
 
 def run_task(job: ExtractJob, task: ExtractTask) -> TaskResult:
-    """Do one task from file to shard; idempotent: done twice, it writes the same bytes twice."""
+    """Do one task from file to shard. It is idempotent: done twice, it writes the same bytes twice."""
     return compute(job, load(job, task))

@@ -20,22 +20,24 @@ from .run import objective_of, video_gmacs
 from .settings import FinetuneSettings
 from .videos import order_of, train_batches, training_videos
 
-_TIMED_STEPS = 3  # after a first one, in which kernels are chosen and memory is taken
+_TIMED_STEPS = 3  # after a first one, which chooses kernels and allocates memory
 FLOAT_BYTES = 4
-_COPIES_ON_DISK = 11  # of the weights: of two checkpoints model, optimizer (2), average and best; and the result
+# Copies of the weights: two checkpoints (model, optimizer twice, average, best), as the new one is written before the
+# old one goes, and the result.
+_COPIES_ON_DISK = 11
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinetuneEstimate:
-    """What a training is foreseen to cost.
+    """What a training will probably cost.
 
     Attributes:
-        gmacs: 10^9 multiply-accumulates a video, at test.
+        gmacs: 10^9 multiply-accumulates per video, at test.
         step_seconds: a training step, clips included.
         validation_seconds: the held-out videos, once.
         total_seconds: all epochs.
-        memory_bytes: strategy -> the most that its process is foreseen to take for a step.
-        memory_limit_bytes: what there is.
+        memory_bytes: strategy -> the most that a process should take for a step with it.
+        memory_limit_bytes: what is available.
         disk_bytes: of the run, its checkpoint included.
     """
 
@@ -54,7 +56,7 @@ class FinetuneEstimate:
 
 
 def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
-    """Time a few steps on the first videos and foresee the rest; writes nothing.
+    """Time a few steps on the first videos and estimate the rest; writes nothing.
 
     Raises:
         SettingsError, ManifestError, WeightsError, RunError: as the training itself.
@@ -87,9 +89,9 @@ def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
 
 
 def _memory_by_strategy(settings: FinetuneSettings, prepared: PreparedFinetuning) -> dict[str, int]:
-    """Return what a step would take by each strategy: the chosen one as it is set, the others as they are by default.
+    """Return the memory of a step with each strategy: the chosen one as it is set, the others with their defaults.
 
-    Batch reduction is left out where the batch is too small for it.
+    Batch reduction is left out if the batch is too small for it.
     """
     own = settings.strategy
     found = {}
@@ -103,7 +105,7 @@ def _memory_by_strategy(settings: FinetuneSettings, prepared: PreparedFinetuning
 
 
 def _step_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, model: EndToEnd) -> float:
-    """Return what a step takes, clips included, of a few after the first."""
+    """Return the seconds of a step, clips included, over a few steps after the first."""
     videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.training)
     gradients = strategy_gradients(
         model, strategy=settings.strategy, objective=objective_of(settings, prepared), accumulate=settings.accumulate
@@ -114,14 +116,14 @@ def _step_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, mode
         for _ in gradients(batch):
             model.zero_grad(set_to_none=True)
         if place in (0, _TIMED_STEPS) and torch.cuda.is_available():
-            torch.cuda.synchronize()  # a GPU's work is only begun when the call returns
+            torch.cuda.synchronize()  # calls return before the GPU has done the work
         began = time.perf_counter() if place == 0 else began
     return (time.perf_counter() - began) / _TIMED_STEPS
 
 
 @torch.no_grad()
 def _validation_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, model: EndToEnd) -> float:
-    """Return what the held-out videos take, by the first of them."""
+    """Return the seconds of all held-out videos, estimated from the first of them."""
     videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.validation)
     began = time.perf_counter()
     batch = batch_of([videos.spread_clips(0)])

@@ -1,4 +1,4 @@
-"""Whether an end-to-end training fits into memory, and what would, before it begins and when it did not."""
+"""Whether an end-to-end training fits into memory, and what would: before it begins, and after it ran out."""
 
 from dataclasses import replace
 
@@ -15,14 +15,15 @@ from .videos import order_of
 
 
 def step_bytes(settings: FinetuneSettings, prepared: PreparedFinetuning) -> int:
-    """Return the bytes that a step of one process is foreseen to take."""
+    """Return the estimated bytes of a step of one process."""
     name = settings.strategy.name
+    # The batch is reduced already here, and the estimate would reduce it once more.
     strategy = replace(settings.strategy, name=PLAIN) if name == BATCH_REDUCTION else settings.strategy
     return estimated_bytes(training_shape(settings, prepared), strategy=strategy)
 
 
 def training_shape(settings: FinetuneSettings, prepared: PreparedFinetuning) -> TrainingShape:
-    """Return what the memory of a step depends on: videos that one process runs at once, and networks."""
+    """Return what the memory of a step depends on: the videos that one process runs at once, and the networks."""
     most = max(len(batch) for batch in order_of(settings, prepared, epoch=0))
     own = -(-most // world_size())
     return TrainingShape(
@@ -42,17 +43,17 @@ def training_shape(settings: FinetuneSettings, prepared: PreparedFinetuning) -> 
 
 
 def memory_limit(settings: FinetuneSettings, device: torch.device) -> int:
-    """Return how many bytes training may take on ``device``; ask before networks are built."""
+    """Return how many bytes training may take on ``device``; call it before networks are built."""
     if settings.memory_gb is not None:
         return round(settings.memory_gb * 1e9)
     return available_bytes(device, processes=local_processes())
 
 
 def check_memory(settings: FinetuneSettings, prepared: PreparedFinetuning, *, limit: int) -> None:
-    """Refuse a training that is foreseen not to fit; where a system ends such a process, it says nothing.
+    """Refuse a training that by estimate does not fit: a system that kills such a process gives no reason.
 
     Raises:
-        SettingsError: naming settings that would fit.
+        SettingsError: the message names settings that would fit.
     """
     needed = with_headroom(step_bytes(settings, prepared))
     if needed > limit:
@@ -63,8 +64,9 @@ def check_memory(settings: FinetuneSettings, prepared: PreparedFinetuning, *, li
 
 
 def out_of_memory(settings: FinetuneSettings, prepared: PreparedFinetuning, *, limit: int) -> OutOfMemoryError:
-    """Return the error of a training that ran out of memory, of which ``limit`` bytes had been there."""
-    less = min(limit, with_headroom(step_bytes(settings, prepared)) - 1)  # what was foreseen to fit did not
+    """Return the error for a training that ran out of memory when ``limit`` bytes had been available."""
+    # The estimate was too low, so only settings below it are offered.
+    less = min(limit, with_headroom(step_bytes(settings, prepared)) - 1)
     kept = "its checkpoint is kept" if (settings.out / "checkpoint.pt").exists() else "nothing was trained yet"
     return OutOfMemoryError(
         f"out of memory in {settings.out}, by {_what(settings, prepared)}; {kept}. Run it again with less: "
@@ -78,7 +80,7 @@ def _what(settings: FinetuneSettings, prepared: PreparedFinetuning) -> str:
 
 
 def _advice(settings: FinetuneSettings, prepared: PreparedFinetuning, limit: int) -> str:
-    """Return settings that would fit, and whether a run that is there could go on with them."""
+    """Return settings that would fit, and whether an existing run could go on with them."""
     offered = advice(
         training_shape(settings, prepared),
         available=limit,

@@ -1,4 +1,4 @@
-"""The network as end-to-end training begins with it."""
+"""The network at the beginning of end-to-end training."""
 
 import torch
 
@@ -12,7 +12,8 @@ from .settings import FinetuneSettings
 
 
 def build_model(settings: FinetuneSettings, prepared: PreparedFinetuning) -> EndToEnd:
-    """Return the network as training begins with it, on the CPU; what is fresh in it follows from the seed."""
+    """Return the network at the beginning of training, on the CPU; its fresh parts depend on the seed."""
+    # The order of building is part of what the seed means: the aggregator first, then the backbones.
     torch.manual_seed(settings.optimisation.seed)
     video_model = build_video_model(prepared.spec, shapes=prepared.shapes)
     if prepared.start is not None:
@@ -38,7 +39,7 @@ def _fresh(name: str, prepared: PreparedFinetuning) -> Backbone:
 
 
 def _begun(weights: Weights, prepared: PreparedFinetuning) -> Backbone:
-    """Return a backbone with its weights, and a fresh classifier if it told other classes apart."""
+    """Return a backbone with its weights, and a fresh classifier if it was trained on other classes."""
     backbone = load_backbone(weights)
     if weights.classes != prepared.classes:
         backbone.renew_classifier(len(prepared.classes))

@@ -40,13 +40,13 @@ class PreparedFinetuning:
 
     Attributes:
         classes: K names, in the order of the scores.
-        targets: (V, …) what each video's labels are to the task.
+        targets: (V, …) each video's labels as the task encodes them.
         training: indices of the videos to train on.
         validation: indices of the held-out ones.
         pattern: which of the N places are expensive.
         sampling: of the clips, its ``num_clips`` N.
-        weights: role -> weights to begin with, None from scratch.
-        preprocessing: role -> what its backbone sees.
+        weights: role -> weights to begin with; None: from scratch.
+        preprocessing: role -> that of its backbone.
         shapes: role -> (T', H', W', C) of its maps.
         spec: of the aggregator.
         start: the run to begin from, if there is one.
@@ -84,10 +84,10 @@ class PreparedFinetuning:
 
 
 def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
-    """Read manifest, weights and start, and check that they go together. Writes nothing.
+    """Read manifest, weights and start, and check that they fit each other. Writes nothing.
 
     Raises:
-        SettingsError, ManifestError, WeightsError, RunError: for what does not.
+        SettingsError, ManifestError, WeightsError, RunError: if they do not.
     """
     manifest = read_manifest(settings.manifest)
     task = task_of(manifest)
@@ -143,7 +143,7 @@ def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
 def _clips(
     settings: FinetuneSettings, start: Start | None, weights: Mapping[str, Weights | None]
 ) -> tuple[Pattern, ClipSampling]:
-    """Return which clips are expensive, and how clips are cut: as the start says, else the settings, else weights."""
+    """Return which clips are expensive, and how clips are cut: by the start, else the settings, else the weights."""
     if start is not None:
         own = ClipSampling(**start.made["sampling"])
         return Pattern.parse(start.made["pattern"]), replace(own, num_clips=start.made["num_clips"], views=1)
@@ -164,7 +164,7 @@ def _clips(
 
 
 def _check_roles(settings: FinetuneSettings, roles: Mapping[str, Any], pattern: Pattern) -> None:
-    """Refuse backbones that no clip needs, and clips that no backbone takes."""
+    """Refuse backbones that no clip needs, and clips that no backbone sees."""
     for role in (EXPENSIVE, CHEAP):
         if role in roles and role not in settings.backbones:
             raise SettingsError(f"{named('pattern')} {pattern} has {role} clips; give {named(role)} NAME[=WEIGHTS]")
@@ -186,7 +186,7 @@ def _check_backbones(
     weights: Mapping[str, Weights | None],
     preprocessing: Mapping[str, Preprocessing],
 ) -> None:
-    """Refuse backbones in each other's role, and weights of other clips than these, unless they were asked for."""
+    """Refuse backbones in each other's role, and weights trained on other clips, unless the clips were asked for."""
     typed = (settings.num_frames, settings.sampling_rate, settings.fps) != (None, None, None)
     costs = {}
     for role, own in weights.items():
@@ -220,20 +220,21 @@ def _check_aggregator(
 
 def _rate(settings: FinetuneSettings, role: str, *, begun: bool) -> float:
     own = settings.rates.get(role)
+    # Weights that are trained already get a tenth: at the full rate they would soon forget what they know.
     return settings.optimisation.learning_rate * (0.1 if begun else 1.0) if own is None else own
 
 
 def outcome(
     settings: FinetuneSettings, prepared: PreparedFinetuning, *, reduced_in_cache: list[bool]
 ) -> dict[str, Any]:
-    """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same.
+    """Return what the trained weights depend on, as JSON values: a run goes on only if all of it is the same.
 
-    Strategies that take the same gradients may take turns: a run that ran out of memory goes on with another one.
+    Strategies with the same gradients may replace each other: a run that ran out of memory can go on with another one.
 
     Args:
-        settings: what was asked.
-        prepared: what came of it.
-        reduced_in_cache: of training and validation videos, whether they are kept decoded, at a reduced size.
+        settings: what was asked for.
+        prepared: the same, checked.
+        reduced_in_cache: whether training and validation videos are kept decoded, at a reduced size.
     """
     used = [prepared.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
     begun = {
@@ -273,7 +274,7 @@ def outcome(
 
 
 def _gradients(settings: FinetuneSettings, prepared: PreparedFinetuning) -> dict[str, Any]:
-    """Return what gradients and statistics depend on: with frozen statistics, not on how clips share the memory."""
+    """Return what gradients and statistics depend on: if statistics are frozen, not on how clips share the memory."""
     name = settings.strategy.name
     own: dict[str, Any] = {"by": name if name in (BATCH_REDUCTION, MULTI_ITERATION) else "all clips"}
     if prepared.statistics == TRACKED:

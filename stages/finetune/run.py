@@ -47,16 +47,16 @@ from .videos import order_of, train_batches, training_videos
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FinetuneSummary:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         already_done: whether the run had been finished before.
-        fresh: roles whose classifier began anew, since the weights' classes are others than the manifest's.
+        fresh: roles whose classifier began anew, because the weights' classes are not the manifest's.
         metrics: the best epoch's figures.
         epochs: epochs that were trained.
-        gmacs: 10^9 multiply-accumulates a video, at test.
-        failures: id -> reason of the videos that could not be read.
-        seconds: of all training steps, over interruptions.
+        gmacs: 10^9 multiply-accumulates per video, at test.
+        failures: id -> reason, of the videos that could not be read.
+        seconds: of all training steps, across interruptions.
     """
 
     out: Path
@@ -77,18 +77,18 @@ class FinetuneSummary:
 
 
 def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneSummary:
-    """Train end to end, or go on training, and leave the weights of all parts in the run directory.
+    """Train end to end, or go on training, and write the weights of all parts to the run directory.
 
     Under torchrun, the processes train one model together, each on its share of every batch.
 
     Args:
         settings: what to train, and how.
-        progress: told of each batch and epoch, in the first process alone.
+        progress: advanced by each batch and epoch, in the first process only.
 
     Raises:
-        SettingsError, ManifestError, WeightsError: for what does not go together.
+        SettingsError, ManifestError, WeightsError: if things do not fit each other.
         RunError: if the run directory belongs to other settings.
-        OutOfMemoryError: if the memory does not suffice; the checkpoint is kept, and the message names what would fit.
+        OutOfMemoryError: if there is not enough memory; the checkpoint is kept, and the message names what would fit.
     """
     settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
     prepared = prepare(settings)
@@ -134,9 +134,10 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
 def _open_run(
     settings: FinetuneSettings, prepared: PreparedFinetuning, training: TrainingVideos, validation: TrainingVideos
 ) -> RunDirectory:
-    """Return the run directory, which the first process makes."""
+    """Return the run directory, which the first process creates."""
     caches = [own.source.caches_frames for own in (training, validation)]
     made = outcome(settings, prepared, reduced_in_cache=caches)
+    # Closed again, and then opened by all: the others may only look once its settings are written.
     if is_first():
         RunDirectory.open_or_create(settings.out, settings=made).close()
     wait_for_all()
@@ -153,7 +154,7 @@ def train(
     validation: TrainingVideos,
     progress: Progress = SILENT,
 ) -> None:
-    """Fit the network, and leave weights, curves and result in the run directory."""
+    """Fit the network, and write weights, curves and result to the run directory."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     model, objective = build_model(settings, prepared).to(device), objective_of(settings, prepared)
@@ -196,9 +197,10 @@ def objective_of(settings: FinetuneSettings, prepared: PreparedFinetuning) -> Ob
 def _validate(
     model: EndToEnd, settings: FinetuneSettings, objective: Objective, videos: TrainingVideos
 ) -> dict[str, float]:
-    """Return the losses and figures over the clips of a test; a video that cannot be read counts as wrong."""
+    """Return the losses and figures over the clips as in a test; a video that cannot be read counts as wrong."""
     count = len(videos.labels)
     names, device = objective.figures, next(model.parameters()).device
+    # In double precision, so that the sum hardly depends on how the videos are shared among processes.
     sums = torch.zeros(len(names), dtype=torch.float64)
     order = [[place] for place in range(rank(), count, world_size())]
     for made in prefetched(videos.spread_clips, order, workers=decoding_threads(settings.workers)):
@@ -220,7 +222,7 @@ def _write(
     *,
     failures: dict[str, str],
 ) -> None:
-    """Leave weights, curves, failures and result in the run directory."""
+    """Write weights, curves, failures and result to the run directory."""
     save_aggregator(
         settings.out / WEIGHTS_FILE,
         spec=prepared.spec,

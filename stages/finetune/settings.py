@@ -1,4 +1,4 @@
-"""What an end-to-end training is asked to do."""
+"""The settings of an end-to-end training."""
 
 import math
 from dataclasses import dataclass, field
@@ -10,19 +10,19 @@ from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import OptimisationSettings
 
-_MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use; a slip of the finger should not take an hour to be noticed
+_MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use: a typing error should not take an hour to show
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoleBackbone:
-    """The backbone that plays a role: its registered name, and where it begins; without weights, from scratch."""
+    """The backbone of a role: its registered name, and the weights it begins from; without them, from scratch."""
 
     backbone: str
     weights: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> "RoleBackbone":
-        """Return what is written as NAME or NAME=WEIGHTS.
+        """Return what NAME or NAME=WEIGHTS says.
 
         Raises:
             ValueError: if there is no name, or no file after the equals sign.
@@ -162,18 +162,18 @@ class FinetuneSettings:
 
     @property
     def rates(self) -> dict[str, float]:
-        """Role -> peak learning rate of its backbone, of the roles whose rate is given."""
+        """Role -> peak learning rate of its backbone, for the roles whose rate is given."""
         given = ((EXPENSIVE, self.expensive_learning_rate), (CHEAP, self.cheap_learning_rate))
         return {role: rate for role, rate in given if rate is not None}
 
     @property
     def backbones(self) -> dict[str, RoleBackbone]:
-        """Role -> its backbone, of the roles that are played."""
+        """Role -> its backbone, for the roles that have one."""
         pairs = ((EXPENSIVE, self.expensive), (CHEAP, self.cheap))
         return {role: backbone for role, backbone in pairs if backbone is not None}
 
     def videos_per_step(self, num_clips: int) -> int:
-        """Return how many videos a step takes, over all processes: the batch size, reduced if the strategy says so.
+        """Return how many videos a step uses, over all processes: the batch size, or less if the strategy reduces it.
 
         Source: Yang et al., Beyond Short Clips (CVPR 2021), batch reduction: round(B / N).
 

@@ -1,4 +1,4 @@
-"""The run of train-aggregator that an end-to-end training begins from."""
+"""The aggregator run that an end-to-end training begins from."""
 
 import hashlib
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import AGGREGATOR, WEIGHTS_FILE
 from .settings import FinetuneSettings
 
-OPTIONS = {  # field of the settings -> option that a start leaves no room for
+OPTIONS = {  # field of the settings -> option that must not be given, because the start decides it
     "aggregator": f"{named('aggregator')}",
     "pattern": f"{named('pattern')}",
     "num_clips": f"{named('num_clips')}",
@@ -48,7 +48,7 @@ def open_start(settings: FinetuneSettings, manifest: Manifest) -> Start:
 
     Raises:
         RunError: if it is unfinished, of another kind, or of other classes than the manifest's.
-        SettingsError: if an option is given that the run decides.
+        SettingsError: if an option is given that the run already decides.
     """
     assert settings.start is not None
     run = RunDirectory.open(settings.start)
@@ -73,7 +73,7 @@ def check_start(start: Start, weights: Mapping[str, Weights | None]) -> None:
     """Refuse backbones other than those that the run's aggregator was trained on.
 
     Raises:
-        RunError: naming the run's and those given.
+        RunError: with the run's backbones and those given.
     """
     for role, own in weights.items():
         made = start.made["backbones"][role]

@@ -1,4 +1,4 @@
-"""The videos of an end-to-end training, in the order in which they are seen."""
+"""The videos of an end-to-end training, and the order in which they are used."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -15,7 +15,7 @@ GIB = 2**30
 
 
 def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, places: Sequence[int]) -> TrainingVideos:
-    """Return the clips of the videos at ``places`` in the manifest, as training sees them."""
+    """Return the clips of the videos at ``places`` in the manifest, for training."""
     videos = [prepared.manifest.videos[place] for place in places]
     crop = max(own.crop for own in prepared.preprocessing.values())
     return TrainingVideos(
@@ -42,9 +42,10 @@ def order_of(settings: FinetuneSettings, prepared: PreparedFinetuning, *, epoch:
 def train_batches(
     settings: FinetuneSettings, prepared: PreparedFinetuning, videos: TrainingVideos, epoch: int, done: int
 ) -> Iterator[ClipBatch]:
-    """Yield an epoch's batches but the first ``done``, of each the share of this process."""
+    """Yield an epoch's batches without the first ``done``, and of each only this process's share."""
     order = order_of(settings, prepared, epoch=epoch)[done:]
     own = [batch[rank() :: world_size()] for batch in order]
+    # Only one batch ahead: the clips of whole videos are large.
     made = prefetched(
         partial(videos.random_clips, epoch=epoch), own, workers=decoding_threads(settings.workers), ahead=1
     )

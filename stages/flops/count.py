@@ -28,7 +28,7 @@ class FlopsReport:
 
 
 def run(settings: FlopsSettings) -> FlopsReport:
-    """Count what is asked for, by running shapes on the meta device.
+    """Count the cost, by running shapes on the meta device.
 
     Raises:
         SettingsError: for an unknown name, or sizes that a network cannot take.
@@ -37,13 +37,13 @@ def run(settings: FlopsSettings) -> FlopsReport:
 
 
 def compare_with_paper(name: str) -> tuple[PaperTable, tuple[Comparison, ...]]:
-    """Return a table in print, and each of its figures beside ours.
+    """Return a published table, and each of its figures beside ours.
 
     Args:
         name: the number of a table of the FASTER paper, or "peers".
 
     Raises:
-        SettingsError: if it is none that prints costs of ours.
+        SettingsError: if there is no such table.
     """
     table = paper_table(name)
     return table, compare(table)
@@ -78,10 +78,10 @@ def _setting(settings: FlopsSettings) -> FlopsReport:
 
 
 def _resolve_setting(settings: FlopsSettings) -> Setting:
-    """Return the setting to count: the preset's, or one of defaults, with what is said beside it in place.
+    """Return the setting to count: the preset's or the default one, changed by the other fields that are given.
 
     Raises:
-        SettingsError: for an unknown preset, a pattern that is none, or clips that no backbone sees.
+        SettingsError: for an unknown preset, a malformed pattern, or clips that no backbone sees.
     """
     said = settings.given
     preset = said.pop("preset", None)
@@ -96,5 +96,5 @@ def _resolve_setting(settings: FlopsSettings) -> Setting:
 
 
 def _usual_frames(setting: Setting) -> int:
-    """Return the frames of the clips that the first of the setting's backbones is known for."""
+    """Return the usual frames of a clip for the first of the setting's backbones."""
     return usual_clip(next(iter(setting.backbones.values())))[0]

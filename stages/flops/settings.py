@@ -1,4 +1,4 @@
-"""What is to be counted."""
+"""The settings of counting costs."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ...pipeline.settings import setting, settings
 BACKBONE, AGGREGATOR, SETTING = "backbone", "aggregator", "setting"
 
 
-# What is counted -> the fields that mean something to it.
+# What is counted -> the fields that apply to it.
 SIZES = ("num_frames", "num_clips", "crop", "num_classes")
 
 
@@ -30,16 +30,16 @@ ALONE = {
 
 @settings
 class FlopsSettings:
-    """What to count; None = not said."""
+    """What to count; None: not given."""
 
-    backbone: str | None = setting(default=None, help="Count this backbone by itself.")
+    backbone: str | None = setting(default=None, help="Count this backbone alone.")
     preset: str | None = setting(
         default=None, help="A setting of the paper; options beside it win.", metavar="faster16|faster32"
     )
     expensive: str | None = setting(default=None, help="Backbone of the expensive clips.")
     cheap: str | None = setting(default=None, help="Backbone of the cheap clips.")
     aggregator: str | None = setting(
-        default=None, help="Aggregator over them; by itself with channels and grid.", unset="fast-gru"
+        default=None, help="Aggregator over them; alone with channels and grid.", unset="fast-gru"
     )
     pattern: str | None = setting(
         default=None, help="Which clips are expensive: E:C (as 1:3), first, all-expensive or all-cheap."
@@ -47,10 +47,10 @@ class FlopsSettings:
     num_frames: int | None = setting(
         default=None, help="Frames in a clip.", unset="the preset's, or what its backbone is known for, as 8"
     )
-    num_clips: int | None = setting(default=None, help="Clips of a video.", unset="32; 1 for a backbone by itself")
+    num_clips: int | None = setting(default=None, help="Clips of a video.", unset="32; 1 for a backbone alone")
     crop: int | None = setting(default=None, help="Side of the square input, pixels.", unset="224")
     num_classes: int | None = setting(default=None, help="Classes to tell apart.", unset="400")
-    channels: int | None = setting(default=None, help="Of the maps that an aggregator by itself reads.")
+    channels: int | None = setting(default=None, help="Of the maps, for an aggregator alone.")
     grid: tuple[int, int, int] | None = setting(
         default=None, help="(T', H', W') of these maps, as 1x7x7.", metavar="TxHxW"
     )
@@ -65,10 +65,10 @@ class FlopsSettings:
     )
 
     def __post_init__(self) -> None:
-        """Check that what is given makes one whole.
+        """Check that the given fields fit each other.
 
         Raises:
-            SettingsError: saying what to leave out or to add.
+            SettingsError: the message says what to leave out or to add.
         """
         find_convention(self.convention)
         foreign = [named(name) for name in self.given if name not in _FIELDS[self.kind]]
@@ -99,7 +99,7 @@ class FlopsSettings:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The fields that are said, by name, without the convention."""
+        """The fields that are given, by name, without the convention."""
         said = {name: getattr(self, name) for names in _FIELDS.values() for name in names}
         return {name: value for name, value in said.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""What a linear probe will see: its settings, checked against the store, and the clips and videos that they mean."""
+"""What a linear probe will use: its settings, checked against the store, and the clips and videos they stand for."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ _SHOWN = 8  # classes named in a message
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Clips of one backbone, whose maps are pooled into one vector a video."""
+    """Clips of one backbone, whose maps are pooled into one vector per video."""
 
     backbone: str
     clips: tuple[int, ...]
@@ -32,11 +32,11 @@ class ProbePlan:
 
     Attributes:
         name: of its folder and its line in the table.
-        sources: their pooled maps stand side by side.
-        gmacs: 10^9 multiply-accumulates a video, of the backbones.
+        sources: their pooled maps are concatenated.
+        gmacs: 10^9 multiply-accumulates per video, of the backbones.
         training: indices into the store of the videos to fit on.
         scored: of the videos to score.
-        missing: index -> reason, of the videos of either split that have no features.
+        missing: index -> reason, of the videos of either split without features.
     """
 
     name: str
@@ -48,7 +48,7 @@ class ProbePlan:
 
     @property
     def num_clips(self) -> int:
-        """Clips a video, of all backbones."""
+        """Clips per video, of all backbones."""
         return sum(len(source.clips) for source in self.sources)
 
     @property
@@ -75,10 +75,10 @@ class PreparedProbes:
 
 
 def prepare(settings: ProbeSettings) -> PreparedProbes:
-    """Read the store and check that it holds what is asked for. Writes nothing and reads no maps.
+    """Read the store and check that it holds what is needed. Writes nothing and reads no maps.
 
     Raises:
-        SettingsError, ManifestError, StoreError: for what does not fit.
+        SettingsError, ManifestError, StoreError: if it does not.
     """
     store = FeatureStore.open(settings.store)
     task = task_of(store.manifest)
@@ -102,7 +102,7 @@ def prepare(settings: ProbeSettings) -> PreparedProbes:
 
 
 def _each(settings: ProbeSettings, store: FeatureStore) -> dict[str, tuple[Source, ...]]:
-    """Return, by backbone, its clips: all that are due, or so many of them, evenly spread."""
+    """Return each backbone's clips: all that are due, or the requested number of them, evenly spread."""
     return {name: (Source(backbone=name, clips=_spread(settings, store, name)),) for name in _chosen(settings, store)}
 
 
@@ -184,7 +184,7 @@ def _check_videos(
     extracted: tuple[int, ...],
     listed: tuple[int, ...],
 ) -> None:
-    """Refuse a split of which nothing is extracted."""
+    """Refuse a split with no extracted video."""
     if not extracted:
         raise SettingsError(
             f"{option} {split}: none of its {len(listed)} videos is extracted with {own.name} in {store.path}. "
@@ -195,7 +195,7 @@ def _check_videos(
 def _check_classes(
     settings: ProbeSettings, store: FeatureStore, targets: npt.NDArray[np.int64], own: ProbePlan, test: tuple[int, ...]
 ) -> None:
-    """Refuse training videos that cannot teach every class of the test."""
+    """Refuse training videos that lack a class of the test."""
     classes = store.manifest.classes
     seen = set(targets[list(own.training)].tolist())
     if len(seen) < 2:

@@ -1,4 +1,4 @@
-"""Fit a linear probe on a feature store: what its pooled maps tell of the classes before an aggregator is trained."""
+"""Fit a linear probe on a feature store: how well its pooled maps tell classes apart, before any training."""
 
 import hashlib
 import time
@@ -31,16 +31,16 @@ Targets = npt.NDArray[np.int64]
 
 
 def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, Any]:
-    """Fit and score each probe, leave it in the run directory, and return everything as one JSON document.
+    """Fit and score each probe, write it to the run directory, and return everything as one JSON document.
 
     Files: `metrics.json` (the document), and in a folder for each probe `predictions.csv` and `probe.npz`.
 
     Args:
         settings: what to fit.
-        progress: told of each reading of a video.
+        progress: advanced each time that a video is read.
 
     Raises:
-        SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
+        SettingsError, ManifestError, StoreError: if the store lacks something, or does not allow it.
         RunError: if the run directory belongs to other settings, or has other files in it.
     """
     prepared = prepare(settings)
@@ -113,13 +113,14 @@ def _fit_and_score(
 
 
 def _fit(prepared: PreparedProbes, own: ProbePlan, progress: Progress) -> tuple[Fit, dict[str, Any]]:
-    """Return the probe, and what is to be said of its fitting."""
+    """Return the probe, and how its fitting went."""
     settings, manifest = prepared.settings, prepared.store.manifest
     labels = prepared.targets[list(own.training)]
     seen, targets = np.unique(labels, return_inverse=True)
     classes = [manifest.classes[index] for index in seen]
     features = _pool(prepared, own, own.training, progress)
     right = _held_out_accuracies(prepared, own, features, targets, classes)
+    # Of equally good strengths the smallest: it is the simplest model, and the choice does not depend on their order.
     strength = max(right, key=lambda tried: (right[tried], -tried)) if right else settings.strengths[0]
     fit = fit_probe(features, targets=targets, classes=classes, strength=strength, max_iter=settings.max_iter)
     return fit, {
@@ -135,7 +136,7 @@ def _fit(prepared: PreparedProbes, own: ProbePlan, progress: Progress) -> tuple[
 def _held_out_accuracies(
     prepared: PreparedProbes, own: ProbePlan, features: Features, targets: Targets, classes: list[str]
 ) -> dict[float, float]:
-    """Return strength -> accuracy on a fifth of each class's training videos, chosen by id; {} where there is one."""
+    """Return strength -> accuracy on a fifth of each class's training videos, chosen by id; {} if there is only one."""
     if len(prepared.settings.strengths) == 1:
         return {}
     ids = np.array([prepared.store.manifest.videos[index].video_id for index in own.training])
@@ -157,7 +158,7 @@ def _held_out_accuracies(
 
 
 def _pool(prepared: PreparedProbes, own: ProbePlan, videos: tuple[int, ...], progress: Progress) -> Features:
-    """Return (V, D) float32, the sources' pooled maps side by side."""
+    """Return (V, D) float32, the sources' pooled maps, concatenated."""
     groups = [(prepared.store.backbone(source.backbone), source.clips) for source in own.sources]
     return np.concatenate(
         [pooled_features(group, videos, clips=clips, progress=progress) for group, clips in groups], axis=1
@@ -165,7 +166,7 @@ def _pool(prepared: PreparedProbes, own: ProbePlan, videos: tuple[int, ...], pro
 
 
 def _over_all_classes(fit: Fit, features: Features, classes: tuple[str, ...]) -> npt.NDArray[np.float64]:
-    """Return (V, K) logits over all classes of the manifest; one that was not in training is never predicted."""
+    """Return (V, K) logits over all classes of the manifest; -inf for a class that was not in training."""
     scores = np.full((len(features), len(classes)), -np.inf)
     scores[:, [classes.index(name) for name in fit.probe.classes]] = fit.probe.scores(features)
     return scores

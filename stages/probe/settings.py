@@ -1,4 +1,4 @@
-"""What a linear probe is asked to do."""
+"""The settings of a linear probe."""
 
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ class ProbeSettings:
     pattern: Pattern | None = setting(
         default=None,
         help="Probe a mixture as E:C (as 1:3) or first: the pooled maps of both roles, side by side.",
-        unset="each backbone by itself",
+        unset="each backbone alone",
     )
     num_clips: int | None = setting(default=None, help="Clips of a video, evenly spread.", unset="all that are stored")
     split: str = setting(default="train", help="The videos to fit on.")
@@ -30,7 +30,7 @@ class ProbeSettings:
     )
     strengths: tuple[float, ...] = setting(
         default=(1.0,),
-        help="Inverse of the penalty. Of several, the best on a fifth of the training videos, held out, is taken.",
+        help="Inverse of the penalty. Of several, the best on a held-out fifth of the training videos is used.",
     )
     max_iter: int = setting(default=1000, help="Iterations of the solver at most.", at_least=1)
 

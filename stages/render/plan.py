@@ -1,4 +1,4 @@
-"""What a set will be: its design, its videos, and which of them are still to be rendered; writes nothing."""
+"""The plan of a set: its design, its videos, and which of them are still to be rendered; writes nothing."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,17 +13,17 @@ VIDEO_FOLDER = "videos"
 
 
 def plan(settings: RenderSettings) -> list[int]:
-    """Return the videos yet to be rendered; a file that is there is complete, since it was renamed into place."""
+    """Return the videos still to be rendered; an existing file is complete, since it was renamed into place."""
     return [index for index in range(settings.videos) if not video_path(settings, index).exists()]
 
 
 def video_path(settings: RenderSettings, index: int) -> Path:
-    """Return where video ``index`` lies; its name says nothing of its class."""
+    """Return the path of video ``index``; the name does not reveal its class."""
     return settings.out / VIDEO_FOLDER / f"{index:06d}.mp4"
 
 
 def design(settings: RenderSettings) -> dict[str, Any]:
-    """Return what stands in design.json: the set, its classes and what can be reached by construction."""
+    """Return the content of design.json: the set, its classes and the best accuracies by construction."""
     classes = scene_classes(settings.scene.num_events)
     return {
         "set": identity(settings),

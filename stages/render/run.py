@@ -24,16 +24,16 @@ _MANIFEST_FILE, _DESIGN_FILE, _README_FILE = "manifest.csv", "design.json", "REA
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RenderSummary:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         manifest: the manifest's path.
         videos, train, test: how many there are, in all and by split.
-        rendered: how many of them this run made; the others were there.
+        rendered: how many of them this run made; the others were there already.
         num_classes: K.
         bytes: of all the videos.
         bounds: best accuracies by construction (see ``accuracy_bounds``).
-        seconds: that this run took.
+        seconds: how long this run took.
     """
 
     manifest: Path
@@ -48,7 +48,7 @@ class RenderSummary:
 
 
 def run(settings: RenderSettings, *, progress: Progress = SILENT) -> RenderSummary:
-    """Render what is missing of a set, then write its manifest.
+    """Render the missing videos of a set, then write its manifest.
 
     Raises:
         RunError: if the folder holds something else.
@@ -58,6 +58,7 @@ def run(settings: RenderSettings, *, progress: Progress = SILENT) -> RenderSumma
     _claim_folder(settings)
     with held_folder(settings.out, error=RunError):
         missing = plan(settings)
+        # Threads suffice: NumPy and x264 work outside of the interpreter's lock.
         with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
             futures = [pool.submit(run_task, settings, index) for index in missing]
             try:
@@ -73,10 +74,10 @@ def run(settings: RenderSettings, *, progress: Progress = SILENT) -> RenderSumma
 
 
 def _claim_folder(settings: RenderSettings) -> None:
-    """Write the design into the folder, or check that this very set was begun there.
+    """Write the design into the folder, or check that it belongs to the same set.
 
     Raises:
-        RunError: if it cannot be made, or holds other files, another set, or more videos than are asked for.
+        RunError: if the folder cannot be made, or holds other files, another set, or more videos than requested.
     """
     file = settings.out / _DESIGN_FILE
     try:

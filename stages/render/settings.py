@@ -1,4 +1,4 @@
-"""What rendering a set is asked to do."""
+"""The settings of rendering a set."""
 
 from dataclasses import field
 from pathlib import Path
@@ -9,7 +9,7 @@ from ...pipeline.settings import check_fields, setting, settings
 
 @settings
 class RenderSettings:
-    """What to render, and where; a set that was begun there is completed."""
+    """What to render, and where; an unfinished set there is completed."""
 
     out: Path = setting(help="Folder of the set.")
     videos: int = setting(default=480, help="How many; more begin with the same ones.", at_least=1)

@@ -1,4 +1,4 @@
-"""What can be done with a feature store as a whole: look at it, check it, carry it to HDF5 and back."""
+"""Operations on a whole feature store: inspect it, check it, convert it to HDF5 and back."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from .settings import VerifySettings
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BackboneInfo:
-    """What a store holds of one backbone.
+    """What a store holds for one backbone.
 
     Args:
         name: of the backbone.
@@ -25,10 +25,10 @@ class BackboneInfo:
         num_classes: K, the length of a clip's scores.
         clips_due: how many of the N clips the pattern gives to this backbone.
         compression: of the maps.
-        provenance: what computed them.
+        provenance: how they were computed.
         counts: videos by status.
         raw_bytes: the maps of the videos that are done, uncompressed.
-        stored_bytes: the same as they lie on the disk.
+        stored_bytes: the same, as they are on disk.
         failures: id -> reason.
     """
 
@@ -64,8 +64,8 @@ class VerifyReport:
     """What the check found.
 
     Args:
-        num_done: videos checked, each counted once a backbone.
-        problems: all that is wrong; clips that came out otherwise when computed again are among them.
+        num_done: videos checked, each counted once per backbone.
+        problems: all that is wrong, including clips that differ when computed again.
         comparisons: the clips that were computed again.
         num_reset: videos that were marked as pending.
     """
@@ -98,7 +98,7 @@ def info(path: Path) -> StoreInfo:
 
 
 def _backbone_info(store: FeatureStore, group: BackboneGroup) -> BackboneInfo:
-    """Return what the store holds of one backbone."""
+    """Return what the store holds for one backbone."""
     status = group.status()
     counts = {state.name.lower(): int((status == state).sum()) for state in Status}
     return BackboneInfo(
@@ -123,11 +123,11 @@ def verify(
     Args:
         settings: what to check.
         recompute: (backbone, video index, view, clip) -> map and scores; needed if ``settings.num_recomputed`` is set.
-        progress: told of each video and backbone, then of each clip that is computed again.
+        progress: advanced by each video and backbone, then by each clip that is computed again.
 
     Raises:
         StoreError: if there is no store at all.
-        SettingsError: if clips are to be recomputed and nothing is given that does it.
+        SettingsError: if clips are to be recomputed, but ``recompute`` is not given.
     """
     if settings.num_recomputed and recompute is None:
         raise SettingsError("to recompute clips, the manifest and the weights are needed")
@@ -149,6 +149,7 @@ def _verify(
                 comparisons.append(each)
                 progress.advance()
         problems += [_problem(each) for each in comparisons if not _agrees(each, settings.tolerance)]
+    # A problem without a video is one of the store itself; then nothing is counted, and nothing is reset.
     readable = all(problem.video_id is not None for problem in problems)
     return VerifyReport(
         num_done=sum(int((store.backbone(name).status() == Status.DONE).sum()) for name in store.backbones())
@@ -161,7 +162,7 @@ def _verify(
 
 
 def _agrees(comparison: Comparison, tolerance: float) -> bool:
-    """Say whether a clip came out as it is stored; NaN is no agreement."""
+    """Return whether a clip computed again agrees with the stored one; NaN never agrees."""
     return comparison.difference <= tolerance and comparison.score_difference <= tolerance
 
 

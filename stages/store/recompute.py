@@ -20,17 +20,17 @@ from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing
 def recomputer(store: FeatureStore, *, manifest: Path, weights: Sequence[Path]) -> Recompute:
     """Return a function (backbone, video index, view, clip) -> map (T', H', W', C) and scores (K,).
 
-    It runs under the settings that the store records: preprocessing, device, precision, batch and threads.
+    It runs with the settings that the store records: preprocessing, device, precision, batch and threads.
 
     Args:
-        store: whose clips.
-        manifest: the one that the store was made of; it knows where the videos lie.
+        store: with the clips.
+        manifest: the one that the store was made from; it says where the videos are.
         weights: of every backbone in the store.
 
     Raises:
         StoreError: if manifest or weights are not those of the store.
         ManifestError, WeightsError: if they cannot be read.
-        VideoError: by the function, if a video cannot be read or gives a map that is not finite.
+        VideoError: raised by the function if a video cannot be read or its map is not finite.
     """
     videos = read_manifest(manifest)
     if videos.digest != store.attributes["manifest_digest"]:

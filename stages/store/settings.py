@@ -1,4 +1,4 @@
-"""What verifying a store is asked to do."""
+"""The settings of verifying a store."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from ...pipeline.settings import check_fields, setting, settings
 class VerifySettings:
     """What to check.
 
-    The same machine gives the same bytes again; another one rounds bfloat16 otherwise, which adds up to a few
-    thousandths over a network: hence the tolerance.
+    The same machine gives the same bytes again; another one rounds bfloat16 differently, which adds up to a few
+    thousandths over a network. Hence the tolerance.
     """
 
     store: Path = setting(help="Feature store that vidpipe extract made.")

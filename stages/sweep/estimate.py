@@ -1,4 +1,4 @@
-"""What a sweep will cost, foreseen: a few real steps of each aggregator are timed; nothing is written into ``out``."""
+"""What a sweep will cost, by estimate: a few real steps of each aggregator are timed; ``out`` is not touched."""
 
 import math
 import os
@@ -38,14 +38,14 @@ _TIMED_READS = 8  # videos
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunEstimate:
-    """What one run of an aggregator is foreseen to cost.
+    """What one run of an aggregator will probably cost.
 
     Attributes:
-        gmacs: 10^9 multiply-accumulates a video, backbones included.
+        gmacs: 10^9 multiply-accumulates per video, backbones included.
         num_weights: to train.
         epochs: at most.
         epoch_seconds: of one pass over all training and held-out videos.
-        other_seconds: of all that does not grow with the epochs: opening the store, pictures, scoring the test split.
+        other_seconds: of all that does not depend on the epochs: opening the store, pictures, scoring the test split.
         num_bytes: of its directory, at the end.
     """
 
@@ -72,20 +72,20 @@ class RunEstimate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepEstimate:
-    """What is left to do, and what it is foreseen to cost.
+    """What is left to do, and what it will probably cost.
 
     Attributes:
         plan: all runs.
         num_todo: those without a score yet.
         runs: what was timed: each aggregator at its fewest and at its most clips.
         copy_bytes: of the copies of the maps that each machine makes.
-        copy_seconds: to make them, once a machine.
+        copy_seconds: to make them, once per machine.
         copies: the folder for them; None if none are made.
         free_copy_bytes: on its disk.
         run_bytes: at most, of all runs' directories.
         free_run_bytes: on their disk.
-        workers: how many runs go on side by side.
-        total_seconds: wall clock, where every run trains all its epochs.
+        workers: how many runs go on in parallel.
+        total_seconds: wall clock, if every run trains all its epochs.
     """
 
     plan: SweepPlan
@@ -102,7 +102,7 @@ class SweepEstimate:
 
 
 def estimate(settings: SweepSettings) -> SweepEstimate:
-    """Time a few steps of each aggregator at its fewest and most clips, and reckon what the rest will take.
+    """Time a few steps of each aggregator at its fewest and most clips, and estimate what the rest will take.
 
     Raises:
         SettingsError, ManifestError, StoreError, RunError, OutOfSpaceError: as the sweep itself would.
@@ -128,6 +128,7 @@ def estimate(settings: SweepSettings) -> SweepEstimate:
         run_bytes=sum(run.num_bytes for run in each) + workers * max((run.checkpoint_bytes for run in each), default=0),
         free_run_bytes=check_free_space(settings.out, 0),
         workers=workers,
+        # Evenly shared, but never shorter than the longest run.
         total_seconds=copy_seconds + max(sum(seconds) / workers, max(seconds, default=0.0)),
     )
 
@@ -142,7 +143,7 @@ def _timed_tasks(todo: Sequence[SweepTask]) -> list[SweepTask]:
 
 
 def _between(runs: Sequence[RunEstimate], task: SweepTask) -> RunEstimate:
-    """Return what lies between the runs of the fewest and the most clips, in proportion."""
+    """Return an estimate between those of the fewest and the most clips, in proportion."""
     low, high = runs[0], runs[-1]
     share = (task.num_clips - low.num_clips) / max(1, high.num_clips - low.num_clips)
     names = ("epoch_seconds", "other_seconds")
@@ -151,7 +152,7 @@ def _between(runs: Sequence[RunEstimate], task: SweepTask) -> RunEstimate:
 
 
 def _time_run(settings: SweepSettings, whole: SweepPlan, task: SweepTask) -> RunEstimate:
-    """Train and score on a few videos with the real code, in a directory that is removed."""
+    """Train and score on a few videos with the real code, in a temporary directory."""
     with one_of_many(settings.threads), tempfile.TemporaryDirectory(prefix="vidpipe-") as scratch:
         own = replace(run_settings(settings, task), out=Path(scratch) / "run", cache_gib=math.inf)
         began = time.perf_counter()
@@ -177,14 +178,14 @@ def _time_run(settings: SweepSettings, whole: SweepPlan, task: SweepTask) -> Run
 
 
 def _few_videos(prepared: PreparedAggregatorTraining, number: int) -> PreparedAggregatorTraining:
-    """Return the same training on so many videos at most, with its share of held-out ones."""
+    """Return the same training on at most so many videos, with its share of held-out ones."""
     share = min(1.0, number / max(1, len(prepared.training)))
     num_held_out = math.ceil(share * len(prepared.validation))
     return replace(prepared, training=prepared.training[:number], validation=prepared.validation[:num_held_out])
 
 
 def _train_few(own: TrainAggregatorSettings, few: PreparedAggregatorTraining, *, epochs: int) -> tuple[float, float]:
-    """Return the seconds that a video takes in an epoch of training, and those of all that is not an epoch."""
+    """Return the seconds of a video in an epoch of training, and those of everything outside of epochs."""
     shutil.rmtree(own.out, ignore_errors=True)
     optimisation = replace(own.optimisation, epochs=epochs, warmup_epochs=0.0, patience=0)
     with RunDirectory.open_or_create(own.out, settings={}) as directory:
@@ -196,7 +197,7 @@ def _train_few(own: TrainAggregatorSettings, few: PreparedAggregatorTraining, *,
 
 
 def _time_scoring(own: TrainAggregatorSettings, few: PreparedAggregatorTraining, test: npt.NDArray[np.int64]) -> float:
-    """Return the seconds that it takes to predict one of the ``test`` videos."""
+    """Return the seconds to predict one of the ``test`` videos."""
     model, _ = load_aggregator(own.out / WEIGHTS_FILE)
     model = model.to(resolve_device(own.device))
     videos = test[: _TIMED_BATCHES * own.optimisation.batch_size].tolist()
@@ -207,7 +208,7 @@ def _time_scoring(own: TrainAggregatorSettings, few: PreparedAggregatorTraining,
 
 
 def _copying(settings: SweepSettings, whole: SweepPlan, copies: Path | None) -> tuple[int, float]:
-    """Return the bytes of the copies that this machine still has to make, and the seconds that it takes."""
+    """Return the bytes of the copies that this machine still has to make, and the seconds for that."""
     if copies is None:
         return 0, 0.0
     store = FeatureStore.open(settings.training.store)

@@ -45,13 +45,13 @@ Cell = tuple[Pattern, int]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepPlan:
-    """What a sweep comes to.
+    """The runs of a sweep.
 
     Attributes:
         tasks: the runs, in order.
         left_out: a sentence for each combination of pattern and clips that is not run.
-        num_training: videos that each run trains on, held-out ones included; 0 where nothing is trained.
-        test: (V,) indices of the videos of the test split that are extracted, by pattern and number of clips.
+        num_training: videos that each run trains on, held-out ones included; 0 if nothing is trained.
+        test: (V,) int64 indices of the extracted videos of the test split, by pattern and number of clips.
         backbones: names of those whose maps are read.
     """
 
@@ -63,7 +63,7 @@ class SweepPlan:
 
 
 def _fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]]:
-    """Return the patterns and numbers of clips of a sweep that names none: those of the paper's Table 3 that fit.
+    """Return the default patterns and numbers of clips of a sweep: those of the paper's Table 3 that fit.
 
     Raises:
         StoreError: if there is no store.
@@ -76,7 +76,7 @@ def _fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]
 
 
 def resolve(settings: SweepSettings) -> SweepSettings:
-    """Return the settings with the patterns and numbers of clips that they leave open, as the store allows.
+    """Return the settings with patterns and numbers of clips filled in as the store allows, if they are not given.
 
     Raises:
         StoreError: if there is no store.
@@ -101,7 +101,7 @@ def run_settings(settings: SweepSettings, task: SweepTask) -> TrainAggregatorSet
 
 
 def is_feasible(pattern: Pattern, num_clips: int) -> bool:
-    """Say whether one whole period of the pattern fits into N clips; other cells of the paper's Table 4 are empty."""
+    """Return whether a whole period of the pattern fits into N clips; other cells of the paper's Table 4 are empty."""
     return pattern.num_expensive + (pattern.num_cheap or 0) <= num_clips
 
 
@@ -110,8 +110,8 @@ def choose_cells(
 ) -> tuple[list[Cell], list[str]]:
     """Return which patterns to run at which numbers of clips, and a sentence for each pair that is left out.
 
-    Left out are patterns that do not fit, and those that make the same clips expensive as an earlier one: such a pair
-    is run once, under the pattern that comes first among ``known`` and then ``patterns``, so that what was run stays.
+    Patterns that do not fit are left out, and so are those that make the same clips expensive as an earlier one: these
+    are run once, under the pattern that comes first in ``known`` and then ``patterns``, so that existing runs stay.
     """
     order = list(dict.fromkeys([*known, *patterns]))
     cells: dict[Cell, None] = {}
@@ -138,14 +138,14 @@ def stand_in(patterns: Sequence[Pattern], pattern: Pattern, num_clips: int) -> P
 
 
 def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan:
-    """Return what there is to run, once every run is known to be possible.
+    """Return the runs, after checking that every one is possible.
 
     Args:
         settings: what to train.
-        known: the patterns that the sweep's directory has had before.
+        known: the patterns that the sweep's directory already had.
 
     Raises:
-        SettingsError, ManifestError, StoreError: for what the store does not hold or allow; before anything is trained.
+        SettingsError, ManifestError, StoreError: if the store lacks something; before anything is trained.
     """
     for name in settings.aggregators:
         _ = AGGREGATORS[name]  # refuses unknown names
@@ -162,10 +162,11 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
     for aggregator in settings.aggregators:
         for cell in cells:
             first = SweepTask(aggregator=aggregator, pattern=cell[0], num_clips=cell[1], seed=0)
-            key = aggregator, cell[1], frozenset(selections[cell].backbones.values())  # all that refusals depend on
+            # All that a refusal can depend on: the other patterns need not be prepared again.
+            key = aggregator, cell[1], frozenset(selections[cell].backbones.values())
             if key not in trainings:
                 trainings[key] = prepare(run_settings(settings, first))
-            num_seeds = settings.num_seeds if trainings[key].training else 1  # where nothing is trained, all are equal
+            num_seeds = settings.num_seeds if trainings[key].training else 1  # without training, all would be equal
             own = [replace(first, seed=seed) for seed in range(num_seeds)]
             tasks += own
             count = len(trainings[key].training) + len(trainings[key].validation)
@@ -215,13 +216,13 @@ def _videos_to_score(
 
 
 def _splits(store: FeatureStore, settings: SweepSettings) -> Splits | None:
-    """Return id -> split, where the store's own splits do not count."""
+    """Return id -> split, if others than the store's own splits apply."""
     path = settings.training.splits
     return None if path is None else read_splits(path, of=store.manifest)
 
 
 def shared_outcome(settings: SweepSettings) -> dict[str, Any]:
-    """Return what the results of all runs depend on, as JSON reads it: a sweep goes on only where it is the same.
+    """Return what the results of all runs depend on, as JSON reads it: a sweep goes on only if it is the same.
 
     Raises:
         StoreError, ManifestError: if there is no store, or the splits are not those of its videos.

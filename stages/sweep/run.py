@@ -1,7 +1,7 @@
-"""Train many aggregators on one store, score each, and lay the results side by side.
+"""Train many aggregators on one store, score each, and compare the results.
 
-The plan is pure, a task is one run in a directory of its own, and every run goes on by itself where it was stopped; so
-a sweep may be stopped at any moment, gone on with, and added to, in this process or on a cluster, with equal results.
+The plan is pure, a task is one run in a directory of its own, and every run goes on where it was stopped. So a sweep
+may be stopped at any moment, continued and extended, in this process or on a cluster, with equal results.
 """
 
 import contextlib
@@ -33,15 +33,15 @@ _SETTINGS_FILE, _FAILURES_FILE = "sweep.json", "failures.csv"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepSummary:
-    """What a sweep came to.
+    """The result of a sweep.
 
     Attributes:
         num_done: runs finished by this call.
-        num_already_done: runs asked for that had been finished before it.
+        num_already_done: requested runs that had been finished before it.
         failed: run -> reason, with settings as `errors.named` marks them.
         left_out: a sentence for each combination of pattern and clips that is not run.
-        tables: name of the file -> its text, as Markdown.
-        files: all that was written about the runs together.
+        tables: file name -> its text, as Markdown.
+        files: all that were written about the runs together.
     """
 
     out: Path
@@ -59,18 +59,19 @@ def run(
     planned: Callable[[SweepPlan, int], object] = lambda _plan, _todo: None,
     progress: Progress = SILENT,
 ) -> SweepSummary:
-    """Train and score what is still missing, then write tables and figures over all runs in the directory.
+    """Train and score what is still missing, then write tables and figures on all runs in the directory.
 
     Args:
         settings: what to train, and how.
         planned: called with the plan and the number of runs to do, before the first.
-        progress: told of each run, and of those that failed why.
+        progress: advanced by each run, with the reason if it failed.
 
     Raises:
-        SettingsError, ManifestError, StoreError: for what the store does not hold or allow; nothing is written.
+        SettingsError, ManifestError, StoreError: if the store lacks something, or does not allow it; nothing is
+            written.
         RunError: if the directory belongs to a sweep with other settings, or to anything else; the difference is named.
-        OutOfSpaceError: if the disk does not hold copies of the maps.
-        ExecutionError: if the cluster cannot be had, or goes away.
+        OutOfSpaceError: if copies of the maps do not fit on the disk.
+        ExecutionError: if the cluster cannot be reached, or goes away.
     """
     settings = resolve(settings)
     settings = absolute(settings)
@@ -116,11 +117,11 @@ def absolute(settings: SweepSettings) -> SweepSettings:
 
 
 def known_patterns(out: Path, asked: Mapping[str, Any]) -> list[Pattern]:
-    """Return the patterns that the sweep in the directory has had so far; none where there is no sweep yet.
+    """Return the patterns that the sweep in the directory has had so far; none if there is no sweep yet.
 
     Args:
         out: the directory.
-        asked: what `shared_outcome` says now.
+        asked: what `shared_outcome` returns now.
 
     Raises:
         RunError: if the directory has files but no sweep, or a sweep with other settings, naming each difference.
@@ -162,10 +163,10 @@ def unfinished(settings: SweepSettings, whole: SweepPlan) -> list[SweepTask]:
 
 @contextlib.contextmanager
 def _directory(out: Path, sweep: Mapping[str, Any]) -> Iterator[None]:
-    """Hold the sweep's directory for this process, with what all its runs share written into it.
+    """Lock the sweep's directory for this process, and write what all its runs share into it.
 
     Raises:
-        StoreError: if another process holds it.
+        StoreError: if another process holds the lock.
     """
     out.mkdir(parents=True, exist_ok=True)
     with held_folder(out, error=StoreError):
@@ -175,10 +176,10 @@ def _directory(out: Path, sweep: Mapping[str, Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _copies(settings: SweepSettings, whole: SweepPlan) -> Iterator[Path | None]:
-    """Give the folder for copies of maps, and remove it at the end unless the user named it.
+    """Yield the folder for copies of maps, and remove it at the end unless the user named it.
 
     Raises:
-        OutOfSpaceError: if the disk of this machine does not hold them.
+        OutOfSpaceError: if they do not fit on this machine's disk.
     """
     if not settings.copies:
         yield None
@@ -195,9 +196,10 @@ def _copies(settings: SweepSettings, whole: SweepPlan) -> Iterator[Path | None]:
 
 
 def copies_folder(settings: SweepSettings) -> Path:
-    """Return where each machine keeps its copies of maps, the same for each call of one sweep."""
+    """Return where each machine keeps its copies of maps: the same folder for each call of a sweep."""
     if settings.cache_dir is not None:
         return settings.cache_dir
+    # The user's id, because the folder for temporary files belongs to all users of a machine.
     digest = hashlib.sha256(str(settings.out.absolute()).encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"vidpipe-{os.getuid()}-{digest}"
 

@@ -1,4 +1,4 @@
-"""What a sweep is asked to do."""
+"""The settings of a sweep."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ class SweepSettings:
     """What to train and score, and how.
 
     ``training`` is what all runs share. Its ``out`` is the sweep's directory; its aggregator, pattern, number of clips,
-    seed and local copies do not count: each run has its own.
+    seed and local copies are ignored: each run has its own.
     """
 
     training: TrainAggregatorSettings

@@ -21,11 +21,11 @@ _NOTE = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Setting:
-    """All runs that differ in their seed alone.
+    """All runs that differ only in their seed.
 
     Attributes:
         top1: share in [0, 1], over seeds.
-        gmacs: 10^9 multiply-accumulates a video.
+        gmacs: 10^9 multiply-accumulates per video.
     """
 
     aggregator: str
@@ -36,7 +36,7 @@ class Setting:
 
 
 def read_scores(out: Path) -> list[Score]:
-    """Return the scores of all runs in a sweep's directory, in an order that depends on nothing but the runs.
+    """Return the scores of all runs in a sweep's directory, in an order that depends only on the runs.
 
     Raises:
         RunError: if one cannot be read.
@@ -63,7 +63,7 @@ def _pattern_order(pattern: Pattern) -> tuple[float, ...]:
 
 
 def _settings_of(scores: Iterable[Score]) -> list[Setting]:
-    """Return the scores put together by aggregator, pattern and number of clips, in their order."""
+    """Return the scores grouped by aggregator, pattern and number of clips, in their order."""
     groups: dict[tuple[str, str, int], list[Score]] = {}
     for score in scores:
         groups.setdefault((score.aggregator, score.pattern, score.clips), []).append(score)
@@ -80,11 +80,11 @@ def _settings_of(scores: Iterable[Score]) -> list[Setting]:
 
 
 def report(out: Path, *, patterns: Sequence[Pattern]) -> tuple[dict[str, str], tuple[Path, ...]]:
-    """Write tables and figures over all runs in a sweep's directory.
+    """Write tables and figures on all runs in a sweep's directory.
 
     Args:
         out: the directory.
-        patterns: all that the sweep has been asked for, in the order in which it got to know them.
+        patterns: all that the sweep was ever asked for, in that order.
 
     Returns:
         The Markdown tables by file name, and all files written. Nothing, if there is no score yet.
@@ -111,7 +111,7 @@ def report(out: Path, *, patterns: Sequence[Pattern]) -> tuple[dict[str, str], t
 
 
 def _result_rows(scores: Iterable[Score]) -> Iterable[Sequence[object]]:
-    """Yield the header and a row a run, of all that repeats itself exactly."""
+    """Yield the header and a row per run, with everything that is exactly reproducible."""
     names = [field.name for field in fields(Score) if field.name not in _TIMES]
     yield names
     for score in scores:
@@ -119,14 +119,14 @@ def _result_rows(scores: Iterable[Score]) -> Iterable[Sequence[object]]:
 
 
 def _timing_rows(scores: Iterable[Score]) -> Iterable[Sequence[object]]:
-    """Yield the header and a row a run, of what differs each time."""
+    """Yield the header and a row per run, with what differs each time."""
     yield ("run", *_TIMES)
     for score in scores:
         yield [score.run, *(getattr(score, name) for name in _TIMES)]
 
 
 def _summary_rows(settings: Iterable[Setting]) -> Iterable[Sequence[object]]:
-    """Yield the header and a row a setting: top-1 accuracy over seeds with its 95 % confidence interval."""
+    """Yield the header and a row per setting: top-1 accuracy over seeds with its 95 % confidence interval."""
     yield ("aggregator", "pattern", "clips", "gmacs", "n", "mean", "sd", "ci95_low", "ci95_high")
     for own in settings:
         half = own.top1.half_width
@@ -151,14 +151,14 @@ class Cells:
         self.clips = sorted({own.num_clips for own in settings})
 
     def find(self, aggregator: str, pattern: Pattern, num_clips: int) -> Setting | None:
-        """Return the setting, or None where it is not feasible or has no result."""
+        """Return the setting, or None if it is not feasible or has no result."""
         if not is_feasible(pattern, num_clips):
             return None
         return self._found.get((aggregator, stand_in(self._known, pattern, num_clips), num_clips))
 
 
 def table3(cells: Cells) -> str:
-    """Return, for each pattern, accuracies by aggregator and number of clips: the form of Table 3."""
+    """Return, for each pattern, accuracies by aggregator and number of clips, in the form of Table 3."""
     parts = ["# Accuracy by aggregator and number of clips", _NOTE]
     for pattern in cells.patterns:
         rows = [
@@ -171,7 +171,7 @@ def table3(cells: Cells) -> str:
 
 
 def table4(cells: Cells) -> str:
-    """Return, for each aggregator, accuracy and cost by pattern and number of clips: the form of Table 4."""
+    """Return, for each aggregator, accuracy and cost by pattern and number of clips, in the form of Table 4."""
     parts = ["# Accuracy and cost by the share of expensive clips", f"{_NOTE} GMACs a video, backbones included."]
     header = ["E:C", *(text for num in cells.clips for text in (f"{num} clips, top-1", f"{num} clips, GMACs"))]
     for name in cells.aggregators:
@@ -195,7 +195,7 @@ def _accuracy(setting: Setting | None) -> str:
 
 
 def _gmacs_text(gmacs: float) -> str:
-    """Return a cost with three digits, or as many as it takes."""
+    """Return a cost with three digits, or as many as needed."""
     return f"{gmacs:.3g}" if gmacs < 100 else f"{gmacs:,.1f}"
 
 
@@ -225,7 +225,7 @@ def _describe(pattern: Pattern) -> str:
 
 
 def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a Markdown table with its columns padded, so that it can be read as it is; the first is aligned left."""
+    """Return a Markdown table with its columns padded, so that it is readable as text; the first is aligned left."""
     widths = [max(3, *map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
 

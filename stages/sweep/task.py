@@ -1,4 +1,4 @@
-"""One run of a sweep, on its worker: train an aggregator, score it on the test split, leave the figures beside it."""
+"""One run of a sweep, on its worker: train an aggregator, score it on the test split, and write the figures."""
 
 import contextlib
 import json
@@ -26,22 +26,23 @@ from .settings import SweepSettings
 
 SCORE_FILE = "score.json"
 _DIGITS = 9  # of GMACs: to the last MAC
-ALONE = Lock()  # a Dask worker may run several tasks in one process, whose random numbers, in torch, are one stream
+# A Dask worker may run several tasks in one process, where torch has a single stream of random numbers for all.
+ALONE = Lock()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Score:
-    """What a run came to; the fields are the columns of results.csv, and the last two those of timings.csv.
+    """The result of a run; the fields are the columns of results.csv, and the last two those of timings.csv.
 
     Attributes:
         pattern: as text.
         seed: of the training.
-        gmacs: 10^9 multiply-accumulates a video; the next two say which part is whose.
+        gmacs: 10^9 multiply-accumulates per video; the next two fields are its parts.
         top1: accuracies are shares in [0, 1] of the scored videos.
         num_expected: videos of the test split, extracted or not.
-        best_epoch: the epoch whose weights were kept, counted from 1; None where nothing is trained.
+        best_epoch: the epoch whose weights were kept, counted from 1; None if nothing is trained.
         run: the name of the run directory.
-        training_seconds: over interruptions.
+        training_seconds: across interruptions.
     """
 
     aggregator: str
@@ -74,15 +75,15 @@ class TaskResult:
 
 
 def run_task(settings: SweepSettings, copies: Path | None, task: SweepTask) -> TaskResult:
-    """Train and score one run, going on where an earlier attempt stopped.
+    """Train and score one run, from where an earlier attempt stopped.
 
-    What can go wrong in one run alone is told, not raised: settings that do not suit it, a training that diverges,
+    What can go wrong in a single run is returned, not raised: settings that do not suit it, a training that diverges,
     memory, disk.
 
     Args:
         settings: of the sweep; its paths are absolute.
-        copies: folder for this machine's copies of maps; None = read the store.
-        task: which run.
+        copies: folder for this machine's copies of maps; None: read the store.
+        task: the run.
     """
     try:
         with ALONE, one_of_many(settings.threads):
@@ -154,13 +155,13 @@ def _score(
 
 
 def read_score(run: Path, *, store: FeatureStore, num_training: int, num_test: int) -> Score | None:
-    """Return the score that a finished run has left, or None if the run, or its score, is still to be made.
+    """Return the score of a finished run, or None if the run, or its score, is still to be made.
 
     Args:
         run: the run directory.
         store: the sweep's store.
         num_training: videos that it would train on now, held-out ones included.
-        num_test: videos that can be scored now; a score over fewer, or more, is made again.
+        num_test: videos that can be scored now; a score over another number is made again.
 
     Raises:
         RunError: if the run was made from other features or training videos than the store's, or a file is damaged.
@@ -180,7 +181,7 @@ def read_score(run: Path, *, store: FeatureStore, num_training: int, num_test: i
 
 
 def load_score(run: Path) -> Score:
-    """Return the score that lies in a run directory.
+    """Return the score in a run directory.
 
     Raises:
         RunError: if it cannot be read.
@@ -197,7 +198,7 @@ def load_score(run: Path) -> Score:
 
 @contextlib.contextmanager
 def one_of_many(threads: int) -> Iterator[None]:
-    """Let torch compute with so many threads inside the block."""
+    """Within the block, let torch compute with so many threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -1,4 +1,4 @@
-"""What training an aggregator will be: its settings, checked against the store, and which videos teach it."""
+"""The plan of training an aggregator: its settings, checked against the store, and the videos to train on."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -29,12 +29,12 @@ class PreparedAggregatorTraining:
     """A training that has been checked against its store.
 
     Attributes:
-        shapes: role -> (T', H', W', C) of the maps; empty where none are read.
-        splits: id -> split, where they are not the store's own.
+        shapes: role -> (T', H', W', C) of the maps; empty if none are read.
+        splits: id -> split, if they are not the store's own.
         training: indices of the videos to train on; none for an aggregator without weights.
         validation: indices of the held-out ones.
         missing: id -> reason, of the videos of the training split that lack features.
-        targets: (V, …) what each video's labels are to the task.
+        targets: (V, …) each video's labels as the task encodes them.
     """
 
     store: FeatureStore
@@ -52,13 +52,13 @@ class PreparedAggregatorTraining:
 
 
 def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
-    """Read the store and check that it holds what is asked for. Writes nothing.
+    """Read the store and check that it holds what is needed. Writes nothing.
 
     Args:
         settings: what to train, on what, and how.
 
     Raises:
-        SettingsError, ManifestError, StoreError: for what does not fit.
+        SettingsError, ManifestError, StoreError: if it does not.
     """
     store = FeatureStore.open(settings.store)
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
@@ -113,7 +113,7 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
 def _split(
     settings: TrainAggregatorSettings, store: FeatureStore, listed: list[int], missing: dict[str, str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the videos to train on and those held out, refusing a training split that cannot teach every class."""
+    """Return the videos to train on and those held out; refuse a training split that lacks a class."""
     manifest = store.manifest
     usable = [index for index in listed if manifest.videos[index].video_id not in missing]
     if not usable:
@@ -130,7 +130,7 @@ def _split(
 
 
 def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTraining) -> dict[str, Any]:
-    """Return what the trained weights depend on, as JSON values: a run goes on only where all of it is the same."""
+    """Return what the trained weights depend on, as JSON values: a run goes on only if all of it is the same."""
     store, selection = prepared.store, prepared.selection
     groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
     engines = {role: engine for role, group in groups.items() if (engine := describe_engine(group))}

@@ -36,16 +36,16 @@ Batch = tuple[dict[str, Tensor], Tensor, Tensor]  # maps by role, scores, target
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainAggregatorSummary:
-    """What a run came to.
+    """The result of a run.
 
     Attributes:
         already_done: whether the run had been finished before.
-        num_weights: numbers that were trained.
-        metrics: the best epoch's figures; empty where nothing is trained.
+        num_weights: how many numbers were trained.
+        metrics: the best epoch's figures; empty if nothing is trained.
         epochs: epochs that were trained.
-        gmacs: 10^9 multiply-accumulates a video, backbones included.
-        seconds: of all training, over interruptions.
-        missing: id -> reason, of the videos of the training split that have no features, and taught nothing.
+        gmacs: 10^9 multiply-accumulates per video, backbones included.
+        seconds: of all training, across interruptions.
+        missing: id -> reason, of the videos of the training split without features, which were not used.
     """
 
     out: Path
@@ -64,14 +64,14 @@ class TrainAggregatorSummary:
 
 
 def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> TrainAggregatorSummary:
-    """Train an aggregator, or go on training it, and leave its weights in the run directory.
+    """Train an aggregator, or go on training it, and write its weights to the run directory.
 
     Args:
         settings: what to train, on what, and how.
-        progress: told of each batch and epoch.
+        progress: advanced by each batch and epoch.
 
     Raises:
-        SettingsError, ManifestError, StoreError: for what the store does not hold or allow.
+        SettingsError, ManifestError, StoreError: if the store lacks something, or does not allow it.
         RunError: if the run directory belongs to other settings.
     """
     settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
@@ -105,7 +105,7 @@ def train(
     *,
     progress: Progress = SILENT,
 ) -> None:
-    """Fit the aggregator, if it has weights, and leave weights, curves and result in the run directory."""
+    """Fit the aggregator, if it has weights, and write weights, curves and result to the run directory."""
     began = time.monotonic()
     torch.manual_seed(settings.optimisation.seed)
     model = build_video_model(prepared.spec, shapes=prepared.shapes).to(resolve_device(settings.device))

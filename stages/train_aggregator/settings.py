@@ -1,4 +1,4 @@
-"""What training an aggregator is asked to do."""
+"""The settings of training an aggregator."""
 
 from dataclasses import field
 from pathlib import Path
@@ -10,7 +10,7 @@ from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import OptimisationSettings
 
 AGGREGATOR_NAMES = "aggregators.registry:AGGREGATORS"
-# What suits small aggregators on cached maps; a preset has the paper's recipe for Kinetics.
+# For small aggregators on cached maps; a preset has the paper's recipe for Kinetics.
 OPTIMISATION = OptimisationSettings(
     epochs=40, batch_size=16, optimizer="adamw", learning_rate=1e-3, weight_decay=1e-2, clip_norm=1.0
 )
@@ -47,7 +47,7 @@ class TrainAggregatorSettings:
     )
     dropout: float = setting(default=0.5, help="Before the classifier.")
     reduction: int = setting(
-        default=4, help="Factor by which FAST-GRU's gates, and memories and contexts, compress the channels."
+        default=4, help="Factor by which FAST-GRU's gates, memories and contexts compress the channels."
     )
     options: tuple[NamedValue, ...] = setting(
         default=(), help="A hyper-parameter of the aggregator's own; may be repeated.", metavar="NAME=VALUE"

@@ -1,4 +1,4 @@
-"""What training a backbone will be: its settings, checked against the videos, and what the weights depend on."""
+"""The plan of training a backbone: its settings, checked against the videos, and what the weights depend on."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -22,10 +22,10 @@ class PreparedBackboneTraining:
     """A training that has been checked.
 
     Attributes:
-        settings: with what they left open decided.
+        settings: with all defaults filled in.
         classes: K names, in the order of the scores.
         training: the clips to train on.
-        validation: those to choose the best epoch by; None = the last one is.
+        validation: those that choose the best epoch; None: the last epoch is best.
     """
 
     settings: TrainBackboneSettings
@@ -37,7 +37,7 @@ class PreparedBackboneTraining:
 
     @property
     def clips(self) -> tuple[TrainingClips, ...]:
-        """Those to train on and, where there are some, those to validate on."""
+        """Those to train on and, if there are any, those to validate on."""
         return (self.training,) if self.validation is None else (self.training, self.validation)
 
 
@@ -46,14 +46,14 @@ def prepare(settings: TrainBackboneSettings) -> PreparedBackboneTraining:
 
     Raises:
         SettingsError: for settings that cannot be run together.
-        ManifestError: if the manifest is wrong, lacks a split, or has several labels a video.
+        ManifestError: if the manifest is wrong, lacks a split, or has several labels for a video.
     """
     settings = resolve(settings)
     manifest = read_manifest(settings.manifest)
     task = task_of(manifest)
     check_classes(manifest)
     num_frames = _sampling_of(settings).num_frames
-    feature_shape(settings.backbone, num_frames=num_frames, size=settings.crop)  # refuses what cannot be run
+    feature_shape(settings.backbone, num_frames=num_frames, size=settings.crop)  # refuses unsuitable clips
     return PreparedBackboneTraining(
         settings=settings,
         manifest=manifest,
@@ -65,7 +65,7 @@ def prepare(settings: TrainBackboneSettings) -> PreparedBackboneTraining:
 
 
 def resolve(settings: TrainBackboneSettings) -> TrainBackboneSettings:
-    """Return the settings with what they leave open decided: the backbone's usual clip, the machine's precision.
+    """Return the settings with defaults filled in: the backbone's usual clip, the machine's precision.
 
     Raises:
         SettingsError: if there is no such backbone.
@@ -102,6 +102,8 @@ def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, spli
 def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values."""
     own = asdict(prepared.settings)
+    # What changes the speed or the place of a run but not its outcome; the manifest and the device stand there already,
+    # by digest and by type.
     for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "device"):
         del own[place]
     return {

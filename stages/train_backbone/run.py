@@ -39,7 +39,7 @@ Batch = tuple[torch.Tensor, torch.Tensor] | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainBackboneSummary:
-    """What training came to: the weights, the last epoch's figures, and the videos that could not be read."""
+    """The result of training: the weights, the best epoch's figures, and the videos that could not be read."""
 
     weights: Path
     digest: str
@@ -55,11 +55,11 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
 
     Args:
         settings: what to train, and how.
-        progress: told of each batch and epoch.
+        progress: advanced by each batch and epoch.
 
     Raises:
         SettingsError: for settings that cannot be run together.
-        ManifestError: if the manifest is wrong, lacks a split, or has several labels a video.
+        ManifestError: if the manifest is wrong, lacks a split, or has several labels for a video.
         RunError: if the run directory belongs to other settings.
     """
     began = time.perf_counter()
@@ -81,7 +81,7 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
 
 
 def train(prepared: PreparedBackboneTraining, directory: RunDirectory, *, progress: Progress = SILENT) -> None:
-    """Fit the network and leave weights, curves and result in the run directory."""
+    """Fit the network and write weights, curves and result to the run directory."""
     settings, training = prepared.settings, prepared.training
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
@@ -105,7 +105,7 @@ def train(prepared: PreparedBackboneTraining, directory: RunDirectory, *, progre
 
 
 def _build_model(prepared: PreparedBackboneTraining) -> Backbone:
-    """Return the network as training begins with it, on its device; it follows from the seed."""
+    """Return the network at the beginning of training, on its device; it depends on the seed."""
     settings = prepared.settings
     torch.manual_seed(settings.optimisation.seed)
     model = build_backbone(settings.backbone, num_classes=len(prepared.classes), dropout=settings.dropout)
@@ -149,7 +149,19 @@ def clip_loss(
     preprocessing: Preprocessing,
     smoothing: float,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the loss of a batch of clips, and the mean of the task's figure over them."""
+    """Return the loss of a batch of clips, and the mean of the task's figure over them.
+
+    Args:
+        model: on the device to use.
+        batch: clips (B, L, S, S, 3) uint8 and targets (B, …) as the task encodes labels, int64 for single-label; on any
+            device.
+        task: of the targets.
+        preprocessing: says mean and standard deviation.
+        smoothing: share of each target that is spread evenly over all classes.
+
+    Returns:
+        A float32 scalar, and the figure's name -> a float32 scalar.
+    """
     device = next(model.parameters()).device
     clips, labels = batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
     scores = model(normalise(clips, preprocessing))[1].float()

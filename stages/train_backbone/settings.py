@@ -1,4 +1,4 @@
-"""What training a backbone is asked to do."""
+"""The settings of training a backbone."""
 
 import math
 from dataclasses import field

@@ -1,1 +1,1 @@
-"""How much memory a training step takes, foreseen without running it, and how much there is."""
+"""How much memory a training step takes, estimated without running it, and how much there is."""

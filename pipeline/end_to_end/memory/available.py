@@ -1,4 +1,4 @@
-"""How much memory there is to take, and whether an error says that there was too little."""
+"""How much memory is available, and whether an error means that there was too little."""
 
 import os
 import resource
@@ -9,30 +9,30 @@ import torch
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
-# Controller's directory, limit, usage, and the line of memory.stat with what the kernel gives back when it is needed.
+# Controller's directory, limit, usage, and the line of memory.stat with what the kernel frees when it is needed.
 _CGROUP_VERSIONS = (
     ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ("", "memory.max", "memory.current", "inactive_file"),
 )
 _LIMITS = ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData"))
-_MESSAGES = (  # in that of a RuntimeError: torch's allocator for CPUs, C++ at large, CUDA's libraries
+_MESSAGES = (  # of a RuntimeError: torch's allocator for CPUs, C++ in general, CUDA's libraries
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
     "std::bad_alloc",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
-_ONEDNN_MESSAGE = "could not create a primitive"  # the whole of it; others, which go on, say what is not supported
+_ONEDNN_MESSAGE = "could not create a primitive"  # in full; longer ones say what is not supported
 
 
 def available_bytes(device: torch.device, *, processes: int = 1) -> int:
     """Return how many bytes this process can take on ``device``.
 
-    On CUDA: what is free, and what torch's allocator holds for this process already. On a CPU: the least that the
-    machine, the control groups (both versions) and the process's own limits leave; ask before networks are built.
+    On CUDA: what is free, and what torch's allocator already holds for this process. On a CPU: the least that the
+    machine, the control groups (both versions) and the process's own limits leave. Ask before networks are built.
 
     Args:
-        device: where.
+        device: of the tensors.
         processes: how many share a CPU's memory evenly.
     """
     if device.type == "cuda":
@@ -41,7 +41,7 @@ def available_bytes(device: torch.device, *, processes: int = 1) -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether ``error`` says that memory ran out: on CUDA, in Python, or in what torch calls on a CPU."""
+    """Return whether ``error`` means that memory ran out: on CUDA, in Python, or in what torch calls on a CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     if not isinstance(error, RuntimeError):
@@ -51,19 +51,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _shared_bytes(processes: int) -> list[int]:
-    """Return each figure of what is left to all processes together, as the share of one."""
+    """Return one process's share of each figure of what is left for all of them."""
     left = [_machine_bytes(), *_cgroup_bytes()]
     return [own // processes for own in left]
 
 
 def _machine_bytes() -> int:
-    """Return what the kernel can give without swapping; where it does not say, all memory there is."""
+    """Return what the kernel can give without swapping; if it does not say, all memory there is."""
     available = _kibibytes(PROC / "meminfo", "MemAvailable")
     return available if available is not None else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _cgroup_bytes() -> Iterator[int]:
-    """Give what each control group that this process is in leaves below its limit, file caches counted as free."""
+    """Yield what each control group of this process leaves below its limit, with file caches counted as free."""
     for controller, limit_name, usage_name, cache_name in _CGROUP_VERSIONS:
         for group in _cgroups(controller):
             limit, usage = _number(group / limit_name), _number(group / usage_name)
@@ -72,9 +72,9 @@ def _cgroup_bytes() -> Iterator[int]:
 
 
 def _cgroups(controller: str) -> Iterator[Path]:
-    """Give the directories of this process's control groups, from the innermost to the root.
+    """Yield the directories of this process's control groups, from the innermost to the root.
 
-    In a container the innermost is often mounted as the root, and the names on the way do not exist.
+    In a container the innermost is often mounted as the root, and the directories in between do not exist.
     """
     for line in _lines(PROC / "self" / "cgroup"):
         _, controllers, name = line.split(":", 2)
@@ -90,7 +90,7 @@ def _cached_bytes(path: Path, name: str) -> int:
 
 
 def _limited_bytes() -> Iterator[int]:
-    """Give what `ulimit -v` and `ulimit -d` leave, where they are set."""
+    """Yield what `ulimit -v` and `ulimit -d` leave, if they are set."""
     for limit, name in _LIMITS:
         soft = resource.getrlimit(limit)[0]
         if soft != resource.RLIM_INFINITY:
@@ -98,7 +98,7 @@ def _limited_bytes() -> Iterator[int]:
 
 
 def _kibibytes(path: Path, name: str) -> int | None:
-    """Return the bytes that a line such as "VmSize: 123 kB" says; None if there is none."""
+    """Return the bytes in a line such as "VmSize: 123 kB"; None if there is none."""
     values = [line.split()[1] for line in _lines(path) if line.startswith(f"{name}:")]
     return int(values[0]) * 1024 if values else None
 

@@ -1,7 +1,7 @@
-"""What a step of end-to-end training takes in memory, foreseen without taking it, and which settings would fit.
+"""How much memory a step of end-to-end training takes, estimated without taking the step, and which settings would fit.
 
-Activations, the bulk, are counted by running shapes (`memory_simulation`); weights, their gradients, the optimizer's
-state, maps and clips by arithmetic. What kernels and allocators take beside tensors is allowed for by `with_headroom`.
+Activations, the bulk, are counted by running shapes (`simulation`); weights, their gradients, the optimizer's state,
+maps and clips by arithmetic. `with_headroom` allows for what kernels and allocators take beside tensors.
 """
 
 import math
@@ -21,14 +21,15 @@ from .simulation import CallMemory, NetworkMemory, backbone_call, backbone_memor
 
 _STATE_COPIES = {"sgd": 1, "adamw": 2}  # of the trained weights, in the optimizer
 FLOAT_BYTES = 4  # of a value of maps and scores
-# A process grows by at most so many times what is foreseen, and so much more: every setting of benchmarks/memory.py.
+# A process grows by at most this factor times the estimate, and these bytes: true of all settings of
+# benchmarks/memory.py.
 _HEADROOM, _HEADROOM_BYTES = 1.1, 550_000_000
 GIGA = 1e9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingShape:
-    """What determines the memory of a step, but for the strategy.
+    """What determines the memory of a step, apart from the strategy.
 
     Attributes:
         backbones: role -> registered name.
@@ -36,7 +37,7 @@ class TrainingShape:
         num_frames: L.
         crops: role -> S, pixels.
         num_classes: K.
-        aggregator: what is on top.
+        aggregator: over the backbones' maps.
         batch_size: videos that one process runs at once.
         precision: a name of ``optimisation.DTYPES``.
         optimizer: a name of ``optimisation.OPTIMIZERS``.
@@ -62,7 +63,7 @@ class TrainingShape:
         """Check every field.
 
         Raises:
-            SettingsError: at the first that cannot be.
+            SettingsError: for the first field that is out of range.
         """
         used = set(self.roles)
         rules = (
@@ -97,8 +98,8 @@ class Fit:
 
     Attributes:
         strategy: how the clips share the memory.
-        parts: into how many parts the batch is divided, to be run one after the other.
-        num_bytes: foreseen.
+        parts: into how many parts the batch is divided, run one after the other.
+        num_bytes: estimated.
     """
 
     strategy: StrategySettings
@@ -106,7 +107,7 @@ class Fit:
     num_bytes: int
 
     def flags(self, *, accumulate: int = 1) -> str:
-        """Return what to type where the batch was itself one of ``accumulate`` parts."""
+        """Return what to type if the batch was itself one of ``accumulate`` parts."""
         words = [f"{named('strategy')} {self.strategy.name}"]
         if self.strategy.name == CHECKPOINT:
             words.append(f"{named('granularity')} {self.strategy.granularity}")
@@ -118,12 +119,12 @@ class Fit:
 
 
 def estimated_bytes(shape: TrainingShape, *, strategy: StrategySettings) -> int:
-    """Return the most that tensors take at any time of a training step, weights and optimizer included.
+    """Return the most bytes that tensors take at any time of a training step, weights and optimizer included.
 
-    Gradients count as there from the start, as they are where they are accumulated over several passes.
+    Gradients count from the start, as they exist then if they are accumulated over several passes.
 
     Args:
-        shape: networks, clips and batch; with "batch-reduction" the batch before it is reduced.
+        shape: networks, clips and batch; with "batch-reduction" the batch before its reduction.
         strategy: how the clips share the memory.
 
     Raises:
@@ -141,10 +142,10 @@ def estimated_bytes(shape: TrainingShape, *, strategy: StrategySettings) -> int:
 def fitting(shape: TrainingShape, *, available: int) -> list[Fit]:
     """Return the settings that fit, best first: the fewest parts of a batch, and of these the fastest.
 
-    The batch of ``shape`` is run at once or in ever more parts, down to single videos. Strategies are those that leave
-    the loss as it is: plain, checkpoint at stages and at blocks, and two-pass with ever fewer clips at once.
-    Multi-iteration, which changes what is optimised, takes no less than two-pass, and batch reduction is a smaller
-    batch.
+    The batch of ``shape`` runs at once or in more and more parts, down to single videos. The strategies are those that
+    do not change the loss: plain, checkpoint at stages and at blocks, and two-pass with fewer and fewer clips at once.
+    Multi-iteration, which changes what is optimised, takes no less memory than two-pass, and batch reduction is just a
+    smaller batch.
 
     Args:
         shape: networks, clips and batch.
@@ -164,7 +165,7 @@ def fitting(shape: TrainingShape, *, available: int) -> list[Fit]:
 
 
 def with_headroom(num_bytes: int) -> int:
-    """Return how many bytes must be available for what is foreseen to take ``num_bytes``."""
+    """Return how many bytes must be available for an estimate of ``num_bytes``."""
     return round(num_bytes * _HEADROOM) + _HEADROOM_BYTES
 
 
@@ -175,7 +176,7 @@ def advice(shape: TrainingShape, *, available: int, strategy: str = PLAIN, accum
         shape: networks, clips and batch that did not fit.
         available: bytes.
         strategy: the name of the one that did not fit.
-        accumulate: of how many parts of a batch the shape's is one already.
+        accumulate: into how many parts the batch is divided already, of which the shape's is one.
 
     Raises:
         SettingsError: as in `estimated_bytes`.
@@ -198,7 +199,7 @@ def advice(shape: TrainingShape, *, available: int, strategy: str = PLAIN, accum
 
 
 def _strategies(shape: TrainingShape) -> Iterator[StrategySettings]:
-    """Give the strategies to choose from, fastest first; all but the first run the network forward twice."""
+    """Yield the strategies to choose from, fastest first; all but the first run the network forward twice."""
     yield StrategySettings(name=PLAIN)
     yield StrategySettings(name=CHECKPOINT, granularity="stage")
     yield StrategySettings(name=CHECKPOINT, granularity="block")
@@ -208,14 +209,14 @@ def _strategies(shape: TrainingShape) -> Iterator[StrategySettings]:
 
 
 def _halved(number: int) -> Iterator[int]:
-    """Give ``number``, its half, and so on down to 1."""
+    """Yield ``number``, its half, and so on down to 1."""
     while number:
         yield number
         number //= 2
 
 
 def _activation_bytes(shape: TrainingShape, strategy: StrategySettings) -> int:
-    """Return the most that maps, activations and what passes take at any time beside weights and gradients."""
+    """Return the most bytes of maps and activations at any time of the passes, without weights and gradients."""
     two_pass, one_by_one = strategy.name == TWO_PASS, strategy.name in (MULTI_ITERATION, TWO_PASS)
     counts = {role: shape.roles.count(role) for role in dict.fromkeys(shape.roles)}
     at_once = strategy.clips_per_call(shape.num_clips)
@@ -225,6 +226,7 @@ def _activation_bytes(shape: TrainingShape, strategy: StrategySettings) -> int:
     calls = {
         role: _call(shape, role, clips=seen[role], trained=True, granularity=granularity) for role in shape.trained
     }
+    # One by one, only one call's graph exists at a time; else those of all calls exist until the backward pass.
     if one_by_one:
         kept = max([call.kept for call in calls.values()], default=0)
     else:
@@ -233,6 +235,8 @@ def _activation_bytes(shape: TrainingShape, strategy: StrategySettings) -> int:
     backward = max([call.peak - call.kept for call in calls.values()], default=0)
     video = video_call(shape.aggregator, *_video_model(shape), shape.batch_size, shape.precision).peak
     maps = _map_bytes(shape)  # and again for their gradients
+    # Three phases: the first pass without a graph, the aggregator with gradients at the maps, and the backbones'
+    # backward pass. In two passes the second forward comes last; otherwise the graph is kept through all of them.
     if two_pass:
         return maps + max(look, video + maps, maps + kept + backward)
     return maps + kept + max(look, video + maps, maps + backward)
@@ -246,7 +250,7 @@ def _feature_shape(name: str, num_frames: int, crop: int) -> Shape:
 def _call(
     shape: TrainingShape, role: str, *, clips: int, trained: bool = False, granularity: str | None = None
 ) -> CallMemory:
-    """Return what one call of a role's backbone over so many clips of each video holds."""
+    """Return the memory of one call of a role's backbone over so many clips of each video."""
     return backbone_call(
         shape.backbones[role],
         clips=clips * shape.batch_size,
@@ -263,7 +267,7 @@ def _video_model(shape: TrainingShape) -> tuple[tuple[tuple[str, Shape], ...], t
 
 
 def _networks(shape: TrainingShape) -> Iterator[tuple[NetworkMemory, bool]]:
-    """Give each network, and whether it is trained."""
+    """Yield each network, and whether it is trained."""
     yield video_memory(shape.aggregator, _video_model(shape)[0]), True
     for role in dict.fromkeys(shape.roles):
         yield backbone_memory(shape.backbones[role], shape.num_classes), role in shape.trained
@@ -278,17 +282,17 @@ def _trained_bytes(shape: TrainingShape) -> int:
 
 
 def _clip_bytes(shape: TrainingShape) -> int:
-    """Return what the clips take, as bytes of pixels."""
+    """Return the bytes of the clips' pixels."""
     return shape.batch_size * sum(shape.num_frames * shape.crops[role] ** 2 * 3 for role in shape.roles)
 
 
 def _map_bytes(shape: TrainingShape) -> int:
-    """Return what maps and scores of all clips take; their gradients take the same."""
+    """Return the bytes of maps and scores of all clips; their gradients take the same."""
     shapes = shape.map_shapes()
     values = sum(math.prod(shapes[role]) + shape.num_classes for role in shape.roles)
     return FLOAT_BYTES * shape.batch_size * values
 
 
 def gigabytes(num_bytes: float) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes for people to read."""
     return f"{num_bytes / GIGA:.1f} GB" if num_bytes >= GIGA else f"{num_bytes / 1e6:.0f} MB"

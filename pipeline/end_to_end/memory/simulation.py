@@ -1,4 +1,4 @@
-"""What the parts of a network hold in memory, counted by running their shapes: nothing is computed or allocated."""
+"""How much memory the parts of a network hold, counted by running their shapes: nothing is computed or allocated."""
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
@@ -17,9 +17,9 @@ from ...training.optimisation import mixed_precision
 from ..checkpointing import checkpointed
 from .tracking import storage_bytes, tracked_memory
 
-_DEVICE = torch.device("cpu")  # of the fake tensors; what a GPU keeps for the backward pass is the same
-# Clips of the two runs between which, and beyond which, bytes are taken to grow evenly. A single one would not do:
-# batch norms cannot normalise a map of one position.
+_DEVICE = torch.device("cpu")  # of the fake tensors; a GPU keeps the same for the backward pass
+# Numbers of clips in two runs; bytes are taken to grow linearly between and beyond them. One clip would not do: batch
+# norms cannot normalise a single clip whose map has one position.
 FEW, _MANY = 2, 4
 
 
@@ -38,7 +38,7 @@ class NetworkMemory:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallMemory:
-    """Bytes that a pass holds beside weights and their gradients, which are taken to be there already.
+    """Bytes that a pass holds beside weights and their gradients, which are assumed to exist already.
 
     Attributes:
         kept: from the end of the forward pass to the backward pass: activations, inputs and outputs.
@@ -59,9 +59,9 @@ def backbone_call(
     gradients: bool,
     granularity: str | None = None,
 ) -> CallMemory:
-    """Return what one call of a backbone holds, with its backward pass if ``gradients``.
+    """Return the memory of one call of a backbone, with its backward pass if ``gradients``.
 
-    Bytes grow evenly with the number of clips; two runs of the shapes, kept for later calls, tell the rest.
+    Bytes grow linearly with the number of clips, so two runs of the shapes, kept for later calls, give all others.
 
     Args:
         name: a name of ``BACKBONES``.
@@ -69,7 +69,7 @@ def backbone_call(
         num_frames: L.
         crop: S, pixels.
         precision: a name of ``optimisation.DTYPES``.
-        gradients: whether a graph is kept and gone back through.
+        gradients: whether there is a backward pass.
         granularity: of `checkpointed`; None = everything is kept.
 
     Raises:
@@ -99,7 +99,7 @@ def backbone_memory(name: str, num_classes: int) -> NetworkMemory:
 def video_call(
     spec: AggregatorSpec, shapes: tuple[tuple[str, Shape], ...], roles: tuple[str, ...], batch: int, precision: str
 ) -> CallMemory:
-    """Return what mixing and aggregator hold over ``batch`` videos' maps, these not counted, backward pass included.
+    """Return the memory of mixing and aggregator over ``batch`` videos, without the maps, with the backward pass.
 
     Args:
         spec: of the aggregator.
@@ -109,7 +109,7 @@ def video_call(
         precision: a name of ``optimisation.DTYPES``.
 
     Raises:
-        SettingsError: if there is no such aggregator, or it does not take that width.
+        SettingsError: if there is no such aggregator, or the width does not suit it.
     """
     with FakeTensorMode():
         model = build_video_model(spec, shapes=dict(shapes)).train()
@@ -144,7 +144,7 @@ def _backbone_call(
 
 
 def _passes(forward: Callable[[], Tensor | tuple[Tensor, ...]], *, precision: str, gradients: bool) -> CallMemory:
-    """Return what a forward pass and, if asked for, the backward pass of all its outputs hold."""
+    """Return the memory of a forward pass and, with ``gradients``, the backward pass of all its outputs."""
     with tracked_memory(_DEVICE) as memory, torch.set_grad_enabled(gradients):
         with mixed_precision(_DEVICE, precision=precision):
             outputs = forward()
@@ -156,7 +156,7 @@ def _passes(forward: Callable[[], Tensor | tuple[Tensor, ...]], *, precision: st
 
 
 def _give_gradients(network: nn.Module) -> None:
-    """Let every gradient be there from the start, as it is where gradients are accumulated."""
+    """Give every parameter a gradient from the start, as it has one when gradients are accumulated."""
     for parameter in network.parameters():
         parameter.grad = torch.empty_like(parameter)
 

@@ -34,14 +34,14 @@ class TensorMemory:
 def tracked_memory(device: torch.device, *, held: Iterable[Tensor] = ()) -> Iterator[TensorMemory]:
     """Measure what tensors take on ``device`` while the block runs.
 
-    On a CPU every storage counts that an operation of torch gives out, from then until nothing refers to it any more:
-    the same figure on every machine and at every run, without what kernels take for themselves and without what the
-    allocator wastes. Fake tensors count as if they were real. On CUDA it is what torch's allocator has given out.
+    On a CPU every storage that a torch operation returns counts until nothing refers to it any more: the same figure on
+    every machine and in every run, without the kernels' own memory and without the allocator's waste. Fake tensors
+    count like real ones. On CUDA it is what torch's allocator has given out.
 
     Args:
         device: where the tensors are.
-        held: tensors that exist already and count from the start (weights, say); on CUDA all that exist do. Of others
-            that exist already, nothing counts on a CPU.
+        held: tensors of any shape and dtype that exist already and count from the start, such as weights. On CUDA all
+            existing tensors count; on a CPU no others.
 
     Yields:
         The figures, kept up to date on a CPU; on CUDA they are set when the block is left.
@@ -60,16 +60,16 @@ def tracked_memory(device: torch.device, *, held: Iterable[Tensor] = ()) -> Iter
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:
-    """Return the bytes of the tensors' storages, each counted once."""
+    """Return the bytes of the storages of tensors of any shape and dtype, each storage counted once."""
     storages = {id(storage): storage for storage in (tensor.untyped_storage() for tensor in tensors)}
     return sum(storage.nbytes() for storage in storages.values())
 
 
 class _StorageCounter(TorchDispatchMode):
-    """Count storages that operations give out, until they are freed.
+    """Count the storages that operations return, until they are freed.
 
-    torch keeps one Python object for a storage as long as the storage lives, so that its identity can stand for it and
-    its finalizer tells when the memory is free.
+    torch keeps one Python object per storage as long as the storage lives. So that object's identity stands for the
+    storage, and its finalizer says when the memory is free.
     """
 
     def __init__(self, memory: TensorMemory, held: Iterable[Tensor]) -> None:
@@ -81,6 +81,7 @@ class _StorageCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        # Inputs first, uncounted: views share their storage, and an input's memory is not this operation's.
         for tensor in _tensors((args, kwargs)):
             self._meet(tensor, counts=False)
         given = func(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Class lists as data sets publish them: the published key of each class (an index, a code), and its name."""
+"""Class lists as data sets publish them: each class's published key (an index or a code) and its name."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ _FORMS = {
     INDEX_LAST: re.compile(r"(?P<name>.+),\s*(?P<key>\d+)"),
     NAME_ONLY: re.compile(r"(?P<name>.+)"),
 }
-_HEADER = "id,name"  # of the class lists of Kinetics that TSM and its followers use
+_HEADER = "id,name"  # of Kinetics' class lists in TSM and projects after it
 
 Classes = dict[str, str]
 
@@ -26,11 +26,11 @@ def read_class_list(file: Path, *, form: str) -> Classes:
     """Return the classes of a text file, by published key: indices without leading zeros, or codes as ``c012``.
 
     Args:
-        file: one class a line.
+        file: one class per line.
         form: an example of a line: `INDEX_FIRST`, `CODE_FIRST`, `INDEX_LAST` or `NAME_ONLY`.
 
     Raises:
-        ManifestError: if a line has another form, a key or a name comes twice, or there are no classes.
+        ManifestError: if a line has another form, a key or a name occurs twice, or there are no classes.
     """
     classes = []
     for line, text in read_lines(file):
@@ -45,10 +45,10 @@ def read_class_list(file: Path, *, form: str) -> Classes:
 
 
 def read_class_json(file: Path) -> Classes:
-    """Return the classes of a JSON file ``{"name": index}``, by index; quotes within names are taken off.
+    """Return the classes of a JSON file ``{"name": index}``, by index; quotes around names are removed.
 
     Raises:
-        ManifestError: if it holds anything else, or an index or a name comes twice.
+        ManifestError: if it holds anything else, or an index or a name occurs twice.
     """
     content = read_json(file)
     if not isinstance(content, dict):
@@ -62,7 +62,7 @@ def read_class_json(file: Path) -> Classes:
 
 
 def read_any_class_list(file: Path) -> Classes:
-    """Return the classes of a file in whichever form its first line has; the rest must have the same.
+    """Return the classes of a file in any form; all lines must have the form of the first.
 
     Raises:
         ManifestError: if the file is malformed.
@@ -75,10 +75,10 @@ def read_any_class_list(file: Path) -> Classes:
 
 
 def class_name(key: str, classes: Classes | None, *, file: Path, line: int) -> str:
-    """Return the name of the class that a list's line gives as ``key``; without a class list, the key itself.
+    """Return the name of the class with ``key`` on a list's line; without a class list, the key itself.
 
     Raises:
-        ManifestError: if the class list does not have it.
+        ManifestError: if the class list lacks it.
     """
     if classes is None:
         return _plain(key)

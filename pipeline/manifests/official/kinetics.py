@@ -30,10 +30,10 @@ _SPLITS = {"train": "train", "val": "val", "validate": "val", "validation": "val
 
 
 def read_kinetics(source: Source) -> OfficialList:
-    """Return the videos of official CSV files and of ``path label`` lists; a folder stands for its lists of splits.
+    """Return the videos of official CSV files and of ``path label`` lists; a folder means all its lists of splits.
 
     Raises:
-        ManifestError: if a file is malformed, or is asked for although it has no labels.
+        ManifestError: if a file is malformed, or was named although it has no labels.
     """
     classes = None if source.classes is None else read_any_class_list(source.classes)
 
@@ -79,6 +79,7 @@ def _clip(cells: Sequence[str], *, label: str, split: str, file: Path, line: int
     if not youtube_id or not label or not 0 <= start < end:  # also false where a time is not a number
         expected = "a label, a youtube_id, and seconds with 0 <= time_start < time_end"
         raise malformed(file, line, expected=expected, found=[label, *cells])
+    # The name under which the official downloader and its successors keep a clip.
     video_id = f"{youtube_id}_{int(start):06d}_{int(end):06d}"
     return Entry(
         file=file,
@@ -112,7 +113,7 @@ def _read_paths(file: Path, *, classes: Classes | None, separator: str) -> list[
 
 @cache
 def _folders(label: str) -> tuple[str, ...]:
-    """Return where clips of a class lie: all in one folder, or in one a class, its blanks kept or turned into '_'."""
+    """Return where clips of a class may lie: in one folder, or one per class, with its blanks kept or as '_'."""
     return "", label, label.replace(" ", "_")
 
 

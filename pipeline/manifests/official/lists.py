@@ -1,6 +1,6 @@
-"""Manifests from the official lists of data sets: read as they are published, and held against the videos on disk.
+"""Manifests from the official lists of data sets: read as published, and compared with the videos on disk.
 
-Another data set is one function that reads its lists, and one line of `DATASETS`.
+To add a data set, write one function that reads its lists, and one entry of `DATASETS`.
 """
 
 import os
@@ -25,16 +25,16 @@ class OfficialDataset:
     """A data set with official lists.
 
     Attributes:
-        title: its name in print.
+        title: its name, as papers write it.
         read: reads its lists.
         annotations: which files it reads, for the help.
-        videos: how its videos lie, for the help.
-        example: what one would type after ``annotations``, with settings as `errors.named` marks them.
+        videos: how its videos are laid out, for the help.
+        example: what to type after ``annotations``, with settings as `errors.named` marks them.
         num_splits: how many official splits there are to choose from.
         class_list: the class list that can be chosen, for the help; "" if there is no choice.
-        separator: whether some of its lists have columns with a separator to choose.
+        separator: whether some of its lists have columns whose separator can be chosen.
         multi_label: whether its videos have several labels.
-        frame_rate: of the frames, where it is published as frames; frames/s.
+        frame_rate: in frames/s, if it is published as frames.
     """
 
     title: str
@@ -116,14 +116,14 @@ DATASETS: dict[str, OfficialDataset] = {
 
 @dataclass(frozen=True)
 class Imported:
-    """What came of an official list.
+    """The result of importing an official list.
 
     Attributes:
         videos: the rows of the manifest, in the order of the lists.
         missing: those that are not on disk; ``videos`` has them too unless they were left out.
-        left_out: whether they were.
-        unlabelled: ids of videos that show none of the classes, which a manifest cannot hold.
-        frame_folders: how many of the missing ones are there as a folder, of frames most likely.
+        left_out: whether they were left out.
+        unlabelled: ids of videos that show none of the classes; they are left out.
+        frame_folders: how many of the missing ones exist as a folder, most likely of frames.
         notes: what else the user should know, with settings as `errors.named` marks them.
     """
 
@@ -136,7 +136,7 @@ class Imported:
 
     @cached_property
     def num_listed(self) -> int:
-        """How many videos with a label the lists have."""
+        """How many videos with a label are in the lists."""
         return len(self.videos) + (len(self.missing) if self.left_out else 0)
 
     @cached_property
@@ -146,7 +146,7 @@ class Imported:
 
     @cached_property
     def classes_without_videos(self) -> dict[str, tuple[str, ...]]:
-        """The classes of which a split has videos in the lists and none on disk, by split."""
+        """By split, the classes with videos in the lists but none on disk."""
         gone = {(video.split, label) for video in self.missing for label in video.labels}
         absent = {video.video_id for video in self.missing}
         gone -= {(v.split, label) for v in self.videos if v.video_id not in absent for label in v.labels}
@@ -157,7 +157,7 @@ class Imported:
         """Return the manifest.
 
         Raises:
-            ManifestError: if nothing is left to put into it.
+            ManifestError: if it would be empty.
         """
         if not self.videos:
             expected = self.missing[0].path
@@ -168,14 +168,14 @@ class Imported:
 def import_official(
     dataset: OfficialDataset, source: Source, *, videos: Path, base: Path, skip_missing: bool = False
 ) -> Imported:
-    """Read official lists and hold them against the videos on disk.
+    """Read official lists and compare them with the videos on disk.
 
     Args:
         dataset: one of `DATASETS`.
         source: the lists.
         videos: the folder of the videos.
-        base: the folder of the manifest to be; paths are relative to it.
-        skip_missing: leave the videos out that are not there.
+        base: the folder of the future manifest; paths are relative to it.
+        skip_missing: leave out the videos that are not there.
 
     Raises:
         ManifestError: if a list is malformed or empty, or a video is listed twice.
@@ -201,6 +201,7 @@ def import_official(
 def _rows(entries: Sequence[Entry], folder: VideoFolder, *, base: Path) -> tuple[list[Video], list[int]]:
     """Return a row for every entry, and the indices of those that are not on disk."""
     places = [folder.find(entry) for entry in entries]
+    # Two rounds: a missing video gets the path that it would most likely have, by where its split's other videos are.
     layouts = Layouts()
     for entry, place in zip(entries, places, strict=True):
         if place is not None:

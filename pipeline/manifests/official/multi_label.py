@@ -25,7 +25,7 @@ from .source import (
 )
 
 _ACTION = re.compile(r"(?P<code>c\d{3})\s+\d+(\.\d+)?\s+\d+(\.\d+)?")
-_FRAME_LIST = "original_vido_id"  # so it is spelt
+_FRAME_LIST = "original_vido_id"  # the published spelling
 _FRAME_COLUMNS = "original_vido_id video_id frame_id path labels"
 _X_TEMPORAL_LINE = re.compile(r"(?P<path>.+?)\s+(?P<num_frames>\d+)\s+(?P<labels>\d+(,\d+)*)")
 _WITHOUT_NAMES = (
@@ -36,7 +36,7 @@ _WITHOUT_NAMES = (
 def read_charades(source: Source) -> OfficialList:
     """Return the videos of ``Charades_v1_train.csv`` and ``_test.csv``, or of PySlowFast's lists of frames.
 
-    A video has every class that any of its actions, or any of its frames, has.
+    A video has the classes of all its actions, or of all its frames.
 
     Raises:
         ManifestError: if a file is malformed.
@@ -95,8 +95,9 @@ def _read_actions(file: Path, *, classes: Classes | None) -> list[Entry]:
 
 def _read_frames(file: Path, *, classes: Classes | None) -> list[Entry]:
     split = split_of(file)
+    # A list has a line for each of millions of frames, with few different labels: each text is parsed only once.
     first_line: dict[str, int] = {}
-    found: dict[str, dict[str, int]] = {}  # video -> labels as they stand there -> the first line that has them
+    found: dict[str, dict[str, int]] = {}  # video -> labels as written -> the first line with them
     for line, text in read_lines(file):
         columns = text.split()
         if len(columns) != len(_FRAME_COLUMNS.split()):
@@ -111,7 +112,7 @@ def _read_frames(file: Path, *, classes: Classes | None) -> list[Entry]:
 
 
 def _frame_labels(lists: dict[str, int], classes: Classes | None, *, file: Path) -> tuple[str, ...]:
-    """Return the union of the labels of frames, each list as ``"12,144"`` or ``""``."""
+    """Return the union of the frames' labels, each list written as ``"12,144"`` or ``""``."""
     labels: dict[str, None] = {}
     for text, line in lists.items():
         indices = [index for index in text.strip('"').split(",") if index]
@@ -142,5 +143,5 @@ def _read_mmit_list(file: Path, *, classes: Classes | None) -> list[Entry]:
 
 
 def _names(keys: Iterable[str], classes: Classes | None, *, file: Path, line: int) -> tuple[str, ...]:
-    """Return the names of classes, each once, in the order in which they come."""
+    """Return the names of classes, each once, in the order of their first occurrence."""
     return tuple(dict.fromkeys(class_name(key, classes, file=file, line=line) for key in keys))

@@ -24,7 +24,7 @@ def read_ssv1(source: Source) -> OfficialList:
     """Return the videos of ``something-something-v1-train.csv`` and ``-validation.csv``, lines ``id;label``.
 
     Raises:
-        ManifestError: if a file is malformed, or is asked for although it has no labels.
+        ManifestError: if a file is malformed, or was named although it has no labels.
     """
     class_file = source.class_file("*labels.csv")
     names = None if class_file is None else frozenset(read_class_list(class_file, form=NAME_ONLY).values())
@@ -50,7 +50,7 @@ def read_ssv2(source: Source) -> OfficialList:
     """Return the videos of ``something-something-v2-train.json`` and ``-validation.json``; the class is the template.
 
     Raises:
-        ManifestError: if a file is malformed, or is asked for although it has no labels.
+        ManifestError: if a file is malformed, or was named although it has no labels.
     """
     class_file = source.class_file("*labels.json")
     names = None if class_file is None else frozenset(read_class_json(class_file).values())

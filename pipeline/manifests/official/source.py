@@ -1,4 +1,4 @@
-"""What the official lists of data sets are read from, and what a reader of them gives back.
+"""What official lists of data sets are read from, and what their readers return.
 
 Every mistake is a `ManifestError` that names the file, the line, what was expected and what was found.
 """
@@ -19,7 +19,7 @@ _MAX_FOUND_SHOWN = 100  # characters of a line that is wrong
 
 
 class UnlabelledError(ManifestError):
-    """A list without labels: the test set of a challenge that keeps its answers."""
+    """A list without labels: the test set of a challenge whose answers are secret."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,7 +29,7 @@ class Source:
     Attributes:
         annotations: official files, or folders that hold them.
         classes: the class list; None looks for it beside the annotations, under its official name.
-        split: which of the official splits, from 1, where there are several.
+        split: which of the official splits, from 1, if there are several.
         separator: between the columns of ``path label`` lists.
     """
 
@@ -49,7 +49,7 @@ class Source:
             )
 
     def folder(self) -> Path:
-        """Return the one folder of the annotations, for sets that are published as one.
+        """Return the folder of the annotations, for sets that are published as one folder.
 
         Raises:
             SettingsError: if anything else is given.
@@ -63,10 +63,10 @@ class Source:
         return folder
 
     def files(self, *groups: Sequence[str]) -> list[Path]:
-        """Return the files to read: those given, and in a folder those that the first group of patterns finds.
+        """Return the files to read: those given, and from a folder those of the first group of patterns that finds any.
 
         Raises:
-            ManifestError: if a folder holds none of any group.
+            ManifestError: if nothing in a folder matches any group.
         """
         found: list[Path] = []
         for path in self.annotations:
@@ -85,14 +85,14 @@ class Entry(NamedTuple):
     """One video of an official list.
 
     Attributes:
-        file: the list that has it.
-        line: where it stands there, from 1.
-        video_id: a name that is the same wherever the videos lie.
-        labels: its classes; () is a video that shows none of them.
+        file: the list.
+        line: its line there, from 1.
+        video_id: a name that does not depend on where the videos lie.
+        labels: its classes; () if it shows none of them.
         split: "train", "val" or "test".
         name: the name of its file, as published.
         folders: where the file may lie below the folder of the videos, '/'-separated, the likeliest first.
-        uncut_name: the name of the whole recording, where ``name`` is a piece cut from it.
+        uncut_name: the name of the whole recording, if ``name`` is a piece cut from it.
         start: where the piece begins in the whole recording, in seconds.
         end: where it ends there, in seconds.
     """
@@ -110,7 +110,7 @@ class Entry(NamedTuple):
 
     @property
     def where(self) -> str:
-        """Return where it stands, for messages."""
+        """Return the file and the line, for messages."""
         return location(self.file, self.line)
 
 
@@ -126,7 +126,7 @@ class OfficialList:
 
     Attributes:
         entries: the videos, in the order of the files.
-        notes: what the user should know: files passed over, rows that the split does not use.
+        notes: what the user should know: skipped files, rows that the split does not use.
     """
 
     entries: list[Entry]
@@ -134,10 +134,10 @@ class OfficialList:
 
 
 def gather(source: Source, files: Sequence[Path], read: Callable[[Path], list[Entry]]) -> OfficialList:
-    """Read each file; one without labels is passed over with a note if it was only found in a folder.
+    """Read each file; one without labels is skipped with a note if it was only found in a folder.
 
     Raises:
-        ManifestError: if a file is malformed, lists no videos, or has no labels although it was asked for.
+        ManifestError: if a file is malformed, lists no videos, or has no labels although it was named.
     """
     found = OfficialList([])
     for file in files:
@@ -164,10 +164,10 @@ def refuse_unlabelled(file: Path) -> NoReturn:
 
 
 def split_of(file: Path) -> str:
-    """Return the split that a file's name says.
+    """Return the split that is in a file's name.
 
     Raises:
-        ManifestError: if it says none, or several.
+        ManifestError: if there is none, or several.
     """
     splits = [split for word, split in _SPLIT_WORDS.items() if word in file.name.lower()]
     if len(splits) != 1:
@@ -179,7 +179,7 @@ def split_of(file: Path) -> str:
 
 
 def location(file: Path, line: int) -> str:
-    """Return where a line lies, for messages; JSON has entries in the place of lines."""
+    """Return a line's place, for messages; JSON files have entries instead of lines."""
     return f"{file}: entry {line}" if file.suffix.lower() == ".json" else f"{file}:{line}"
 
 
@@ -191,7 +191,7 @@ def malformed(file: Path, line: int, *, expected: str, found: object) -> Manifes
 
 
 def read_lines(file: Path) -> Iterator[tuple[int, str]]:
-    """Yield (number, text) of every line that is not blank; byte order marks and either line end are taken off.
+    """Yield (number, text) of every line that is not blank, without byte order marks and line ends of either kind.
 
     Raises:
         ManifestError: if the file cannot be read, or is not text in UTF-8.
@@ -246,7 +246,7 @@ def official_file(folder: Path, name: str) -> Path:
     """Return the file of that name.
 
     Raises:
-        ManifestError: if the folder does not hold it; the message says what it holds.
+        ManifestError: if the folder lacks it; the message says what the folder holds.
     """
     return _matching(folder, [[name]])[0]
 

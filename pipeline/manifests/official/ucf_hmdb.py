@@ -56,7 +56,7 @@ def read_hmdb51(source: Source) -> OfficialList:
             entries.append(entry_at(path, file=file, line=line, labels=(label,), split=split))
         return entries
 
-    source.folder()  # refuses single files: a class by itself is no data set
+    source.folder()  # refuses single files: one class alone is no data set
     return gather(source, source.files([f"*{ending}"]), read)
 
 

@@ -1,4 +1,4 @@
-"""Where the videos of an official list lie on disk: one listing a folder, however many videos it holds."""
+"""Where the videos of an official list lie on disk: each folder is listed once, however many videos it holds."""
 
 import os
 import posixpath
@@ -14,13 +14,13 @@ from .source import Entry
 
 
 class Place(NamedTuple):
-    """Where a video lies below the folder of the videos, in the terms of its entry.
+    """Where a video lies below the folder of the videos, in terms of its entry.
 
     Attributes:
         prefix: "", or the sub-folder of its split.
         folder: the index of its folder in ``Entry.folders``.
-        suffix: the extension on disk, if it is another than the list's: videos are transcoded at times; else None.
-        uncut: the whole recording is there, not the piece.
+        suffix: the extension on disk if it differs from the list's, as after transcoding; else None.
+        uncut: whether the whole recording is there instead of the piece.
     """
 
     prefix: str
@@ -29,7 +29,7 @@ class Place(NamedTuple):
     uncut: bool
 
     def folder_of(self, entry: Entry) -> str:
-        """Return the folder below that of the videos, '/'-separated; absolute if the list gives it so."""
+        """Return the folder below that of the videos, '/'-separated; absolute if it is in the list."""
         return posixpath.join(self.prefix, entry.folders[self.folder])
 
     def name_of(self, entry: Entry) -> str:
@@ -40,7 +40,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What one folder holds: the extensions of its videos by name without extension, and the names of its folders."""
+    """What one folder holds: its videos, name without extension -> extensions, and the names of its folders."""
 
     videos: dict[str, list[str]]
     folders: frozenset[str]
@@ -49,8 +49,8 @@ class Listing:
 class VideoFolder:
     """The folder of a data set's videos.
 
-    A video may lie where its list says, or below a sub-folder whose name holds that of its split (``train``,
-    ``videos_val``, ``validation``), and under another video extension than the list's.
+    A video may lie where its list says, or below a sub-folder whose name contains that of its split (``train``,
+    ``videos_val``, ``validation``), and may have another video extension than in the list.
 
     Args:
         root: the folder.
@@ -76,7 +76,7 @@ class VideoFolder:
         return None
 
     def is_folder_of_frames(self, entry: Entry) -> bool:
-        """Tell whether there is a folder by the video's name, in its place."""
+        """Tell whether there is a folder with the video's name in its place."""
         stem, _ = _split_name(entry.name)
         return any(stem in listing.folders for _, _, listing in self._places(entry))
 
@@ -105,20 +105,20 @@ class VideoFolder:
 
 
 class Layouts:
-    """Where a data set's videos were found, so that those which are missing are sought where the others lie."""
+    """Where a data set's videos were found, so that missing ones are expected where the others are."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Counter[Place]] = {}
 
     def add(self, entry: Entry, place: Place) -> None:
-        """Count one that was found, for each of the layouts that put it there."""
+        """Count a video that was found, for each layout that puts it there."""
         counts = self._counts.setdefault(entry.split, Counter())
         for index, folder in enumerate(entry.folders):
             if folder == entry.folders[place.folder]:
                 counts[place._replace(folder=index)] += 1
 
     def likeliest(self, entry: Entry) -> Place:
-        """Return where a missing video would lie: as most of its split do, else as the list says."""
+        """Return where a missing video would lie: where most of its split do, else where the list says."""
         if counts := self._counts.get(entry.split):
             place = counts.most_common(1)[0][0]
             return place._replace(uncut=place.uncut and bool(entry.uncut_name))
@@ -126,7 +126,7 @@ class Layouts:
 
 
 def _split_name(name: str) -> tuple[str, str]:
-    """Return a file's name without its extension, and the extension; only a video's extensions count as such."""
+    """Return a file's name without its extension, and the extension; only extensions of videos count."""
     stem, dot, extension = name.rpartition(".")
     return (stem, dot + extension) if dot + extension.lower() in VIDEO_EXTENSIONS and stem else (name, "")
 
