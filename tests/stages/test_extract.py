@@ -193,7 +193,7 @@ def num_shards(store: Path) -> int:
     return len(list(store.glob(f"{CHEAP}/features/c.*")))
 
 
-def wait_for_videos(store: Path, at_least: int, process: subprocess.Popen, seconds: float = 60) -> None:
+def wait_for_videos(store: Path, at_least: int, process: subprocess.Popen, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while num_shards(store) < at_least and process.poll() is None and time.monotonic() < end:
         time.sleep(0.001)

@@ -111,12 +111,12 @@ def options(store: Path, out: Path, *, epochs: int = 5) -> list[str]:
 
 def test_kill_9_of_the_command_then_the_same_command(small: Path, tmp_path: Path) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-m", "vidpipe.cli.main", *options(small, tmp_path / "killed", epochs=120)],
+        [sys.executable, "-m", "vidpipe.cli.main", *options(small, tmp_path / "killed", epochs=60)],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
     )
     metrics = tmp_path / "killed" / "metrics.jsonl"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
         assert child.poll() is None, "ended before it could be killed"
         assert time.monotonic() < deadline
@@ -124,7 +124,7 @@ def test_kill_9_of_the_command_then_the_same_command(small: Path, tmp_path: Path
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     for out in ("killed", "whole"):
-        result = CliRunner().invoke(main, [*options(small, tmp_path / out, epochs=120), "--json"])
+        result = CliRunner().invoke(main, [*options(small, tmp_path / out, epochs=60), "--json"])
         assert result.exit_code == 0, result.output
         assert json.loads(result.stdout)["already_done"] is False
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
