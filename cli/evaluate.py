@@ -18,7 +18,7 @@ Examples:
   vidpipe evaluate --store s.zarr --run runs/cheap --run runs/expensive --run runs/faster --out report
   vidpipe evaluate --manifest m.csv --run runs/end_to_end --out report
 """
-PLACES = ("num_clips", "placement", "short")  # options of vidpipe extract
+_PLACES = ("num_clips", "placement", "short")  # options of vidpipe extract
 COLUMNS = ("run", "aggregator", "pattern", "clips", "GMACs", "top-1 %", "top-5 %", "class mean %", "scored")
 
 

@@ -50,13 +50,13 @@ def command(*, as_json: bool, paper_table: str | None, grid: str | None, **optio
     if paper_table is not None:
         _refuse_beside_table({**options, "grid": grid})
         table, cells = compare_with_paper(paper_table)
-        click.echo(json.dumps(table_document(table, cells), indent=2) if as_json else table_text(table, cells))
+        click.echo(json.dumps(_table_document(table, cells), indent=2) if as_json else _table_text(table, cells))
         return
-    report = run(build(FlopsSettings, {**options, "grid": None if grid is None else parse_grid(grid)}))
-    click.echo(json.dumps(report_document(report), indent=2) if as_json else report_text(report))
+    report = run(build(FlopsSettings, {**options, "grid": None if grid is None else _parse_grid(grid)}))
+    click.echo(json.dumps(_report_document(report), indent=2) if as_json else report_text(report))
 
 
-def parse_grid(text: str) -> tuple[int, int, int]:
+def _parse_grid(text: str) -> tuple[int, int, int]:
     """Return (T', H', W') from ``text``, such as 1x7x7.
 
     Raises:
@@ -107,7 +107,7 @@ def heading(report: "FlopsReport") -> str:
     return f"{', '.join(networks)}; {clips}, {own['pattern']}"
 
 
-def report_document(report: "FlopsReport") -> dict[str, Any]:
+def _report_document(report: "FlopsReport") -> dict[str, Any]:
     """Return a count as JSON values; costs are 10^9 operations."""
     from ..pipeline.costs.conventions import CONVENTIONS
 
@@ -126,7 +126,7 @@ def report_document(report: "FlopsReport") -> dict[str, Any]:
     }
 
 
-def table_text(table: "PaperTable", cells: "tuple[Comparison, ...]") -> str:
+def _table_text(table: "PaperTable", cells: "tuple[Comparison, ...]") -> str:
     """Return a published table beside ours, one line per figure."""
     rows = [
         [
@@ -158,7 +158,7 @@ def _tolerance() -> str:
     return f"{100 * TOLERANCE:.1f} %"
 
 
-def table_document(table: "PaperTable", cells: "tuple[Comparison, ...]") -> dict[str, Any]:
+def _table_document(table: "PaperTable", cells: "tuple[Comparison, ...]") -> dict[str, Any]:
     """Return a published table beside ours as JSON values; ``difference`` is a share of the published figure."""
     from ..pipeline.costs.paper_tables import TOLERANCE
 

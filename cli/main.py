@@ -14,7 +14,7 @@ from .spelling import FORMER_NAMES, option_name
 # over as soon as anything else runs, such as our own decoders. This must be set before torch is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-FAILED, USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
+FAILED, _USAGE, SOME_FAILED, INTERRUPTED = 1, 2, 3, 130
 
 # Name -> (module of this folder that defines `command`, one line for the overview). Modules are imported only when they
 # are needed, so that `vidpipe --help` loads neither torch nor zarr.
@@ -58,7 +58,7 @@ class LazyGroup(click.Group):
         except VidpipeError as error:
             click.echo(f"Error: {error.text(option_name)}", err=True)
             # Wrong settings and manifests can be corrected before a run starts, as wrong options can: the same code.
-            ctx.exit(USAGE if isinstance(error, SettingsError | ManifestError) else FAILED)
+            ctx.exit(_USAGE if isinstance(error, SettingsError | ManifestError) else FAILED)
         except click.NoSuchOption as error:
             command = error.ctx.info_name if error.ctx else None
             now = FORMER_NAMES.get((str(command), error.option_name))

@@ -17,9 +17,9 @@ from .main import SOME_FAILED
 from .manifest_output import check_output, counted, write, written_text
 from .spelling import option_name
 
-MAX_SHOWN = 5  # ids and classes named in the report; the list beside the manifest has all ids
+_MAX_SHOWN = 5  # ids and classes named in the report; the list beside the manifest has all ids
 
-HELP = """Make a manifest from the official lists of {title}.
+_HELP = """Make a manifest from the official lists of {title}.
 
 {remarks}Paths are written relative to the manifest. Videos that are not on disk are counted, and listed in
 OUTPUT.missing.txt; their rows stay in the manifest unless --skip-missing is given.
@@ -37,7 +37,7 @@ Example:
   vidpipe manifest from-{name} -o {name}.csv \\
     --annotations {example}
 """
-FRAMES_ADVICE = """\
+_FRAMES_ADVICE = """\
 {count} there as folders, of frames most likely. vidpipe reads videos. This makes some in OUT, to import instead:
   for d in {videos}/*/; do ffmpeg -loglevel error -framerate {rate} -pattern_type glob -i "$d*.jpg" \\
     -vf "crop=trunc(iw/2)*2:trunc(ih/2)*2" -c:v libx264 -crf 18 -pix_fmt yuv420p "OUT/$(basename "$d").mp4"; done"""
@@ -56,7 +56,7 @@ def as_text(imported: Imported, manifest: Manifest, *, dataset: OfficialDataset,
     if imported.frame_folders:
         count = f"{imported.frame_folders:,} of them are"
         rate = dataset.frame_rate or "RATE"
-        parts.append(FRAMES_ADVICE.format(count=count, videos=shlex.quote(str(videos)), rate=rate))
+        parts.append(_FRAMES_ADVICE.format(count=count, videos=shlex.quote(str(videos)), rate=rate))
     if imported.unlabelled:
         unlabelled = counted(len(imported.unlabelled), "video")
         parts.append(f"Left out: {unlabelled} without any class: {_some(imported.unlabelled)}.")
@@ -73,7 +73,7 @@ def as_document(imported: Imported, manifest: Manifest, *, name: str, output: Pa
         "num_classes": len(manifest.classes),
         "splits": {split: len(manifest.subset(split)) for split in manifest.splits},
         "num_missing": len(imported.missing),
-        "first_missing": [video.video_id for video in imported.missing[:MAX_SHOWN]],
+        "first_missing": [video.video_id for video in imported.missing[:_MAX_SHOWN]],
         "missing_by_split": imported.missing_by_split,
         "missing_left_out": imported.left_out,
         "missing_list": str(_missing_list(output)) if imported.missing else None,
@@ -148,7 +148,7 @@ def _help(name: str, dataset: OfficialDataset) -> str:
         remarks += f"There are {dataset.num_splits} splits; results are the mean over them. "
     if dataset.multi_label:
         remarks += "Its videos have several labels, which training and evaluation do not take yet. "
-    return HELP.format(
+    return _HELP.format(
         name=name,
         title=dataset.title,
         remarks=remarks,
@@ -194,5 +194,5 @@ def _missing_text(imported: Imported, *, videos: Path, output: Path) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else ""
-    return ", ".join(names[:MAX_SHOWN]) + more
+    more = f" and {len(names) - _MAX_SHOWN:,} more" if len(names) > _MAX_SHOWN else ""
+    return ", ".join(names[:_MAX_SHOWN]) + more

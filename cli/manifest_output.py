@@ -35,10 +35,10 @@ def write(manifest: "Manifest", output: Path) -> None:
 def written_text(manifest: "Manifest", output: Path) -> str:
     """Return how many videos each class has in each split, and what was written."""
     wrote = f"Wrote {output}: {counted(len(manifest), 'video')} of {len(manifest.classes)} classes."
-    return f"{split_table(manifest)}\n\n{wrote}"
+    return f"{_split_table(manifest)}\n\n{wrote}"
 
 
-def split_table(manifest: "Manifest") -> str:
+def _split_table(manifest: "Manifest") -> str:
     """Return classes × splits with the number of videos; only the totals if there are very many classes."""
     counts = Counter((label, video.split) for video in manifest.videos for label in video.labels)
     totals = Counter(video.split for video in manifest.videos)

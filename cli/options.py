@@ -16,7 +16,7 @@ from ..pipeline.settings import KEY, Facts, nested_settings
 from .spelling import option_name
 
 F = TypeVar("F", bound=Callable[..., Any])
-UNSAID = dataclasses.MISSING
+_UNSAID = dataclasses.MISSING
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
@@ -31,7 +31,7 @@ def setting_options(kind: type, *, leave_out: Container[str] = ()) -> Callable[[
         kind: settings of the library.
         leave_out: fields that the command line does not offer, or offers in another way.
     """
-    options = [_option(*own) for own in _fields(kind, UNSAID) if own[0].name not in leave_out]
+    options = [_option(*own) for own in _fields(kind, _UNSAID) if own[0].name not in leave_out]
     # Decorators apply from the last to the first, and help should list options in the order of the fields.
     return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
 
@@ -40,7 +40,7 @@ def _fields(kind: type, made: Any) -> Iterator[tuple[dataclasses.Field, Any, Any
     """Yield (field, its type, its default), with nested settings' fields in the place of theirs."""
     hints, nested = typing.get_type_hints(kind), nested_settings(kind)
     for own in dataclasses.fields(kind):
-        default = _default(own) if made is UNSAID else getattr(made, own.name)
+        default = _default(own) if made is _UNSAID else getattr(made, own.name)
         if own.name in nested:
             yield from _fields(nested[own.name], default)
         elif KEY in own.metadata:
@@ -59,7 +59,7 @@ def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]
         both = f"{name}/--no-{name[2:]}" if default else name
         return click.option(both, own.name, is_flag=True, help=facts.help, default=default, show_default=default)
     words: dict[str, Any] = {"help": facts.help, "metavar": facts.metavar, "multiple": many and not facts.commas}
-    if default is UNSAID:
+    if default is _UNSAID:
         words["required"] = True
     elif default not in (None, ()):
         words |= {"default": default, "show_default": ",".join(default) if facts.commas else True}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ..pipeline.execution import Progress
 
-SECONDS_A_LINE = 60.0
+_SECONDS_A_LINE = 60.0
 Write = Callable[[str], None]
 Clock = Callable[[], float]
 
@@ -114,11 +114,11 @@ class Lines:
             return
         self._over.set()
         self._over = None
-        if (taken := self._clock() - self._began) >= SECONDS_A_LINE:
+        if (taken := self._clock() - self._began) >= _SECONDS_A_LINE:
             self._write(f"{self._counts()} in {duration_text(taken)}")
 
     def _tick(self, over: threading.Event) -> None:
-        while not self._wait(over, SECONDS_A_LINE):
+        while not self._wait(over, _SECONDS_A_LINE):
             self._write(self._line())
 
     def _line(self) -> str:

@@ -51,7 +51,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
         from ..stages.sweep.estimate import estimate
 
         costs = estimate(settings)
-        click.echo(json.dumps(estimate_document(costs), indent=2) if as_json else estimate_text(costs))
+        click.echo(json.dumps(_estimate_document(costs), indent=2) if as_json else estimate_text(costs))
         return
     summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())
     # Reasons come with marks, since the library does not know how options are spelled.
@@ -70,10 +70,10 @@ def _show_plan(plan: "SweepPlan", todo: int, *, quiet: bool) -> None:
 def plan_text(plan: "SweepPlan", todo: int) -> str:
     """Return a plan as lines of text."""
     first = f"{len(plan.tasks):,} runs, {todo:,} of them to do"
-    return "\n".join([first, *left_out_lines(plan.left_out)])
+    return "\n".join([first, *_left_out_lines(plan.left_out)])
 
 
-def left_out_lines(sentences: Sequence[str]) -> list[str]:
+def _left_out_lines(sentences: Sequence[str]) -> list[str]:
     """Return lines that say which combinations are not run, and why."""
     return [f"  left out: {sentence}" for sentence in sentences]
 
@@ -121,7 +121,7 @@ def estimate_text(estimate: "SweepEstimate") -> str:
     return "\n".join(lines)
 
 
-def estimate_document(estimate: "SweepEstimate") -> dict[str, Any]:
+def _estimate_document(estimate: "SweepEstimate") -> dict[str, Any]:
     """Return the same as JSON values."""
     document = {field.name: getattr(estimate, field.name) for field in dataclasses.fields(estimate)}
     plan = document.pop("plan")

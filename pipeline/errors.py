@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 MARK = "\0"  # around the name of a setting in a message: no path, id or label can contain it
-MARKED = re.compile(f"{MARK}([A-Za-z_]+){MARK}")
+_MARKED = re.compile(f"{MARK}([A-Za-z_]+){MARK}")
 
 
 def named(field: str) -> str:
@@ -18,7 +18,7 @@ def named(field: str) -> str:
 
 def spelled(text: str, spell: Callable[[str], str] = str) -> str:
     """Return ``text`` with each setting that `named` marked written by ``spell``; by default its bare name."""
-    return MARKED.sub(lambda found: spell(found[1]), text)
+    return _MARKED.sub(lambda found: spell(found[1]), text)
 
 
 class VidpipeError(Exception):

@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 IN_PROCESS, LOCAL = "none", "local"
 TASKS_PER_WORKER = 3  # submitted at a time: enough that no worker waits, even if there are a million tasks in all
 CONNECT_SECONDS = 5
-RETRIES = 2  # how often a task may lose its worker before it is blamed for that
+_RETRIES = 2  # how often a task may lose its worker before it is blamed for that
 
 
 class ExecutionError(VidpipeError, RuntimeError):
@@ -182,7 +182,7 @@ def _result(future: "Future", task: Task, lost: Callable[[Task, WorkerLostError]
         return future.result()
     except KilledWorker as error:
         reason = WorkerLostError(
-            f"{RETRIES + 1} workers died one after the other while they ran {str(task)[:200]}. Most likely they ran "
+            f"{_RETRIES + 1} workers died one after the other while they ran {str(task)[:200]}. Most likely they ran "
             f"out of memory: use fewer {named('workers')}; or leave {named('scheduler')} out, to see what happens."
         )
         if lost is None:
@@ -236,7 +236,7 @@ def _local_cluster(workers: int, threads_per_worker: int) -> "Iterator[Client]":
 
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads_per_worker))
     settings = {
-        "distributed.scheduler.allowed-failures": RETRIES,
+        "distributed.scheduler.allowed-failures": _RETRIES,
         "distributed.scheduler.worker-saturation": 1.0,  # else a task waiting at a worker is blamed for its death
         "distributed.nanny.pre-spawn-environ": {"DASK_LOGGING__DISTRIBUTED": "CRITICAL"},
     }

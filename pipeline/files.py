@@ -20,15 +20,15 @@ from typing import Any
 
 from .errors import FileError, OutOfSpaceError, StoreError, VidpipeError
 
-DRAFT = ".creating"  # ends the name of a folder that is not finished
+_DRAFT = ".creating"  # ends the name of a folder that is not finished
 PARTIAL = ".partial"  # ends the name of a file that is not finished; Zarr's word
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
-KEPT = "What is done is kept: free some space, and the same command goes on from there."
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+_KEPT = "What is done is kept: free some space, and the same command goes on from there."
 NOTHING_KEPT = "Nothing of it was kept: free some space, and give the same command again."
 
 
-def write_atomically(path: Path, write: Callable[[Path], object], *, advice: str = KEPT) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], *, advice: str = _KEPT) -> None:
     """Let ``write`` fill a file beside ``path``, and rename it to ``path`` once it is on disk.
 
     Args:
@@ -40,7 +40,7 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, advice: str
         OutOfSpaceError: if the disk is full; what was at ``path`` is left as it was.
         FileError: if the file cannot be written for another reason; likewise.
     """
-    draft = draft_of(path)
+    draft = _draft_of(path)
     try:
         with disk_full_explained(path, advice=advice):
             write(draft)
@@ -77,7 +77,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     write_atomically(path, write)
 
 
-def draft_of(path: Path) -> Path:
+def _draft_of(path: Path) -> Path:
     """Return a unique name beside ``path`` for an unfinished file."""
     return path.with_name(f"{path.name}.{uuid.uuid4().hex}{PARTIAL}")
 
@@ -105,7 +105,7 @@ def appearing_whole(path: Path) -> Iterator[Path]:
     """
     if path.exists() and not _is_empty_folder(path):
         raise StoreError(f"{path} exists already. Choose another name, or remove it.")
-    draft = path.with_name(f".{path.name}{DRAFT}")
+    draft = path.with_name(f".{path.name}{_DRAFT}")
     shutil.rmtree(draft, ignore_errors=True)  # of a run that was killed
     draft.mkdir(parents=True)
     try:
@@ -123,7 +123,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 def is_draft(name: str) -> bool:
     """Return whether a folder's name is that of an unfinished one of `appearing_whole`."""
-    return name.startswith(".") and name.endswith(DRAFT)
+    return name.startswith(".") and name.endswith(_DRAFT)
 
 
 def remove_leftovers(path: Path) -> None:
@@ -157,10 +157,12 @@ def lock_folder(path: Path, *, error: type[VidpipeError]) -> int:
         os.close(descriptor)
         raise error(f"Another run is writing {path}. Wait for it, or stop it.") from blocked
     except OSError as failed:
-        if failed.errno not in NO_LOCKS:
+        if failed.errno not in _NO_LOCKS:
             os.close(descriptor)
             raise
-        warnings.warn(f"the disk of {path} knows no locks: see to it that one run at a time writes there", stacklevel=2)
+        warnings.warn(
+            f"the file system of {path} has no locks: make sure that only one run at a time writes there", stacklevel=2
+        )
     return descriptor
 
 
@@ -176,7 +178,7 @@ def held_folder(path: Path, *, error: type[VidpipeError]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def disk_full_explained(path: Path, *, advice: str = KEPT) -> Iterator[None]:
+def disk_full_explained(path: Path, *, advice: str = _KEPT) -> Iterator[None]:
     """Turn "disk full" and "quota exceeded" inside the block into an error that says what to do.
 
     Raises:
@@ -185,7 +187,7 @@ def disk_full_explained(path: Path, *, advice: str = KEPT) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in DISK_FULL:
+        if error.errno not in _DISK_FULL:
             raise
         raise OutOfSpaceError(f"No space left for {path} ({error.strerror}). {advice}") from error
 

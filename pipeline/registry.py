@@ -18,7 +18,7 @@ class Described(Protocol):
 
 T = TypeVar("T")
 D = TypeVar("D", bound=Described)
-SHOWN_NAMES, NEAREST = 20, 6
+_SHOWN_NAMES, _NEAREST = 20, 6
 
 
 class Registry(Generic[T]):
@@ -55,8 +55,8 @@ class Registry(Generic[T]):
         """
         if name not in self._entries:
             known = self.names()
-            if len(known) > SHOWN_NAMES:
-                nearest = difflib.get_close_matches(name, known, n=NEAREST, cutoff=0.0)
+            if len(known) > _SHOWN_NAMES:
+                nearest = difflib.get_close_matches(name, known, n=_NEAREST, cutoff=0.0)
                 raise SettingsError(
                     f"there is no {self.kind} {name!r}; of {len(known)} the nearest: {', '.join(nearest)}"
                 )

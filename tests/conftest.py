@@ -12,6 +12,7 @@ import pytest
 import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start; the last bits of float32 depend on it
+torch.set_num_threads(1)  # for fixtures that are made before any test begins; see below
 hypothesis.settings.register_profile("vidpipe", deadline=None)  # how long an example takes depends on what else runs
 hypothesis.settings.load_profile("vidpipe")
 

@@ -11,7 +11,7 @@ from vidpipe.pipeline.errors import VidpipeError
 
 
 @contextmanager
-def refuses(kind: type[VidpipeError], *, match: str) -> Iterator[pytest.ExceptionInfo[VidpipeError]]:
+def assert_refused(kind: type[VidpipeError], *, match: str) -> Iterator[pytest.ExceptionInfo[VidpipeError]]:
     """Expect an error of vidpipe whose message, on the command line, has a part that ``match`` finds."""
     with pytest.raises(kind) as caught:
         yield caught

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from distributed import KilledWorker
-from refusals import refuses
+from refusals import assert_refused
 
 from vidpipe.pipeline import execution
 from vidpipe.pipeline.errors import SettingsError, VideoError
@@ -149,7 +149,7 @@ def test_an_address_where_nobody_answers_is_named(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_settings_that_mean_nothing_are_refused_at_once(scheduler: str, workers: int | None, message: str):
-    with refuses(SettingsError, match=message):
+    with assert_refused(SettingsError, match=message):
         run_tasks(square, [], scheduler=scheduler, workers=workers)
 
 

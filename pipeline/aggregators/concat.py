@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from ..errors import SettingsError, named
 from .recurrent import RecurrentUnit
 
-MOMENTUM = 0.1  # of the running statistics, a batch; torch's default
+_MOMENTUM = 0.1  # of the running statistics, a batch; torch's default
 
 
 class ConcatUnit(RecurrentUnit):
@@ -33,7 +33,7 @@ class ConcatUnit(RecurrentUnit):
     def project(self, clips: Tensor) -> Tensor:
         """Return (B, N - 1, P, C) of ``clips`` (B, N - 1, P, C), or (B, P, C) of a single one (B, P, C)."""
         # Set here because only here the number of steps is known; `recur` follows once for each of them.
-        self.norm.momentum = MOMENTUM / (clips.shape[1] if clips.dim() == 4 else 1)
+        self.norm.momentum = _MOMENTUM / (clips.shape[1] if clips.dim() == 4 else 1)
         return self.from_input(clips)
 
     def recur(self, state: Tensor, projected: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def _in_context(
 
 FASTER = "Zhu et al., FASTER Recurrent Networks (AAAI 2020)"
 MEMORY = "Yang et al., Beyond Short Clips (CVPR 2021)"
-COMPRESSED = {"reduction": REDUCTION}
+_COMPRESSED = {"reduction": REDUCTION}
 
 # In the order of tables and legends.
 AGGREGATORS: Registry[AggregatorEntry] = Registry("aggregator")
@@ -100,14 +100,14 @@ for _name, _entry in {
         title="FAST-GRU, pooled",
         summary="in order: FAST-GRU on maps averaged over their positions",
         source=f"{FASTER}, Fig. 2, ablation",
-        options=COMPRESSED,
+        options=_COMPRESSED,
     ),
     "fast-gru": AggregatorEntry(
         build=_fast_gru,
         title="FAST-GRU",
         summary="in order: a GRU at every position of the maps, its gates through a bottleneck",
         source=f"{FASTER}, eq. 3 and 4",
-        options=COMPRESSED,
+        options=_COMPRESSED,
     ),
     "multi-clip": AggregatorEntry(
         build=MultiClip,
@@ -120,28 +120,28 @@ for _name, _entry in {
         title="Average context",
         summary="in no order: each clip gated by the mean over the video; two clips or more",
         source="ours, to compare",
-        options=COMPRESSED,
+        options=_COMPRESSED,
     ),
     "context-max": AggregatorEntry(
         build=_in_context(MaxContext, FeatureGate),
         title="Max. context",
         summary="in no order: each clip gated by the maximum over the video; two clips or more",
         source="ours, to compare",
-        options=COMPRESSED,
+        options=_COMPRESSED,
     ),
     "memory-residual": AggregatorEntry(
         build=_in_context(AssociativeMemory, Residual),
         title="Memory, residual",
         summary="in no order: the memory added to each clip instead of gating it; two clips or more",
         source="ours, to compare",
-        options=COMPRESSED,
+        options=_COMPRESSED,
     ),
     "memory": AggregatorEntry(
         build=_in_context(AssociativeMemory, FeatureGate),
         title="Memory",
         summary="in no order: each clip gated by what the whole video has seen; two clips or more",
         source=MEMORY,
-        options=COMPRESSED,
+        options=_COMPRESSED,
     ),
 }.items():
     AGGREGATORS.add(_name, _entry)

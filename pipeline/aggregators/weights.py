@@ -15,7 +15,7 @@ from .base import AggregatorSpec
 from .registry import complete_spec
 from .video_model import Shape, VideoModel, build_video_model
 
-FORMAT = "vidpipe aggregator 2"
+_FORMAT = "vidpipe aggregator 2"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,12 @@ def save_aggregator(
         OutOfSpaceError: if the disk is full; a file that stood there before is kept.
         FileError: if the file cannot be written for another reason.
     """
-    content = {"format": FORMAT, "spec": complete_spec(spec).record(), "shapes": dict(shapes), "classes": list(classes)}
+    content = {
+        "format": _FORMAT,
+        "spec": complete_spec(spec).record(),
+        "shapes": dict(shapes),
+        "classes": list(classes),
+    }
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     # All metadata under one key: safetensors writes several in an order that changes from process to process.
     data = save(tensors, metadata={"vidpipe": json.dumps(content, sort_keys=True)})
@@ -83,8 +88,8 @@ def _read(path: Path) -> AggregatorWeights:
         with safe_open(path, framework="pt") as file:
             content = json.loads((file.metadata() or {})["vidpipe"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file is no mapping)
-        if content["format"] != FORMAT:
-            raise WeightsError(f"{path} has the format {content['format']!r}; this version reads {FORMAT!r}")
+        if content["format"] != _FORMAT:
+            raise WeightsError(f"{path} has the format {content['format']!r}; this version reads {_FORMAT!r}")
         spec = AggregatorSpec(**content["spec"])
         shapes = {role: (int(t), int(h), int(w), int(c)) for role, (t, h, w, c) in content["shapes"].items()}
     except (OSError, SafetensorError) as error:

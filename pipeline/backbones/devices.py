@@ -4,7 +4,7 @@ import torch
 
 from ..errors import SettingsError
 
-DEVICE_TYPES = ("cpu", "cuda")
+_DEVICE_TYPES = ("cpu", "cuda")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -19,7 +19,7 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise SettingsError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}") from error
-    if device.type not in DEVICE_TYPES:
+    if device.type not in _DEVICE_TYPES:
         raise SettingsError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(

@@ -13,7 +13,7 @@ from torch import nn
 
 from .layers import WIDTHS, ConvNorm, Middle, flat_middle
 
-R2D_FRAMES = 8  # conv1 of R2D spans and strides this many frames
+_R2D_FRAMES = 8  # conv1 of R2D spans and strides this many frames
 
 Stages = tuple[int, int, int, int]
 
@@ -63,12 +63,12 @@ def stem_planes(width: int) -> int:
     return 45 if width == WIDTHS[0] else -(-45 * width // (64 * 16)) * 16
 
 
-def grouping_stem(width: int) -> nn.Sequential:
+def _grouping_stem(width: int) -> nn.Sequential:
     """Return R2D's conv1: 8×7×7, temporal stride 8 and no padding in time, so that one map stands for eight frames."""
-    return nn.Sequential(ConvNorm(3, width, kernel=(R2D_FRAMES, 7, 7), stride=(R2D_FRAMES, 2, 2), padding=(0, 3, 3)))
+    return nn.Sequential(ConvNorm(3, width, kernel=(_R2D_FRAMES, 7, 7), stride=(_R2D_FRAMES, 2, 2), padding=(0, 3, 3)))
 
 
-def factorised_stem(width: int) -> nn.Sequential:
+def _factorised_stem(width: int) -> nn.Sequential:
     """Return R(2+1)D's conv1: 1×7×7 to ``stem_planes``, then 3×1×1."""
     middle = stem_planes(width)
     return nn.Sequential(
@@ -76,22 +76,22 @@ def factorised_stem(width: int) -> nn.Sequential:
     )
 
 
-def full_stem(width: int) -> nn.Sequential:
+def _full_stem(width: int) -> nn.Sequential:
     """Return R3D's conv1: 3×7×7."""
     return nn.Sequential(ConvNorm(3, width, kernel=(3, 7, 7), stride=(1, 2, 2)))
 
 
-def flat_stem(width: int) -> nn.Sequential:
+def _flat_stem(width: int) -> nn.Sequential:
     """Return a conv1 that reads each frame alone: 1×7×7."""
     return nn.Sequential(ConvNorm(3, width, kernel=(1, 7, 7), stride=(1, 2, 2)))
 
 
-def inflated_stem(width: int) -> nn.Sequential:
+def _inflated_stem(width: int) -> nn.Sequential:
     """Return I3D's conv1: 5×7×7, temporal stride 2."""
     return nn.Sequential(ConvNorm(3, width, kernel=(5, 7, 7), stride=(2, 2, 2)))
 
 
-def factorised_middle(planes: int, time: int, space: int) -> nn.Sequential:
+def _factorised_middle(planes: int, time: int, space: int) -> nn.Sequential:
     """Return R(2+1)D's pair: 1×3×3 to 2.25 times the planes (144 for 64) and 3×1×1 back; the latter strides in time."""
     middle = planes * 9 // 4
     return nn.Sequential(
@@ -100,7 +100,7 @@ def factorised_middle(planes: int, time: int, space: int) -> nn.Sequential:
     )
 
 
-def time_first_middle(planes: int, time: int, space: int) -> nn.Sequential:
+def _time_first_middle(planes: int, time: int, space: int) -> nn.Sequential:
     """Return pytorchvideo's pair: 3×1×1, which strides in time, then 1×3×3, both with as many planes as their input."""
     return nn.Sequential(
         ConvNorm(planes, planes, kernel=(3, 1, 1), stride=(time, 1, 1)),
@@ -108,7 +108,7 @@ def time_first_middle(planes: int, time: int, space: int) -> nn.Sequential:
     )
 
 
-def full_middle(planes: int, time: int, space: int) -> nn.Sequential:
+def _full_middle(planes: int, time: int, space: int) -> nn.Sequential:
     """Return R3D's 3×3×3."""
     return nn.Sequential(ConvNorm(planes, planes, kernel=(3, 3, 3), stride=(time, space, space)))
 
@@ -116,35 +116,35 @@ def full_middle(planes: int, time: int, space: int) -> nn.Sequential:
 R2D = Family(
     name="r2d",
     summary="R2D of FASTER: eight frames at once in conv1, 2D from there on; the cheap one",
-    stem=grouping_stem,
-    frames_multiple=R2D_FRAMES,
+    stem=_grouping_stem,
+    frames_multiple=_R2D_FRAMES,
 )
-R2PLUS1D = Family(
+_R2PLUS1D = Family(
     name="r2plus1d",
     summary="R(2+1)D of FASTER: each 3D convolution factorised into space and time; the expensive one",
-    stem=factorised_stem,
-    middle=factorised_middle,
+    stem=_factorised_stem,
+    middle=_factorised_middle,
     time_strides=(1, 2, 2, 2),
 )
 R3D = Family(
     name="r3d",
     summary="R3D: as R(2+1)D, with whole 3×3×3 convolutions",
-    stem=full_stem,
-    middle=full_middle,
+    stem=_full_stem,
+    middle=_full_middle,
     time_strides=(1, 2, 2, 2),
 )
 
-# pytorchvideo's R(2+1)D, used for the 16×2 of collaborative memory's table. It differs from `R2PLUS1D` (FASTER's
+# pytorchvideo's R(2+1)D, used for the 16×2 of collaborative memory's table. It differs from `_R2PLUS1D` (FASTER's
 # Table 1): conv1 is not factorised and no pool follows, res2 halves the picture in its place; the temporal convolution
 # comes before the spatial one; the pair has as many planes as the block, not 2.25 times; res3 keeps the frames, so that
 # a map has a quarter of them. It has 28.11 million parameters with 400 classes, against 46.98.
-R2PLUS1D_PTV = Family(
+_R2PLUS1D_PTV = Family(
     name="r2plus1d",
     summary="R(2+1)D of pytorchvideo: factorised in the blocks alone, time before space",
     variant="ptv",
-    stem=flat_stem,
+    stem=_flat_stem,
     pool1_time=None,
-    middle=time_first_middle,
+    middle=_time_first_middle,
     time_strides=(1, 1, 2, 2),
     space_strides=(2, 2, 2, 2),
     usual_clip=(16, 2),
@@ -152,10 +152,10 @@ R2PLUS1D_PTV = Family(
 
 # Source: Feichtenhofer et al., SlowFast Networks for Video Recognition (ICCV 2019), Table 1, the slow path alone.
 # One network for clips of 4 frames (4×16) and of 8 (8×8, that of collaborative memory's table); no stride in time.
-SLOW_ONLY = Family(
+_SLOW_ONLY = Family(
     name="slow_only",
     summary="Slow-only: the slow path of SlowFast alone",
-    stem=flat_stem,
+    stem=_flat_stem,
     temporal_kernels=((1,), (1,), (3,), (3,)),
     usual_clip=(8, 8),
 )
@@ -166,13 +166,13 @@ SLOW_ONLY = Family(
 I3D = Family(
     name="i3d",
     summary="I3D of mmaction2: every second block inflated over time",
-    stem=inflated_stem,
+    stem=_inflated_stem,
     pool1_time=2,
     pool2_time=2,
     temporal_kernels=((3,), (3, 1), (3, 1), (1, 3)),
     frames_multiple=8,
     usual_clip=(32, 2),
 )
-I3D_NL = replace(I3D, summary="I3D with non-local blocks in res3 and res4", variant="nl", non_local=True)
+_I3D_NL = replace(I3D, summary="I3D with non-local blocks in res3 and res4", variant="nl", non_local=True)
 
-FAMILIES = (R2D, R2PLUS1D, R3D, R2PLUS1D_PTV, SLOW_ONLY, I3D, I3D_NL)
+FAMILIES = (R2D, _R2PLUS1D, R3D, _R2PLUS1D_PTV, _SLOW_ONLY, I3D, _I3D_NL)

@@ -67,7 +67,7 @@ class Backbone(nn.Module, ABC):
         """Replace the classifier by a fresh one of so many classes."""
         self.num_classes = num_classes
         self.fc = nn.Linear(self.channels, num_classes)
-        initialise_classifier(self.fc)
+        _initialise_classifier(self.fc)
 
     def stages(self) -> dict[str, nn.Module]:
         """Return the large parts of ``features``, by their names in the network; empty if the family names none.
@@ -148,10 +148,10 @@ def initialise(backbone: nn.Module) -> None:
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
-            initialise_classifier(module)
+            _initialise_classifier(module)
 
 
-def initialise_classifier(classifier: nn.Linear) -> None:
+def _initialise_classifier(classifier: nn.Linear) -> None:
     """Give a classifier small weights and no bias, in place, as VMZ does."""
     nn.init.normal_(classifier.weight, 0.0, 0.01)
     nn.init.zeros_(classifier.bias)

@@ -28,7 +28,7 @@ from .non_local import NonLocal
 
 # Non-local blocks follow these blocks of res3 and res4, counted from 0: five at depths 50 and 101. Source: Wang et al.
 # (CVPR 2018) for 50, PySlowFast for 101, where the authors' own code puts them after every seventh block of res4.
-NON_LOCAL_STAGES, NON_LOCAL_AFTER = (1, 2), (1, 3, 5)
+_NON_LOCAL_STAGES, _NON_LOCAL_AFTER = (1, 2), (1, 3, 5)
 
 
 class ResNet(Backbone):
@@ -145,9 +145,9 @@ def _stage(spec: ResNetSpec, *, index: int) -> nn.Sequential:
         space=family.space_strides[index],
         temporal_kernels=list(islice(cycle(family.temporal_kernels[index]), num_blocks)),
     )
-    if not (family.non_local and index in NON_LOCAL_STAGES):
+    if not (family.non_local and index in _NON_LOCAL_STAGES):
         return stage
-    followed = NON_LOCAL_AFTER if num_blocks > 1 else (0,)
+    followed = _NON_LOCAL_AFTER if num_blocks > 1 else (0,)
     mixed = nn.Sequential()
     # Blocks keep their numbers, so that weights have the same keys with and without non-local blocks.
     for place, block in stage.named_children():

@@ -22,18 +22,18 @@ from .layers import (
     zero_residual_norms,
 )
 
-BETA_INVERSE = 8  # the fast path has an eighth of the channels
-LATERAL_RATIO = 2  # what joins the slow path has twice the fast one's
-SLOW_KERNELS, FAST_KERNELS = (1, 1, 1, 3, 3), (5, 3, 3, 3, 3)  # frames that conv1 and the bottlenecks span
-JOINED = ("stem", "res2", "res3", "res4")  # the fast path joins the slow one after these
+_BETA_INVERSE = 8  # the fast path has an eighth of the channels
+_LATERAL_RATIO = 2  # what joins the slow path has twice the fast one's
+_SLOW_KERNELS, _FAST_KERNELS = (1, 1, 1, 3, 3), (5, 3, 3, 3, 3)  # frames that conv1 and the bottlenecks span
+_JOINED = ("stem", "res2", "res3", "res4")  # the fast path joins the slow one after these
 
-SUMMARY = "SlowFast: a slow path of few frames and many channels, and a fast one of all frames and few channels"
-USUAL_CLIP = (32, 2)  # frames of the fast path, which are the clip's, and their stride
+_SUMMARY = "SlowFast: a slow path of few frames and many channels, and a fast one of all frames and few channels"
+_USUAL_CLIP = (32, 2)  # frames of the fast path, which are the clip's, and their stride
 # Frames and stride of the slow path in such a clip -> alpha: the slow path takes every alpha-th frame.
-ALPHAS = {"4x16": 8, "8x8": 4}
+_ALPHAS = {"4x16": 8, "8x8": 4}
 # (depth, rates) -> frames that the convolutions between the paths span, where these are not the paper's 5. Source: the
 # networks of PySlowFast and pytorchvideo; mmaction2 also has 7 for its SlowFast-101. Depths 14 and 26 follow 50.
-LATERAL_KERNELS = {(depth, "8x8"): 7 for depth in (14, 26, 50)}
+_LATERAL_KERNELS = {(depth, "8x8"): 7 for depth in (14, 26, 50)}
 
 
 class SlowFast(Backbone):
@@ -51,18 +51,18 @@ class SlowFast(Backbone):
     """
 
     def __init__(self, spec: "SlowFastSpec", *, num_classes: int, dropout: float) -> None:
-        width, fast_width = spec.width, spec.width // BETA_INVERSE
+        width, fast_width = spec.width, spec.width // _BETA_INVERSE
         super().__init__(
             name=spec.name,
             num_classes=num_classes,
             channels=(width + fast_width) * 8 * EXPANSION,
             dropout=dropout,
-            frames_multiple=ALPHAS[spec.rates],
+            frames_multiple=_ALPHAS[spec.rates],
         )
-        self.alpha = ALPHAS[spec.rates]
-        lateral_width, lateral_kernel = LATERAL_RATIO * fast_width, LATERAL_KERNELS.get((spec.depth, spec.rates), 5)
-        self.slow = _path(width, depth=spec.depth, kernels=SLOW_KERNELS, lateral_width=lateral_width)
-        self.fast = _path(fast_width, depth=spec.depth, kernels=FAST_KERNELS, lateral_width=0)
+        self.alpha = _ALPHAS[spec.rates]
+        lateral_width, lateral_kernel = _LATERAL_RATIO * fast_width, _LATERAL_KERNELS.get((spec.depth, spec.rates), 5)
+        self.slow = _path(width, depth=spec.depth, kernels=_SLOW_KERNELS, lateral_width=lateral_width)
+        self.fast = _path(fast_width, depth=spec.depth, kernels=_FAST_KERNELS, lateral_width=0)
         self.laterals = _laterals(fast_width, alpha=self.alpha, kernel=lateral_kernel)
         initialise(self)
 
@@ -72,7 +72,7 @@ class SlowFast(Backbone):
         slow, fast = clip[:, :, :: self.alpha], clip
         for (name, slow_part), fast_part in zip(self.slow.named_children(), self.fast.children(), strict=True):
             slow, fast = slow_part(slow), fast_part(fast)
-            if name in JOINED:
+            if name in _JOINED:
                 slow = torch.cat([slow, self.laterals[name](fast)], dim=1)
         fast = fast.unflatten(2, (-1, self.alpha)).mean(dim=3)  # (B, C of the fast path, L / alpha, H', W')
         return torch.cat([slow, fast], dim=1)
@@ -114,12 +114,12 @@ class SlowFastSpec:
     @property
     def summary(self) -> str:
         """The same for all."""
-        return SUMMARY
+        return _SUMMARY
 
     @property
     def usual_clip(self) -> tuple[int, int]:
         """The same for both rates, which say only what the slow path takes from it."""
-        return USUAL_CLIP
+        return _USUAL_CLIP
 
     def build(self, *, num_classes: int, dropout: float) -> SlowFast:
         """Return a freshly initialised network, on torch's default device."""
@@ -129,7 +129,7 @@ class SlowFastSpec:
 def slowfast_specs() -> list[SlowFastSpec]:
     """Return every combination of depth, rates and width."""
     return [
-        SlowFastSpec(depth=depth, rates=rates, width=width) for rates in ALPHAS for depth in BLOCKS for width in WIDTHS
+        SlowFastSpec(depth=depth, rates=rates, width=width) for rates in _ALPHAS for depth in BLOCKS for width in WIDTHS
     ]
 
 
@@ -160,7 +160,7 @@ def _path(width: int, *, depth: int, kernels: tuple[int, ...], lateral_width: in
 def _laterals(fast_width: int, *, alpha: int, kernel: int) -> nn.ModuleDict:
     """Return the convolutions that bring the fast path's maps to the slow path's frames, by the part they follow."""
     laterals = nn.ModuleDict()
-    for index, name in enumerate(JOINED):
+    for index, name in enumerate(_JOINED):
         channels = stage_inputs(fast_width, index=index)
-        laterals[name] = ConvNorm(channels, LATERAL_RATIO * channels, kernel=(kernel, 1, 1), stride=(alpha, 1, 1))
+        laterals[name] = ConvNorm(channels, _LATERAL_RATIO * channels, kernel=(kernel, 1, 1), stride=(alpha, 1, 1))
     return laterals

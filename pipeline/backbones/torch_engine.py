@@ -24,7 +24,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 M = TypeVar("M", bound=nn.Module)
 # On a CPU, networks of 30 GMAC are fastest clip by clip (larger batches leave the cache), and then no pass is filled up
 # with blanks. Small networks gain up to a factor of two from batches of 4, if a video has that many clips for them.
-AUTO_BATCH = {"cpu": 1, "cuda": 8}
+_AUTO_BATCH = {"cpu": 1, "cuda": 8}
 
 
 class TorchEngine:
@@ -41,7 +41,7 @@ class TorchEngine:
     def __init__(self, weights: Weights, settings: EngineSettings) -> None:
         self.device = resolve_device(settings.device)
         precision = resolve_precision(settings.precision, self.device)
-        self.batch = settings.batch or AUTO_BATCH[self.device.type]
+        self.batch = settings.batch or _AUTO_BATCH[self.device.type]
         self.provenance: dict[str, Any] = {
             "name": "torch",
             "device": self.device.type,

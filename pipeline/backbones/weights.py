@@ -19,8 +19,14 @@ from .interface import Backbone
 from .registry import BACKBONES, build_backbone
 
 FORMAT_VERSION = 1
-METADATA_KEY = "vidpipe"  # one key, because safetensors writes several in no fixed order
-PLAIN_FIELDS = ("backbone", "num_frames", "sampling_rate", "fps", "digest")  # of `Weights`, as they are in the metadata
+_METADATA_KEY = "vidpipe"  # one key, because safetensors writes several in no fixed order
+_PLAIN_FIELDS = (
+    "backbone",
+    "num_frames",
+    "sampling_rate",
+    "fps",
+    "digest",
+)  # of `Weights`, as metadata have them
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,11 +80,11 @@ def collect_weights(
         sampling_rate=sampling_rate,
         fps=fps,
         state=state,
-        digest=weights_digest(state, backbone=backbone.name, classes=classes, preprocessing=preprocessing),
+        digest=_weights_digest(state, backbone=backbone.name, classes=classes, preprocessing=preprocessing),
     )
 
 
-def weights_digest(
+def _weights_digest(
     state: Mapping[str, Tensor], *, backbone: str, classes: Iterable[str], preprocessing: Preprocessing
 ) -> str:
     """Return the sha256 (hexadecimal) of everything that determines a backbone's results.
@@ -114,9 +120,9 @@ def save_weights(path: Path | str, weights: Weights) -> None:
         "format_version": FORMAT_VERSION,
         "classes": list(weights.classes),
         "preprocessing": asdict(weights.preprocessing),
-        **{name: getattr(weights, name) for name in PLAIN_FIELDS},
+        **{name: getattr(weights, name) for name in _PLAIN_FIELDS},
     }
-    content = to_safetensors(weights.state, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    content = to_safetensors(weights.state, {_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     write_atomically(Path(path), lambda draft: draft.write_bytes(content))
 
 
@@ -163,7 +169,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return vidpipe's metadata and the tensors of a safetensors file."""
     try:
         with safe_open(str(path), framework="pt") as file:
-            raw = (file.metadata() or {}).get(METADATA_KEY)
+            raw = (file.metadata() or {}).get(_METADATA_KEY)
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
     except FileNotFoundError as error:
         raise WeightsError(f"there is no weights file {path}") from error
@@ -197,7 +203,7 @@ def _parse(path: Path, metadata: dict[str, Any], state: dict[str, Tensor]) -> We
             classes=tuple(metadata["classes"]),
             preprocessing=parse_preprocessing(metadata["preprocessing"]),
             state=state,
-            **{name: metadata[name] for name in PLAIN_FIELDS},
+            **{name: metadata[name] for name in _PLAIN_FIELDS},
         )
     except KeyError as error:
         raise WeightsError(f"{path} lacks {error} in its metadata; make it anew with vidpipe train-backbone") from error
@@ -234,7 +240,7 @@ def _check_fit(path: Path, weights: Weights) -> None:
 
 
 def _check_digest(path: Path, weights: Weights) -> None:
-    found = weights_digest(
+    found = _weights_digest(
         weights.state, backbone=weights.backbone, classes=weights.classes, preprocessing=weights.preprocessing
     )
     if found != weights.digest:

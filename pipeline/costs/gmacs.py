@@ -10,7 +10,7 @@ from ..features.store import FeatureStore
 from .flops import backbone_macs, count_macs
 
 
-def clips_gmacs(per_clip: Mapping[str, float], *, roles: Sequence[str]) -> float:
+def _clips_gmacs(per_clip: Mapping[str, float], *, roles: Sequence[str]) -> float:
     """Return what the backbones cost for one video, in GMACs.
 
     The sum goes clip by clip in their order: its last bits depend on the order, and figures are compared exactly.
@@ -25,7 +25,7 @@ def clips_gmacs(per_clip: Mapping[str, float], *, roles: Sequence[str]) -> float
 def stored_gmacs(store: FeatureStore, selection: Selection) -> float:
     """Return what the backbones of a store cost for one video, in GMACs, over the selected clips."""
     each = {role: store.backbone(name).provenance["gmacs_per_clip"] for role, name in selection.backbones.items()}
-    return clips_gmacs(each, roles=selection.roles)
+    return _clips_gmacs(each, roles=selection.roles)
 
 
 def backbones_gmacs(
@@ -47,7 +47,7 @@ def backbones_gmacs(
         role: backbone_macs(names[role], num_frames=num_frames, size=crops[role], num_classes=num_classes) / 1e9
         for role in dict.fromkeys(roles)
     }
-    return clips_gmacs(each, roles=roles)
+    return _clips_gmacs(each, roles=roles)
 
 
 def aggregator_gmacs(model: VideoModel, *, roles: Sequence[str], shapes: Mapping[str, Shape], num_scores: int) -> float:

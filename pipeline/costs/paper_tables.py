@@ -209,7 +209,7 @@ def _table_6() -> Iterator[PaperCell]:
 
 
 # Column -> crop, and what an element through a batch norm adds. The first two: fvcore's counts of the zoos' networks.
-PEER_COLUMNS = {
+_PEER_COLUMNS = {
     "counted at 224×224": (224, 0),
     "counted at 256×256": (256, 0),
     "mmaction2, batch norm at 2": (256, 2),
@@ -230,7 +230,7 @@ def _peers() -> Iterator[PaperCell]:
         "SlowFast-101 8×8": ("slowfast_101_8x8", 32, (None, None, None, None, 127.20)),
     }
     for row, (backbone, num_frames, figures) in printed.items():
-        for (column, (crop, per_normalised)), gflops in zip(PEER_COLUMNS.items(), figures, strict=True):
+        for (column, (crop, per_normalised)), gflops in zip(_PEER_COLUMNS.items(), figures, strict=True):
             if gflops is not None:
                 setting = _setting(
                     "all-expensive",

@@ -19,10 +19,10 @@ SIZES = {
     "channels": (named("channels"), 1, 65_536),
     "grid": (named("grid"), 1, 512),
 }
-EXAMPLES = {"expensive": "r2plus1d_50", "cheap": "r2d_26"}
+_EXAMPLES = {"expensive": "r2plus1d_50", "cheap": "r2d_26"}
 
 
-def check_sizes(**sizes: int) -> None:
+def _check_sizes(**sizes: int) -> None:
     """Refuse sizes that no network has.
 
     Args:
@@ -69,13 +69,13 @@ class Setting:
         Raises:
             SettingsError: naming the option, its constraint, and what to type.
         """
-        check_sizes(num_frames=self.num_frames, num_clips=self.num_clips, crop=self.crop, num_classes=self.num_classes)
+        _check_sizes(num_frames=self.num_frames, num_clips=self.num_clips, crop=self.crop, num_classes=self.num_classes)
         for role, name in self.backbones.items():
             if not name:
                 raise SettingsError(
                     f"{named('pattern')} {self.pattern} makes clips {role}, and no backbone sees them; give "
                     f"{named(role)} NAME, "
-                    f"as {named(role)} {EXAMPLES[role]}"
+                    f"as {named(role)} {_EXAMPLES[role]}"
                 )
 
     @property
@@ -145,7 +145,7 @@ def backbone_cost(
     Raises:
         SettingsError: for an unknown name, or clips that the backbone cannot take.
     """
-    check_sizes(num_frames=num_frames, crop=crop, num_clips=num_clips, num_classes=num_classes)
+    _check_sizes(num_frames=num_frames, crop=crop, num_clips=num_clips, num_classes=num_classes)
     clip = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=num_classes, convention=convention)
     part = Part(name="clips", network=name, num_clips=num_clips, per_video=num_clips * clip)
     return Cost(parts=(part,), num_clips=num_clips, convention=convention)
@@ -159,9 +159,9 @@ def aggregator_cost(spec: AggregatorSpec, *, shape: Shape, num_clips: int, conve
     Raises:
         SettingsError: if there is no such aggregator, or the width does not suit it.
     """
-    check_sizes(num_clips=num_clips, channels=spec.channels, num_classes=spec.num_classes)
-    check_sizes(grid=min(shape[:3]))
-    check_sizes(grid=max(shape[:3]))
+    _check_sizes(num_clips=num_clips, channels=spec.channels, num_classes=spec.num_classes)
+    _check_sizes(grid=min(shape[:3]))
+    _check_sizes(grid=max(shape[:3]))
     first, whole = (
         aggregator_macs(spec, shapes={"expensive": shape}, roles=["expensive"] * num, convention=convention)
         for num in (1, num_clips)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from scipy.special import stdtrit  # scipy comes with scikit-learn
 
-LEVEL = 0.95
+_LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,7 +27,7 @@ class MeanInterval:
     half_width: float | None = None
 
 
-def mean_interval(values: Sequence[float], *, level: float = LEVEL) -> MeanInterval:
+def mean_interval(values: Sequence[float], *, level: float = _LEVEL) -> MeanInterval:
     """Return the mean of ``values`` with its confidence interval by Student's t, with n - 1 degrees of freedom.
 
     In ``level`` of all cases the interval contains the mean over very many seeds, if results are normally distributed

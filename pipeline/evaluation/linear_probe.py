@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from ..files import write_atomically
 from .metrics import top_k_accuracy
 
-SCORED_ROWS = 4096  # at a time, so that float64 copies of the features take bounded memory
+_SCORED_ROWS = 4096  # at a time, so that float64 copies of the features take bounded memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,7 @@ class LinearProbe:
 
     def scores(self, features: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
         """Return (V, K) logits of features (V, D), as `features.arrays.pooled_features` returns them."""
-        blocks = (features[start : start + SCORED_ROWS] for start in range(0, len(features), SCORED_ROWS))
+        blocks = (features[start : start + _SCORED_ROWS] for start in range(0, len(features), _SCORED_ROWS))
         scores = [(block - self.mean) / self.scale @ self.coefficients.T + self.intercept for block in blocks]
         return np.concatenate(scores) if scores else np.empty((0, len(self.classes)))
 

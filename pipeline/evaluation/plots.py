@@ -31,10 +31,10 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "savefig.dpi": 200,
 }
-MATRIX_STYLE: dict[Any, Any] = STYLE | {"axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
-LOG_SPAN = 5.0  # costs that differ by more than this factor get a logarithmic axis
-MOST_NUMBERED_CLASSES, MOST_NAMED_CLASSES = 50, 100
-LONGEST_CLASS_NAME = 28
+_MATRIX_STYLE: dict[Any, Any] = STYLE | {"axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
+_LOG_SPAN = 5.0  # costs that differ by more than this factor get a logarithmic axis
+_MOST_NUMBERED_CLASSES, _MOST_NAMED_CLASSES = 50, 100
+_LONGEST_CLASS_NAME = 28
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -111,13 +111,13 @@ def save_confusion_matrix(
         title: above the picture.
     """
     number = len(classes)
-    numbered = number <= MOST_NUMBERED_CLASSES
+    numbered = number <= _MOST_NUMBERED_CLASSES
     digits = len(str(matrix.max(initial=0)))
     cell = max(0.24, 0.075 * digits + 0.09) if numbered else max(0.02, 7.0 / number)  # inches
-    named = number <= MOST_NAMED_CLASSES
-    longest = max(len(shorten(name)) for name in classes) if named else 4
+    named = number <= _MOST_NAMED_CLASSES
+    longest = max(len(_shorten(name)) for name in classes) if named else 4
     side, names = max(2.2, cell * number), 0.075 * longest + 0.5
-    with rc_context(MATRIX_STYLE):
+    with rc_context(_MATRIX_STYLE):
         figure = Figure(figsize=(side + names + 0.7, side + names + (0.35 if title else 0.1)), layout="constrained")
         axes = figure.subplots()
         shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -133,9 +133,9 @@ def save_confusion_matrix(
         save_figure(figure, path)
 
 
-def shorten(name: str) -> str:
+def _shorten(name: str) -> str:
     """Return a class name, cut to the length of a tick label."""
-    return name if len(name) <= LONGEST_CLASS_NAME else name[: LONGEST_CLASS_NAME - 1] + "…"
+    return name if len(name) <= _LONGEST_CLASS_NAME else name[: _LONGEST_CLASS_NAME - 1] + "…"
 
 
 def _draw_curve(axes: Axes, records: Sequence[Mapping[str, Any]], name: str) -> None:
@@ -174,7 +174,7 @@ def _draw_point(axes: Axes, point: CostPoint, colour: str, marker: str) -> None:
 
 def scale_cost(axes: Axes, costs: Sequence[float]) -> None:
     """Make the cost axis logarithmic if the costs have a wide range, with plain numbers on it."""
-    if min(costs, default=0) > 0 and max(costs) / min(costs) > LOG_SPAN:
+    if min(costs, default=0) > 0 and max(costs) / min(costs) > _LOG_SPAN:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         formatter = ScalarFormatter()
@@ -243,8 +243,8 @@ def _outside(box: Bbox, frame: Bbox) -> float:
 
 def _name_classes(axes: Axes, classes: Sequence[str], *, cell: float) -> None:
     """Write the classes beside the rows and below the columns, upright where none is wider than its ``cell`` inches."""
-    names = [shorten(name) for name in classes]
-    size = 8 if len(names) <= 30 else 7 if len(names) <= MOST_NUMBERED_CLASSES else 5
+    names = [_shorten(name) for name in classes]
+    size = 8 if len(names) <= 30 else 7 if len(names) <= _MOST_NUMBERED_CLASSES else 5
     upright = 0.65 * size / 72 * max(map(len, names)) < cell  # a letter is about 0.6 of its size wide
     axes.set_xticks(range(len(names)), names, rotation=0 if upright else 90, fontsize=size)
     axes.set_yticks(range(len(names)), names, fontsize=size)

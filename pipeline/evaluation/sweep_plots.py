@@ -16,12 +16,12 @@ from .confidence import pareto_front
 from .plots import COLOURS, MARKERS, STYLE, save_figure, scale_cost
 
 Dash = Literal["", "-", "--", ":"]
-DASHES: tuple[Dash, ...] = ("-", "--", ":")
-MOST_LINES = 8  # in one panel
-MOST_COLUMNS = 3  # of panels
-MOST_BEYOND = 15.0  # points of accuracy that the axis extends beyond the means to show error bars
-GREY = "#777777"
-LABEL_SIZE = 7.5
+_DASHES: tuple[Dash, ...] = ("-", "--", ":")
+_MOST_LINES = 8  # in one panel
+_MOST_COLUMNS = 3  # of panels
+_MOST_BEYOND = 15.0  # points of accuracy that the axis extends beyond the means to show error bars
+_GREY = "#777777"
+_LABEL_SIZE = 7.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +64,7 @@ def save_accuracy_by_clips(points: Sequence[SweepPoint], path: Path) -> None:
     found = dict.fromkeys(name for lines in panels.values() for name in lines)
     names = sorted(found, key=lambda name: methods.index(name) if name in methods else len(methods))
     clips = sorted({point.clips for point in points})
-    columns = min(MOST_COLUMNS, len(panels))
+    columns = min(_MOST_COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     size = (6.8, 3.8) if len(panels) == 1 else (2.6 * columns + 1.4, 2.3 * rows + 0.5)  # inches
     with rc_context(STYLE):
@@ -81,7 +81,7 @@ def save_accuracy_by_clips(points: Sequence[SweepPoint], path: Path) -> None:
         figure.supxlabel("GMACs a video", fontsize=9)
         figure.supylabel("Top-1 accuracy (%)", fontsize=9)
         keys = [_key(name, color=_colour(place), linestyle=_dash(place)) for place, name in enumerate(names)]
-        keys += [_key(f"{number} clips", color=GREY, marker=_marker(place)) for place, number in enumerate(clips)]
+        keys += [_key(f"{number} clips", color=_GREY, marker=_marker(place)) for place, number in enumerate(clips)]
         figure.legend(handles=keys, loc="outside right upper", fontsize=8)
         save_figure(figure, path)
 
@@ -92,7 +92,7 @@ def arrange_panels(points: Sequence[SweepPoint]) -> dict[str, dict[str, list[Swe
     Up to eight lines share one panel, without a title. More get a panel for each method, or for each pattern if there
     are fewer patterns.
     """
-    together = len({(point.method, point.pattern) for point in points}) <= MOST_LINES
+    together = len({(point.method, point.pattern) for point in points}) <= _MOST_LINES
     by_method = len({point.method for point in points}) <= len({point.pattern for point in points})
     panels: dict[str, dict[str, list[SweepPoint]]] = {}
     for point in points:
@@ -120,7 +120,7 @@ def save_pareto_front(points: Sequence[SweepPoint], path: Path) -> None:
     with rc_context(STYLE):
         figure = Figure(figsize=(7.6, max(4.0, 0.17 * len(front) + 1.4)), layout="constrained")
         axes = figure.subplots()
-        axes.plot(*_places(front), color=GREY, linewidth=1.4, zorder=1, drawstyle="steps-post")
+        axes.plot(*_places(front), color=_GREY, linewidth=1.4, zorder=1, drawstyle="steps-post")
         for point in points:
             look = {"color": _colour(methods.index(point.method)), "marker": _marker(patterns.index(point.pattern))}
             _draw_point(axes, point, **look)
@@ -128,8 +128,8 @@ def save_pareto_front(points: Sequence[SweepPoint], path: Path) -> None:
         axes.set(xlabel="GMACs a video", ylabel="Top-1 accuracy (%)")
         _name_points(figure, axes, front)
         keys = [_key(name, color=_colour(place), marker="o") for place, name in enumerate(methods)]
-        keys += [_key(name, color=GREY, marker=_marker(place)) for place, name in enumerate(patterns)]
-        keys.append(_key("Pareto front", color=GREY, linestyle="-"))
+        keys += [_key(name, color=_GREY, marker=_marker(place)) for place, name in enumerate(patterns)]
+        keys.append(_key("Pareto front", color=_GREY, linestyle="-"))
         figure.legend(handles=keys, loc="outside lower center", ncols=6, fontsize=8)
         save_figure(figure, path)
 
@@ -164,8 +164,8 @@ def _scale(axes: Axes, points: Sequence[SweepPoint]) -> None:
     scale_cost(axes, [point.gmacs for point in points])
     means = [100 * point.accuracy for point in points]
     bars = [100 * (point.spread or 0.0) for point in points]
-    low = max(min(mean - bar for mean, bar in zip(means, bars, strict=True)), min(means) - MOST_BEYOND)
-    high = min(max(mean + bar for mean, bar in zip(means, bars, strict=True)), max(means) + MOST_BEYOND)
+    low = max(min(mean - bar for mean, bar in zip(means, bars, strict=True)), min(means) - _MOST_BEYOND)
+    high = min(max(mean + bar for mean, bar in zip(means, bars, strict=True)), max(means) + _MOST_BEYOND)
     room = 0.04 * (high - low) or 1.0
     axes.set_ylim(max(low - room, -2.0), min(high + room, 102.0))
 
@@ -174,7 +174,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[SweepPoint]) -> No
     """Write the points' names in a column beside the axes, each joined to its point, in the order of the accuracy."""
     figure.draw_without_rendering()  # settles the layout, so that places can be measured
     height = axes.get_window_extent(FigureCanvasAgg(figure).get_renderer()).height
-    gap = 1.35 * LABEL_SIZE / 72 * figure.dpi / height
+    gap = 1.35 * _LABEL_SIZE / 72 * figure.dpi / height
     to_axes = axes.transData + axes.transAxes.inverted()
     wanted = [float(to_axes.transform((point.gmacs, 100 * point.accuracy))[1]) for point in points]
     for point, place in zip(points, spread_out(wanted, gap=gap), strict=True):
@@ -184,7 +184,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[SweepPoint]) -> No
             xytext=(1.03, place),
             textcoords="axes fraction",
             va="center",
-            fontsize=LABEL_SIZE,
+            fontsize=_LABEL_SIZE,
             arrowprops={
                 "arrowstyle": "-",
                 "color": "#AAAAAA",
@@ -219,7 +219,7 @@ def _colour(place: int) -> str:
 
 
 def _dash(place: int) -> Dash:
-    return DASHES[place // len(COLOURS) % len(DASHES)]
+    return _DASHES[place // len(COLOURS) % len(_DASHES)]
 
 
 def _marker(place: int) -> str:

@@ -11,7 +11,7 @@ from ..execution import SILENT, Progress
 from .backbone_group import BackboneGroup
 from .format import FEATURE_DTYPE
 
-BLOCK_BYTES = 32 * 2**20  # of maps that a thread holds at a time
+_BLOCK_BYTES = 32 * 2**20  # of maps that a thread holds at a time
 READERS = 4
 
 
@@ -20,7 +20,7 @@ def stored_maps(
     videos: Sequence[int],
     *,
     clips: Sequence[int],
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int = _BLOCK_BYTES,
     progress: Progress = SILENT,
 ) -> da.Array:
     """Return the maps of view 0 as a lazy Dask array, (V, n, T', H', W', C) float16, read only by its compute.
@@ -55,7 +55,7 @@ def pooled_features(
     videos: Sequence[int],
     *,
     clips: Sequence[int],
-    block_bytes: int = BLOCK_BYTES,
+    block_bytes: int = _BLOCK_BYTES,
     progress: Progress = SILENT,
 ) -> npt.NDArray[np.float32]:
     """Return (V, C) float32, the mean of each video's maps over clips, time and grid, in bounded memory.

@@ -9,7 +9,7 @@ from ..manifests.manifest import Manifest, Video
 from .format import VIDEOS_PER_CHUNK, create_array, open_array, read_array
 
 LABEL_SEPARATOR = "|"  # as in a manifest's file, where no label can contain it
-TEXT_COLUMNS = ("video_id", "path", "labels", "split")
+_TEXT_COLUMNS = ("video_id", "path", "labels", "split")
 
 
 def write_columns(group: zarr.Group, manifest: Manifest) -> None:
@@ -17,7 +17,7 @@ def write_columns(group: zarr.Group, manifest: Manifest) -> None:
     num_videos = len(manifest)
     rows = min(VIDEOS_PER_CHUNK, num_videos)
     texts = zip(*(_texts(video) for video in manifest.videos), strict=True)
-    for name, column in zip(TEXT_COLUMNS, texts, strict=True):
+    for name, column in zip(_TEXT_COLUMNS, texts, strict=True):
         create_array(group, name, shape=(num_videos,), chunk=(rows,), dtype=str, fill="")[:] = np.array(column, object)
     intervals = [[np.nan if edge is None else edge for edge in (video.start, video.end)] for video in manifest.videos]
     shape, chunk = (num_videos, 2), (rows, 2)
@@ -30,7 +30,7 @@ def read_columns(group: zarr.Group, path: Path) -> Manifest:
     Raises:
         StoreError: if a column is missing or damaged.
     """
-    columns = (map(str, read_array(open_array(group, path, name))) for name in TEXT_COLUMNS)
+    columns = (map(str, read_array(open_array(group, path, name))) for name in _TEXT_COLUMNS)
     intervals = read_array(open_array(group, path, "interval"))
     return Manifest(tuple(_video(*row) for row in zip(*columns, intervals, strict=True)))
 

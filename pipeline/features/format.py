@@ -17,7 +17,7 @@ from .shards import LZ4_LEVEL, ZSTD_LEVEL
 FORMAT_VERSION = 1
 VIDEOS_PER_CHUNK = 1024  # of arrays with a small entry per video: a million videos make a thousand files
 FEATURE_DTYPE, SCORE_DTYPE = np.dtype("<f2"), np.dtype("<f4")
-CHECKSUM: dict[str, Any] = {"name": "crc32c"}
+_CHECKSUM: dict[str, Any] = {"name": "crc32c"}
 # The level was measured: higher ones are slower and no smaller on maps of which two thirds are zero. Zstandard's own
 # checksum is off, since every chunk has a crc32c anyway. Two bytes a number is what Blosc needs to know to shuffle.
 COMPRESSIONS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -87,7 +87,7 @@ def create_array(
         shards=shard,
         dtype=dtype,
         fill_value=fill,
-        compressors=[*COMPRESSIONS[compression], CHECKSUM],
+        compressors=[*COMPRESSIONS[compression], _CHECKSUM],
         chunk_key_encoding={"name": "default", "separator": "."},
     )
 

@@ -40,8 +40,8 @@ from .format import FORMAT_VERSION, Status
 from .store import KIND, FeatureStore
 
 COMPRESSIONS = {"none": {}, "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True}}
-JSON_ATTRIBUTES = ("sampling", "backbones")
-SPARE_BYTES = 16_000_000  # left free by an export: HDF5 crashes on a full disk, even while it closes a file
+_JSON_ATTRIBUTES = ("sampling", "backbones")
+_SPARE_BYTES = 16_000_000  # left free by an export: HDF5 crashes on a full disk, even while it closes a file
 Node = Any  # a group or dataset: h5py's types cannot say which one a name leads to, nor what an attribute holds
 
 
@@ -61,7 +61,7 @@ def export_hdf5(store: FeatureStore, path: Path, *, compression: str = "none", p
     path = Path(path)
     if path.exists():
         raise StoreError(f"{path} exists already. Choose another name, or remove it.")
-    check_free_space(path, SPARE_BYTES + (raw_bytes(store) if compression == "none" else 0))
+    check_free_space(path, _SPARE_BYTES + (raw_bytes(store) if compression == "none" else 0))
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(draft: Path) -> None:
@@ -84,13 +84,13 @@ def _write_store(store: FeatureStore, file: h5py.File, compression: str, progres
     groups = [store.backbone(name) for name in store.backbones()]
     attributes = {**store.attributes, "backbones": {group.name: group.attributes for group in groups}}
     for name, value in sorted(attributes.items()):
-        file.attrs[name] = json.dumps(value, sort_keys=True) if name in JSON_ATTRIBUTES else value
+        file.attrs[name] = json.dumps(value, sort_keys=True) if name in _JSON_ATTRIBUTES else value
     states = {group.name: (group, group.status(), group.errors()) for group in groups}
     starts = store.clip_starts()
     most = sum(group.raw_bytes_per_video for group in groups)
     with under_way(progress, "exporting", total=len(store.manifest), unit="video"):
         for index, video in enumerate(store.manifest.videos):
-            check_free_space(Path(file.filename), SPARE_BYTES + most)
+            check_free_space(Path(file.filename), _SPARE_BYTES + most)
             at = _video_group(file, video, index)
             if np.isfinite(starts[index]).all():
                 at["clip_start"] = _without_single_view(starts[index])

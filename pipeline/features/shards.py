@@ -18,8 +18,8 @@ from numcodecs import blosc, zstd  # pyright: ignore[reportAttributeAccessIssue]
 
 from ..files import write_atomically
 
-CRC_BYTES = 4
-ABSENT = np.iinfo(np.uint64).max  # offset and length of a chunk that was never written
+_CRC_BYTES = 4
+_ABSENT = np.iinfo(np.uint64).max  # offset and length of a chunk that was never written
 ZSTD_LEVEL, LZ4_LEVEL = 1, 5
 
 blosc.use_threads = False  # its threads append blocks in the order in which they finish: other bytes every time
@@ -78,7 +78,7 @@ class Uncompressed:
         return np.copyto(out, data.view(out.dtype).reshape(out.shape))
 
 
-CODECS: dict[str, Compression] = {"zstd": Zstd(), "lz4": Lz4(), "none": Uncompressed()}
+_CODECS: dict[str, Compression] = {"zstd": Zstd(), "lz4": Lz4(), "none": Uncompressed()}
 
 
 class DamagedError(Exception):
@@ -106,9 +106,9 @@ def write_shard(path: Path, chunks: np.ndarray, present: Sequence[bool], *, comp
         path: of the file.
         chunks: (n, *chunk shape) of any dtype, all chunks of the shard's grid in C order.
         present: n flags; chunks whose flag is false are left out.
-        compression: a key of `CODECS`.
+        compression: a key of `_CODECS`.
     """
-    index = np.full((len(chunks), 2), ABSENT, "<u8")
+    index = np.full((len(chunks), 2), _ABSENT, "<u8")
     parts: list[bytes] = []
     end = 0
     for number in np.flatnonzero(present):
@@ -121,12 +121,12 @@ def write_shard(path: Path, chunks: np.ndarray, present: Sequence[bool], *, comp
 
 def _encode(chunk: np.ndarray, compression: str) -> list[bytes]:
     """Return the compressed chunk and its checksum."""
-    return _with_checksum(CODECS[compression].compress(np.ascontiguousarray(chunk)))
+    return _with_checksum(_CODECS[compression].compress(np.ascontiguousarray(chunk)))
 
 
 def _with_checksum(data: bytes) -> list[bytes]:
     """Return ``data`` and its checksum."""
-    return [data, google_crc32c.value(data).to_bytes(CRC_BYTES, "little")]
+    return [data, google_crc32c.value(data).to_bytes(_CRC_BYTES, "little")]
 
 
 def _write_whole(path: Path, parts: Sequence[bytes]) -> None:
@@ -145,7 +145,7 @@ def read_chunk(path: Path, out: np.ndarray, *, compression: str) -> bool:
     Args:
         path: of the file.
         out: contiguous, of the shape and dtype that were written.
-        compression: a key of `CODECS`.
+        compression: a key of `_CODECS`.
 
     Raises:
         DamagedError: if the checksum or the size is wrong.
@@ -166,7 +166,7 @@ def read_shard(path: Path, chunks: Sequence[int], out: np.ndarray, *, num_chunks
         chunks: numbers of the chunks wanted, in C order of the shard's grid.
         out: (len(chunks), *chunk shape), contiguous, of the dtype that was written, a floating one.
         num_chunks: how many chunks the shard has room for.
-        compression: a key of `CODECS`.
+        compression: a key of `_CODECS`.
 
     Returns:
         For each chunk whether it was there.
@@ -187,7 +187,7 @@ def _read_chunks(
     """Fill ``out`` chunk by chunk, saying of each whether it was there."""
     for place, chunk in enumerate(chunks):
         offset, size = index[chunk].tolist()
-        if offset == ABSENT:
+        if offset == _ABSENT:
             out[place] = np.nan
             yield False
             continue
@@ -200,7 +200,7 @@ def _read_chunks(
 
 def _read_index(descriptor: int, num_chunks: int) -> np.ndarray:
     """Return (num_chunks, 2) uint64, the offset and length of each chunk of a shard."""
-    size = 16 * num_chunks + CRC_BYTES  # two uint64 per chunk
+    size = 16 * num_chunks + _CRC_BYTES  # two uint64 per chunk
     end = os.fstat(descriptor).st_size
     if end < size:
         raise DamagedError(f"the file is cut short, to {end} bytes")
@@ -210,8 +210,8 @@ def _read_index(descriptor: int, num_chunks: int) -> np.ndarray:
 def _checked(data: bytes, what: str) -> np.ndarray:
     """Return the bytes of ``data`` without the checksum that ends it, after checking it."""
     found = np.frombuffer(data, np.uint8)
-    content, checksum = found[:-CRC_BYTES], data[-CRC_BYTES:]
-    if len(data) <= CRC_BYTES or google_crc32c.value(content) != int.from_bytes(checksum, "little"):
+    content, checksum = found[:-_CRC_BYTES], data[-_CRC_BYTES:]
+    if len(data) <= _CRC_BYTES or google_crc32c.value(content) != int.from_bytes(checksum, "little"):
         raise DamagedError(f"the checksum of its {what} is wrong")
     return content
 
@@ -221,6 +221,6 @@ def _decode(data: bytes, out: np.ndarray, compression: str) -> None:
     # The checksum first: it also guards the decompressors, which trust the sizes that the data state.
     content = _checked(data, "data")
     try:
-        CODECS[compression].decompress(content, out)
+        _CODECS[compression].decompress(content, out)
     except (ValueError, RuntimeError) as error:
         raise DamagedError(f"its data cannot be decompressed ({error})") from error

@@ -25,7 +25,7 @@ from ..videos.clips import ClipSampling
 from ..videos.preprocessing import Preprocessing
 from .inputs import Clips
 
-LEAST_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
+_LEAST_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
 Decoded = dict[Preprocessing, torch.Tensor]  # (N, L, S, S, 3) uint8
 
 
@@ -92,7 +92,7 @@ class LiveInputs:
         """
         del batch_size
         alone = [[self.videos[index]] for index in videos]
-        ahead = max(LEAST_AHEAD, self.workers)
+        ahead = max(_LEAST_AHEAD, self.workers)
         for (decoded,) in prefetched(self._decode, alone, workers=self.workers, ahead=ahead):
             yield decoded if isinstance(decoded, VideoError) else self._compute(decoded)
 

@@ -11,37 +11,37 @@ LABEL_SEPARATOR = "|"
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
-def parse_text(text: str) -> str:
+def _parse_text(text: str) -> str:
     """Return the text without surrounding blanks."""
     if _UNWRITABLE.search(text):
         raise ValueError(f"must not hold control characters, got {text!r}")
     return text.strip()
 
 
-def parse_path(text: str) -> str:
+def _parse_path(text: str) -> str:
     """Return the path exactly as it is written."""
-    if not parse_text(text):
+    if not _parse_text(text):
         raise ValueError("must be the path of a video file, absolute or relative to the manifest; it is empty")
     return text  # not stripped: a file's name may begin or end with a space
 
 
-def parse_labels(text: str) -> tuple[str, ...]:
+def _parse_labels(text: str) -> tuple[str, ...]:
     """Return the classes in a cell, with '' for each that is left out; an empty cell gives ('',)."""
-    labels = tuple(label.strip() for label in parse_text(text).split(LABEL_SEPARATOR))
+    labels = tuple(label.strip() for label in _parse_text(text).split(LABEL_SEPARATOR))
     named = [label for label in labels if label]
     if len(set(named)) < len(named):
         raise ValueError(f"must name each class once, got {text!r}")
     return labels
 
 
-def parse_split(text: str) -> str:
+def _parse_split(text: str) -> str:
     """Return the name of the split."""
-    if split := parse_text(text):
+    if split := _parse_text(text):
         return split
     raise ValueError("must name the video's split, as train or test; it is empty")
 
 
-def parse_seconds(text: str) -> float | None:
+def _parse_seconds(text: str) -> float | None:
     """Return a time in seconds, or None for an empty cell."""
     if not text.strip():
         return None
@@ -56,10 +56,10 @@ def parse_seconds(text: str) -> float | None:
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {
-    "path": parse_path,
-    "label": parse_labels,
-    "split": parse_split,
-    "video_id": parse_text,
-    "start": parse_seconds,
-    "end": parse_seconds,
+    "path": _parse_path,
+    "label": _parse_labels,
+    "split": _parse_split,
+    "video_id": _parse_text,
+    "start": _parse_seconds,
+    "end": _parse_seconds,
 }

@@ -15,7 +15,7 @@ VIDEO_EXTENSIONS = frozenset(
         *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
     }
 )
-SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
 def manifest_from_folders(directory: str | Path, *, test_fraction: float = 0.2, seed: int = 0) -> Manifest:
@@ -90,7 +90,7 @@ def _check_layout(root: Path, entries: Sequence[Path], folders: Sequence[Path]) 
         raise ManifestError(f"{root} holds no folders; put the videos of each class into a folder that has its name")
     if stray := [entry.name for entry in entries if _is_video(entry.name) and entry not in folders]:
         raise ManifestError(f"{root}: {_some(stray)} would have no class; move videos into the folder of their class")
-    if all(folder.name.lower() in SPLIT_FOLDERS for folder in folders):
+    if all(folder.name.lower() in _SPLIT_FOLDERS for folder in folders):
         raise ManifestError(
             f"{root}: the folders {_some([folder.name for folder in folders])} are splits, not classes; "
             f"run this on each of them ({folders[0]}, with a test fraction of 0) and join the lists under their splits"

@@ -24,7 +24,7 @@ from .table import (
 )
 
 EMPTY_LABEL, DUPLICATE_ID = "empty label", "duplicate id"
-FLAWS = (EMPTY_LABEL, DUPLICATE_ID)  # the mistakes that `manifest check` lists; everything else refuses the manifest
+_FLAWS = (EMPTY_LABEL, DUPLICATE_ID)  # the mistakes that `manifest check` lists; everything else refuses the manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,9 +14,9 @@ from ..files import write_atomically
 
 COLUMNS = ("path", "label", "split", "video_id", "start", "end")  # in the order in which they are written
 REQUIRED_COLUMNS = ("path", "split")
-OPTIONAL_COLUMNS = tuple(name for name in COLUMNS if name not in REQUIRED_COLUMNS)
-NUMBER_COLUMNS = ("start", "end")
-MAX_MISTAKES_SHOWN = 20
+_OPTIONAL_COLUMNS = tuple(name for name in COLUMNS if name not in REQUIRED_COLUMNS)
+_NUMBER_COLUMNS = ("start", "end")
+_MAX_MISTAKES_SHOWN = 20
 
 
 class Row(NamedTuple):
@@ -54,11 +54,11 @@ def refuse(path: Path, mistakes: Sequence[Mistake]) -> None:
     """
     if not mistakes:
         return
-    lines = [describe(path, mistake) for mistake in sorted(mistakes, key=lambda m: m.line)[:MAX_MISTAKES_SHOWN]]
+    lines = [describe(path, mistake) for mistake in sorted(mistakes, key=lambda m: m.line)[:_MAX_MISTAKES_SHOWN]]
     if len(mistakes) > 1:
         lines.insert(0, f"{path} has {len(mistakes)} mistakes:")
-    if len(mistakes) > MAX_MISTAKES_SHOWN:
-        lines.append(f"… and {len(mistakes) - MAX_MISTAKES_SHOWN} more")
+    if len(mistakes) > _MAX_MISTAKES_SHOWN:
+        lines.append(f"… and {len(mistakes) - _MAX_MISTAKES_SHOWN} more")
     raise ManifestError("\n".join(lines))
 
 
@@ -103,7 +103,7 @@ def write_rows(path: Path, rows: Iterable[dict[str, str]], *, columns: Sequence[
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
-    optional = ", ".join(OPTIONAL_COLUMNS).replace("label", "label (to train or score)")
+    optional = ", ".join(_OPTIONAL_COLUMNS).replace("label", "label (to train or score)")
     known = f"known columns: {', '.join(REQUIRED_COLUMNS)} (required), {optional}"
     where = f"{path}:1" if path.suffix.lower() == ".csv" else f"{path}"
     problems = [f"{where}: column {name!r} is missing" for name in REQUIRED_COLUMNS if name not in names]
@@ -207,7 +207,7 @@ def _write_parquet(path: Path, rows: Iterable[dict[str, str]], columns: Sequence
     arrays = []
     for column in columns:
         cells = [row[column] for row in rows]
-        if column in NUMBER_COLUMNS:
+        if column in _NUMBER_COLUMNS:
             arrays.append(pa.array([float(cell) if cell else None for cell in cells], pa.float64()))
         else:
             arrays.append(pa.array([cell or None for cell in cells], pa.string()))

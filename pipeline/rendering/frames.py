@@ -13,9 +13,9 @@ from ..videos.writing import Planes
 from .design import ACTS
 from .plan import Look, VideoPlan
 
-PIXEL_STREAM = 2
-BAR_LIFE = 4  # frames from one leap of the bars to the next
-FADE_FRAMES = 3  # in which a visitor appears, and disappears
+_PIXEL_STREAM = 2
+_BAR_LIFE = 4  # frames from one leap of the bars to the next
+_FADE_FRAMES = 3  # in which a visitor appears, and disappears
 
 Pair = tuple[float, float]
 
@@ -32,7 +32,7 @@ PATTERNS = {
 def draw_frames(plan: VideoPlan) -> Planes:
     """Return the video as planes Y (F, H, W), U and V (F, H / 2, W / 2), uint8, limited range."""
     look = plan.look
-    rng = np.random.default_rng((plan.seed, PIXEL_STREAM, plan.index))
+    rng = np.random.default_rng((plan.seed, _PIXEL_STREAM, plan.index))
     camera = _camera(look, rng=rng)
     ground = _ground(look, camera=camera, rng=rng)
     _add_clutter(ground, look=look, rng=rng)
@@ -116,7 +116,7 @@ def _add_visitor(luma: np.ndarray, *, look: Look, act: int, pattern: str, camera
     x = (around - (path - whole)[:, 1:])[:, None, :]
     cover = np.clip(visitor.radius + 0.5 - np.hypot(y, x), 0, 1)  # (T, side, side)
     time = np.arange(end - start)
-    cover *= np.clip(np.minimum(time + 1, end - start - time) / FADE_FRAMES, 0, 1)[:, None, None]
+    cover *= np.clip(np.minimum(time + 1, end - start - time) / _FADE_FRAMES, 0, 1)[:, None, None]
     wave = 2 * np.pi / visitor.grain
     stripes = PATTERNS[pattern](wave * (y + visitor.offset[0]), wave * (x + visitor.offset[1]), wave * np.hypot(y, x))
     paint = visitor.brightness + visitor.contrast * np.sign(stripes)
@@ -149,8 +149,8 @@ def _bars(look: Look, *, direction: int, camera: np.ndarray, rng: np.random.Gene
 
     The host is a window onto this field, so that its own movement does not blur that of the bars.
     """
-    age = np.arange(look.frames) + rng.integers(BAR_LIFE)
-    life, age = age // BAR_LIFE, age % BAR_LIFE
+    age = np.arange(look.frames) + rng.integers(_BAR_LIFE)
+    life, age = age // _BAR_LIFE, age % _BAR_LIFE
     phase = rng.uniform(0, look.bar_gap, life[-1] + 1)[life] + direction * look.bar_step * age  # (F,)
     rows = np.arange(look.height) + camera[:, :1] - phase[:, None]  # (F, H), in the scene
     numbers = np.floor(rows / look.bar_gap).astype(np.int64)

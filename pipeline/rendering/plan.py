@@ -19,9 +19,9 @@ from .design import (
 from .settings import SceneSettings
 
 WIDTHS = (1.0, 1.1, 1.2)  # of the height
-RATES = (24, 25, 30)  # frames per second
+_RATES = (24, 25, 30)  # frames per second
 RENDERER_VERSION = 1  # raise it with every change that alters videos
-LOOK_STREAM = 0  # `design` draws the classes from stream 1, `frames` the pixels from stream 2
+_LOOK_STREAM = 0  # `design` draws the classes from stream 1, `frames` the pixels from stream 2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +115,7 @@ def plan_video(settings: SceneSettings, *, index: int) -> VideoPlan:
 
 def draw_look(settings: SceneSettings, *, index: int) -> Look:
     """Draw the look of video ``index``, without knowledge of its class."""
-    rng = np.random.default_rng((settings.seed, LOOK_STREAM, index))
+    rng = np.random.default_rng((settings.seed, _LOOK_STREAM, index))
     size, hard = settings.size, settings.difficulty
 
     width = 2 * round(size * rng.choice(WIDTHS) / 2)
@@ -180,7 +180,7 @@ def _contrasting(rng: np.random.Generator) -> tuple[float, float]:
 
 def _draw_encoding(rng: np.random.Generator) -> Encoding:
     return Encoding(
-        fps=int(rng.choice(RATES)),
+        fps=int(rng.choice(_RATES)),
         crf=int(rng.integers(17, 27)),
         keyframe_interval=int(rng.integers(8, 65)),
         b_frames=int(rng.integers(0, 4)),

@@ -11,7 +11,7 @@ from .design import (
 DIFFICULTIES = {"easy": 0.0, "medium": 0.5, "hard": 1.0}
 
 
-MIN_SIZE = 32  # below it the bars would be single pixels
+_MIN_SIZE = 32  # below it the bars would be single pixels
 
 
 @settings
@@ -34,8 +34,10 @@ class SceneSettings:
     def __post_init__(self) -> None:
         check_fields(self)
         scene_classes(self.num_events)
-        if self.size < MIN_SIZE or self.size % 2:
-            raise SettingsError(f"{named('size')} must be an even number of pixels from {MIN_SIZE} on; got {self.size}")
+        if self.size < _MIN_SIZE or self.size % 2:
+            raise SettingsError(
+                f"{named('size')} must be an even number of pixels from {_MIN_SIZE} on; got {self.size}"
+            )
         if not 0.0 <= self.difficulty <= 1.0:
             raise SettingsError(
                 f"{named('difficulty')} must lie in 0..1 or be one of {', '.join(DIFFICULTIES)}; got {self.difficulty}"

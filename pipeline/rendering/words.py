@@ -24,7 +24,7 @@ The best accuracy that any classifier can reach, by what it can see:
 {bounds}
 """
 
-BOUND_WORDS = {
+_BOUND_WORDS = {
     "chance": "nothing",
     "one_clip": "one clip of an act",
     "one_clip_without_fine_motion": "one clip of an act, but not the bars' direction",
@@ -46,5 +46,5 @@ def describe_set(settings: SceneSettings) -> str:
         fine=" or ".join(FINE_MOTIONS),
         num_classes=len(scene_classes(settings.num_events)),
         clip_frames=settings.clip_frames,
-        bounds="\n".join(f"| {BOUND_WORDS[name]} | {value:.1%} |" for name, value in bounds.items()),
+        bounds="\n".join(f"| {_BOUND_WORDS[name]} | {value:.1%} |" for name, value in bounds.items()),
     )

@@ -23,7 +23,7 @@ Clip = tuple[torch.Tensor, int]
 ReadFrames = Callable[[np.ndarray], np.ndarray]
 Made = TypeVar("Made")
 
-PROBED_VIDEOS = 64  # enough to estimate what a manifest takes in memory
+_PROBED_VIDEOS = 64  # enough to estimate what a manifest takes in memory
 
 
 def open_source(videos: Sequence[Video], *, crop: int, cache_bytes: float) -> "VideoSource":
@@ -181,7 +181,7 @@ def estimated_bytes(videos: Sequence[Video], *, short_side: int) -> int:
     """
     if not videos:
         return 0
-    sample = videos[:: max(1, len(videos) // PROBED_VIDEOS)]
+    sample = videos[:: max(1, len(videos) // _PROBED_VIDEOS)]
     total = 0
     for video in sample:
         try:

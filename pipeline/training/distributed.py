@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from ..backbones.layers import BATCH_NORMS
 from ..errors import RunError, SettingsError, named
 
-LOST_PEER = ("closed by peer", "reset by peer", "NCCL")  # in the errors of gloo and NCCL when another process has gone
-BUCKET_NUMBERS = 2**24  # summed at once: enough to be fast, for at most 64 MiB of memory
+_LOST_PEER = ("closed by peer", "reset by peer", "NCCL")  # in the errors of gloo and NCCL when another process has gone
+_BUCKET_NUMBERS = 2**24  # summed at once: enough to be fast, for at most 64 MiB of memory
 
 
 def rank() -> int:
@@ -83,7 +83,7 @@ def joined_processes(device: torch.device) -> Iterator[torch.device]:
     try:
         yield device
     except RuntimeError as error:
-        if any(sign in str(error) for sign in LOST_PEER):
+        if any(sign in str(error) for sign in _LOST_PEER):
             raise RunError("another process of this training has ended; its message says why") from error
         raise
     finally:
@@ -145,7 +145,7 @@ def _sum_in_buckets(tensors: list[Tensor]) -> None:
     bucket: list[Tensor] = []
     for place, tensor in enumerate(tensors):
         bucket.append(tensor)
-        if place + 1 == len(tensors) or sum(part.numel() for part in bucket) >= BUCKET_NUMBERS:
+        if place + 1 == len(tensors) or sum(part.numel() for part in bucket) >= _BUCKET_NUMBERS:
             flat = torch.cat([part.reshape(-1) for part in bucket])
             dist.all_reduce(flat)
             for part, total in zip(bucket, flat.split([part.numel() for part in bucket]), strict=True):

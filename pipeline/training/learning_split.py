@@ -7,7 +7,7 @@ from ..manifests.folders import choose_test
 from ..manifests.manifest import Manifest, Video
 
 SHOWN_CLASSES = 8
-SHOWN_DIFFERENCES = 5
+_SHOWN_DIFFERENCES = 5
 
 
 def check_labelled(videos: Sequence[Video]) -> None:
@@ -45,8 +45,8 @@ def class_differences(there: Sequence[str], here: Sequence[str]) -> list[str]:
 
 
 def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:SHOWN_DIFFERENCES]))
-    return shown + (f" and {len(names) - SHOWN_DIFFERENCES} more" if len(names) > SHOWN_DIFFERENCES else "")
+    shown = ", ".join(map(repr, names[:_SHOWN_DIFFERENCES]))
+    return shown + (f" and {len(names) - _SHOWN_DIFFERENCES} more" if len(names) > _SHOWN_DIFFERENCES else "")
 
 
 def held_out_ids(ids: Mapping[str, Iterable[str]], *, fraction: float, key: str) -> frozenset[str]:

@@ -34,7 +34,7 @@ Validate = Callable[[], Mapping[str, float]]
 
 # Within an epoch checkpoints are this many times rarer than between epochs: one a minute by default. Most epochs are
 # shorter and need none, but one on Kinetics may take a day.
-WITHIN_AN_EPOCH = 12
+_WITHIN_AN_EPOCH = 12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ class Schedule:
         steps_per_epoch: batches in an epoch.
         monitor: the figure of the validation to maximise; ties go to the lower "val_loss", then to the earlier epoch.
         checkpoint_every_seconds: at an epoch's end, and before its validation, write a checkpoint if the last one is at
-            least this old; between two batches, if it is `WITHIN_AN_EPOCH` times as old.
+            least this old; between two batches, if it is `_WITHIN_AN_EPOCH` times as old.
         rates: part of the model -> its peak learning rate, if it is not the settings'; see `build_optimizer`.
     """
 
@@ -192,7 +192,7 @@ class _Loop:
             position.seconds = time.monotonic() - began
             self.progress.advance()
             if position.batches < self.schedule.steps_per_epoch:
-                self.save_if_due(patience=WITHIN_AN_EPOCH)
+                self.save_if_due(patience=_WITHIN_AN_EPOCH)
         if not position.counted:
             raise RunError(
                 f"no video of epoch {position.epoch} could be read; look for reasons by vidpipe manifest check"

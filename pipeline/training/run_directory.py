@@ -23,7 +23,7 @@ from ..errors import RunError, named
 from ..files import PARTIAL, lock_folder, remove_leftovers, write_atomically, write_json, write_text
 from .distributed import is_first
 
-PACKAGES = ("vidpipe", "torch", "numpy", "zarr", "av", "safetensors", "scikit-learn")
+_PACKAGES = ("vidpipe", "torch", "numpy", "zarr", "av", "safetensors", "scikit-learn")
 Record = dict[str, Any]
 
 
@@ -78,7 +78,7 @@ class RunDirectory:
         run._hold()
         if not (path / "settings.json").is_file():
             # Settings last: they are what makes the directory a run, and a kill before leaves none.
-            write_json(path / "versions.json", software_versions())
+            write_json(path / "versions.json", _software_versions())
             write_json(path / "settings.json", asked)
         run.settings = _read_json(path / "settings.json")
         unknown = {name for name in added if name not in run.settings}
@@ -184,10 +184,10 @@ class RunDirectory:
             raise RunError(f"{path} cannot be read: {error}. Remove {self.path} to begin the run anew") from error
 
 
-def software_versions() -> dict[str, str]:
+def _software_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages on which results depend."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in _PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-FOLDER = "tensorboard"
+_FOLDER = "tensorboard"
 
 
 class Curves:
@@ -37,7 +37,7 @@ class Curves:
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter  # takes two seconds: only if needed
 
-            self._writer = SummaryWriter(str(self.path / FOLDER), purge_step=self.first_epoch)
+            self._writer = SummaryWriter(str(self.path / _FOLDER), purge_step=self.first_epoch)
         for name, value in record.items():
             if name != "epoch":
                 kind, base = ("validation", name[4:]) if name.startswith("val_") else ("training", name)

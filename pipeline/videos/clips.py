@@ -15,9 +15,9 @@ from ..seeds import derived_seed
 from ..settings import check_fields, setting, settings
 
 # Matroska and FLV round timestamps to whole milliseconds: a frame's time may be up to half a millisecond late.
-TOLERANCE_SECONDS = 0.0005 + 1e-6
+_TOLERANCE_SECONDS = 0.0005 + 1e-6
 
-PLACEMENTS = ("uniform", "dense")
+_PLACEMENTS = ("uniform", "dense")
 
 
 def repeat_last(num_wanted: int, num_available: int) -> np.ndarray:
@@ -70,7 +70,7 @@ class ClipSampling:
         default="repeat_last", help="What to do with videos shorter than a clip.", choices=tuple(SHORT_POLICIES)
     )
     placement: str = setting(
-        default="uniform", help="Clips spread over the whole video, or one after the other.", choices=PLACEMENTS
+        default="uniform", help="Clips spread over the whole video, or one after the other.", choices=_PLACEMENTS
     )
     seed: int = setting(default=0, help="Of the random views.")
 
@@ -107,7 +107,7 @@ class Timeline:
 
         Before the video begins that is its first frame.
         """
-        found = np.searchsorted(self.pts, np.asarray(seconds) + TOLERANCE_SECONDS, side="right") - 1
+        found = np.searchsorted(self.pts, np.asarray(seconds) + _TOLERANCE_SECONDS, side="right") - 1
         return np.maximum(found, 0)
 
 
@@ -129,7 +129,7 @@ def _interval(timeline: Timeline, start: float | None, end: float | None) -> _In
     if end is not None and ends <= begins:
         raise VideoError(f"end {end:.3f} s does not lie after start {begins:.3f} s")
     first = int(timeline.shown_at(begins))
-    stop = int(np.searchsorted(timeline.pts, ends - TOLERANCE_SECONDS, side="left"))
+    stop = int(np.searchsorted(timeline.pts, ends - _TOLERANCE_SECONDS, side="left"))
     return _Interval(start=begins, end=ends, first=first, stop=max(stop, first + 1))
 
 
@@ -140,7 +140,7 @@ def clip_span_frames(sampling: ClipSampling) -> int:
 
 def clip_span_seconds(sampling: ClipSampling, timeline: Timeline) -> float:
     """Return how many seconds a clip spans; at the mean rate if it takes the video's own frames."""
-    fps = sampling.fps or len(timeline) / max(timeline.duration, TOLERANCE_SECONDS)
+    fps = sampling.fps or len(timeline) / max(timeline.duration, _TOLERANCE_SECONDS)
     return clip_span_frames(sampling) / fps
 
 
@@ -219,7 +219,7 @@ def dense_starts(
     # From a clip's first frame to the next one's: one stride beyond its last frame.
     step = sampling.num_frames * sampling.sampling_rate
     if sampling.fps is not None:
-        available = int((interval.end - interval.start + TOLERANCE_SECONDS) * sampling.fps)
+        available = int((interval.end - interval.start + _TOLERANCE_SECONDS) * sampling.fps)
     else:
         available = interval.stop - interval.first
     size = 1 + max(0, available - clip_span_frames(sampling)) // step
@@ -283,7 +283,7 @@ def frame_indices(
     if sampling.fps is not None:
         seconds = clip_start + steps / sampling.fps
         wanted = np.clip(timeline.shown_at(seconds), interval.first, interval.stop - 1)
-        num_available = int(np.count_nonzero(seconds < interval.end - TOLERANCE_SECONDS))
+        num_available = int(np.count_nonzero(seconds < interval.end - _TOLERANCE_SECONDS))
     else:
         wanted = np.clip(timeline.shown_at(clip_start), interval.first, interval.stop - 1) + steps
         num_available = int(np.count_nonzero(wanted < interval.stop))

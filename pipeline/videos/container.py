@@ -11,7 +11,7 @@ from av.video.stream import VideoStream
 
 from ..errors import VideoError
 
-NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+_NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
 
 def reason(error: FFmpegError) -> str:
@@ -48,7 +48,7 @@ def choose_stream(container: InputContainer, *, threads: int) -> VideoStream:
     Raises:
         VideoError: if the file has no video stream, or none that can be decoded.
     """
-    streams = [s for s in container.streams.video if not s.disposition & NOT_A_VIDEO]
+    streams = [s for s in container.streams.video if not s.disposition & _NOT_A_VIDEO]
     if not streams:
         raise VideoError("no video stream")
     streams = [s for s in streams if s.codec_context is not None]

@@ -19,8 +19,8 @@ MIN_SKIPPED_FRAMES = 12
 
 # Codecs whose decoder can leave out a frame that no other refers to. Not in containers in which packets get lost
 # (MPEG-TS): how a decoder fills such a gap depends on everything before it.
-CODECS_WITH_DISPOSABLE_FRAMES = ("h264", "hevc")
-LOSSLESS_CONTAINERS = ("mov", "matroska")
+_CODECS_WITH_DISPOSABLE_FRAMES = ("h264", "hevc")
+_LOSSLESS_CONTAINERS = ("mov", "matroska")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -78,7 +78,7 @@ def plan_segments(wanted: Sequence[int], keyframes: np.ndarray) -> list[Segment]
 
 def has_disposable_frames(codec: str, container: str) -> bool:
     """Return whether decoding may leave out frames that are neither wanted nor referred to."""
-    return codec in CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(LOSSLESS_CONTAINERS)
+    return codec in _CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(_LOSSLESS_CONTAINERS)
 
 
 class UnsoundShortcutError(Exception):

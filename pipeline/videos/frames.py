@@ -11,17 +11,17 @@ from av.buffer import Buffer
 from av.video.reformatter import Interpolation, VideoReformatter
 
 # The default of the ffmpeg program: for pictures that keep their size, the result equals its fast paths bit for bit.
-UNSCALED = Interpolation.BICUBIC
+_UNSCALED = Interpolation.BICUBIC
 
 # In these formats, stretching to square pixels first and converting to RGB then is four times faster than both at once.
-STRETCHED = Interpolation.BILINEAR
-STRETCHED_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p")
+_STRETCHED = Interpolation.BILINEAR
+_STRETCHED_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p")
 
 # A pixel ten times as wide as high is a damaged header, not a camera.
-MAX_ASPECT_RATIO = 10
+_MAX_ASPECT_RATIO = 10
 
 # Sine of the angle by which a display matrix may be off a right angle: the ffmpeg program allows one degree, 0.017.
-OFF_AXIS = 0.02
+_OFF_AXIS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,14 @@ def orientation_of(matrix: np.ndarray) -> Orientation:
     if scale == 0:
         return Orientation()
     x_x, y_x, x_y, y_y = turn / scale
-    if max(abs(y_x), abs(x_y)) < OFF_AXIS and min(abs(x_x), abs(y_y)) > OFF_AXIS:
+    if max(abs(y_x), abs(x_y)) < _OFF_AXIS and min(abs(x_x), abs(y_y)) > _OFF_AXIS:
         return Orientation(flip_x=bool(x_x < 0), flip_y=bool(y_y < 0))
-    if max(abs(x_x), abs(y_y)) < OFF_AXIS and min(abs(y_x), abs(x_y)) > OFF_AXIS:
+    if max(abs(x_x), abs(y_y)) < _OFF_AXIS and min(abs(y_x), abs(x_y)) > _OFF_AXIS:
         return Orientation(transpose=True, flip_x=bool(x_y < 0), flip_y=bool(y_x < 0))
     return Orientation()
 
 
-def frame_orientation(frame: av.VideoFrame) -> Orientation:
+def _frame_orientation(frame: av.VideoFrame) -> Orientation:
     """Return how ``frame`` must be turned for display."""
     side_data = cast(Mapping[str, Buffer], frame.side_data).get("DISPLAYMATRIX")
     if side_data is None:
@@ -76,9 +76,9 @@ def frame_orientation(frame: av.VideoFrame) -> Orientation:
     return orientation_of(np.frombuffer(bytes(side_data), dtype=np.int32)[:9])
 
 
-def usable_aspect_ratio(aspect_ratio: Fraction | None) -> Fraction:
+def _usable_aspect_ratio(aspect_ratio: Fraction | None) -> Fraction:
     """Return the width of a pixel over its height; 1 if the file gives none, or nonsense."""
-    if not aspect_ratio or not Fraction(1, MAX_ASPECT_RATIO) <= aspect_ratio <= MAX_ASPECT_RATIO:
+    if not aspect_ratio or not Fraction(1, _MAX_ASPECT_RATIO) <= aspect_ratio <= _MAX_ASPECT_RATIO:
         return Fraction(1)
     return Fraction(aspect_ratio)
 
@@ -92,8 +92,8 @@ class Display:
     """
 
     def __init__(self, first: av.VideoFrame, *, aspect_ratio: Fraction | None) -> None:
-        self.aspect_ratio = usable_aspect_ratio(aspect_ratio)
-        self.orientation = frame_orientation(first)
+        self.aspect_ratio = _usable_aspect_ratio(aspect_ratio)
+        self.orientation = _frame_orientation(first)
         self._stored = max(1, round(first.width * self.aspect_ratio)), first.height
         self._stretcher, self._converter = VideoReformatter(), VideoReformatter()
 
@@ -105,11 +105,11 @@ class Display:
 
     def show(self, frame: av.VideoFrame) -> np.ndarray:
         """Return the picture of ``frame``, (H, W, 3) uint8 RGB, by the colour matrix and range it states."""
-        interpolation = UNSCALED
+        interpolation = _UNSCALED
         if (frame.width, frame.height) != self._stored:
-            interpolation = STRETCHED
-            if frame.format.name in STRETCHED_FIRST:
-                frame, interpolation = self._reformat(self._stretcher, frame, None, STRETCHED), UNSCALED
+            interpolation = _STRETCHED
+            if frame.format.name in _STRETCHED_FIRST:
+                frame, interpolation = self._reformat(self._stretcher, frame, None, _STRETCHED), _UNSCALED
         picture = self._reformat(self._converter, frame, "rgb24", interpolation).to_ndarray()
         return np.ascontiguousarray(self.orientation.apply(picture))
 

@@ -19,7 +19,7 @@ from .frames import Display
 from .timeline import Contents, packets_tell_time, read_contents, timeline_of_frames, timeline_of_packets
 
 # Gaps between frames that differ from the usual one by less than this share come from rounding, not a variable rate.
-RATE_TOLERANCE = 0.05
+_RATE_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ def _is_variable(timeline: Timeline, time_base: Fraction) -> bool:
         return False
     usual = float(np.median(gaps))
     rounding = 1.01 * float(time_base)
-    return bool(np.any(np.abs(gaps - usual) > max(rounding, RATE_TOLERANCE * usual)))
+    return bool(np.any(np.abs(gaps - usual) > max(rounding, _RATE_TOLERANCE * usual)))
 
 
 def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) -> VideoInfo:
@@ -202,11 +202,11 @@ def probe(path: Path | str, *, decode: bool = False) -> VideoInfo:
     """
     with VideoReader(path) as reader:
         if decode:
-            count_frames(path, expected=len(reader.timeline))
+            _count_frames(path, expected=len(reader.timeline))
         return reader.info
 
 
-def count_frames(path: Path | str, *, expected: int) -> None:
+def _count_frames(path: Path | str, *, expected: int) -> None:
     """Decode the whole file, keeping nothing.
 
     Raises:

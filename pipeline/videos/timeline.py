@@ -19,18 +19,18 @@ from .decoding import FrameIndex
 
 # Containers that carry presentation times, and codecs whose every packet becomes one frame. Not so: AVI (decoding order
 # only), MPEG-4 part 2 (frames not coded), VP8 (invisible frames).
-TRUSTED_FORMATS = ("mov", "matroska", "mpegts", "gif", "flv")
-TRUSTED_CODECS = ("h264", "hevc", "vp9", "av1", "gif", "mjpeg", "prores")
+_TRUSTED_FORMATS = ("mov", "matroska", "mpegts", "gif", "flv")
+_TRUSTED_CODECS = ("h264", "hevc", "vp9", "av1", "gif", "mjpeg", "prores")
 
 # Frames that are decoded at once and compared with the packets. It shows streams that begin within a group of pictures,
 # hidden reordering, and fields.
-NUM_HEAD_FRAMES = 8
+_NUM_HEAD_FRAMES = 8
 
-ENCRYPTED_TAGS = ("encv", "drmi")  # ISO/IEC 23001-7 and FairPlay sample entries
-ENCRYPTION_SIDE_DATA = ("encryption_info", "encryption_init_info")
+_ENCRYPTED_TAGS = ("encv", "drmi")  # ISO/IEC 23001-7 and FairPlay sample entries
+_ENCRYPTION_SIDE_DATA = ("encryption_info", "encryption_init_info")
 
 # The rate that ffmpeg assumes for pictures without one.
-DEFAULT_FPS = Fraction(25)
+_DEFAULT_FPS = Fraction(25)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,7 +93,7 @@ class _PacketLog:
         self._container = container
         self._stream = stream
         self._rows: list[tuple[int, bool, int, int, bool, bool]] = []
-        self.encrypted = stream.codec_tag in ENCRYPTED_TAGS
+        self.encrypted = stream.codec_tag in _ENCRYPTED_TAGS
 
     def __iter__(self) -> Iterator[av.Packet]:
         try:
@@ -101,7 +101,7 @@ class _PacketLog:
                 if packet.size == 0:
                     continue
                 self._rows.append(_row(packet))
-                self.encrypted = self.encrypted or any(packet.has_sidedata(kind) for kind in ENCRYPTION_SIDE_DATA)
+                self.encrypted = self.encrypted or any(packet.has_sidedata(kind) for kind in _ENCRYPTION_SIDE_DATA)
                 yield packet
         except FFmpegError as error:
             raise VideoError(f"reading ended in an error after {len(self._rows)} packets ({reason(error)})") from error
@@ -140,7 +140,7 @@ def read_contents(path: Path) -> Contents:
             codec=stream.codec_context.codec.canonical_name,
             container=container.format.name,
             time_base=stream.time_base or Fraction(1, 1000),
-            rate=stream.average_rate or stream.guessed_rate or DEFAULT_FPS,
+            rate=stream.average_rate or stream.guessed_rate or _DEFAULT_FPS,
             aspect_ratio=stream.sample_aspect_ratio,
             encrypted=log.encrypted,
             packets=table,
@@ -151,7 +151,7 @@ def read_contents(path: Path) -> Contents:
 def _decode_head(stream: VideoStream, packets: Iterator[av.Packet], log: _PacketLog) -> tuple[av.VideoFrame, ...]:
     head: list[av.VideoFrame] = []
     try:
-        for frame in itertools.islice(decode_packets(stream, packets), NUM_HEAD_FRAMES):
+        for frame in itertools.islice(decode_packets(stream, packets), _NUM_HEAD_FRAMES):
             head.append(frame)  # noqa: PERF402 - what came before an error counts
     except FFmpegError as error:
         raise decoding_error(len(head), error, encrypted=log.encrypted) from error
@@ -163,7 +163,7 @@ def _decode_head(stream: VideoStream, packets: Iterator[av.Packet], log: _Packet
 def packets_tell_time(contents: Contents) -> bool:
     """Return whether the packets alone say which frames will be decoded, and when each is shown."""
     packets, head = contents.packets, contents.head
-    if contents.codec not in TRUSTED_CODECS or not contents.container.startswith(TRUSTED_FORMATS):
+    if contents.codec not in _TRUSTED_CODECS or not contents.container.startswith(_TRUSTED_FORMATS):
         return False
     if contents.container == "mpegts" and any(frame.interlaced_frame for frame in head):
         return False  # a packet may be one field of two

@@ -15,13 +15,13 @@ from torch import Tensor
 from ..errors import SettingsError
 from .preprocessing import Preprocessing
 
-SCALE_JITTER = (256 / 224, 320 / 224)  # shorter side over crop; Wang et al. (2018), as in FASTER's training
-MAX_ASPECT = 8  # longer pictures lose their ends: a strip of 2×9,000 pixels, resized, would fill the memory
+_SCALE_JITTER = (256 / 224, 320 / 224)  # shorter side over crop; Wang et al. (2018), as in FASTER's training
+_MAX_ASPECT = 8  # longer pictures lose their ends: a strip of 2×9,000 pixels, resized, would fill the memory
 
 Clip = np.ndarray | Tensor
 
 
-def as_clip(clip: Clip) -> Tensor:
+def _as_clip(clip: Clip) -> Tensor:
     """Return a uint8 clip as a contiguous tensor (L, H, W, 3), without copying where possible.
 
     Raises:
@@ -47,7 +47,7 @@ def resize_short_side(clip: Clip, size: int) -> Tensor:
     Returns:
         (L, H', W', 3) uint8 with min(H', W') = ``size``.
     """
-    clip = _limit_aspect(as_clip(clip))
+    clip = _limit_aspect(_as_clip(clip))
     height, width = clip.shape[1:3]
     short = min(height, width)
     if short == size:
@@ -73,7 +73,7 @@ def crop_at(clip: Clip, *, top: int, left: int, size: int) -> Tensor:
     Raises:
         SettingsError: if it does not lie inside the picture.
     """
-    clip = as_clip(clip)
+    clip = _as_clip(clip)
     height, width = clip.shape[1:3]
     if min(top, left) < 0 or top + size > height or left + size > width:
         raise SettingsError(f"a crop of {size} pixels at ({top}, {left}) does not fit a picture of {height}×{width}")
@@ -105,7 +105,7 @@ def preprocess_test(clip: Clip, preprocessing: Preprocessing) -> Tensor:
 
 def jitter_range(crop: int) -> tuple[int, int]:
     """Return the least and greatest shorter side in training, in pixels: [256, 320] for a crop of 224."""
-    low, high = (round(crop * ratio) for ratio in SCALE_JITTER)
+    low, high = (round(crop * ratio) for ratio in _SCALE_JITTER)
     return low, high
 
 
@@ -162,9 +162,9 @@ def _scale_and_shift(preprocessing: Preprocessing, device: torch.device) -> tupl
 
 
 def _limit_aspect(clip: Tensor) -> Tensor:
-    """Return the middle of a picture whose aspect ratio is beyond MAX_ASPECT, others as they are."""
+    """Return the middle of a picture whose aspect ratio is beyond _MAX_ASPECT, others as they are."""
     height, width = clip.shape[1:3]
-    limit = MAX_ASPECT * min(height, width)
+    limit = _MAX_ASPECT * min(height, width)
     if max(height, width) <= limit:
         return clip
     top, left = max(0, height - limit) // 2, max(0, width - limit) // 2

@@ -58,7 +58,7 @@ def run(settings: CheckSettings, *, progress: Progress = SILENT) -> CheckReport:
     draft = read_draft(settings.manifest)
     found: dict[Path, VideoInfo | Problem] = {}
     # Threads, not processes: FFmpeg decodes outside of the interpreter's lock.
-    with ThreadPoolExecutor(settings.workers or num_cores()) as pool:
+    with ThreadPoolExecutor(settings.workers or _num_cores()) as pool:
         futures = {pool.submit(probe_file, path, decode=settings.decode): path for path in plan(draft)}
         try:
             with under_way(progress, "probing", total=len(futures), unit="file"):
@@ -71,7 +71,7 @@ def run(settings: CheckSettings, *, progress: Progress = SILENT) -> CheckReport:
     return CheckReport(settings, tuple(_reports(draft, found)))
 
 
-def num_cores() -> int:
+def _num_cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

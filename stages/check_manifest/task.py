@@ -7,12 +7,12 @@ from ...pipeline.errors import VideoError
 from ...pipeline.manifests.manifest import DUPLICATE_ID, EMPTY_LABEL, Video
 from ...pipeline.videos.reader import VideoInfo, probe
 
-MISSING, UNREADABLE = "missing", "unreadable"
-NO_VIDEO_STREAM, NO_FRAMES, ENCRYPTED = "no video stream", "no frames", "encrypted"
-BEYOND_DURATION = "beyond the duration"
+MISSING, _UNREADABLE = "missing", "unreadable"
+_NO_VIDEO_STREAM, _NO_FRAMES, _ENCRYPTED = "no video stream", "no frames", "encrypted"
+_BEYOND_DURATION = "beyond the duration"
 PROBLEM_KINDS = (
-    *(MISSING, UNREADABLE, NO_VIDEO_STREAM, NO_FRAMES, ENCRYPTED),
-    *(DUPLICATE_ID, EMPTY_LABEL, BEYOND_DURATION),
+    *(MISSING, _UNREADABLE, _NO_VIDEO_STREAM, _NO_FRAMES, _ENCRYPTED),
+    *(DUPLICATE_ID, EMPTY_LABEL, _BEYOND_DURATION),
 )
 
 
@@ -33,16 +33,16 @@ def probe_file(path: Path, *, decode: bool = True) -> VideoInfo | Problem:
     except VideoError as error:
         return classify(str(error))
     except OSError as error:
-        return Problem(UNREADABLE, f"unreadable: {error.strerror or error}")
+        return Problem(_UNREADABLE, f"unreadable: {error.strerror or error}")
 
 
 def classify(reason: str) -> Problem:
     """Return the problem that a `VideoError`'s reason describes."""
     # By its words: the library has one error for all that is wrong with a video, since it treats all alike.
-    for kind in (NO_VIDEO_STREAM, NO_FRAMES, ENCRYPTED):
+    for kind in (_NO_VIDEO_STREAM, _NO_FRAMES, _ENCRYPTED):
         if kind in reason:
             return Problem(kind, reason)
-    return Problem(UNREADABLE, f"unreadable: {reason}")
+    return Problem(_UNREADABLE, f"unreadable: {reason}")
 
 
 def interval_problem(video: Video, info: VideoInfo) -> Problem | None:
@@ -53,7 +53,7 @@ def interval_problem(video: Video, info: VideoInfo) -> Problem | None:
     duration = info.duration_seconds
     tolerance = 1 / info.average_fps if info.average_fps else 0.0
     if video.start is not None and video.start >= duration:
-        return Problem(BEYOND_DURATION, f"start ({video.start:g} s) is beyond the duration ({duration:.3f} s)")
+        return Problem(_BEYOND_DURATION, f"start ({video.start:g} s) is beyond the duration ({duration:.3f} s)")
     if video.end is not None and video.end > duration + tolerance:
-        return Problem(BEYOND_DURATION, f"end ({video.end:g} s) is beyond the duration ({duration:.3f} s)")
+        return Problem(_BEYOND_DURATION, f"end ({video.end:g} s) is beyond the duration ({duration:.3f} s)")
     return None

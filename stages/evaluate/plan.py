@@ -28,9 +28,9 @@ from ...pipeline.training.run_kinds import (
 from ...pipeline.training.split_choice import Splits, digest
 from ...pipeline.videos.clips import ClipSampling
 
-SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
-PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where in a video its clips lie
-SAMPLING_OPTIONS = {  # of vidpipe extract, beside `num_clips`
+_SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
+_PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where in a video its clips lie
+_SAMPLING_OPTIONS = {  # of vidpipe extract, beside `num_clips`
     "num_frames": f"{named('num_frames')}",
     "sampling_rate": f"{named('sampling_rate')}",
     "fps": f"{named('fps')}",
@@ -64,7 +64,7 @@ def check_fits(run: RunDirectory, store: FeatureStore) -> None:
     if differences:
         raise RunError(
             f"the run {run.path} does not belong to the store {store.path}: {'; '.join(differences)} (there: the run, "
-            f"here: the store). {extract_advice(run) if made['kind'] == END_TO_END else advice}"
+            f"here: the store). {_extract_advice(run) if made['kind'] == END_TO_END else advice}"
         )
 
 
@@ -76,7 +76,7 @@ def other_clips(run: RunDirectory, store: FeatureStore) -> dict[str, dict[str, A
     if run.settings["kind"] != END_TO_END:
         return {}
     made, stored = run.settings["sampling"], asdict(store.sampling)
-    return {name: {"run": made[name], "store": stored[name]} for name in PLACE_FIELDS if made[name] != stored[name]}
+    return {name: {"run": made[name], "store": stored[name]} for name in _PLACE_FIELDS if made[name] != stored[name]}
 
 
 def check_has_backbones(run: RunDirectory) -> None:
@@ -115,12 +115,12 @@ def _check_kind(run: RunDirectory) -> None:
     _ = run.result  # refuses an unfinished run
 
 
-def extract_advice(run: RunDirectory) -> str:
+def _extract_advice(run: RunDirectory) -> str:
     """Return what to type to get a store on which an end-to-end run can be scored."""
     own, backbones = run.settings, backbones_of(run)
     usual, sampling = asdict(ClipSampling()), own["sampling"]
     words = [f"{named('num_clips')} {own['num_clips']}"]
-    words += [f"{word} {sampling[name]}" for name, word in SAMPLING_OPTIONS.items() if sampling[name] != usual[name]]
+    words += [f"{word} {sampling[name]}" for name, word in _SAMPLING_OPTIONS.items() if sampling[name] != usual[name]]
     words += [f"{named('pattern')} {own['pattern']}"] if EXPENSIVE in backbones else []
     for role in (role for role in ROLES if role in backbones):
         given = f"{backbones[role]['name']}={run.path / backbone_file(role)}"
@@ -149,7 +149,7 @@ def _engine_differences(run: RunDirectory, store: FeatureStore) -> list[str]:
 
 
 def _clip_form(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: sampling[name] for name in SAMPLING_FIELDS}
+    return {name: sampling[name] for name in _SAMPLING_FIELDS}
 
 
 def check_weights(run: RunDirectory) -> None:

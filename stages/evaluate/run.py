@@ -22,9 +22,9 @@ from .settings import EvaluateSettings
 
 SHOWN_CLASSES = 5  # of a prediction
 # Not compared when runs are grouped: fields that follow from seed and splits, or that runs of earlier versions lack.
-VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation", ENGINES_FIELD)
-START, DIGEST = "start", "weights_sha256"  # in an end-to-end run's settings: where aggregator and backbones began
-COST_PICTURE = "accuracy_vs_gmacs.png"
+_VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation", ENGINES_FIELD)
+START, _DIGEST = "start", "weights_sha256"  # in an end-to-end run's settings: where aggregator and backbones began
+_COST_PICTURE = "accuracy_vs_gmacs.png"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,12 +73,12 @@ def report(evaluation: Evaluation) -> dict[str, Any]:
     folders = unique_names([scores.run.path for scores in evaluation.runs])
     groups = group_runs(evaluation.runs)
     for folder, scores in zip(folders, evaluation.runs, strict=True):
-        write_run(out / folder, evaluation, scores)
+        _write_run(out / folder, evaluation, scores)
     points = [
         CostPoint(label=g.label, gmacs=g.gmacs, accuracy=g.top1_mean, spread=g.top1_deviation, family=g.family)
         for g in groups
     ]
-    save_accuracy_against_cost(points, out / COST_PICTURE)
+    save_accuracy_against_cost(points, out / _COST_PICTURE)
     document = _as_json(
         {
             "store": _text(evaluation.settings.store),
@@ -204,10 +204,10 @@ def _identity(run: RunDirectory) -> str:
     About the weights that an end-to-end run began from it says whether there were any, and everything but their
     digests.
     """
-    made = {name: value for name, value in run.settings.items() if name not in VARYING}
+    made = {name: value for name, value in run.settings.items() if name not in _VARYING}
     made["optimisation"] = {name: value for name, value in made["optimisation"].items() if name != "seed"}
     if made["kind"] == END_TO_END:
-        made["backbones"] = {role: own | {DIGEST: own[DIGEST] is not None} for role, own in made["backbones"].items()}
+        made["backbones"] = {role: own | {_DIGEST: own[_DIGEST] is not None} for role, own in made["backbones"].items()}
         made[START] = made.get(START) is not None
     return json.dumps(made, sort_keys=True)
 
@@ -227,7 +227,7 @@ def _labels(runs: Sequence[RunDirectory]) -> list[str]:
     return next((labels for labels in (short, longer) if len(set(labels)) == len(labels)), named)
 
 
-def write_run(folder: Path, evaluation: Evaluation, scores: RunScores) -> None:
+def _write_run(folder: Path, evaluation: Evaluation, scores: RunScores) -> None:
     """Write one run's tables and its confusion matrix into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     classes = evaluation.manifest.classes

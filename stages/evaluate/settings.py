@@ -7,7 +7,7 @@ from ...pipeline.backbones.engine_settings import PRECISIONS, EngineSettings
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.settings import check_fields, setting, settings
 
-VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # with the value of "not given"
+_VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # with the value of "not given"
 
 
 @settings
@@ -50,7 +50,7 @@ class EvaluateSettings:
         twice = [str(path) for path in self.runs if places.count(path.resolve()) > 1]
         if not self.runs or twice:
             raise SettingsError(f"give each run once, and one at least: {named('runs')} DIR; got {twice or 'none'}")
-        given = [named(name) for name, default in VIDEO_OPTIONS.items() if getattr(self, name) != default]
+        given = [named(name) for name, default in _VIDEO_OPTIONS.items() if getattr(self, name) != default]
         if self.store is not None and given:
             raise SettingsError(
                 f"{', '.join(given)}: with {named('store')} nothing is decoded and no backbone runs. Leave it "

@@ -16,7 +16,7 @@ from .run import matching_store
 from .settings import ExtractSettings
 from .task import ExtractTask, LoadedBackbone, load, prepare, run_backbone
 
-TIMED_VIDEOS = 3  # of which the median is taken, so that a single odd video does not count
+_TIMED_VIDEOS = 3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +56,7 @@ def estimate(settings: ExtractSettings) -> Estimate:
     return Estimate(
         plan=todo,
         free_bytes=shutil.disk_usage(nearest_folder(settings.store)).free,
-        timed_videos=min(TIMED_VIDEOS, len(todo.tasks)),
+        timed_videos=min(_TIMED_VIDEOS, len(todo.tasks)),
         decode_seconds=decode,
         compute_seconds=compute,
         total_seconds=max(busy, decode * len(todo.tasks)),
@@ -99,4 +99,4 @@ def _timed(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor], *
 
 def _spread(tasks: Sequence[ExtractTask]) -> Sequence[ExtractTask]:
     """Return up to three tasks, spread over all tasks."""
-    return tasks[:: max(1, len(tasks) // TIMED_VIDEOS)][:TIMED_VIDEOS]
+    return tasks[:: max(1, len(tasks) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]

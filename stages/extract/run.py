@@ -24,7 +24,7 @@ from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepa
 from .settings import ExtractSettings
 from .task import ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task
 
-DECODED_AHEAD = 2  # decoded videos that wait in memory for the backbones
+_DECODED_AHEAD = 2  # decoded videos that wait in memory for the backbones
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,7 +157,7 @@ def _results(
 ) -> Generator[TaskResult, None, None]:
     # In one process a thread decodes ahead; workers of a cluster overlap by being several.
     if settings.scheduler == IN_PROCESS:
-        yield from decoded_ahead(job, tasks)
+        yield from _decoded_ahead(job, tasks)
     else:
         yield from run_tasks(
             partial(run_task, job),
@@ -168,9 +168,9 @@ def _results(
         )
 
 
-def decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[TaskResult, None, None]:
+def _decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[TaskResult, None, None]:
     """Do tasks in this process, in order, while a thread decodes the next videos."""
-    batches = prefetched(partial(load, job), [[task] for task in tasks], workers=1, ahead=DECODED_AHEAD)
+    batches = prefetched(partial(load, job), [[task] for task in tasks], workers=1, ahead=_DECODED_AHEAD)
     with contextlib.closing(batches):
         # A loop's variable would keep each decoded video, which is large, until the next; map and chain do not.
         yield from map(partial(compute, job), itertools.chain.from_iterable(batches))

@@ -12,7 +12,7 @@ from ...pipeline.features.patterns import Pattern
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.videos.clips import ClipSampling
 
-ALL_EXPENSIVE = Pattern.parse("all-expensive")
+_ALL_EXPENSIVE = Pattern.parse("all-expensive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,7 +49,7 @@ class ExtractSettings:
     )
     sampling: ClipSampling = field(default_factory=ClipSampling)
     pattern: Pattern = setting(
-        default=ALL_EXPENSIVE,
+        default=_ALL_EXPENSIVE,
         help="Clips that the expensive backbone sees: E:C (as 1:3), first, all-expensive. The cheap one sees all.",
     )
     split: str | None = setting(default=None, help="Extract this split alone; the store has room for all.", unset="all")
@@ -76,7 +76,7 @@ class ExtractSettings:
             raise SettingsError(
                 f"{named('expensive')} and {named('cheap')} must differ; both are {self.cheap.backbone}"
             )
-        if self.expensive is None and self.pattern != ALL_EXPENSIVE:
+        if self.expensive is None and self.pattern != _ALL_EXPENSIVE:
             raise SettingsError(
                 f"{named('pattern')} {self.pattern} says what the expensive backbone sees; give {named('expensive')}"
             )

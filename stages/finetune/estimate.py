@@ -20,11 +20,11 @@ from .run import objective_of, video_gmacs
 from .settings import FinetuneSettings
 from .videos import order_of, train_batches, training_videos
 
-TIMED_STEPS = 3  # after a first one, which chooses kernels and allocates memory
+_TIMED_STEPS = 3  # after a first one, which chooses kernels and allocates memory
 FLOAT_BYTES = 4
 # Copies of the weights: two checkpoints (model, optimizer twice, average, best), as the new one is written before the
 # old one goes, and the result.
-COPIES_ON_DISK = 11
+_COPIES_ON_DISK = 11
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +84,7 @@ def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
         strategy=settings.strategy.name,
         memory_bytes=_memory_by_strategy(settings, prepared),
         memory_limit_bytes=limit,
-        disk_bytes=num_weights * FLOAT_BYTES * COPIES_ON_DISK,
+        disk_bytes=num_weights * FLOAT_BYTES * _COPIES_ON_DISK,
     )
 
 
@@ -112,13 +112,13 @@ def _step_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, mode
     )
     epochs = (train_batches(settings, prepared, videos, epoch, 0) for epoch in count())
     began = 0.0
-    for place, batch in enumerate(islice(chain.from_iterable(epochs), 1 + TIMED_STEPS)):
+    for place, batch in enumerate(islice(chain.from_iterable(epochs), 1 + _TIMED_STEPS)):
         for _ in gradients(batch):
             model.zero_grad(set_to_none=True)
-        if place in (0, TIMED_STEPS) and torch.cuda.is_available():
+        if place in (0, _TIMED_STEPS) and torch.cuda.is_available():
             torch.cuda.synchronize()  # calls return before the GPU has done the work
         began = time.perf_counter() if place == 0 else began
-    return (time.perf_counter() - began) / TIMED_STEPS
+    return (time.perf_counter() - began) / _TIMED_STEPS
 
 
 @torch.no_grad()

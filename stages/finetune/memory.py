@@ -59,7 +59,7 @@ def check_memory(settings: FinetuneSettings, prepared: PreparedFinetuning, *, li
     needed = with_headroom(step_bytes(settings, prepared))
     if needed > limit:
         raise SettingsError(
-            f"{_what(settings, prepared)} is foreseen to take up to {gigabytes(needed)}, and there are "
+            f"{_what(settings, prepared)} needs up to {gigabytes(needed)} by estimate, and there are "
             f"{gigabytes(limit)}; {_advice(settings, prepared, limit)}. ({named('memory_gb')} sets another limit)"
         )
 

@@ -31,7 +31,7 @@ from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing,
 from .settings import FinetuneSettings
 from .start import Start, check_start, open_start, start_digest
 
-DEFAULT_AGGREGATOR, DEFAULT_CLIPS, DEFAULT_CROP = "memory", 8, 224
+_DEFAULT_AGGREGATOR, _DEFAULT_CLIPS, _DEFAULT_CROP = "memory", 8, 224
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +153,7 @@ def _clips(
         fps = None
     else:
         frames, rate, fps = begun.num_frames, begun.sampling_rate, begun.fps
-    sampling = ClipSampling(num_frames=frames, sampling_rate=rate, fps=fps, num_clips=DEFAULT_CLIPS)
+    sampling = ClipSampling(num_frames=frames, sampling_rate=rate, fps=fps, num_clips=_DEFAULT_CLIPS)
     asked = {name: getattr(settings, name) for name in ("num_frames", "sampling_rate", "fps", "num_clips")}
     sampling = replace(sampling, **{name: value for name, value in asked.items() if value is not None})
     if settings.pattern is not None:
@@ -176,7 +176,7 @@ def _preprocessing(
     settings: FinetuneSettings, start: Start | None, weights: Weights | None, role: str
 ) -> Preprocessing:
     if start is None:
-        return preprocessing_for(settings.crop or DEFAULT_CROP) if weights is None else weights.preprocessing
+        return preprocessing_for(settings.crop or _DEFAULT_CROP) if weights is None else weights.preprocessing
     return parse_preprocessing(start.made["backbones"][role]["preprocessing"])
 
 
@@ -200,7 +200,7 @@ def _check_backbones(
 def _fresh_spec(settings: FinetuneSettings, shapes: Mapping[str, Shape], *, num_classes: int) -> AggregatorSpec:
     given = {name: getattr(settings, name) for name in ("dropout", "reduction")}
     spec = AggregatorSpec(
-        name=DEFAULT_AGGREGATOR if settings.aggregator is None else settings.aggregator,
+        name=_DEFAULT_AGGREGATOR if settings.aggregator is None else settings.aggregator,
         channels=settings.width or max(shape[-1] for shape in shapes.values()),
         num_classes=num_classes,
         **{name: value for name, value in given.items() if value is not None},

@@ -10,7 +10,7 @@ from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import OptimisationSettings
 
-MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use: a typing error should not take an hour to show
+_MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use: a typing error should not take an hour to show
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +78,7 @@ class FinetuneSettings:
         default=None,
         help="From scratch: side of the square input, pixels.",
         at_least=16,
-        at_most=MOST_PIXELS,
+        at_most=_MOST_PIXELS,
         unit="pixels",
         unset="224",
     )
@@ -127,7 +127,7 @@ class FinetuneSettings:
     cache_gib: float = setting(default=2.0, help="Keep decoded videos in memory if they fit in this.", at_least=0)
     memory_gb: float | None = setting(
         default=None,
-        help="Refuse what is foreseen to need more, 10^9 bytes.",
+        help="Refuse a training that by estimate needs more, 10^9 bytes.",
         above=0,
         below=math.inf,
         unset="what is free",

@@ -72,12 +72,12 @@ def _aggregator(settings: FlopsSettings) -> FlopsReport:
 
 
 def _setting(settings: FlopsSettings) -> FlopsReport:
-    setting = resolve_setting(settings)
+    setting = _resolve_setting(settings)
     counted = {"preset": settings.preset, **asdict(setting), "pattern": str(setting.pattern)}
     return FlopsReport(kind=SETTING, counted=counted, cost=setting_cost(setting, convention=settings.convention))
 
 
-def resolve_setting(settings: FlopsSettings) -> Setting:
+def _resolve_setting(settings: FlopsSettings) -> Setting:
     """Return the setting to count: the preset's or the default one, changed by the other fields that are given.
 
     Raises:

@@ -13,7 +13,7 @@ BACKBONE, AGGREGATOR, SETTING = "backbone", "aggregator", "setting"
 SIZES = ("num_frames", "num_clips", "crop", "num_classes")
 
 
-FIELDS = {
+_FIELDS = {
     BACKBONE: ("backbone", *SIZES),
     AGGREGATOR: ("aggregator", "channels", "grid", "num_clips", "num_classes", "reduction"),
     SETTING: ("preset", "expensive", "cheap", "aggregator", "pattern", *SIZES, "reduction"),
@@ -71,7 +71,7 @@ class FlopsSettings:
             SettingsError: the message says what to leave out or to add.
         """
         find_convention(self.convention)
-        foreign = [named(name) for name in self.given if name not in FIELDS[self.kind]]
+        foreign = [named(name) for name in self.given if name not in _FIELDS[self.kind]]
         if foreign:
             raise SettingsError(f"leave out {', '.join(foreign)}: {ALONE[self.kind]}")
         if self.kind == AGGREGATOR:
@@ -100,7 +100,7 @@ class FlopsSettings:
     @property
     def given(self) -> dict[str, Any]:
         """The fields that are given, by name, without the convention."""
-        said = {name: getattr(self, name) for names in FIELDS.values() for name in names}
+        said = {name: getattr(self, name) for names in _FIELDS.values() for name in names}
         return {name: value for name, value in said.items() if value is not None}
 
     @property

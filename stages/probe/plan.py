@@ -15,7 +15,7 @@ from ...pipeline.training.split_choice import read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, task_of
 from .settings import ProbeSettings
 
-SHOWN = 8  # classes named in a message
+_SHOWN = 8  # classes named in a message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,7 +208,7 @@ def _check_classes(
     if unseen:
         raise SettingsError(
             f"the extracted videos of the split {settings.split!r} show nothing of {len(unseen)} of the classes of "
-            f"{settings.test_split!r} in {store.path}: {', '.join(map(repr, unseen[:SHOWN]))}"
-            f"{', …' if len(unseen) > SHOWN else ''}. Extract training videos of them, or leave them out of the "
+            f"{settings.test_split!r} in {store.path}: {', '.join(map(repr, unseen[:_SHOWN]))}"
+            f"{', …' if len(unseen) > _SHOWN else ''}. Extract training videos of them, or leave them out of the "
             "manifest"
         )

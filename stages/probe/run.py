@@ -24,8 +24,8 @@ from .plan import PreparedProbes, ProbePlan, prepare
 from .settings import ProbeSettings
 
 KIND = "linear probe"
-HELD_OUT = 0.2  # of each class's training videos, to choose among several strengths
-METRICS_FILE, PROBE_FILE = "metrics.json", "probe.npz"
+_HELD_OUT = 0.2  # of each class's training videos, to choose among several strengths
+_METRICS_FILE, _PROBE_FILE = "metrics.json", "probe.npz"
 Features = npt.NDArray[np.float32]
 Targets = npt.NDArray[np.int64]
 
@@ -45,15 +45,15 @@ def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, An
     """
     prepared = prepare(settings)
     with RunDirectory.open_or_create(settings.out, settings=_outcome(prepared)) as directory:
-        directory.reopen_without(METRICS_FILE)
+        directory.reopen_without(_METRICS_FILE)
         if not directory.is_done:
             began = time.monotonic()
             with under_way(progress, "read", total=sum(own.num_reads for own in prepared.probes), unit="video"):
                 documents = [_fit_and_score(prepared, own, directory, progress) for own in prepared.probes]
             named = {name: str(getattr(settings, name)) for name in ("store", "out", "split", "test_split")}
-            write_json(settings.out / METRICS_FILE, named | {"max_iter": settings.max_iter, "probes": documents})
+            write_json(settings.out / _METRICS_FILE, named | {"max_iter": settings.max_iter, "probes": documents})
             directory.finish({"seconds": time.monotonic() - began})
-    return directory.read_json(METRICS_FILE)
+    return directory.read_json(_METRICS_FILE)
 
 
 def _outcome(prepared: PreparedProbes) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _fit_and_score(
     scores = _scores(prepared, own, directory, _over_all_classes(fit, features, prepared.store.manifest.classes), gmacs)
     folder = directory.path / own.name
     folder.mkdir(exist_ok=True)
-    fit.probe.save(folder / PROBE_FILE)
+    fit.probe.save(folder / _PROBE_FILE)
     write_csv(folder / "predictions.csv", prediction_rows(prepared.store.manifest, scores))
     reasons = {prepared.store.manifest.videos[i].video_id: reason for i, reason in own.missing.items()}
     return {
@@ -143,7 +143,7 @@ def _held_out_accuracies(
         return {}
     ids = np.array([prepared.store.manifest.videos[index].video_id for index in own.training])
     of_classes = {name: ids[targets == index].tolist() for index, name in enumerate(classes)}
-    held = held_out_ids(of_classes, fraction=HELD_OUT, key="probe")
+    held = held_out_ids(of_classes, fraction=_HELD_OUT, key="probe")
     if not held:
         raise SettingsError(
             f"no class has two training videos, so none can be held out to choose {named('strengths')}; give one "

@@ -19,7 +19,7 @@ from .plan import VIDEO_FOLDER, design, identity, list_videos, plan
 from .settings import RenderSettings
 from .task import run_task
 
-MANIFEST_FILE, DESIGN_FILE, README_FILE = "manifest.csv", "design.json", "README.md"
+_MANIFEST_FILE, _DESIGN_FILE, _README_FILE = "manifest.csv", "design.json", "README.md"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ def run(settings: RenderSettings, *, progress: Progress = SILENT) -> RenderSumma
         OutOfSpaceError: if the disk fills up; the same command goes on later.
     """
     began = perf_counter()
-    claim_folder(settings)
+    _claim_folder(settings)
     with held_folder(settings.out, error=RunError):
         missing = plan(settings)
         # Threads suffice: NumPy and x264 work outside of the interpreter's lock.
@@ -69,17 +69,17 @@ def run(settings: RenderSettings, *, progress: Progress = SILENT) -> RenderSumma
             finally:
                 pool.shutdown(cancel_futures=True)
         manifest = list_videos(settings)
-        write_manifest(manifest, settings.out / MANIFEST_FILE)
+        write_manifest(manifest, settings.out / _MANIFEST_FILE)
     return _summarise(settings, manifest, rendered=len(missing), seconds=perf_counter() - began)
 
 
-def claim_folder(settings: RenderSettings) -> None:
+def _claim_folder(settings: RenderSettings) -> None:
     """Write the design into the folder, or check that it belongs to the same set.
 
     Raises:
         RunError: if the folder cannot be made, or holds other files, another set, or more videos than requested.
     """
-    file = settings.out / DESIGN_FILE
+    file = settings.out / _DESIGN_FILE
     try:
         (settings.out / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -97,7 +97,7 @@ def claim_folder(settings: RenderSettings) -> None:
         raise RunError(f"{settings.out} holds {have} videos; ask for at least as many, or choose another folder")
     write_json(file, design(settings))
     text = describe_set(settings.scene)
-    write_text(settings.out / README_FILE, text)
+    write_text(settings.out / _README_FILE, text)
 
 
 def _read_design(file: Path) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def _read_design(file: Path) -> dict[str, Any]:
 def _summarise(settings: RenderSettings, manifest: Manifest, *, rendered: int, seconds: float) -> RenderSummary:
     test = sum(video.split == "test" for video in manifest.videos)
     return RenderSummary(
-        manifest=settings.out / MANIFEST_FILE,
+        manifest=settings.out / _MANIFEST_FILE,
         videos=len(manifest),
         train=len(manifest) - test,
         test=test,

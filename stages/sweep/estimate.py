@@ -32,8 +32,8 @@ from .run import absolute, copies_folder, known_patterns, unfinished
 from .settings import SweepSettings
 from .task import one_of_many
 
-TIMED_BATCHES, TIMED_EPOCHS = 4, 3
-TIMED_READS = 8  # videos
+_TIMED_BATCHES, _TIMED_EPOCHS = 4, 3
+_TIMED_READS = 8  # videos
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,9 +158,9 @@ def _time_run(settings: SweepSettings, whole: SweepPlan, task: SweepTask) -> Run
         began = time.perf_counter()
         prepared = prepare(own)
         opening = time.perf_counter() - began
-        few = _few_videos(prepared, TIMED_BATCHES * own.optimisation.batch_size)
+        few = _few_videos(prepared, _TIMED_BATCHES * own.optimisation.batch_size)
         _train_few(own, few, epochs=1)  # reads the maps into memory, and prepares kernels
-        step, rest = _train_few(own, few, epochs=TIMED_EPOCHS)
+        step, rest = _train_few(own, few, epochs=_TIMED_EPOCHS)
         test = whole.test[task.pattern, task.num_clips]
         score = _time_scoring(own, few, test)
         result = RunDirectory.open(own.out).result
@@ -200,7 +200,7 @@ def _time_scoring(own: TrainAggregatorSettings, few: PreparedAggregatorTraining,
     """Return the seconds to predict one of the ``test`` videos."""
     model, _ = load_aggregator(own.out / WEIGHTS_FILE)
     model = model.to(resolve_device(own.device))
-    videos = test[: TIMED_BATCHES * own.optimisation.batch_size].tolist()
+    videos = test[: _TIMED_BATCHES * own.optimisation.batch_size].tolist()
     predict(model, few.inputs, videos, batch_size=own.optimisation.batch_size)  # reads the maps into memory
     began = time.perf_counter()
     predict(model, few.inputs, videos, batch_size=own.optimisation.batch_size)
@@ -219,7 +219,7 @@ def _copying(settings: SweepSettings, whole: SweepPlan, copies: Path | None) -> 
 
 def _time_copying(group: BackboneGroup) -> float:
     videos = np.flatnonzero(group.status() == Status.DONE).tolist()
-    some = videos[:: max(1, len(videos) // TIMED_READS)][:TIMED_READS]
+    some = videos[:: max(1, len(videos) // _TIMED_READS)][:_TIMED_READS]
     with tempfile.TemporaryFile() as file:
         began = time.perf_counter()
         write_maps(file, group, some)

@@ -21,9 +21,9 @@ from ..train_aggregator.plan import PreparedAggregatorTraining, prepare
 from ..train_aggregator.settings import TrainAggregatorSettings
 from .settings import SweepSettings
 
-TABLE_3_CLIPS = (2, 4, 8, 16, 32)
+_TABLE_3_CLIPS = (2, 4, 8, 16, 32)
 # Fields that differ between the runs of a sweep, or do not change results.
-NOT_SHARED = {"store", "out", "aggregator", "pattern", "num_clips", "cache_gib", "local_copies"}
+_NOT_SHARED = {"store", "out", "aggregator", "pattern", "num_clips", "cache_gib", "local_copies"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +63,7 @@ class SweepPlan:
     backbones: tuple[str, ...]
 
 
-def fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]]:
+def _fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]]:
     """Return the default patterns and numbers of clips of a sweep: those of the paper's Table 3 that fit.
 
     Raises:
@@ -73,7 +73,7 @@ def fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]]
     roles = {opened.backbone(name).provenance["role"] for name in opened.backbones()}
     pattern = Pattern.parse("first" if EXPENSIVE in roles else "all-cheap")
     stored = opened.sampling.num_clips
-    return (pattern,), tuple(number for number in TABLE_3_CLIPS if number <= stored) or (stored,)
+    return (pattern,), tuple(number for number in _TABLE_3_CLIPS if number <= stored) or (stored,)
 
 
 def resolve(settings: SweepSettings) -> SweepSettings:
@@ -84,7 +84,7 @@ def resolve(settings: SweepSettings) -> SweepSettings:
     """
     if settings.patterns and settings.clips:
         return settings
-    patterns, clips = fitting_defaults(settings.training.store)
+    patterns, clips = _fitting_defaults(settings.training.store)
     return replace(settings, patterns=settings.patterns or patterns, clips=settings.clips or clips)
 
 
@@ -228,7 +228,7 @@ def shared_outcome(settings: SweepSettings) -> dict[str, Any]:
     Raises:
         StoreError, ManifestError: if there is no store, or the splits are not those of its videos.
     """
-    training = {name: value for name, value in asdict(settings.training).items() if name not in NOT_SHARED}
+    training = {name: value for name, value in asdict(settings.training).items() if name not in _NOT_SHARED}
     training["optimisation"].pop("seed")
     store = FeatureStore.open(settings.training.store)
     splits = _splits(store, settings)

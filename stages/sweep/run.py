@@ -28,7 +28,7 @@ from .settings import SweepSettings
 from .tables import report
 from .task import TaskResult, read_score, run_task
 
-SETTINGS_FILE, FAILURES_FILE = "sweep.json", "failures.csv"
+_SETTINGS_FILE, _FAILURES_FILE = "sweep.json", "failures.csv"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +94,7 @@ def run(
                     failed[result.task.name] = result.error
                 progress.advance(note=f"failed: {result.task.name}: {result.error}" if result.error else "")
         write_csv(
-            settings.out / FAILURES_FILE,
+            settings.out / _FAILURES_FILE,
             [("run", "reason"), *((name, spelled(reason)) for name, reason in sorted(failed.items()))],
         )
         tables, files = report(settings.out, patterns=patterns)
@@ -127,10 +127,10 @@ def known_patterns(out: Path, asked: Mapping[str, Any]) -> list[Pattern]:
     Raises:
         RunError: if the directory has files but no sweep, or a sweep with other settings, naming each difference.
     """
-    path = out / SETTINGS_FILE
+    path = out / _SETTINGS_FILE
     if not path.is_file():
         if out.is_dir() and any(out.iterdir()):
-            raise RunError(f"{out} has files in it but no sweep ({SETTINGS_FILE}); choose a new directory")
+            raise RunError(f"{out} has files in it but no sweep ({_SETTINGS_FILE}); choose a new directory")
         return []
     try:
         have = json.loads(path.read_text(encoding="utf-8"))
@@ -171,7 +171,7 @@ def _directory(out: Path, sweep: Mapping[str, Any]) -> Iterator[None]:
     """
     out.mkdir(parents=True, exist_ok=True)
     with held_folder(out, error=StoreError):
-        write_json(out / SETTINGS_FILE, sweep)
+        write_json(out / _SETTINGS_FILE, sweep)
         yield
 
 

@@ -13,8 +13,8 @@ from .plan import is_feasible, stand_in
 from .task import SCORE_FILE, Score, load_score
 
 # Kept apart in timings.csv, so that results.csv of two equal sweeps are equal files.
-TIMES = ("training_seconds", "scoring_seconds")
-NOTE = (
+_TIMES = ("training_seconds", "scoring_seconds")
+_NOTE = (
     "Top-1 accuracy, %: mean over seeds ± half of the 95 % confidence interval (Student's t); no interval where there "
     "is one run."
 )
@@ -47,7 +47,7 @@ def read_scores(out: Path) -> list[Score]:
 
 
 def _order(score: Score) -> tuple[float, ...]:
-    return pattern_order(Pattern.parse(score.pattern))
+    return _pattern_order(Pattern.parse(score.pattern))
 
 
 def _aggregator_order(name: str) -> tuple[int, str]:
@@ -56,7 +56,7 @@ def _aggregator_order(name: str) -> tuple[int, str]:
     return (known.index(name) if name in known else len(known), name)
 
 
-def pattern_order(pattern: Pattern) -> tuple[float, ...]:
+def _pattern_order(pattern: Pattern) -> tuple[float, ...]:
     """Return a key that sorts from all expensive to all cheap; `first`, whose share falls with N, before all cheap."""
     if pattern.num_cheap is None:
         return (0.0, 1, pattern.num_expensive)
@@ -64,7 +64,7 @@ def pattern_order(pattern: Pattern) -> tuple[float, ...]:
     return (-share, 0 if share else 2, pattern.num_expensive)
 
 
-def settings_of(scores: Iterable[Score]) -> list[Setting]:
+def _settings_of(scores: Iterable[Score]) -> list[Setting]:
     """Return the scores grouped by aggregator, pattern and number of clips, in their order."""
     groups: dict[tuple[str, str, int], list[Score]] = {}
     for score in scores:
@@ -98,12 +98,12 @@ def report(out: Path, *, patterns: Sequence[Pattern]) -> tuple[dict[str, str], t
     if not scores:
         return {}, ()
     # From the files and not from this call's results: earlier calls of the sweep may have added other runs.
-    settings = settings_of(scores)
+    settings = _settings_of(scores)
     cells = Cells(settings, patterns)
     tables = {"table3.md": table3(cells), "table4.md": table4(cells)}
-    write_csv(out / "results.csv", result_rows(scores))
-    write_csv(out / "timings.csv", timing_rows(scores))
-    write_csv(out / "summary.csv", summary_rows(settings))
+    write_csv(out / "results.csv", _result_rows(scores))
+    write_csv(out / "timings.csv", _timing_rows(scores))
+    write_csv(out / "summary.csv", _summary_rows(settings))
     for name, text in tables.items():
         write_text(out / name, text)
     points = [_point(own) for own in settings]
@@ -113,22 +113,22 @@ def report(out: Path, *, patterns: Sequence[Pattern]) -> tuple[dict[str, str], t
     return tables, tuple(out / name for name in names)
 
 
-def result_rows(scores: Iterable[Score]) -> Iterable[Sequence[object]]:
+def _result_rows(scores: Iterable[Score]) -> Iterable[Sequence[object]]:
     """Yield the header and a row per run, with everything that is exactly reproducible."""
-    names = [field.name for field in fields(Score) if field.name not in TIMES]
+    names = [field.name for field in fields(Score) if field.name not in _TIMES]
     yield names
     for score in scores:
         yield [getattr(score, name) for name in names]
 
 
-def timing_rows(scores: Iterable[Score]) -> Iterable[Sequence[object]]:
+def _timing_rows(scores: Iterable[Score]) -> Iterable[Sequence[object]]:
     """Yield the header and a row per run, with what differs each time."""
-    yield ("run", *TIMES)
+    yield ("run", *_TIMES)
     for score in scores:
-        yield [score.run, *(getattr(score, name) for name in TIMES)]
+        yield [score.run, *(getattr(score, name) for name in _TIMES)]
 
 
-def summary_rows(settings: Iterable[Setting]) -> Iterable[Sequence[object]]:
+def _summary_rows(settings: Iterable[Setting]) -> Iterable[Sequence[object]]:
     """Yield the header and a row per setting: top-1 accuracy over seeds with its 95 % confidence interval."""
     yield ("aggregator", "pattern", "clips", "gmacs", "n", "mean", "sd", "ci95_low", "ci95_high")
     for own in settings:
@@ -150,7 +150,7 @@ class Cells:
         self._found = {(own.aggregator, own.pattern, own.num_clips): own for own in settings}
         self._known = patterns
         self.aggregators = list(dict.fromkeys(own.aggregator for own in settings))
-        self.patterns = sorted(patterns, key=pattern_order)
+        self.patterns = sorted(patterns, key=_pattern_order)
         self.clips = sorted({own.num_clips for own in settings})
 
     def find(self, aggregator: str, pattern: Pattern, num_clips: int) -> Setting | None:
@@ -162,32 +162,32 @@ class Cells:
 
 def table3(cells: Cells) -> str:
     """Return, for each pattern, accuracies by aggregator and number of clips, in the form of Table 3."""
-    parts = ["# Accuracy by aggregator and number of clips", NOTE]
+    parts = ["# Accuracy by aggregator and number of clips", _NOTE]
     for pattern in cells.patterns:
         rows = [
             [_title(name), *(_accuracy(cells.find(name, pattern, num_clips)) for num_clips in cells.clips)]
             for name in cells.aggregators
         ]
         header = ["Model", *(f"{num_clips} clips" for num_clips in cells.clips)]
-        parts += [f"## {_describe(pattern)}", markdown_table(header, rows)]
+        parts += [f"## {_describe(pattern)}", _markdown_table(header, rows)]
     return "\n\n".join(parts) + "\n"
 
 
 def table4(cells: Cells) -> str:
     """Return, for each aggregator, accuracy and cost by pattern and number of clips, in the form of Table 4."""
-    parts = ["# Accuracy and cost by the share of expensive clips", f"{NOTE} GMACs a video, backbones included."]
+    parts = ["# Accuracy and cost by the share of expensive clips", f"{_NOTE} GMACs a video, backbones included."]
     header = ["E:C", *(text for num in cells.clips for text in (f"{num} clips, top-1", f"{num} clips, GMACs"))]
     for name in cells.aggregators:
         rows = [
             [str(pattern), *(text for num in cells.clips for text in _pair(cells.find(name, pattern, num)))]
             for pattern in cells.patterns
         ]
-        parts += [f"## {_title(name)}", markdown_table(header, rows)]
+        parts += [f"## {_title(name)}", _markdown_table(header, rows)]
     return "\n\n".join(parts) + "\n"
 
 
 def _pair(setting: Setting | None) -> tuple[str, str]:
-    return (_accuracy(setting), gmacs_text(setting.gmacs) if setting else "")
+    return (_accuracy(setting), _gmacs_text(setting.gmacs) if setting else "")
 
 
 def _accuracy(setting: Setting | None) -> str:
@@ -197,7 +197,7 @@ def _accuracy(setting: Setting | None) -> str:
     return f"{100 * setting.top1.mean:.1f}" + ("" if half is None else f" ± {100 * half:.1f}")
 
 
-def gmacs_text(gmacs: float) -> str:
+def _gmacs_text(gmacs: float) -> str:
     """Return a cost with three digits, or as many as needed."""
     return f"{gmacs:.3g}" if gmacs < 100 else f"{gmacs:,.1f}"
 
@@ -227,7 +227,7 @@ def _describe(pattern: Pattern) -> str:
     return names.get(text, f"expensive to cheap clips {text}")
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table with its columns padded, so that it is readable as text; the first is aligned left."""
     widths = [max(3, *map(len, column)) for column in zip(header, *rows, strict=True)]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

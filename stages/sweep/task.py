@@ -25,7 +25,7 @@ from .plan import SweepTask, run_settings, selection_of
 from .settings import SweepSettings
 
 SCORE_FILE = "score.json"
-DIGITS = 9  # of GMACs: to the last MAC
+_DIGITS = 9  # of GMACs: to the last MAC
 # A Dask worker may run several tasks in one process, where torch has a single stream of random numbers for all.
 ALONE = Lock()
 
@@ -138,9 +138,9 @@ def _score(
         pattern=str(task.pattern),
         clips=task.num_clips,
         seed=task.seed,
-        gmacs=round(summary.gmacs, DIGITS),
-        backbone_gmacs=round(backbone_gmacs, DIGITS),
-        aggregator_gmacs=round(summary.gmacs - backbone_gmacs, DIGITS),
+        gmacs=round(summary.gmacs, _DIGITS),
+        backbone_gmacs=round(backbone_gmacs, _DIGITS),
+        aggregator_gmacs=round(summary.gmacs - backbone_gmacs, _DIGITS),
         top1=metrics.top1,
         top5=metrics.top5,
         mean_class_accuracy=metrics.mean_class_accuracy,

@@ -1,4 +1,4 @@
-"""Make the goldens of test_video.py with the ffmpeg and ffprobe programs.
+"""Make the goldens of videos/test_reader.py with the ffmpeg and ffprobe programs.
 
     python tests/goldens/make_goldens.py clips           draw the clips anew, then write clips.json
     python tests/goldens/make_goldens.py media DIRECTORY  write media.json, of the real media in DIRECTORY

@@ -10,19 +10,19 @@ import torch
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 # Controller's directory, limit, usage, and the line of memory.stat with what the kernel frees when it is needed.
-CGROUP_VERSIONS = (
+_CGROUP_VERSIONS = (
     ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     ("", "memory.max", "memory.current", "inactive_file"),
 )
-LIMITS = ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData"))
-MESSAGES = (  # of a RuntimeError: torch's allocator for CPUs, C++ in general, CUDA's libraries
+_LIMITS = ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData"))
+_MESSAGES = (  # of a RuntimeError: torch's allocator for CPUs, C++ in general, CUDA's libraries
     "DefaultCPUAllocator: can't allocate memory",
     "DefaultCPUAllocator: not enough memory",
     "std::bad_alloc",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
-ONEDNN_MESSAGE = "could not create a primitive"  # in full; longer ones say what is not supported
+_ONEDNN_MESSAGE = "could not create a primitive"  # in full; longer ones say what is not supported
 
 
 def available_bytes(device: torch.device, *, processes: int = 1) -> int:
@@ -47,7 +47,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     if not isinstance(error, RuntimeError):
         return False
     said = str(error)
-    return said == ONEDNN_MESSAGE or any(message in said for message in MESSAGES)
+    return said == _ONEDNN_MESSAGE or any(message in said for message in _MESSAGES)
 
 
 def _shared_bytes(processes: int) -> list[int]:
@@ -64,7 +64,7 @@ def _machine_bytes() -> int:
 
 def _cgroup_bytes() -> Iterator[int]:
     """Yield what each control group of this process leaves below its limit, with file caches counted as free."""
-    for controller, limit_name, usage_name, cache_name in CGROUP_VERSIONS:
+    for controller, limit_name, usage_name, cache_name in _CGROUP_VERSIONS:
         for group in _cgroups(controller):
             limit, usage = _number(group / limit_name), _number(group / usage_name)
             if limit is not None and usage is not None:
@@ -91,7 +91,7 @@ def _cached_bytes(path: Path, name: str) -> int:
 
 def _limited_bytes() -> Iterator[int]:
     """Yield what `ulimit -v` and `ulimit -d` leave, if they are set."""
-    for limit, name in LIMITS:
+    for limit, name in _LIMITS:
         soft = resource.getrlimit(limit)[0]
         if soft != resource.RLIM_INFINITY:
             yield max(0, soft - (_kibibytes(PROC / "self" / "status", name) or 0))

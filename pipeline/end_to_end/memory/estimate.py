@@ -19,11 +19,11 @@ from ...training.settings import OPTIMIZERS
 from ..strategies import BATCH_REDUCTION, CHECKPOINT, MULTI_ITERATION, PLAIN, TWO_PASS, StrategySettings
 from .simulation import CallMemory, NetworkMemory, backbone_call, backbone_memory, video_call, video_memory
 
-STATE_COPIES = {"sgd": 1, "adamw": 2}  # of the trained weights, in the optimizer
+_STATE_COPIES = {"sgd": 1, "adamw": 2}  # of the trained weights, in the optimizer
 FLOAT_BYTES = 4  # of a value of maps and scores
 # A process grows by at most this factor times the estimate, and these bytes: true of all settings of
 # benchmarks/memory.py.
-HEADROOM, HEADROOM_BYTES = 1.1, 550_000_000
+_HEADROOM, _HEADROOM_BYTES = 1.1, 550_000_000
 GIGA = 1e9
 
 
@@ -134,7 +134,7 @@ def estimated_bytes(shape: TrainingShape, *, strategy: StrategySettings) -> int:
         shape = replace(shape, batch_size=max(1, round(shape.batch_size / shape.num_clips)))
     trained = _trained_bytes(shape)
     gradients = trained * (2 if shape.distributed else 1)
-    lasting = _weight_bytes(shape) * (1 + shape.ema) + trained * STATE_COPIES[shape.optimizer] + _clip_bytes(shape)
+    lasting = _weight_bytes(shape) * (1 + shape.ema) + trained * _STATE_COPIES[shape.optimizer] + _clip_bytes(shape)
     # An optimizer may work on a copy of all gradients at once, when the activations are gone.
     return lasting + gradients + max(_activation_bytes(shape, strategy), trained)
 
@@ -166,7 +166,7 @@ def fitting(shape: TrainingShape, *, available: int) -> list[Fit]:
 
 def with_headroom(num_bytes: int) -> int:
     """Return how many bytes must be available for an estimate of ``num_bytes``."""
-    return round(num_bytes * HEADROOM) + HEADROOM_BYTES
+    return round(num_bytes * _HEADROOM) + _HEADROOM_BYTES
 
 
 def advice(shape: TrainingShape, *, available: int, strategy: str = PLAIN, accumulate: int = 1) -> str:

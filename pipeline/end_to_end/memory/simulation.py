@@ -17,10 +17,10 @@ from ...training.optimisation import mixed_precision
 from ..checkpointing import checkpointed
 from .tracking import storage_bytes, tracked_memory
 
-DEVICE = torch.device("cpu")  # of the fake tensors; a GPU keeps the same for the backward pass
+_DEVICE = torch.device("cpu")  # of the fake tensors; a GPU keeps the same for the backward pass
 # Numbers of clips in two runs; bytes are taken to grow linearly between and beyond them. One clip would not do: batch
 # norms cannot normalise a single clip whose map has one position.
-FEW, MANY = 2, 4
+FEW, _MANY = 2, 4
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,9 +76,9 @@ def backbone_call(
         SettingsError: if there is no such backbone, or it cannot take such clips.
     """
     few, many = (
-        _backbone_call(name, number, num_frames, crop, precision, gradients, granularity) for number in (FEW, MANY)
+        _backbone_call(name, number, num_frames, crop, precision, gradients, granularity) for number in (FEW, _MANY)
     )
-    share = (clips - FEW) / (MANY - FEW)
+    share = (clips - FEW) / (_MANY - FEW)
     return CallMemory(
         kept=round(few.kept + share * (many.kept - few.kept)), peak=round(few.peak + share * (many.peak - few.peak))
     )
@@ -145,8 +145,8 @@ def _backbone_call(
 
 def _passes(forward: Callable[[], Tensor | tuple[Tensor, ...]], *, precision: str, gradients: bool) -> CallMemory:
     """Return the memory of a forward pass and, with ``gradients``, the backward pass of all its outputs."""
-    with tracked_memory(DEVICE) as memory, torch.set_grad_enabled(gradients):
-        with mixed_precision(DEVICE, precision=precision):
+    with tracked_memory(_DEVICE) as memory, torch.set_grad_enabled(gradients):
+        with mixed_precision(_DEVICE, precision=precision):
             outputs = forward()
         kept = memory.live_bytes
         if gradients:

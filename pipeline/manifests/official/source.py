@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, NoReturn
 from ...errors import ManifestError, SettingsError, named
 from ..manifest import default_video_id
 
-SPLIT_WORDS = {"train": "train", "val": "val", "test": "test"}  # in a file's name -> the split of the manifest
-MAX_FOUND_SHOWN = 100  # characters of a line that is wrong
+_SPLIT_WORDS = {"train": "train", "val": "val", "test": "test"}  # in a file's name -> the split of the manifest
+_MAX_FOUND_SHOWN = 100  # characters of a line that is wrong
 
 
 class UnlabelledError(ManifestError):
@@ -169,10 +169,10 @@ def split_of(file: Path) -> str:
     Raises:
         ManifestError: if there is none, or several.
     """
-    splits = [split for word, split in SPLIT_WORDS.items() if word in file.name.lower()]
+    splits = [split for word, split in _SPLIT_WORDS.items() if word in file.name.lower()]
     if len(splits) != 1:
         raise ManifestError(
-            f"{file}: the name must say the split, by one of the words {', '.join(SPLIT_WORDS)}, and "
+            f"{file}: the name must say the split, by one of the words {', '.join(_SPLIT_WORDS)}, and "
             f"{'says several' if splits else 'says none'}; rename or copy the file, as to train.csv"
         )
     return splits[0]
@@ -186,7 +186,7 @@ def location(file: Path, line: int) -> str:
 def malformed(file: Path, line: int, *, expected: str, found: object) -> ManifestError:
     """Return the error that says what a line should have been."""
     text = repr(found)
-    text = text if len(text) <= MAX_FOUND_SHOWN else f"{text[:MAX_FOUND_SHOWN]}…"
+    text = text if len(text) <= _MAX_FOUND_SHOWN else f"{text[:_MAX_FOUND_SHOWN]}…"
     return ManifestError(f"{location(file, line)}: expected {expected}, found {text}")
 
 

@@ -34,7 +34,7 @@ class Place(NamedTuple):
 
     def name_of(self, entry: Entry) -> str:
         """Return the name of the file."""
-        stem, suffix = split_name(entry.uncut_name if self.uncut else entry.name)
+        stem, suffix = _split_name(entry.uncut_name if self.uncut else entry.name)
         return stem + (suffix if self.suffix is None else self.suffix)
 
 
@@ -68,7 +68,7 @@ class VideoFolder:
             ManifestError: if two files could be it, or a folder cannot be listed.
         """
         for uncut, name in enumerate((entry.name, entry.uncut_name)):
-            stem, suffix = split_name(name)
+            stem, suffix = _split_name(name)
             for prefix, index, listing in self._places(entry):
                 if suffixes := listing.videos.get(stem):
                     other = None if suffix in suffixes else self._only(suffixes, entry, stem=stem)
@@ -77,7 +77,7 @@ class VideoFolder:
 
     def is_folder_of_frames(self, entry: Entry) -> bool:
         """Tell whether there is a folder with the video's name in its place."""
-        stem, _ = split_name(entry.name)
+        stem, _ = _split_name(entry.name)
         return any(stem in listing.folders for _, _, listing in self._places(entry))
 
     def _places(self, entry: Entry) -> list[tuple[str, int, Listing]]:
@@ -125,7 +125,7 @@ class Layouts:
         return Place(prefix="", folder=0, suffix=None, uncut=False)
 
 
-def split_name(name: str) -> tuple[str, str]:
+def _split_name(name: str) -> tuple[str, str]:
     """Return a file's name without its extension, and the extension; only extensions of videos count."""
     stem, dot, extension = name.rpartition(".")
     return (stem, dot + extension) if dot + extension.lower() in VIDEO_EXTENSIONS and stem else (name, "")
@@ -137,7 +137,7 @@ def _list(folder: Path) -> Listing:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                stem, suffix = split_name(entry.name)
+                stem, suffix = _split_name(entry.name)
                 if suffix:
                     videos.setdefault(stem, []).append(suffix)
                 elif entry.is_dir():

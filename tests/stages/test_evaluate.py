@@ -1,0 +1,273 @@
+"""Evaluation: its figures are those of its own predictions, missing videos count, and foreign runs are refused."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from made_up_stores import MadeUp, make_store
+from refusals import assert_refused
+
+from vidpipe.cli.main import main
+from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.stages.evaluate.run import run as evaluate
+from vidpipe.stages.evaluate.run import unique_names
+from vidpipe.stages.evaluate.scores import EvaluateSettings
+from vidpipe.stages.train_aggregator.run import run as train
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
+
+LEARN = OptimisationSettings(
+    epochs=12, batch_size=8, optimizer="adamw", learning_rate=0.01, weight_decay=0.01, warmup_epochs=1, clip_norm=1.0
+)
+WANTED = MadeUp(num_training=40, num_test=30, failed=(41,), pending=(44,))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with a store and the runs `fast0`, `fast1` (another seed), `cheap` and `mixed` (averages)."""
+    directory = tmp_path_factory.mktemp("evaluate")
+    store = make_store(directory / "s.zarr", WANTED)
+    for seed in (0, 1):
+        settings = TrainAggregatorSettings(store=store, out=directory / f"fast{seed}", optimisation=LEARN)
+        train(replace(settings, optimisation=replace(LEARN, seed=seed)))
+    for name, pattern in (("cheap", "all-cheap"), ("mixed", "1:3")):
+        own = {"aggregator": "average", "pattern": Pattern.parse(pattern)}
+        train(TrainAggregatorSettings(store=store, out=directory / name, **own))
+    return directory
+
+
+def settings(place: Path, out: Path, *names: str, split: str = "test") -> EvaluateSettings:
+    return EvaluateSettings(store=place / "s.zarr", runs=tuple(place / name for name in names), out=out, split=split)
+
+
+@pytest.fixture(scope="module")
+def document(place: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    return evaluate(settings(place, tmp_path_factory.mktemp("out"), "fast0", "fast1", "cheap", "mixed"))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_fast_gru_tells_the_order_that_averaging_cannot(document: dict) -> None:
+    top1 = {run["name"]: run["metrics"]["top1"] for run in document["runs"]}
+    assert min(top1["fast0"], top1["fast1"]) > 0.9
+    assert 0.2 < top1["cheap"] < 0.8
+    assert 0.2 < top1["mixed"] < 0.8
+
+
+def test_costs_add_up(document: dict) -> None:
+    gmacs = {run["name"]: run["gmacs"] for run in document["runs"]}
+    assert (gmacs["cheap"], gmacs["mixed"]) == (8.0, 26.0)
+    steps = 7 * 4 * 3.5 * 8**2 + 8 * 2  # clips but one, positions, weights at r = 4, and the classifier
+    assert gmacs["fast0"] == pytest.approx(26 + steps / 1e9, rel=1e-12)
+
+
+def test_missing_videos_are_counted_and_explained(document: dict) -> None:
+    for run in document["runs"]:
+        metrics = run["metrics"]
+        assert (metrics["num_expected"], metrics["num_scored"]) == (30, 28)
+        assert run["missing"] == {"v041": "no video stream", "v044": "not extracted yet"}
+        assert metrics["top1_missing_wrong"] == pytest.approx(metrics["top1"] * 28 / 30)
+
+
+def test_predictions_give_the_figures_again(document: dict) -> None:
+    for run in document["runs"]:
+        folder = Path(document["out"]) / run["name"]
+        predictions = rows(folder / "predictions.csv")
+        assert [row["video_id"] for row in predictions] == [f"v{i:03}" for i in range(40, 70)]
+        missing = {row["video_id"]: row["missing"] for row in predictions if row["missing"]}
+        assert missing == run["missing"]
+        scored = [row for row in predictions if not row["missing"]]
+        assert np.mean([row["label"] == row["predicted"] for row in scored]) == run["metrics"]["top1"]
+        for row in scored:
+            assert row["predicted"] == row["class_1"]
+            assert float(row["probability_1"]) + float(row["probability_2"]) == pytest.approx(1, abs=2e-6)
+            assert float(row["probability_1"]) >= float(row["probability_2"])
+        confusion = [[int(row[name]) for name in WANTED.classes] for row in rows(folder / "confusion.csv")]
+        assert confusion == run["metrics"]["confusion"]
+        assert sum(map(sum, confusion)) == 28
+        report = rows(folder / "classes.csv")
+        assert [int(row["support"]) for row in report] == [sum(row) for row in confusion]
+
+
+def test_averages_are_those_of_the_stored_scores(place: Path, document: dict) -> None:
+    store = FeatureStore.open(place / "s.zarr")
+    for row in rows(Path(document["out"]) / "cheap" / "predictions.csv"):
+        if not row["missing"]:
+            scores = store.backbone("small").read_scores(int(row["video_id"][1:]))
+            odds = np.exp(scores.astype(float))
+            mean = (odds / odds.sum(axis=1, keepdims=True)).mean(axis=0)
+            assert row["predicted"] == store.manifest.classes[mean.argmax()]
+            assert float(row["probability_1"]) == pytest.approx(mean.max(), abs=1e-5)
+
+
+def test_seeds_make_one_group_with_a_spread(document: dict) -> None:
+    groups = {group["label"]: group for group in document["groups"]}
+    assert {label: group["members"] for label, group in groups.items()} == {
+        "fast-gru 1:3": ["fast0", "fast1"],
+        "average all-cheap": ["cheap"],
+        "average 1:3": ["mixed"],
+    }
+    top1 = [run["metrics"]["top1"] for run in document["runs"][:2]]
+    assert groups["fast-gru 1:3"]["top1_mean"] == pytest.approx(np.mean(top1))
+    assert groups["fast-gru 1:3"]["top1_deviation"] == pytest.approx(np.std(top1, ddof=1))
+    assert groups["average 1:3"]["top1_deviation"] is None
+
+
+def test_everything_is_left_as_files(document: dict) -> None:
+    out = Path(document["out"])
+    assert json.loads((out / "metrics.json").read_text()) == document
+    assert (out / "accuracy_vs_gmacs.png").read_bytes().startswith(b"\x89PNG")
+    for run in document["runs"]:
+        names = {path.name for path in (out / run["name"]).iterdir()}
+        assert names == {"predictions.csv", "classes.csv", "confusion.csv", "confusion.png"}
+
+
+def test_batches_change_nothing(place: Path, document: dict, tmp_path: Path) -> None:
+    again = evaluate(replace(settings(place, tmp_path, "fast0"), batch_size=1))
+    assert again["runs"][0]["metrics"] == document["runs"][0]["metrics"]
+
+
+def test_another_store_of_the_same_backbones_will_do(place: Path, tmp_path: Path) -> None:
+    store = make_store(
+        tmp_path / "other.zarr", replace(WANTED, seed=9, num_training=0, num_test=10, failed=(), pending=())
+    )
+    result = evaluate(replace(settings(place, tmp_path / "out", "fast0"), store=store))
+    assert result["runs"][0]["metrics"]["num_scored"] == 10
+    assert result["runs"][0]["metrics"]["top1"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": "new"}, r'backbones\.expensive\.weights_sha256 is "w of big" there, "new of big" here'),
+        ({"classes": ("a", "b")}, "classes: 'high then low', 'low then high' only there, 'a', 'b' only here"),
+        ({"pattern": None}, r'backbones\.expensive\.name is "big" there, null here'),
+    ],
+)
+def test_runs_of_other_backbones_or_classes_are_refused(
+    place: Path, tmp_path: Path, changes: dict, message: str
+) -> None:
+    wanted = replace(WANTED, num_training=2, num_test=2, failed=(), pending=(), **changes)
+    store = make_store(tmp_path / "other.zarr", wanted)
+    with assert_refused(RunError, match=message):
+        evaluate(replace(settings(place, tmp_path / "out", "fast0"), store=store))
+    assert not (tmp_path / "out").exists()
+
+
+def test_runs_that_are_none_or_unfinished_are_refused(place: Path, tmp_path: Path) -> None:
+    made = RunDirectory.open(place / "fast0").settings
+    unfinished = RunDirectory.open_or_create(tmp_path / "unfinished", settings=made)
+    backbone = RunDirectory.open_or_create(tmp_path / "backbone", settings={"stage": "train-backbone"})
+    for path, message in (
+        (unfinished.path, "is not finished"),
+        (backbone.path, "is no run of vidpipe train-aggregator"),
+        (tmp_path / "nothing", "is not a run directory"),
+    ):
+        with assert_refused(RunError, match=message):
+            evaluate(replace(settings(place, tmp_path / "out", "fast0"), runs=(path,)))
+
+
+def test_splits_without_videos_are_refused(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(ManifestError, match=r"no split 'val'; it has: test \(30\), train \(40\)"):
+        evaluate(settings(place, tmp_path, "fast0", split="val"))
+    store = make_store(tmp_path / "s.zarr", replace(WANTED, num_training=2, num_test=2, failed=(), pending=(2, 3)))
+    with pytest.raises(SettingsError, match="none of the 2 videos of the split 'test' is extracted"):
+        evaluate(replace(settings(place, tmp_path / "out", "fast0"), store=store))
+    with pytest.raises(SettingsError, match="give each run once"):
+        settings(place, tmp_path, "fast0", "fast0")
+
+
+def test_directories_that_cannot_be_are_refused_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for out in (tmp_path / "file", tmp_path / "file" / "report" / "deep"):
+        with pytest.raises(SettingsError, match=rf"--out {out} cannot be a directory: .*/file is a file"):
+            evaluate(settings(tmp_path, out, "nowhere"))
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_names_are_as_short_as_can_be() -> None:
+    assert unique_names([Path("/a/x"), Path("/a/y")]) == ["x", "y"]
+    assert unique_names([Path("/a/x"), Path("/b/x")]) == ["a-x", "b-x"]
+
+
+def test_the_command_prints_aligned_tables_or_one_json_document(place: Path, document: dict, tmp_path: Path) -> None:
+    arguments = ["evaluate", "--store", str(place / "s.zarr"), "--out", str(tmp_path)]
+    arguments += [word for name in ("fast0", "fast1", "cheap", "mixed") for word in ("--run", str(place / name))]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    header = lines[0]
+    assert all(line[header.index("scored") :].strip() == "28/30" for line in lines[2:6])
+    assert "2 of the 30 videos of 'test' have no features" in result.stdout
+    assert "fast-gru 1:3" in result.stdout
+    as_json = CliRunner().invoke(main, [*arguments, "--json"])
+    assert json.loads(as_json.stdout) == document | {"out": str(tmp_path), "store": str(place / "s.zarr")}
+
+
+def write_splits(path: Path, test: range) -> Path:
+    """Write a manifest of the made-up videos in which those of ``test`` are the test split."""
+    rows = [
+        f"v{index:03},v{index:03}.mp4,{WANTED.classes[index % 2]},{'test' if index in test else 'train'}"
+        for index in range(WANTED.num_training + WANTED.num_test)
+    ]
+    path.write_text("video_id,path,label,split\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_runs_on_other_splits_of_one_store_are_scored_on_their_own_and_averaged(place: Path, tmp_path: Path) -> None:
+    short = replace(LEARN, epochs=2)
+    own = TrainAggregatorSettings(store=place / "s.zarr", out=tmp_path / "run", optimisation=short)
+    for number, test in enumerate((range(10), range(10, 30)), start=1):
+        train(replace(own, out=tmp_path / f"split{number}", splits=write_splits(tmp_path / f"{number}.csv", test)))
+    found = evaluate(
+        EvaluateSettings(
+            store=place / "s.zarr", runs=(tmp_path / "split1", tmp_path / "split2"), out=tmp_path / "report"
+        )
+    )
+    assert [run["metrics"]["num_expected"] for run in found["runs"]] == [10, 20]
+    scored = [[row["video_id"] for row in rows(tmp_path / "report" / f"split{n}" / "predictions.csv")] for n in (1, 2)]
+    assert scored == [[f"v{index:03}" for index in test] for test in (range(10), range(10, 30))]
+    (group,) = found["groups"]
+    top1 = [run["metrics"]["top1"] for run in found["runs"]]
+    assert group["members"] == ["split1", "split2"]
+    assert group["top1_mean"] == pytest.approx(sum(top1) / 2)
+
+    again = replace(own, out=tmp_path / "split2b", splits=tmp_path / "2.csv", optimisation=replace(short, seed=1))
+    train(again)
+    runs = tuple(tmp_path / name for name in ("split1", "split2", "split2b"))
+    found = evaluate(EvaluateSettings(store=place / "s.zarr", runs=runs, out=tmp_path / "report"))
+    first, second, third = (run["metrics"]["top1"] for run in found["runs"])
+    (group,) = found["groups"]
+    assert group["top1_mean"] == pytest.approx((first + (second + third) / 2) / 2)  # splits weigh the same
+
+    path = tmp_path / "split1" / "splits.json"
+    path.write_text(path.read_text().replace('"train"', '"test"', 1))
+    with pytest.raises(RunError, match=r"splits\.json is not what the run was trained with"):
+        evaluate(EvaluateSettings(store=place / "s.zarr", runs=runs, out=tmp_path / "report"))
+
+
+def test_splits_that_do_not_fit_the_store_are_refused(place: Path, tmp_path: Path) -> None:
+    own = TrainAggregatorSettings(store=place / "s.zarr", out=tmp_path / "run", optimisation=LEARN)
+    good = write_splits(tmp_path / "good.csv", range(10)).read_text()
+    for text, message in (
+        (good + "other,o.mp4,high then low,test\n", "lists 1 videos that the store does not hold, such as 'other'"),
+        (
+            good.replace("v001.mp4,low then high", "v001.mp4,high then low"),
+            "labels 'v001' 'high then low', but the store",
+        ),
+        (good.replace(",train", ",fit"), r"no split 'train'; it has: fit \(\d+\), test \(10\)"),
+    ):
+        (tmp_path / "m.csv").write_text(text)
+        with assert_refused(ManifestError, match=message):
+            train(replace(own, splits=tmp_path / "m.csv"))
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,253 @@
+"""Training an aggregator: it learns order, repeats itself bit for bit, survives kills, and refuses what cannot be."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from made_up_stores import MadeUp, make_store
+from refusals import assert_refused
+
+from vidpipe.cli.main import main
+from vidpipe.pipeline.aggregators.weights import load_aggregator
+from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, WeightsError
+from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.training.loop import Schedule
+from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.stages.train_aggregator import run as train_aggregator
+from vidpipe.stages.train_aggregator.plan import prepare
+from vidpipe.stages.train_aggregator.run import run
+from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
+
+LEARN = OptimisationSettings(
+    epochs=12, batch_size=16, optimizer="adamw", learning_rate=0.01, weight_decay=0.01, warmup_epochs=1, clip_norm=1.0
+)
+SHORT = replace(LEARN, epochs=5)
+SMALL = MadeUp(num_training=16, num_test=4, views=2)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("store") / "s.zarr", MadeUp(num_training=50, num_test=2))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_store(tmp_path_factory.mktemp("small") / "s.zarr", SMALL)
+
+
+def weights(out: Path) -> bytes:
+    return (out / "weights.safetensors").read_bytes()
+
+
+def test_fast_gru_learns_the_order_of_two_events(store: Path, tmp_path: Path) -> None:
+    summary = run(TrainAggregatorSettings(store=store, out=tmp_path / "run", optimisation=LEARN))
+    assert summary.metrics["val_accuracy"] > 0.9
+    assert (summary.num_training, summary.num_validation, summary.pattern, summary.num_clips) == (42, 8, "1:3", 8)
+    assert summary.gmacs == pytest.approx(26, abs=0.01)
+    assert (tmp_path / "run" / "curves.png").is_file()
+    model, loaded = load_aggregator(tmp_path / "run" / "weights.safetensors")
+    assert (loaded.spec.name, loaded.classes) == ("fast-gru", ("high then low", "low then high"))
+    assert summary.num_weights == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_the_seed_decides_the_weights_and_a_finished_run_is_left_alone(small: Path, tmp_path: Path) -> None:
+    settings = TrainAggregatorSettings(store=small, out=tmp_path / "a", optimisation=SHORT)
+    first = run(settings)
+    run(replace(settings, out=tmp_path / "b"))
+    run(replace(settings, out=tmp_path / "c", optimisation=replace(SHORT, seed=1)))
+    assert weights(tmp_path / "a") == weights(tmp_path / "b") != weights(tmp_path / "c")
+    again = run(settings)
+    assert (first.already_done, again.already_done) == (False, True)
+    assert replace(again, already_done=False) == first
+
+
+def test_maps_read_from_disk_each_time_give_the_same_weights(small: Path, tmp_path: Path) -> None:
+    settings = TrainAggregatorSettings(store=small, out=tmp_path / "cached", optimisation=SHORT)
+    run(settings)
+    run(replace(settings, out=tmp_path / "read", cache_gib=0.0))
+    assert weights(tmp_path / "cached") == weights(tmp_path / "read")
+
+
+@pytest.mark.parametrize("epoch", [0, 2, 4])
+def test_killed_and_resumed_is_undisturbed(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    append = RunDirectory.append_metrics
+
+    def kill(self: RunDirectory, record: dict) -> None:
+        append(self, record)
+        if record["epoch"] == epoch:
+            raise Killed
+
+    settings = TrainAggregatorSettings(store=small, out=tmp_path / "whole", optimisation=SHORT)
+    run(settings)
+    monkeypatch.setattr(train_aggregator, "Schedule", partial(Schedule, checkpoint_every_seconds=0))
+    monkeypatch.setattr(RunDirectory, "append_metrics", kill)
+    with pytest.raises(Killed):
+        run(replace(settings, out=tmp_path / "killed"))
+    assert (tmp_path / "killed" / "checkpoint.pt").exists()  # since before the validation
+    monkeypatch.setattr(RunDirectory, "append_metrics", append)
+    run(replace(settings, out=tmp_path / "killed"))
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+    assert len(RunDirectory.open(tmp_path / "killed").read_metrics()) == SHORT.epochs
+
+
+def options(store: Path, out: Path, *, epochs: int = 5) -> list[str]:
+    return ["train-aggregator", "--store", str(store), "--out", str(out), "--epochs", str(epochs), "--device", "cpu"]
+
+
+def test_kill_9_of_the_command_then_the_same_command(small: Path, tmp_path: Path) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-m", "vidpipe.cli.main", *options(small, tmp_path / "killed", epochs=60)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
+    metrics = tmp_path / "killed" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
+        assert child.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    os.kill(child.pid, signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    for out in ("killed", "whole"):
+        result = CliRunner().invoke(main, [*options(small, tmp_path / out, epochs=60), "--json"])
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["already_done"] is False
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+def test_the_held_out_videos_are_a_share_of_each_training_class(store: Path, tmp_path: Path) -> None:
+    settings = TrainAggregatorSettings(store=store, out=tmp_path, optimisation=SHORT, val_fraction=0.2)
+    prepared = prepare(settings)
+    assert set(prepared.training) | set(prepared.validation) == set(range(50))
+    assert len(prepared.training) + len(prepared.validation) == 50
+    assert Counter(prepared.targets[list(prepared.validation)].tolist()) == {0: 5, 1: 5}
+    other = prepare(replace(settings, optimisation=replace(SHORT, seed=1)))
+    assert other.validation != prepared.validation == prepare(settings).validation
+    assert prepare(replace(settings, val_fraction=0.0)).validation == ()
+
+
+def test_only_extracted_videos_teach(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "s.zarr", replace(SMALL, views=1, failed=(0, 3), pending=(5,)))
+    prepared = prepare(TrainAggregatorSettings(store=path, out=tmp_path / "run"))
+    assert set(prepared.training) | set(prepared.validation) == set(range(16)) - {0, 3, 5}
+    assert prepared.missing == {"v000": "no video stream", "v003": "no video stream", "v005": "not extracted yet"}
+
+
+def test_videos_that_taught_nothing_are_counted_by_reason(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "s.zarr", replace(SMALL, views=1, failed=(0, 3), pending=(5, 17)))
+    result = CliRunner().invoke(main, options(path, tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert (
+        "3 of the 16 training videos have no features and were left out: 1 not extracted yet, 2 failed.\n"
+        "  failed: v000: no video stream\n  failed: v003: no video stream\nRun: "
+    ) in result.stdout
+    document = json.loads(CliRunner().invoke(main, [*options(path, tmp_path / "run"), "--json"]).stdout)
+    assert document["missing"] == {"v000": "no video stream", "v003": "no video stream", "v005": "not extracted yet"}
+    average = run(TrainAggregatorSettings(store=path, out=tmp_path / "average", aggregator="average"))
+    assert average.missing == {}  # nothing is taught
+
+
+def test_averaging_is_a_run_without_training(small: Path, tmp_path: Path) -> None:
+    settings = TrainAggregatorSettings(
+        store=small, out=tmp_path / "run", aggregator="average", pattern=Pattern.parse("all-cheap")
+    )
+    summary = run(settings)
+    assert (summary.num_weights, summary.epochs, summary.gmacs, summary.num_training) == (0, 0, 8.0, 0)
+    model, _ = load_aggregator(tmp_path / "run" / "weights.safetensors")
+    assert not model.is_trained
+    assert run(settings).already_done
+
+
+@pytest.mark.parametrize(
+    ("wanted", "changes", "error", "message"),
+    [
+        ({"classes": ("a",)}, {}, ManifestError, "at least two classes"),
+        ({"num_training": 0}, {}, ManifestError, "no split 'train'; it has: test"),
+        ({"pending": tuple(range(16))}, {}, SettingsError, r"no video of the split 'train' is extracted.*\(16 are"),
+        (
+            {"classes": ("a", "b", "c"), "num_training": 2},
+            {},
+            SettingsError,
+            "show nothing of 1 of the 3 classes: 'c'. Give training videos",
+        ),
+        ({"num_training": 2}, {}, SettingsError, "none can be held out; give --val-fraction 0"),
+        ({}, {"num_clips": 9}, SettingsError, "--clips must be from 1 to 8"),
+        ({}, {"pattern": Pattern.parse("all-expensive")}, SettingsError, "makes clip 2 of 8 expensive"),
+        ({}, {"aggregator": "rnn"}, SettingsError, "no aggregator 'rnn'; known: average, concat, "),
+        ({}, {"width": 0}, SettingsError, "--width must be at least 1; got 0"),
+        ({}, {"reduction": 3}, SettingsError, "reduction must divide the width of 8 channels"),
+        ({"labels": {1: ("high then low", "low then high")}}, {}, ManifestError, "has 2 labels"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    tmp_path: Path, wanted: dict, changes: dict, error: type[Exception], message: str
+) -> None:
+    path = make_store(tmp_path / "s.zarr", replace(SMALL, views=1, **wanted))
+    settings = TrainAggregatorSettings(store=path, out=tmp_path / "run", optimisation=SHORT)
+    with assert_refused(error, match=message):
+        run(replace(settings, **changes))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["concat", "lstm", "gru", "conv-gru", "fast-gru", "fast-gru-pooled"])
+def test_every_aggregator_learns_the_order_from_unequal_maps_at_a_width_of_its_own(tmp_path: Path, name: str) -> None:
+    shapes = {"expensive": (2, 2, 2, 12), "cheap": (1, 1, 1, 8)}
+    path = make_store(tmp_path / "s.zarr", MadeUp(num_training=50, num_test=2, shapes=shapes))
+    settings = TrainAggregatorSettings(
+        store=path, out=tmp_path / "run", aggregator=name, width=16, optimisation=replace(LEARN, epochs=20)
+    )
+    summary = run(settings)
+    assert summary.metrics["val_accuracy"] > 0.8
+    model, loaded = load_aggregator(tmp_path / "run" / "weights.safetensors")
+    assert loaded.shapes == shapes
+    assert {role: tuple(layer.weight.shape) for role, layer in model.mixing.projections.items()} == {
+        "expensive": (16, 12),
+        "cheap": (16, 8),
+    }
+
+
+def test_settings_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+    with assert_refused(SettingsError, match="--patience needs videos to validate on"):
+        TrainAggregatorSettings(store=tmp_path, out=tmp_path, val_fraction=0, optimisation=replace(SHORT, patience=3))
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(small: Path, tmp_path: Path) -> None:
+    settings = TrainAggregatorSettings(store=small, out=tmp_path / "run", optimisation=SHORT)
+    run(settings)
+    with pytest.raises(RunError, match=r"optimisation\.learning_rate is 0\.01 there, 0\.02 here"):
+        run(replace(settings, optimisation=replace(SHORT, learning_rate=0.02)))
+
+
+def test_damaged_weights_are_told(small: Path, tmp_path: Path) -> None:
+    run(TrainAggregatorSettings(store=small, out=tmp_path / "run", optimisation=SHORT))
+    path = tmp_path / "run" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(WeightsError, match=r"weights\.safetensors cannot be read"):
+        load_aggregator(path)
+
+
+def test_the_command_tells_what_it_did_and_refuses_with_a_message(small: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, options(small, tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    assert "fast-gru, 1:3, 8 clips" in result.stdout
+    assert "on 14 videos (2 held out) for 5 epochs" in result.stdout
+    again = CliRunner().invoke(main, options(small, tmp_path / "run"))
+    assert again.stdout.startswith("This run was done already.")
+    refused = CliRunner().invoke(main, [*options(small, tmp_path / "other"), "--pattern", "3"])
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("Error: --pattern must be E:C")
