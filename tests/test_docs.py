@@ -201,12 +201,13 @@ def test_every_command_is_one_that_there_is(block: Block, monkeypatch: pytest.Mo
 def check_names(options: dict[str, Any]) -> None:
     """Fail unless backbones, aggregators and patterns that a command names are known."""
     for role in ("backbone", "expensive", "cheap"):
-        name = (options.get(role) or "r2d_26").partition("=")[0]
+        given = options.get(role) or "r2d_26"
+        name = given if isinstance(given, str) else given.backbone
         assert name in BACKBONES, name
     for name in (options.get("aggregator") or "average", *options.get("aggregators", ())):
         assert name in AGGREGATORS, name
     for pattern in (options.get("pattern") or "first", *(options.get("patterns") or ())):
-        Pattern.parse(pattern)
+        assert isinstance(pattern, Pattern) or Pattern.parse(pattern)
 
 
 def check_script(words: list[str]) -> None:

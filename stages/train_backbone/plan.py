@@ -52,7 +52,7 @@ def prepare(settings: TrainBackboneSettings) -> PreparedBackboneTraining:
     manifest = read_manifest(settings.manifest)
     task = task_of(manifest)
     check_classes(manifest)
-    num_frames = _sampling_of(settings).num_frames
+    num_frames = sampling_of(settings).num_frames
     feature_shape(settings.backbone, num_frames=num_frames, size=settings.crop)  # refuses unsuitable clips
     return PreparedBackboneTraining(
         settings=settings,
@@ -79,7 +79,7 @@ def resolve(settings: TrainBackboneSettings) -> TrainBackboneSettings:
     )
 
 
-def _sampling_of(settings: TrainBackboneSettings) -> ClipSampling:
+def sampling_of(settings: TrainBackboneSettings) -> ClipSampling:
     """Return how the clips of resolved settings are cut from a video."""
     num_frames, sampling_rate = settings.num_frames, settings.sampling_rate
     assert num_frames is not None and sampling_rate is not None, "resolve the settings first"
@@ -92,7 +92,7 @@ def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, spli
     return TrainingClips(
         open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),
         labels=task.targets(manifest, videos=videos).tolist(),
-        sampling=_sampling_of(settings),
+        sampling=sampling_of(settings),
         preprocessing=preprocessing,
         seed=settings.optimisation.seed,
         flip=settings.flip,

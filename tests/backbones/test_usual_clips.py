@@ -9,6 +9,7 @@ from vidpipe.cli.main import main
 from vidpipe.pipeline.backbones.registry import BACKBONES, feature_shape, usual_clip
 from vidpipe.pipeline.errors import SettingsError
 from vidpipe.stages.train_backbone import run as train_backbone
+from vidpipe.stages.train_backbone.plan import resolve, sampling_of
 
 # Frames and stride of the rows of collaborative memory's table, and FASTER's clips; a SlowFast's are the fast path's.
 USUAL = {
@@ -53,8 +54,9 @@ class StoppedError(Exception):
 def trained_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str) -> tuple[int, int]:
     found = []
 
-    def run(settings: train_backbone.TrainBackboneSettings) -> None:
-        found.append((settings.num_frames, settings.sampling_rate))
+    def run(settings: train_backbone.TrainBackboneSettings, **_: object) -> None:
+        own = sampling_of(resolve(settings))
+        found.append((own.num_frames, own.sampling_rate))
         raise StoppedError
 
     monkeypatch.setattr(train_backbone, "run", run)

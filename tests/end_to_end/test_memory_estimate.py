@@ -15,6 +15,7 @@ from refusals import assert_refused
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
+from vidpipe.cli.spelling import option_name
 from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
 from vidpipe.pipeline.backbones.registry import build_backbone
@@ -25,7 +26,7 @@ from vidpipe.pipeline.end_to_end.memory.tracking import storage_bytes, tracked_m
 from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.end_to_end.steps import ClipBatch, Objective, strategy_gradients
 from vidpipe.pipeline.end_to_end.strategies import FROZEN, STRATEGIES, TRACKED, StrategySettings
-from vidpipe.pipeline.errors import SettingsError
+from vidpipe.pipeline.errors import SettingsError, spelled
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
 CPU = torch.device("cpu")
@@ -239,8 +240,8 @@ def test_only_what_fits_is_offered_and_the_best_first(available):
         assert foreseen == fit.num_bytes
         assert with_headroom(foreseen) <= available
     assert [fit.parts for fit in fits] == sorted(fit.parts for fit in fits)
-    said = advice(shape, available=int(available))
-    offered = [fit for fit in fits if f"{fit.flags()} (about" in said]
+    said = spelled(advice(shape, available=int(available)), option_name)
+    offered = [fit for fit in fits if f"{spelled(fit.flags(), option_name)} (about" in said]
     assert said.count("--strategy") == len(offered) <= 3
     if fits:
         assert fits[0] in offered
@@ -258,16 +259,18 @@ def test_there_is_a_size_of_memory_for_each_kind_of_advice():
     leanest = min(fit.num_bytes for fit in plenty if fit.parts == 1)
     tight = fitting(shape, available=with_headroom(leanest))
     assert (tight[0].strategy.name, tight[0].parts) == ("two-pass", 1)
-    assert "--strategy plain --accumulate" in advice(shape, available=with_headroom(leanest), strategy="plain")
+    assert "--strategy plain --accumulate" in spelled(
+        advice(shape, available=with_headroom(leanest), strategy="plain"), option_name
+    )
 
 
 def test_advice_counts_the_parts_that_a_batch_is_run_in_already():
     shape = make_shape(batch_size=8)
     first, *others = fitting(shape, available=10**12)
-    assert first.flags() == "--strategy plain"
-    assert first.flags(accumulate=3) == "--strategy plain --accumulate 3"
+    assert spelled(first.flags(), option_name) == "--strategy plain"
+    assert spelled(first.flags(accumulate=3), option_name) == "--strategy plain --accumulate 3"
     halved = next(fit for fit in others if fit.parts == 2)
-    assert halved.flags(accumulate=3) == "--strategy plain --accumulate 6"
+    assert spelled(halved.flags(accumulate=3), option_name) == "--strategy plain --accumulate 6"
     assert advice(shape, available=10**12, accumulate=3).startswith(f"these would fit: {first.flags(accumulate=3)} (")
 
 

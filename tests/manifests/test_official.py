@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from refusals import assert_refused
 
 from vidpipe.cli.spelling import option_name
-from vidpipe.pipeline.errors import ManifestError, SettingsError
+from vidpipe.pipeline.errors import ManifestError, SettingsError, spelled
 from vidpipe.pipeline.manifests.manifest import Manifest, Video, read_manifest, write_manifest
 from vidpipe.pipeline.manifests.official.classes import (
     CODE_FIRST,
@@ -223,7 +223,7 @@ def test_kinetics_lists_of_paths(tmp_path, separator):
     assert len(imported.missing) == 2
     numbers = take("kinetics", train, videos=videos, separator=separator)
     assert [video.labels for video in numbers.videos] == [("0",), ("12",)]
-    assert "--classes gives them their names" in numbers.notes[0]
+    assert "--classes gives them their names" in spelled(numbers.notes[0], option_name)
 
 
 @pytest.mark.parametrize(
@@ -371,7 +371,7 @@ def test_charades_is_multi_label_and_videos_without_actions_are_told(tmp_path, c
     (charades / "Charades_v1_classes.txt").unlink()
     codes = take("charades", charades, videos=tmp_path / "v")
     assert codes.videos[0].labels == ("c147", "c000")
-    assert "--classes" in codes.notes[0]
+    assert "--classes" in spelled(codes.notes[0], option_name)
 
 
 def test_frame_lists_of_charades_are_gathered_by_video(tmp_path, charades):

@@ -190,7 +190,7 @@ def test_splits_without_videos_are_refused(place: Path, tmp_path: Path) -> None:
 def test_directories_that_cannot_be_are_refused_before_anything_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     for out in (tmp_path / "file", tmp_path / "file" / "report" / "deep"):
-        with pytest.raises(SettingsError, match=rf"--out {out} cannot be a directory: .*/file is a file"):
+        with assert_refused(SettingsError, match=rf"--out {out} cannot be a directory: .*/file is a file"):
             evaluate(settings(tmp_path, out, "nowhere"))
     assert (tmp_path / "file").read_text() == "in the way"
 
