@@ -9,7 +9,7 @@ import click
 
 EPILOG = """\b
 Example, the set of the demo:
-  vidpipe render demo/videos --videos 480 --seed 0
+  vidpipe render demo/videos --size 64 --difficulty easy --host 1.4
 """
 
 
@@ -40,6 +40,7 @@ class Difficulty(click.ParamType):
 @click.option("--events", "num_events", default=3, show_default=True, help="E kinds of visitor: 2 E (E - 1) classes.")
 @click.option("--clip-frames", default=8, show_default=True, help="Clips up to this long never see both acts.")
 @click.option("--act-frames", type=int, help="Longest act, frames; rests take what is left.  [default: as fits]")
+@click.option("--host", default=1.0, show_default=True, help="Size of the host, times the usual: more bars to see.")
 @click.option("--test-fraction", default=0.25, show_default=True, help="Part of each class for the split 'test'.")
 @click.option("--workers", type=click.IntRange(min=1), help="Videos rendered at a time. [default: one a core]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")

@@ -24,6 +24,7 @@ DIFFICULTIES = {"easy": 0.0, "medium": 0.5, "hard": 1.0}
 WIDTHS = (1.0, 1.1, 1.2)  # of the height
 RATES = (24, 25, 30)  # frames per second
 MIN_SIZE = 32  # below it the bars would be single pixels
+MAX_HOST = 1.6  # beyond it hosts would reach over the frame
 RENDERER_VERSION = 1  # to be raised with every change that alters videos
 LOOK_STREAM = 0  # rendering_design draws the classes from stream 1, rendering_frames the pixels from stream 2
 
@@ -40,6 +41,8 @@ class SceneSettings:
         clip_frames: the longest clip, in consecutive frames, that must not see both acts.
         difficulty: 0 (easy) to 1 (hard) moves noise, contrast, texture, size, camera shake and clutter.
         act_frames: longest act, in frames, with rests of any length around it; None = acts that fill the video.
+        host: size of the host, times the usual; a large one shows more of its bars, so that backbones learn sooner to
+            read them.
     """
 
     seed: int = 0
@@ -49,6 +52,7 @@ class SceneSettings:
     clip_frames: int = 8
     difficulty: float = 0.5
     act_frames: int | None = None
+    host: float = 1.0
 
     def __post_init__(self) -> None:
         scene_classes(self.num_events)
@@ -62,6 +66,8 @@ class SceneSettings:
             raise SettingsError(
                 f"the difficulty must lie in 0..1 or be one of {', '.join(DIFFICULTIES)}; got {self.difficulty}"
             )
+        if not 0.5 <= self.host <= MAX_HOST:
+            raise SettingsError(f"the size of the host must lie in 0.5..{MAX_HOST}, times the usual; got {self.host}")
         if self.frames < shortest_video(self.clip_frames):
             raise SettingsError(
                 f"videos whose acts outlast clips of {self.clip_frames} frames must have at least "
@@ -169,7 +175,7 @@ def draw_look(settings: SceneSettings, *, index: int) -> Look:
     size, hard = settings.size, settings.difficulty
 
     width = 2 * round(size * rng.choice(WIDTHS) / 2)
-    radius = size * rng.uniform(0.27, 0.33) * (1.1 - 0.2 * hard)
+    radius = size * rng.uniform(0.27, 0.33) * (1.1 - 0.2 * hard) * settings.host
     body, ground = _contrasting(rng)
     return Look(
         height=size,

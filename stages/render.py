@@ -18,6 +18,7 @@ from ..pipeline.rendering_words import describe_set
 from ..pipeline.run_directory import describe_differences, write_atomically, write_json
 from ..pipeline.video_writing import write_h264
 
+EARLIER = {"host": 1.0}  # what sets have that were begun before there was a choice
 MANIFEST_FILE, DESIGN_FILE, README_FILE, VIDEO_FOLDER = "manifest.csv", "design.json", "README.md", "videos"
 
 
@@ -136,7 +137,7 @@ def claim_folder(settings: RenderSettings) -> None:
         foreign += [path.name for path in (settings.out / VIDEO_FOLDER).iterdir()]
         if foreign:
             raise RunError(f"{settings.out} holds other files, such as {min(foreign)}; choose another folder")
-    elif differences := describe_differences(_read_design(file)["set"], _identity(settings)):
+    elif differences := describe_differences(EARLIER | _read_design(file)["set"], _identity(settings)):
         raise RunError(f"{settings.out} holds another set ({'; '.join(differences)}); choose another folder")
     elif (have := _read_design(file)["videos"]) > settings.videos:
         raise RunError(f"{settings.out} holds {have} videos; ask for at least as many, or choose another folder")

@@ -241,6 +241,12 @@ def test_difficulty_moves_what_it_says():
     assert not any(rises(name) for name in ("bar_contrast", "radii"))
 
 
+def test_a_larger_host_is_all_that_changes():
+    usual, large = (draw_look(SceneSettings(host=host), index=3) for host in (1.0, 1.5))
+    assert large.radii == pytest.approx([1.5 * radius for radius in usual.radii])
+    assert dataclasses.replace(large, radii=usual.radii) == usual
+
+
 # Files
 
 
@@ -298,6 +304,17 @@ def test_an_interrupted_set_is_completed_and_a_complete_one_left_alone(small_set
     assert run(small_set).rendered == 0
 
 
+def test_a_set_from_before_hosts_had_a_size_is_taken_for_one_of_the_usual_size(small_set: RenderSettings, tmp_path):
+    settings = dataclasses.replace(small_set, out=tmp_path / "old", videos=1)
+    run(settings)
+    design = json.loads((settings.out / "design.json").read_text())
+    del design["set"]["host"]
+    (settings.out / "design.json").write_text(json.dumps(design))
+    with pytest.raises(RunError, match=r"host is 1\.0 there, 1\.2 here"):
+        run(dataclasses.replace(settings, scene=dataclasses.replace(SMALL, host=1.2)))
+    assert run(settings).rendered == 0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -330,6 +347,8 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
         {"num_events": 6},
         {"difficulty": 1.5},
         {"clip_frames": 0},
+        {"host": 0.4},
+        {"host": 1.7},
     ],
 )
 def test_settings_out_of_range_are_refused(bad: dict):

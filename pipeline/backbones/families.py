@@ -14,6 +14,7 @@ from torch import nn
 from .layers import WIDTHS, ConvNorm, Middle, flat_middle
 
 R2D_FRAMES = 8  # conv1 of R2D spans and strides this many frames
+NARROWEST = 8  # of R2D alone: beside a network of width 16 it is as cheap as the paper's R2D-26 beside R(2+1)D-50
 
 Stages = tuple[int, int, int, int]
 
@@ -35,6 +36,7 @@ class Family:
         space_strides: likewise.
         temporal_kernels: frames that the first convolutions of the blocks span, by stage; repeated along a stage.
         non_local: whether non-local blocks stand in res3 and res4.
+        widths: of conv1, in which the family is registered.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Family:
     space_strides: Stages = (1, 2, 2, 2)
     temporal_kernels: tuple[tuple[int, ...], ...] = ((1,), (1,), (1,), (1,))
     non_local: bool = False
+    widths: tuple[int, ...] = WIDTHS
 
 
 def stem_planes(width: int) -> int:
@@ -111,7 +114,7 @@ def full_middle(planes: int, time: int, space: int) -> nn.Sequential:
     return nn.Sequential(ConvNorm(planes, planes, kernel=(3, 3, 3), stride=(time, space, space)))
 
 
-R2D = Family(name="r2d", stem=grouping_stem, frames_multiple=R2D_FRAMES)
+R2D = Family(name="r2d", stem=grouping_stem, frames_multiple=R2D_FRAMES, widths=(*WIDTHS, NARROWEST))
 R2PLUS1D = Family(name="r2plus1d", stem=factorised_stem, middle=factorised_middle, time_strides=(1, 2, 2, 2))
 R3D = Family(name="r3d", stem=full_stem, middle=full_middle, time_strides=(1, 2, 2, 2))
 
