@@ -68,14 +68,15 @@ demo-results:
 
 DEMO_WORDS = "" \
 	"What this showed. A class is two events in their order, and a fine motion. Averaging the scores of clips cannot know" \
-	"the order, so it cannot pass 50 %, and the cheap backbone cannot see the motion. FASTER reads one expensive clip, then" \
-	"three cheap ones, in order: it has both, for about a third of what expensive clips alone cost." \
+	"the order, so it cannot pass 50 %, and the cheap backbone cannot see the motion. FASTER reads one expensive clip," \
+	"then three cheap ones, in order: it has both, for a third of what expensive clips alone cost." \
 	"Pictures: $(DEMO)/results/accuracy_vs_gmacs.png and $(DEMO)/results/faster/confusion.png" \
 	"" \
-	"What to type next:" \
-	"  $(BIN)/vidpipe probe --store $(STORE) --out $(DEMO)/probe                # a linear classifier on the same features" \
+	"What to type next: a linear classifier on the same features; other aggregators and patterns, each with its cost;" \
+	"the list of your own videos, in a folder a class, for which the commands above then do the same." \
+	"  $(BIN)/vidpipe probe --store $(STORE) --out $(DEMO)/probe" \
 	"  $(BIN)/vidpipe sweep --store $(STORE) --out $(DEMO)/sweep --aggregators average,gru,fast-gru --patterns first,1:1,1:3" \
-	"  $(BIN)/vidpipe manifest from-folders VIDEOS -o my.csv      # your own videos, in a folder a class; then the same again"
+	"  $(BIN)/vidpipe manifest from-folders VIDEOS -o my_videos.csv"
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

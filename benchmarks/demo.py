@@ -25,9 +25,9 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = {
     "render": ("demo-videos",),
-    "train backbones": ("-j2", "demo-expensive", "demo-cheap"),
+    "train backbones": ("demo-expensive", "demo-cheap"),
     "extract": ("demo-features",),
-    "train aggregators": ("-j2", "demo-faster", "demo-all-cheap", "demo-all-expensive"),
+    "train aggregators": ("demo-faster", "demo-all-cheap", "demo-all-expensive"),
     "evaluate": ("demo-results",),
 }
 RUNS = ("all_cheap", "all_expensive", "faster")
@@ -50,6 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--precision", choices=["auto", "float32", "bfloat16"], default="auto")
+    parser.add_argument("--jobs", type=int, default=2, help="processes; 1 leaves room for other work, and is slower")
     parser.add_argument("--table", action="store_true", help="print a Markdown table")
     return parser.parse_args()
 
@@ -74,7 +75,8 @@ def one_seed(own: argparse.Namespace, seed: int) -> dict[str, Any]:
     record = folder / "record.json"
     if not record.exists():
         words = [f"DEMO={folder}", f"VIDEOS={videos / 'videos'}", f"SEED={seed}", f"PRECISION={own.precision}"]
-        stages = {name: timed("make", "--no-print-directory", *words, *targets) for name, targets in STAGES.items()}
+        command = ("make", "--no-print-directory", f"-j{own.jobs}", *words)
+        stages = {name: timed(*command, *targets) for name, targets in STAGES.items()}
         found = json.loads((folder / "results" / "metrics.json").read_text(encoding="utf-8"))["runs"]
         runs = {run["name"]: {"top1": 100 * run["metrics"]["top1"], "gmacs": run["gmacs"]} for run in found}
         record.write_text(json.dumps({"seed": seed, "runs": runs, "stages": stages}), encoding="utf-8")
