@@ -9,7 +9,7 @@ import click
 
 EPILOG = """\b
 Example, the set of the demo:
-  vidpipe render demo/videos --size 64 --difficulty easy --host 1.4
+  vidpipe render demo/videos --size 64 --difficulty easy --host 1.5 --bar-life 2
 """
 
 
@@ -41,6 +41,7 @@ class Difficulty(click.ParamType):
 @click.option("--clip-frames", default=8, show_default=True, help="Clips up to this long never see both acts.")
 @click.option("--act-frames", type=int, help="Longest act, frames; rests take what is left.  [default: as fits]")
 @click.option("--host", default=1.0, show_default=True, help="Size of the host, times the usual: more bars to see.")
+@click.option("--bar-life", default=4, show_default=True, help="Frames from one leap of the bars to the next.")
 @click.option("--test-fraction", default=0.25, show_default=True, help="Part of each class for the split 'test'.")
 @click.option("--workers", type=click.IntRange(min=1), help="Videos rendered at a time. [default: one a core]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")

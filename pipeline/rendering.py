@@ -41,8 +41,10 @@ class SceneSettings:
         clip_frames: the longest clip, in consecutive frames, that must not see both acts.
         difficulty: 0 (easy) to 1 (hard) moves noise, contrast, texture, size, camera shake and clutter.
         act_frames: longest act, in frames, with rests of any length around it; None = acts that fill the video.
-        host: size of the host, times the usual; a large one shows more of its bars, so that backbones learn sooner to
-            read them.
+        host: size of the host, times the usual; a large one shows more of its bars, so that backbones learn to read
+            them sooner.
+        bar_life: frames from one leap of the bars to the next; short lives leave little for a linear filter over
+            several frames to line up with.
     """
 
     seed: int = 0
@@ -53,6 +55,7 @@ class SceneSettings:
     difficulty: float = 0.5
     act_frames: int | None = None
     host: float = 1.0
+    bar_life: int = 4
 
     def __post_init__(self) -> None:
         scene_classes(self.num_events)
@@ -68,6 +71,8 @@ class SceneSettings:
             )
         if not 0.5 <= self.host <= MAX_HOST:
             raise SettingsError(f"the size of the host must lie in 0.5..{MAX_HOST}, times the usual; got {self.host}")
+        if self.bar_life < 2:
+            raise SettingsError(f"bars must go on for at least 2 frames before they leap; got {self.bar_life}")
         if self.frames < shortest_video(self.clip_frames):
             raise SettingsError(
                 f"videos whose acts outlast clips of {self.clip_frames} frames must have at least "
@@ -117,6 +122,7 @@ class Look:
         body, body_colour, ground, ground_colour: brightness and colour of host and background.
         texture, texture_scale: contrast and grain of the background.
         bar, bar_gap, bar_step: height of the host's bars, from one to the next, and how far they go a frame.
+        bar_life: frames from one leap of the bars to the next.
         bar_contrast: brightness of a bar above or below the body's.
         visitors: of the two acts, but for their patterns.
         noise: standard deviation of the sensor noise.
@@ -144,6 +150,7 @@ class Look:
     bar: int
     bar_gap: float
     bar_step: float
+    bar_life: int
     bar_contrast: float
     visitors: tuple[Visitor, Visitor]
     noise: float
@@ -199,6 +206,7 @@ def draw_look(settings: SceneSettings, *, index: int) -> Look:
         bar=max(2, round(size / 16)),
         bar_gap=size * 7 / 32,
         bar_step=size * 3 / 64,
+        bar_life=settings.bar_life,
         bar_contrast=rng.uniform(0.85, 1.15) * (76 - 36 * hard),
         visitors=(_draw_visitor(rng, settings), _draw_visitor(rng, settings)),
         noise=rng.uniform(0.6, 1.0) * (4 + 12 * hard),

@@ -1,10 +1,10 @@
 """Draw the frames of a planned video, straight into planes of luma and chroma.
 
 The host is crossed by bars. From frame to frame they go one step up or down, each of them turns bright or dark at
-random, and every fourth frame they leap to where they like. Averaged over these signs no linear filter over space and
-time knows up from down (second-order motion: Chubb and Sperling, Drift-balanced random stimuli, 1988), and leaps leave
-no journey from the first frame to the last; a network that rectifies each frame before it compares neighbours does see
-it.
+random, and every few frames (four, unless asked for) they leap to where they like. Averaged over these signs no linear
+filter over space and time knows up from down (second-order motion: Chubb and Sperling, Drift-balanced random stimuli,
+1988), and leaps leave no journey from the first frame to the last; a network that rectifies each frame before it
+compares neighbours does see it.
 """
 
 import numpy as np
@@ -14,7 +14,6 @@ from .rendering_design import ACTS
 from .video_writing import Planes
 
 PIXEL_STREAM = 2
-BAR_LIFE = 4  # frames from one leap of the bars to the next
 FADE_FRAMES = 3  # in which a visitor comes, and goes
 
 Pair = tuple[float, float]
@@ -148,8 +147,8 @@ def _bars(look: Look, *, direction: int, camera: np.ndarray, rng: np.random.Gene
 
     The host is a window upon this field, so that how it moves itself does not blur the bars' own motion.
     """
-    age = np.arange(look.frames) + rng.integers(BAR_LIFE)
-    life, age = age // BAR_LIFE, age % BAR_LIFE
+    age = np.arange(look.frames) + rng.integers(look.bar_life)
+    life, age = age // look.bar_life, age % look.bar_life
     phase = rng.uniform(0, look.bar_gap, life[-1] + 1)[life] + direction * look.bar_step * age  # (F,)
     rows = np.arange(look.height) + camera[:, :1] - phase[:, None]  # (F, H), in the scene
     numbers = np.floor(rows / look.bar_gap).astype(np.int64)

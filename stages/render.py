@@ -18,7 +18,7 @@ from ..pipeline.rendering_words import describe_set
 from ..pipeline.run_directory import describe_differences, write_atomically, write_json
 from ..pipeline.video_writing import write_h264
 
-EARLIER = {"host": 1.0}  # what sets have that were begun before there was a choice
+EARLIER = {"host": 1.0, "bar_life": 4}  # what sets have that were begun before there was a choice
 MANIFEST_FILE, DESIGN_FILE, README_FILE, VIDEO_FOLDER = "manifest.csv", "design.json", "README.md", "videos"
 
 
