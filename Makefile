@@ -43,7 +43,7 @@ demo-videos:
 
 # The cheap network is narrower and sees smaller pictures: a tenth of the other's cost, as in the paper.
 demo-cheap:
-	$(TRAIN) --backbone $(CHEAP) --size 40 --epochs 40 --learning-rate 4e-3 --out $(DEMO)/cheap_backbone
+	$(TRAIN) --backbone $(CHEAP) --size 40 --epochs 60 --learning-rate 4e-3 --out $(DEMO)/cheap_backbone
 
 demo-expensive:
 	$(TRAIN) --backbone $(EXPENSIVE) --size 48 --epochs 16 --learning-rate 3e-3 --out $(DEMO)/expensive_backbone
