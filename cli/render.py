@@ -15,7 +15,7 @@ from .progress import progress_shown
 
 EPILOG = """\b
 Example, the set of the demo:
-  vidpipe render demo/videos --videos 480 --seed 0
+  vidpipe render demo/videos --size 64 --difficulty easy --host 1.5 --bar-life 2
 """
 
 

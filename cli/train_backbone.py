@@ -15,7 +15,7 @@ from .progress import progress_shown
 
 EPILOG = """\b
 Example, the small cheap backbone of the demo:
-  vidpipe train-backbone --manifest demo/videos/manifest.csv --backbone r2d_14_w16 --size 64 --out demo/cheap
+  vidpipe train-backbone --manifest demo/videos/manifest.csv --backbone r2d_14_w8 --size 40 --out demo/cheap
 """
 
 

@@ -14,6 +14,7 @@ from torch import nn
 from .layers import WIDTHS, ConvNorm, Middle, flat_middle
 
 _R2D_FRAMES = 8  # conv1 of R2D spans and strides this many frames
+_NARROWEST = 8  # of R2D alone: beside a network of width 16 it is as cheap as the paper's R2D-26 beside R(2+1)D-50
 
 Stages = tuple[int, int, int, int]
 
@@ -36,6 +37,7 @@ class Family:
         space_strides: likewise.
         temporal_kernels: frames that the first convolutions of the blocks span, by stage; repeated along a stage.
         non_local: whether non-local blocks stand in res3 and res4.
+        widths: of conv1, in which the family is registered.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Family:
     space_strides: Stages = (1, 2, 2, 2)
     temporal_kernels: tuple[tuple[int, ...], ...] = ((1,), (1,), (1,), (1,))
     non_local: bool = False
+    widths: tuple[int, ...] = WIDTHS
 
 
 def stem_planes(width: int) -> int:
@@ -118,6 +121,7 @@ R2D = Family(
     summary="R2D of FASTER: eight frames at once in conv1, 2D from there on; the cheap one",
     stem=_grouping_stem,
     frames_multiple=_R2D_FRAMES,
+    widths=(*WIDTHS, _NARROWEST),
 )
 _R2PLUS1D = Family(
     name="r2plus1d",

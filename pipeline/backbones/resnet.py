@@ -14,7 +14,6 @@ from .interface import Backbone, initialise
 from .layers import (
     BLOCKS,
     EXPANSION,
-    WIDTHS,
     ConvNorm,
     blocks_of,
     grid_side,
@@ -90,7 +89,7 @@ class ResNet(Backbone):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResNetSpec:
-    """A family at a depth (14, 26, 50, 101) and a width (64, 32, 16)."""
+    """A family at a depth (14, 26, 50, 101) and one of its widths (64, 32, 16; of R2D also 8)."""
 
     family: Family
     depth: int
@@ -123,7 +122,7 @@ def resnet_specs() -> list[ResNetSpec]:
         ResNetSpec(family=family, depth=depth, width=width)
         for family in FAMILIES
         for depth in BLOCKS
-        for width in WIDTHS
+        for width in family.widths
     ]
 
 

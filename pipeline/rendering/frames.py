@@ -1,10 +1,10 @@
 """Draw the frames of a planned video, straight into planes of luma and chroma.
 
 The host is crossed by bars. From frame to frame they move one step up or down, each of them turns bright or dark at
-random, and every fourth frame they leap to a random place. Averaged over these signs no linear filter over space and
-time can tell up from down (second-order motion: Chubb and Sperling, Drift-balanced random stimuli, 1988), and because
-of the leaps nothing travels from the first frame to the last. A network that rectifies each frame before it compares
-neighbours does see the motion.
+random, and every few frames (four, unless asked for) they leap to a random place. Averaged over these signs no linear
+filter over space and time can tell up from down (second-order motion: Chubb and Sperling, Drift-balanced stimuli,
+1988), and because of the leaps nothing travels from the first frame to the last. A network that rectifies each frame
+before it compares neighbours does see the motion.
 """
 
 import numpy as np
@@ -14,7 +14,6 @@ from .design import ACTS
 from .plan import Look, VideoPlan
 
 _PIXEL_STREAM = 2
-_BAR_LIFE = 4  # frames from one leap of the bars to the next
 _FADE_FRAMES = 3  # in which a visitor appears, and disappears
 
 Pair = tuple[float, float]
@@ -149,8 +148,8 @@ def _bars(look: Look, *, direction: int, camera: np.ndarray, rng: np.random.Gene
 
     The host is a window onto this field, so that its own movement does not blur that of the bars.
     """
-    age = np.arange(look.frames) + rng.integers(_BAR_LIFE)
-    life, age = age // _BAR_LIFE, age % _BAR_LIFE
+    age = np.arange(look.frames) + rng.integers(look.bar_life)
+    life, age = age // look.bar_life, age % look.bar_life
     phase = rng.uniform(0, look.bar_gap, life[-1] + 1)[life] + direction * look.bar_step * age  # (F,)
     rows = np.arange(look.height) + camera[:, :1] - phase[:, None]  # (F, H), in the scene
     numbers = np.floor(rows / look.bar_gap).astype(np.int64)

@@ -61,6 +61,7 @@ class Look:
         body, body_colour, ground, ground_colour: brightness and colour of host and background.
         texture, texture_scale: contrast and grain of the background.
         bar, bar_gap, bar_step: height of the host's bars, distance from one to the next, and step per frame.
+        bar_life: frames from one leap of the bars to the next.
         bar_contrast: brightness of a bar above or below the body's.
         visitors: of the two acts, without their patterns.
         noise: standard deviation of the sensor noise.
@@ -88,6 +89,7 @@ class Look:
     bar: int
     bar_gap: float
     bar_step: float
+    bar_life: int
     bar_contrast: float
     visitors: tuple[Visitor, Visitor]
     noise: float
@@ -119,7 +121,7 @@ def draw_look(settings: SceneSettings, *, index: int) -> Look:
     size, hard = settings.size, settings.difficulty
 
     width = 2 * round(size * rng.choice(WIDTHS) / 2)
-    radius = size * rng.uniform(0.27, 0.33) * (1.1 - 0.2 * hard)
+    radius = size * rng.uniform(0.27, 0.33) * (1.1 - 0.2 * hard) * settings.host
     body, ground = _contrasting(rng)
     return Look(
         height=size,
@@ -143,6 +145,7 @@ def draw_look(settings: SceneSettings, *, index: int) -> Look:
         bar=max(2, round(size / 16)),
         bar_gap=size * 7 / 32,
         bar_step=size * 3 / 64,
+        bar_life=settings.bar_life,
         bar_contrast=rng.uniform(0.85, 1.15) * (76 - 36 * hard),
         visitors=(_draw_visitor(rng, settings), _draw_visitor(rng, settings)),
         noise=rng.uniform(0.6, 1.0) * (4 + 12 * hard),

@@ -11,6 +11,7 @@ from .design import (
 DIFFICULTIES = {"easy": 0.0, "medium": 0.5, "hard": 1.0}
 
 
+_MAX_HOST = 1.6  # beyond it hosts would reach over the frame
 _MIN_SIZE = 32  # below it the bars would be single pixels
 
 
@@ -27,6 +28,13 @@ class SceneSettings:
     frames: int = setting(default=64, help="Frames in a video.")
     clip_frames: int = setting(default=8, help="Clips up to this long never see both acts.", at_least=1)
     difficulty: float = setting(default=0.5, help="Noise, contrast, clutter, shake.", metavar="easy|medium|hard|0..1")
+    host: float = setting(
+        default=1.0,
+        help="Size of the host, times the usual: a large one shows more of its bars.",
+        at_least=0.5,
+        at_most=_MAX_HOST,
+    )
+    bar_life: int = setting(default=4, help="Frames from one leap of the bars to the next.", at_least=2, unit="frames")
     act_frames: int | None = setting(
         default=None, help="Longest act, frames; rests take what is left.", unset="as fits"
     )

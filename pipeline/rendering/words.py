@@ -10,7 +10,7 @@ Made by `vidpipe render`. `manifest.csv` lists the videos; `design.json` holds a
 Each video of {frames} frames shows a host in the middle of a textured, noisy background, and two acts with a rest
 before, between and after them. In each act a visitor of another pattern passes ({events}: {num_events} kinds).
 All the while the bars that cross the host are {fine}: they go one step from frame to frame, turn bright or dark
-at random, and leap every fourth frame, so that no linear filter over space and time tells up from down. A class is
+at random, and leap every {bar_life} frames, so that no linear filter over space and time tells up from down. A class is
 (first visitor, second visitor, direction of the bars): {num_classes} classes.
 
 No clip of up to {clip_frames} consecutive frames sees both acts, nor does it show which of the two it sees: the rests
@@ -46,5 +46,6 @@ def describe_set(settings: SceneSettings) -> str:
         fine=" or ".join(FINE_MOTIONS),
         num_classes=len(scene_classes(settings.num_events)),
         clip_frames=settings.clip_frames,
+        bar_life=settings.bar_life,
         bounds="\n".join(f"| {_BOUND_WORDS[name]} | {value:.1%} |" for name, value in bounds.items()),
     )

@@ -21,6 +21,8 @@ from .task import run_task
 
 _MANIFEST_FILE, _DESIGN_FILE, _README_FILE = "manifest.csv", "design.json", "README.md"
 
+_EARLIER = {"host": 1.0, "bar_life": 4}  # what sets have that were begun before there was a choice
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RenderSummary:
@@ -91,7 +93,7 @@ def _claim_folder(settings: RenderSettings) -> None:
         foreign += [path.name for path in (settings.out / VIDEO_FOLDER).iterdir()]
         if foreign:
             raise RunError(f"{settings.out} holds other files, such as {min(foreign)}; choose another folder")
-    elif differences := describe_differences(_read_design(file)["set"], identity(settings)):
+    elif differences := describe_differences(_EARLIER | _read_design(file)["set"], identity(settings)):
         raise RunError(f"{settings.out} holds another set ({'; '.join(differences)}); choose another folder")
     elif (have := _read_design(file)["videos"]) > settings.videos:
         raise RunError(f"{settings.out} holds {have} videos; ask for at least as many, or choose another folder")

@@ -43,7 +43,7 @@ def test_the_names_are_families_by_depth_and_width():
         for depth in (14, 26, 50, 101)
         for width in ("", "_w32", "_w16")
     }
-    assert set(BACKBONES.names()) == expected
+    assert set(BACKBONES.names()) == expected | {f"r2d_{depth}_w8" for depth in (14, 26, 50, 101)}
 
 
 # Millions, worked out from Table 1 by hand.

@@ -1,6 +1,7 @@
 """The rendered set: what can be known of it by construction, that nothing else gives the class away, and its files."""
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -244,6 +245,26 @@ def test_difficulty_moves_what_it_says():
     assert not any(rises(name) for name in ("bar_contrast", "radii"))
 
 
+def test_a_larger_host_is_all_that_changes():
+    usual, large = (draw_look(SceneSettings(host=host), index=3) for host in (1.0, 1.5))
+    assert large.radii == pytest.approx([1.5 * radius for radius in usual.radii])
+    assert dataclasses.replace(large, radii=usual.radii) == usual
+
+
+@pytest.mark.parametrize("life", [2, 4, 5])
+def test_bars_leap_once_a_life(life: int):
+    """Within a life, bars lie one step further from frame to frame; from one life to the next, anywhere."""
+    plan = still_plan(fine="falling", bar_life=life)
+    rest = plan.look.timetable.starts[0]
+    luma = draw_frames(plan)[0][:rest].astype(float) - plan.look.body
+    middle = np.abs(luma[:, 16:48, plan.look.width // 2])
+    step = round(plan.look.bar_step)
+    goes_on = [np.abs(now[step:] - before[:-step]).mean() < 2 for before, now in itertools.pairwise(middle)]
+    leaps = np.flatnonzero(~np.array(goes_on))
+    assert len(leaps) >= rest // life - 2  # a leap may lead to about where they would have been anyway
+    assert len(set(leaps % life)) == 1
+
+
 # Files
 
 
@@ -301,6 +322,17 @@ def test_an_interrupted_set_is_completed_and_a_complete_one_left_alone(small_set
     assert run(small_set).rendered == 0
 
 
+def test_a_set_from_before_hosts_had_a_size_is_taken_for_one_of_the_usual_size(small_set: RenderSettings, tmp_path):
+    settings = dataclasses.replace(small_set, out=tmp_path / "old", videos=1)
+    run(settings)
+    design = json.loads((settings.out / "design.json").read_text())
+    del design["set"]["host"], design["set"]["bar_life"]
+    (settings.out / "design.json").write_text(json.dumps(design))
+    with pytest.raises(RunError, match=r"host is 1\.0 there, 1\.2 here"):
+        run(dataclasses.replace(settings, scene=dataclasses.replace(SMALL, host=1.2)))
+    assert run(settings).rendered == 0
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -333,6 +365,9 @@ def test_a_folder_of_other_files_is_refused(tmp_path):
         {"num_events": 6},
         {"difficulty": 1.5},
         {"clip_frames": 0},
+        {"host": 0.4},
+        {"host": 1.7},
+        {"bar_life": 1},
     ],
 )
 def test_settings_out_of_range_are_refused(bad: dict):
