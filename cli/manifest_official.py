@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ..pipeline.errors import spelled
+from ..pipeline.files import write_text
 from ..pipeline.manifests.manifest import Manifest
 from ..pipeline.manifests.official.lists import DATASETS, Imported, OfficialDataset, import_official
 from ..pipeline.manifests.official.source import Source
@@ -173,7 +174,7 @@ def _write(imported: Imported, manifest: Manifest, output: Path) -> None:
     write(manifest, output)
     if imported.missing:
         ids = "".join(f"{video.video_id}\n" for video in imported.missing)
-        _missing_list(output).write_text(ids, encoding="utf-8", newline="\n")
+        write_text(_missing_list(output), ids)
     else:
         _missing_list(output).unlink(missing_ok=True)
 

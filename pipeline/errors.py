@@ -16,8 +16,16 @@ def named(field: str) -> str:
     return f"{MARK}{field}{MARK}"
 
 
-def spelled(text: str, spell: Callable[[str], str] = str) -> str:
-    """Return ``text`` with each setting that `named` marked written by ``spell``; by default its bare name."""
+def _in_python(field: str) -> str:
+    return f"{field.removeprefix('no_')}=False" if field.startswith("no_") else field
+
+
+def spelled(text: str, spell: Callable[[str], str] = _in_python) -> str:
+    """Return ``text`` with each setting that `named` marked in it as ``spell`` writes it.
+
+    By default that is Python's way: the bare name, and for the option that clears a flag (``no_copies``)
+    ``copies=False``.
+    """
     return _MARKED.sub(lambda found: spell(found[1]), text)
 
 
@@ -26,6 +34,9 @@ class VidpipeError(Exception):
 
     def __str__(self) -> str:
         return spelled(self.marked)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
 
     @property
     def marked(self) -> str:

@@ -11,6 +11,7 @@ import fcntl
 import glob
 import json
 import os
+import re
 import shutil
 import uuid
 import warnings
@@ -23,7 +24,9 @@ from .errors import FileError, OutOfSpaceError, StoreError, VidpipeError
 _DRAFT = ".creating"  # ends the name of a folder that is not finished
 PARTIAL = ".partial"  # ends the name of a file that is not finished; Zarr's word
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP)
+_UNFINISHED = re.compile(rf".*\.[0-9a-f]{{32}}{re.escape(PARTIAL)}")  # as `_draft_of` names them
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)  # of a folder, on some shared file systems
 _KEPT = "What is done is kept: free some space, and the same command goes on from there."
 NOTHING_KEPT = "Nothing of it was kept: free some space, and give the same command again."
 
@@ -47,14 +50,15 @@ def write_atomically(path: Path, write: Callable[[Path], object], *, advice: str
             # The content before the name: otherwise a power cut could leave an empty file under the final name.
             _sync(draft)
             draft.replace(path)
-            _sync(path.parent)  # the new name must survive a power cut too
+            _sync_folder(path.parent)  # the new name must survive a power cut too
     except OSError as error:
         if isinstance(error, VidpipeError):
             raise
         reason = error.strerror or error
         raise FileError(f"{path} cannot be written: {reason}; what was there is unharmed") from error
     finally:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it would hide what went wrong before
+            draft.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -96,6 +100,14 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def _sync_folder(path: Path) -> None:
+    try:
+        _sync(path)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+
+
 @contextlib.contextmanager
 def appearing_whole(path: Path) -> Iterator[Path]:
     """Yield a draft folder beside ``path`` that is renamed to it if the block succeeds, and removed otherwise.
@@ -111,7 +123,7 @@ def appearing_whole(path: Path) -> Iterator[Path]:
     try:
         yield draft
         draft.rename(path)
-        _sync(path.parent)
+        _sync_folder(path.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -137,10 +149,21 @@ def remove_leftovers(path: Path) -> None:
             folders.remove(name)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed calls of `write_atomically` left in ``folder`` itself. Nobody may be writing there.
+
+    Unlike `remove_leftovers`, it leaves the folders below alone, which may be others', and files of other names.
+    """
+    for entry in folder.iterdir():
+        if _UNFINISHED.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
+
+
 def lock_folder(path: Path, *, error: type[VidpipeError]) -> int:
     """Return a file descriptor that locks ``path`` for this process until it is closed or the process dies.
 
-    If the file system has no locks, a warning says that nothing guards the folder.
+    If the file system has no locks, a warning says that nothing guards the folder. On network file systems the lock may
+    hold among the processes of one host alone.
 
     Args:
         path: an existing folder.
@@ -171,7 +194,7 @@ def held_folder(path: Path, *, error: type[VidpipeError]) -> Iterator[None]:
     """Within the block, lock a folder for this process, without killed writers' leftovers (`lock_folder`)."""
     descriptor = lock_folder(path, error=error)
     try:
-        remove_leftovers(path)
+        remove_unfinished(path)
         yield
     finally:
         os.close(descriptor)

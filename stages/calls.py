@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..pipeline.errors import SettingsError
+from ..pipeline.errors import SettingsError, spelled
 from ..pipeline.settings import build, flat_types
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def train_aggregator(**settings: Any) -> "TrainAggregatorSummary":
 
 def sweep(**settings: Any) -> "SweepSummary":
     """Train and score many aggregators on one store, or go on with it; keywords: `SweepSettings`."""
-    return _call("sweep", "SweepSettings", settings)
+    summary = _call("sweep", "SweepSettings", settings)
+    return dataclasses.replace(summary, failed={name: spelled(reason) for name, reason in summary.failed.items()})
 
 
 def finetune(**settings: Any) -> "FinetuneSummary":

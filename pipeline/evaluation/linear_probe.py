@@ -49,7 +49,7 @@ class LinearProbe:
 
         Raises:
             OutOfSpaceError: if the disk is full.
-            RunError: if the file cannot be written for another reason.
+            FileError: if the file cannot be written for another reason.
         """
         arrays = {name: getattr(self, name) for name in ("mean", "scale", "coefficients", "intercept")}
 

@@ -23,7 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from ..errors import OutOfSpaceError, StoreError
+from ..errors import StoreError, VidpipeError
 from ..execution import SILENT, Progress, under_way
 from ..files import (
     NOTHING_KEPT,
@@ -171,7 +171,7 @@ def import_hdf5(path: Path, store_path: Path, *, progress: Progress = SILENT) ->
         try:
             _read_store(file, draft, progress)
         except (KeyError, OSError, TypeError, json.JSONDecodeError) as error:
-            if isinstance(error, OutOfSpaceError) or (isinstance(error, OSError) and error.errno is not None):
+            if isinstance(error, VidpipeError) or (isinstance(error, OSError) and error.errno is not None):
                 raise  # the disk's fault: HDF5's own OSErrors for a damaged file carry no errno
             raise StoreError(f"{path} is damaged, or was changed since it was exported: {error}") from error
 

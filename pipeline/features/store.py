@@ -110,7 +110,11 @@ class FeatureStore:
         if not (path / "zarr.json").exists():
             cls.create(path, manifest=manifest, sampling=sampling)
         store = cls.open_to_coordinate(path)
-        store.check_matches(manifest, sampling=sampling)
+        try:
+            store.check_matches(manifest, sampling=sampling)
+        except BaseException:
+            store.__exit__()  # a notebook keeps the traceback, and with it the lock
+            raise
         return store
 
     @classmethod

@@ -20,7 +20,15 @@ from typing import Any
 import torch
 
 from ..errors import RunError, named
-from ..files import PARTIAL, lock_folder, remove_leftovers, write_atomically, write_json, write_text
+from ..files import (
+    PARTIAL,
+    disk_full_explained,
+    lock_folder,
+    remove_unfinished,
+    write_atomically,
+    write_json,
+    write_text,
+)
 from .distributed import is_first
 
 _PACKAGES = ("vidpipe", "torch", "numpy", "zarr", "av", "safetensors", "scikit-learn")
@@ -76,20 +84,29 @@ class RunDirectory:
             _make_directory(path)
         run = cls(path, asked)
         run._hold()
+        try:
+            run._begin_or_match(asked, added)
+        except BaseException:
+            run.close()  # a notebook keeps the traceback, and with it what it refers to
+            raise
+        return run
+
+    def _begin_or_match(self, asked: Record, added: Collection[str]) -> None:
+        """Write the settings of a new run, or compare those of an old one."""
+        path = self.path
         if not (path / "settings.json").is_file():
             # Settings last: they are what makes the directory a run, and a kill before leaves none.
             write_json(path / "versions.json", _software_versions())
             write_json(path / "settings.json", asked)
-        run.settings = _read_json(path / "settings.json")
-        unknown = {name for name in added if name not in run.settings}
-        asked = {name: value for name, value in asked.items() if name not in unknown}
-        differences = describe_differences(run.settings, asked)
+        self.settings = _read_json(path / "settings.json")
+        unknown = {name for name in added if name not in self.settings}
+        compared = {name: value for name, value in asked.items() if name not in unknown}
+        differences = describe_differences(self.settings, compared)
         if differences:
             raise RunError(
                 f"{path} holds a run with other settings: {'; '.join(differences)}. "
                 f"Choose another {named('out')}, or ask for the run's own settings to go on with it"
             )
-        return run
 
     def __enter__(self) -> "RunDirectory":
         return self
@@ -106,7 +123,7 @@ class RunDirectory:
         """Lock the directory for this process, and remove half-written files of killed ones."""
         if is_first():
             self._unlock = weakref.finalize(self, os.close, lock_folder(self.path, error=RunError))
-            remove_leftovers(self.path)
+            remove_unfinished(self.path)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -159,7 +176,8 @@ class RunDirectory:
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one epoch's record."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        path = self.path / "metrics.jsonl"
+        with disk_full_explained(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     def save_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:

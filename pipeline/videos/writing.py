@@ -50,7 +50,7 @@ def write_h264(path: Path, *, planes: Planes, encoding: Encoding) -> None:
 
     Raises:
         OutOfSpaceError: if the disk is full.
-        RunError: if the file cannot be written for another reason.
+        FileError: if the file cannot be written for another reason.
     """
     write_atomically(path, lambda unfinished: _encode(unfinished, planes, encoding))
 

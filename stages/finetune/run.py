@@ -140,11 +140,10 @@ def _open_run(
     """Return the run directory, which the first process creates."""
     caches = [own.source.caches_frames for own in (training, validation)]
     made = outcome(settings, prepared, reduced_in_cache=caches)
-    # Closed again, and then opened by all: the others may only look once its settings are written.
-    if is_first():
-        RunDirectory.open_or_create(settings.out, settings=made).close()
+    # The first holds the directory from here on; the others may only look once its settings are written.
+    first = RunDirectory.open_or_create(settings.out, settings=made) if is_first() else None
     wait_for_all()
-    return RunDirectory.open_or_create(settings.out, settings=made)
+    return first or RunDirectory.open_or_create(settings.out, settings=made)
 
 
 def train(

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...pipeline.errors import RunError
 from ...pipeline.execution import SILENT, Progress, under_way
-from ...pipeline.files import PARTIAL, held_folder, write_json, write_text
+from ...pipeline.files import PARTIAL, held_folder, remove_leftovers, write_json, write_text
 from ...pipeline.manifests.manifest import Manifest, write_manifest
 from ...pipeline.rendering.design import accuracy_bounds, scene_classes
 from ...pipeline.rendering.words import describe_set
@@ -57,8 +57,10 @@ def run(settings: RenderSettings, *, progress: Progress = SILENT) -> RenderSumma
         OutOfSpaceError: if the disk fills up; the same command goes on later.
     """
     began = perf_counter()
-    _claim_folder(settings)
+    _make_folders(settings)
     with held_folder(settings.out, error=RunError):
+        _claim_folder(settings)
+        remove_leftovers(settings.out / VIDEO_FOLDER)
         missing = plan(settings)
         # Threads suffice: NumPy and x264 work outside of the interpreter's lock.
         with ThreadPoolExecutor(settings.workers or os.cpu_count()) as pool:
@@ -75,17 +77,25 @@ def run(settings: RenderSettings, *, progress: Progress = SILENT) -> RenderSumma
     return _summarise(settings, manifest, rendered=len(missing), seconds=perf_counter() - began)
 
 
-def _claim_folder(settings: RenderSettings) -> None:
-    """Write the design into the folder, or check that it belongs to the same set.
+def _make_folders(settings: RenderSettings) -> None:
+    """Make the folders of the set.
 
     Raises:
-        RunError: if the folder cannot be made, or holds other files, another set, or more videos than requested.
+        RunError: if they cannot be made.
     """
-    file = settings.out / _DESIGN_FILE
     try:
         (settings.out / VIDEO_FOLDER).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"the folder {settings.out} cannot be made: {error.strerror}") from error
+
+
+def _claim_folder(settings: RenderSettings) -> None:
+    """Write the design into the folder, or check that it belongs to the same set.
+
+    Raises:
+        RunError: if the folder holds other files, another set, or more videos than requested.
+    """
+    file = settings.out / _DESIGN_FILE
     # A kill may leave the folder of videos, still empty, or a half-written file before there is a design.
     if not file.exists():
         entries = [path.name for path in settings.out.iterdir()]

@@ -230,6 +230,8 @@ def shared_outcome(settings: SweepSettings) -> dict[str, Any]:
     """
     training = {name: value for name, value in asdict(settings.training).items() if name not in _NOT_SHARED}
     training["optimisation"].pop("seed")
+    if not training["options"]:
+        del training["options"]  # sweeps had none once, and go on
     store = FeatureStore.open(settings.training.store)
     splits = _splits(store, settings)
     shared = {
