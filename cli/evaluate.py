@@ -35,7 +35,7 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     backbones, its clips (--clips, --placement), and the precision and threads given here; if a store has other clips,
     a line says so. Videos that cannot be read are listed, and the exit status is then 3.
     """
-    from ..stages.evaluate.run import EvaluateSettings, run
+    from ..stages.evaluate.run import run
 
     document = run(build(EvaluateSettings, options), progress=progress_shown())
     click.echo(json.dumps(document, indent=2) if as_json else document_text(document))

@@ -45,7 +45,6 @@ def command(*, as_json: bool, paper_table: str | None, grid: str | None, **optio
     count.
     """
     from ..stages.flops.count import compare_with_paper, run
-    from ..stages.flops.settings import FlopsSettings
 
     if paper_table is not None:
         _refuse_beside_table({**options, "grid": grid})

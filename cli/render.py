@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from ..pipeline.rendering.settings import DIFFICULTIES
 from ..pipeline.settings import build
 from ..stages.render.settings import RenderSettings
 from .options import json_option, setting_options
@@ -19,25 +18,9 @@ Example, the set of the demo:
 """
 
 
-class Difficulty(click.ParamType):
-    """easy, medium, hard, or a number from 0 to 1."""
-
-    name = "easy|medium|hard|0..1"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number."""
-        try:
-            return DIFFICULTIES[value] if value in DIFFICULTIES else float(value)
-        except ValueError:
-            self.fail(f"{value!r} is neither easy, medium or hard nor a number from 0 to 1.", param, ctx)
-
-
 @click.command(epilog=EPILOG)
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@setting_options(RenderSettings, leave_out={"out", "difficulty"})
-@click.option(
-    "--difficulty", type=Difficulty(), default="medium", show_default=True, help="Noise, contrast, clutter, shake."
-)
+@setting_options(RenderSettings, leave_out={"out"})
 @json_option
 def command(*, as_json: bool, **options: Any) -> None:
     """Render a labelled set of real H.264 files into the folder OUT, with a manifest.

@@ -207,5 +207,18 @@ def check_fields(given: Any) -> None:
             raise SettingsError(f"{named(name)} must be {facts.constraint}; got {value!r}{advice}")
 
 
+def differing(have: Any, asked: Any, *, absent: Any = None, at: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield (dotted name, value of ``have``, value of ``asked``) for each field in which two nested JSON values differ.
+
+    ``absent`` stands for a field that only the other of them has.
+    """
+    if isinstance(have, Mapping) and isinstance(asked, Mapping):
+        for key in [*have, *(key for key in asked if key not in have)]:
+            name = f"{at}.{key}" if at else str(key)
+            yield from differing(have.get(key, absent), asked.get(key, absent), absent=absent, at=name)
+    elif have != asked:
+        yield at, have, asked
+
+
 def _sentence(facts: Facts) -> str:
     return f"{facts.help} None: {facts.unset}." if facts.unset else facts.help

@@ -9,12 +9,12 @@ import difflib
 import importlib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..pipeline.errors import SettingsError, spelled
-from ..pipeline.settings import build, flat_types
+from ..pipeline.errors import SettingsError, VidpipeError, named, spelled
+from ..pipeline.settings import build, flat_types, nested_settings
 
 if TYPE_CHECKING:
     from .check_manifest.run import CheckReport
@@ -94,23 +94,40 @@ def _read(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
             near = difflib.get_close_matches(word, known, n=3)
             hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(known)}"
             raise SettingsError(f"{kind.__name__} has no field {word!r}{hint}")
-    missing = [own.name for own in dataclasses.fields(kind) if _is_required(own) and own.name not in given]
-    if missing and missing[0] in known:
+    missing = [name for name in _required(kind) if name not in given]
+    if missing:
         raise SettingsError(f"{kind.__name__} needs {' and '.join(missing)}")
-    return {word: _value(known[word], value) for word, value in given.items()}
+    return {word: _value(word, known[word], value) for word, value in given.items()}
 
 
-def _is_required(own: dataclasses.Field) -> bool:
-    return own.default is dataclasses.MISSING and own.default_factory is dataclasses.MISSING
+def _required(kind: type) -> Iterator[str]:
+    """Yield the names that `build` must be given, those of nested settings too."""
+    nested = nested_settings(kind)
+    for own in dataclasses.fields(kind):
+        if own.default is dataclasses.MISSING and own.default_factory is dataclasses.MISSING:
+            yield from _required(nested[own.name]) if own.name in nested else (own.name,)
 
 
-def _value(hint: Any, value: Any) -> Any:
-    """Return ``value`` in the form of a field of type ``hint``: text may stand for a path or a type with ``parse``."""
+def _value(word: str, hint: Any, value: Any) -> Any:
+    """Return ``value`` in the form of a field of type ``hint``, in which text may stand for what it says.
+
+    Raises:
+        SettingsError: if the text does not say such a value, or the value is of another type.
+    """
     if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    if typing.get_origin(hint) is tuple and typing.get_args(hint)[-1] is Ellipsis and value is not None:
-        several = [value] if isinstance(value, str | Path) else value
-        return tuple(_value(typing.get_args(hint)[0], one) for one in several)
-    if not isinstance(value, str):
-        return value
-    return Path(value) if hint is Path else getattr(hint, "parse", str)(value)
+    if typing.get_origin(hint) is tuple:
+        several = [value] if isinstance(value, str) or not isinstance(value, Iterable) else value
+        return tuple(_value(word, typing.get_args(hint)[0], one) for one in several)
+    try:
+        read = getattr(hint, "parse", hint)(value) if isinstance(value, str) else value
+    except VidpipeError:
+        raise  # it names the setting itself
+    except ValueError as error:
+        raise SettingsError(f"{named(word)}: {error}") from error
+    wanted = (int, float) if hint is float else (str, Path) if hint is Path else hint
+    if not isinstance(read, wanted) or (isinstance(read, bool) and hint is not bool):
+        raise SettingsError(f"{named(word)} must be of type {hint.__name__}; got {value!r}")
+    return read

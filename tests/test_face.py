@@ -98,8 +98,35 @@ def test_a_run_from_text_alone(tmp_path: Path):
         ({"store": "s"}, "TrainAggregatorSettings needs out"),
         ({"store": "s", "out": "o", "pattern": "3"}, "pattern must be E:C"),
         ({"store": "s", "out": "o", "epochs": 0}, "epochs must be at least 1; got 0"),
+        ({"store": "s", "out": "o", "epochs": "three"}, "epochs: invalid literal for int"),
+        ({"store": "s", "out": "o", "epochs": [3]}, r"epochs must be of type int; got \[3\]"),
+        ({"store": 3, "out": "o"}, "store must be of type Path; got 3"),
     ],
 )
 def test_what_cannot_be_is_refused_in_the_words_of_python(given: dict[str, object], message: str):
     with pytest.raises(vidpipe.VidpipeError, match=message):
         vidpipe.train_aggregator(**given)
+
+
+def test_other_commands_refuse_in_the_same_words():
+    with pytest.raises(vidpipe.VidpipeError, match="SweepSettings needs out"):
+        vidpipe.sweep(store="s")
+    with pytest.raises(vidpipe.VidpipeError, match="cheap: must be NAME=WEIGHTS"):
+        vidpipe.extract(manifest="m.csv", store="s.zarr", cheap="r2d_26")
+    with pytest.raises(vidpipe.VidpipeError, match="'tough' is neither easy, medium or hard"):
+        vidpipe.render(out="o", difficulty="tough")
+
+
+def test_single_values_and_words_are_taken_for_what_they_mean(tmp_path: Path):
+    made = vidpipe.render(
+        out=str(tmp_path / "set"), videos=2, difficulty="hard", size=32, frames=47, workers=1, test_fraction="0.5"
+    )
+    assert made.rendered == 2
+    assert '"difficulty": 1.0' in (tmp_path / "set" / "design.json").read_text()
+
+
+def test_an_error_shows_no_marks_in_any_form():
+    with pytest.raises(vidpipe.VidpipeError) as caught:
+        vidpipe.Pattern.parse("3")
+    assert repr(caught.value).startswith('SettingsError("pattern must be E:C')
+    assert "\0" not in f"{caught.value} {caught.value!r}"

@@ -222,7 +222,6 @@ class BackboneGroup:
             return UnreadableError(f"{self.name} has not been extracted for video '{video_id}' ({what}).", what)
         message = (
             f"{self.name} features of video '{video_id}', {what}. Run `vidpipe store verify {store} "
-            f"{named('reset')}` and "
-            "extract again: only damaged videos are redone."
+            f"{named('reset')}` and extract again: only damaged videos are redone."
         )
         return UnreadableError(message, what)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from ..errors import StoreError
+from ..settings import differing
 from .shards import LZ4_LEVEL, ZSTD_LEVEL
 
 FORMAT_VERSION = 1
@@ -31,6 +32,7 @@ COMPRESSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "none": (),
 }
 SMALL_COMPRESSION = "zstd"  # of everything else
+_NOTHING = "nothing"  # what a difference calls a field that is not there
 
 
 class Status(IntEnum):
@@ -51,20 +53,15 @@ def canonical(value: Any) -> Any:
     return json.loads(json.dumps(value, sort_keys=True, allow_nan=False))
 
 
-def differences(stored: Any, wanted: Any, at: str = "") -> list[str]:
+def differences(stored: Any, wanted: Any) -> list[str]:
     """Name each field in which two attribute trees differ, as ``dotted.path: stored X, now Y``."""
-    if isinstance(stored, Mapping) and isinstance(wanted, Mapping):
-        found: list[str] = []
-        for key in sorted(stored.keys() | wanted.keys()):
-            path = f"{at}.{key}" if at else str(key)
-            found += differences(stored.get(key, "nothing"), wanted.get(key, "nothing"), path)
-        return found
-    return [] if stored == wanted else [f"{at}: stored {_brief(stored)}, now {_brief(wanted)}"]
+    found = sorted(differing(stored, wanted, absent=_NOTHING), key=lambda one: one[0].split("."))
+    return [f"{name}: stored {_brief(old)}, now {_brief(new)}" for name, old, new in found]
 
 
 def _brief(value: Any, longest: int = 80) -> str:
     """Return ``value`` as JSON, cut in the middle when it is long."""
-    text = value if value == "nothing" else json.dumps(value)
+    text = value if value == _NOTHING else json.dumps(value)
     return text if len(text) <= longest else f"{text[: longest // 2]} … {text[-longest // 2 :]}"
 
 

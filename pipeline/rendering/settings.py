@@ -8,11 +8,27 @@ from .design import (
     shortest_video,
 )
 
-DIFFICULTIES = {"easy": 0.0, "medium": 0.5, "hard": 1.0}
+_DIFFICULTIES = {"easy": 0.0, "medium": 0.5, "hard": 1.0}
 
 
 _MAX_HOST = 1.6  # beyond it hosts would reach over the frame
 _MIN_SIZE = 32  # below it the bars would be single pixels
+
+
+class Difficulty(float):
+    """A number from 0 to 1, which may be written as a word."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Difficulty":
+        """Return what easy, medium, hard or a number says.
+
+        Raises:
+            ValueError: if ``text`` is none of them.
+        """
+        try:
+            return cls(_DIFFICULTIES.get(text, text))
+        except ValueError:
+            raise ValueError(f"{text!r} is neither easy, medium or hard nor a number from 0 to 1.") from None
 
 
 @settings
@@ -27,7 +43,9 @@ class SceneSettings:
     size: int = setting(default=80, help="Height of the frames, pixels, even; widths vary from 1 to 1.2 times as much.")
     frames: int = setting(default=64, help="Frames in a video.")
     clip_frames: int = setting(default=8, help="Clips up to this long never see both acts.", at_least=1)
-    difficulty: float = setting(default=0.5, help="Noise, contrast, clutter, shake.", metavar="easy|medium|hard|0..1")
+    difficulty: Difficulty = setting(
+        default=Difficulty(0.5), help="Noise, contrast, clutter, shake.", metavar="easy|medium|hard|0..1"
+    )
     host: float = setting(
         default=1.0,
         help="Size of the host, times the usual: a large one shows more of its bars.",
@@ -48,7 +66,7 @@ class SceneSettings:
             )
         if not 0.0 <= self.difficulty <= 1.0:
             raise SettingsError(
-                f"{named('difficulty')} must lie in 0..1 or be one of {', '.join(DIFFICULTIES)}; got {self.difficulty}"
+                f"{named('difficulty')} must lie in 0..1 or be one of {', '.join(_DIFFICULTIES)}; got {self.difficulty}"
             )
         if self.frames < shortest_video(self.clip_frames):
             raise SettingsError(

@@ -74,8 +74,7 @@ def joined_processes(device: torch.device) -> Iterator[torch.device]:
         if place >= torch.cuda.device_count():
             raise SettingsError(
                 f"{named('nproc_per_node')} must be at most the GPUs of the machine, {torch.cuda.device_count()}; "
-                "process "
-                f"{place} has none"
+                f"process {place} has none"
             )
         device = torch.device("cuda", place)
         torch.cuda.set_device(device)

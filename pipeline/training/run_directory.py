@@ -29,6 +29,7 @@ from ..files import (
     write_json,
     write_text,
 )
+from ..settings import differing
 from .distributed import is_first
 
 _PACKAGES = ("vidpipe", "torch", "numpy", "zarr", "av", "safetensors", "scikit-learn")
@@ -213,13 +214,9 @@ def _software_versions() -> dict[str, str]:
     return found
 
 
-def describe_differences(have: Any, asked: Any, *, name: str = "") -> list[str]:
+def describe_differences(have: Any, asked: Any) -> list[str]:
     """Return a phrase for each field of two nested JSON values that differs, under its dotted name."""
-    if isinstance(have, Mapping) and isinstance(asked, Mapping):
-        keys = [*have, *(key for key in asked if key not in have)]
-        pairs = ((f"{name}.{key}" if name else str(key), have.get(key), asked.get(key)) for key in keys)
-        return [phrase for field, old, new in pairs for phrase in describe_differences(old, new, name=field)]
-    return [] if have == asked else [f"{name} is {_shorten(have)} there, {_shorten(asked)} here"]
+    return [f"{name} is {_shorten(old)} there, {_shorten(new)} here" for name, old, new in differing(have, asked)]
 
 
 def _read_json(path: Path) -> Any:

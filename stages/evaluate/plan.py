@@ -145,7 +145,7 @@ def _engine_differences(run: RunDirectory, store: FeatureStore) -> list[str]:
     asked = {role: describe_engine(store.backbone(own["name"])) for role, own in backbones_of(run).items()}
     both = [role for role in trained if asked.get(role)]
     own, other = ({role: engines[role] for role in both} for engines in (trained, asked))
-    return describe_differences(own, other, name="engines")
+    return describe_differences({"engines": own}, {"engines": other})
 
 
 def _clip_form(sampling: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,9 +42,8 @@ class EvaluateSettings:
         if (self.store is None) == (self.manifest is None):
             found = "neither" if self.store is None else "both"
             raise SettingsError(
-                f"give one of {named('store')} STORE, which vidpipe extract made, and {named('manifest')} "
-                "MANIFEST, whose videos an "
-                f"end-to-end run decodes itself; got {found}"
+                f"give one of {named('store')} STORE, which vidpipe extract made, and {named('manifest')} MANIFEST, "
+                f"whose videos an end-to-end run decodes itself; got {found}"
             )
         places = [path.resolve() for path in self.runs]
         twice = [str(path) for path in self.runs if places.count(path.resolve()) > 1]
@@ -53,9 +52,8 @@ class EvaluateSettings:
         given = [named(name) for name, default in _VIDEO_OPTIONS.items() if getattr(self, name) != default]
         if self.store is not None and given:
             raise SettingsError(
-                f"{', '.join(given)}: with {named('store')} nothing is decoded and no backbone runs. Leave it "
-                "out, or give "
-                f"{named('manifest')} in place of {named('store')}"
+                f"{', '.join(given)}: with {named('store')} nothing is decoded and no backbone runs. Leave it out, "
+                f"or give {named('manifest')} in place of {named('store')}"
             )
         _ = self.engine  # checks its settings
 

@@ -92,7 +92,6 @@ def _advice(settings: FinetuneSettings, prepared: PreparedFinetuning, limit: int
     if exact or not settings.out.exists():
         return offered
     return (
-        f"{offered}. With {named('statistics')} tracked, a run that was begun by plain goes on by checkpoint "
-        "alone; for the "
-        f"others give another {named('out')}"
+        f"{offered}. With {named('statistics')} tracked, a run that was begun by plain goes on by checkpoint alone; "
+        f"for the others give another {named('out')}"
     )

@@ -187,8 +187,7 @@ class FinetuneSettings:
         if size < num_clips:
             raise SettingsError(
                 f"batch-reduction divides {named('batch_size')} by the {num_clips} clips of a video; {size} is "
-                "smaller. Give "
-                f"{named('batch_size')} {num_clips} or more, fewer {named('num_clips')}, or another "
+                f"smaller. Give {named('batch_size')} {num_clips} or more, fewer {named('num_clips')}, or another "
                 f"{named('strategy')}, such as two-pass"
             )
         return round(size / num_clips)

@@ -49,9 +49,8 @@ class ProbeSettings:
             )
         if self.split == self.test_split:
             raise SettingsError(
-                f"{named('split')} and {named('test_split')} must differ; both are {self.split!r}. The accuracy "
-                "on the training videos "
-                "is given in any case"
+                f"{named('split')} and {named('test_split')} must differ; both are {self.split!r}. The accuracy on "
+                "the training videos is given in any case"
             )
         if self.store.resolve() in (self.out.resolve(), *self.out.resolve().parents):
             raise SettingsError(f"{named('out')} {self.out} lies in the feature store; choose a directory outside it")

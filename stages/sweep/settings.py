@@ -56,8 +56,7 @@ class SweepSettings:
         if self.copies and self.cache_dir is None and self.scheduler not in (IN_PROCESS, LOCAL):
             raise SettingsError(
                 f"with {named('scheduler')} {self.scheduler} nothing would remove the copies of the maps from the "
-                "other "
-                f"machines; give {named('cache_dir')}, a folder that may keep them, or {named('no_copies')}"
+                f"other machines; give {named('cache_dir')}, a folder that may keep them, or {named('no_copies')}"
             )
         if self.cache_dir is not None and self.cache_dir.exists() and not self.cache_dir.is_dir():
             raise SettingsError(f"{named('cache_dir')} must be a folder; {self.cache_dir} is none")

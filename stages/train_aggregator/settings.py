@@ -45,7 +45,7 @@ class TrainAggregatorSettings:
         at_least=0,
         below=1,
     )
-    dropout: float = setting(default=0.5, help="Before the classifier.")
+    dropout: float = setting(default=0.5, help="Before the classifier.", at_least=0, below=1)
     reduction: int = setting(
         default=4, help="Factor by which FAST-GRU's gates, memories and contexts compress the channels."
     )

@@ -124,3 +124,23 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, code: int, kind: typ
         write_atomically(path, fail)
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
     assert path.read_text() == "old"
+
+
+def test_a_refused_call_lets_go_of_the_directory(tmp_path: Path) -> None:
+    RunDirectory.open_or_create(tmp_path / "run", settings=SETTINGS).close()
+    with pytest.raises(RunError, match="other settings") as kept:  # keeps the traceback, as a notebook does
+        RunDirectory.open_or_create(tmp_path / "run", settings=SETTINGS | {"aggregator": "lstm"})
+    RunDirectory.open_or_create(tmp_path / "run", settings=SETTINGS).close()
+    assert kept.value is not None
+
+
+def test_only_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    RunDirectory.open_or_create(run, settings=SETTINGS).close()
+    left = run / f"checkpoint.pt.{32 * 'a'}.partial"
+    own, below = run / "movie.partial", run / "store.zarr" / f"c.{32 * 'b'}.partial"
+    below.parent.mkdir()
+    for path in (left, own, below):
+        path.write_text("half")
+    RunDirectory.open_or_create(run, settings=SETTINGS).close()
+    assert (left.exists(), own.exists(), below.exists()) == (False, True, True)

@@ -102,8 +102,7 @@ def _read_paths(file: Path, *, classes: Classes | None, separator: str) -> list[
         if not found or not path.strip() or not key.strip().isdecimal():
             expected = (
                 f"'path{separator}label' with a whole number for a label ({named('separator')} says what stands "
-                "between them), "
-                "or the official header label,youtube_id,time_start,time_end,split"
+                "between them), or the official header label,youtube_id,time_start,time_end,split"
             )
             raise malformed(file, line, expected=expected, found=text)
         label = class_name(key.strip(), classes, file=file, line=line)
