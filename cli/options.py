@@ -62,7 +62,7 @@ def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]
     if default is _UNSAID:
         words["required"] = True
     elif default not in (None, ()):
-        words |= {"default": default, "show_default": ",".join(default) if facts.commas else True}
+        words |= {"default": default, "show_default": not facts.commas}
     elif facts.commas:
         words |= {"default": (), "show_default": False}
     words = {"show_default": True, **words}
@@ -86,6 +86,8 @@ class _SettingOption(click.Option):
             words = words.replace(
                 self.facts.help, f"{self.facts.help} One of {', '.join(_registered(self.facts.names))}."
             )
+        if self.facts.commas and isinstance(self.default, tuple) and self.default:
+            words = f"{words}  [default: {','.join(map(str, self.default))}]"
         if self.facts.unset and "[default: " not in words:  # what click adds if there is a default
             words = f"{words}  [default: {self.facts.unset}]"
         return record[0], words

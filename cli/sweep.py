@@ -10,6 +10,7 @@ import click
 
 from ..pipeline.errors import spelled
 from ..pipeline.settings import build
+from ..stages.calls import OF_EACH_RUN
 from ..stages.sweep.settings import SweepSettings
 from .main import SOME_FAILED
 from .options import json_option, setting_options
@@ -32,7 +33,7 @@ OWN = {"aggregator", "pattern", "num_clips", "seed", "local_copies"}
 
 
 @click.command("sweep", epilog=EPILOG)
-@setting_options(SweepSettings, leave_out=OWN)
+@setting_options(SweepSettings, leave_out=OF_EACH_RUN)
 @click.option("--dry-run", is_flag=True, help="Time a few steps, print what the sweep will cost, write nothing.")
 @json_option
 @click.pass_context

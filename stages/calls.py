@@ -25,50 +25,99 @@ if TYPE_CHECKING:
     from .train_aggregator.run import TrainAggregatorSummary
     from .train_backbone.run import TrainBackboneSummary
 
+# Settings of training that a sweep sets in each run -> what to give it in their place.
+OF_EACH_RUN = {
+    "aggregator": "aggregators",
+    "pattern": "patterns",
+    "num_clips": "clips",
+    "seed": "num_seeds",
+    "local_copies": "",
+}
+
 
 def check_manifest(**settings: Any) -> "CheckReport":
-    """Decode every file of a manifest and return what is in it and what is wrong; keywords: `CheckSettings`."""
+    """Decode every file of a manifest and return what is in it and what is wrong.
+
+    Keywords: the fields of `vidpipe.stages.check_manifest.settings.CheckSettings` and of the settings in it.
+    The help of the command ``vidpipe manifest check`` describes each.
+    """
     return _call("check_manifest", "CheckSettings", settings)
 
 
 def render(**settings: Any) -> "RenderSummary":
-    """Render a labelled set of videos whose best accuracy is known by construction; keywords: `RenderSettings`."""
+    """Render a labelled set of videos whose best accuracy is known by construction.
+
+    Keywords: the fields of `vidpipe.stages.render.settings.RenderSettings` and of the settings in it.
+    The help of the command ``vidpipe render`` describes each.
+    """
     return _call("render", "RenderSettings", settings)
 
 
 def train_backbone(**settings: Any) -> "TrainBackboneSummary":
-    """Train a clip backbone from scratch, or go on training it; keywords: `TrainBackboneSettings`."""
+    """Train a clip backbone from scratch, or go on training it.
+
+    Keywords: the fields of `vidpipe.stages.train_backbone.settings.TrainBackboneSettings` and of the settings in it.
+    The help of the command ``vidpipe train-backbone`` describes each.
+    """
     return _call("train_backbone", "TrainBackboneSettings", settings)
 
 
 def extract(**settings: Any) -> "ExtractSummary":
-    """Run backbones over videos into a feature store, or go on with it; keywords: `ExtractSettings`."""
+    """Run backbones over videos into a feature store, or go on with it.
+
+    Keywords: the fields of `vidpipe.stages.extract.settings.ExtractSettings` and of the settings in it.
+    The help of the command ``vidpipe extract`` describes each.
+    """
     return _call("extract", "ExtractSettings", settings)
 
 
 def probe(**settings: Any) -> dict[str, Any]:
-    """Fit logistic regression on pooled features and return its figures; keywords: `ProbeSettings`."""
+    """Fit logistic regression on pooled features and return its figures.
+
+    Keywords: the fields of `vidpipe.stages.probe.settings.ProbeSettings` and of the settings in it.
+    The help of the command ``vidpipe probe`` describes each.
+    """
     return _call("probe", "ProbeSettings", settings)
 
 
 def train_aggregator(**settings: Any) -> "TrainAggregatorSummary":
-    """Train an aggregator on a feature store, or go on training it; keywords: `TrainAggregatorSettings`."""
+    """Train an aggregator on a feature store, or go on training it.
+
+    Keywords: the fields of `vidpipe.stages.train_aggregator.settings.TrainAggregatorSettings` and of its settings.
+    The help of the command ``vidpipe train-aggregator`` describes each.
+    """
     return _call("train_aggregator", "TrainAggregatorSettings", settings)
 
 
 def sweep(**settings: Any) -> "SweepSummary":
-    """Train and score many aggregators on one store, or go on with it; keywords: `SweepSettings`."""
+    """Train and score many aggregators on one store, or go on with it.
+
+    Keywords: the fields of `vidpipe.stages.sweep.settings.SweepSettings` and of the settings in it.
+    The help of the command ``vidpipe sweep`` describes each.
+    """
+    own = [word for word in settings if word in OF_EACH_RUN]
+    if own:
+        instead = OF_EACH_RUN[own[0]]
+        raise SettingsError(f"a sweep sets {own[0]} in each run{f'; give {instead}' if instead else ''}")
     summary = _call("sweep", "SweepSettings", settings)
     return dataclasses.replace(summary, failed={name: spelled(reason) for name, reason in summary.failed.items()})
 
 
 def finetune(**settings: Any) -> "FinetuneSummary":
-    """Train backbones and aggregator together, or go on training them; keywords: `FinetuneSettings`."""
+    """Train backbones and aggregator together, or go on training them.
+
+    Keywords: the fields of `vidpipe.stages.finetune.settings.FinetuneSettings` and of the settings in it.
+    The help of the command ``vidpipe finetune`` describes each.
+    """
     return _call("finetune", "FinetuneSettings", settings)
 
 
 def evaluate(**settings: Any) -> dict[str, Any]:
-    """Score runs on a store or on videos, and return accuracies beside costs; keywords: `EvaluateSettings`."""
+    """Score runs on a store or on videos, and return accuracies beside costs.
+
+    Keywords: the fields of `vidpipe.stages.evaluate.settings.EvaluateSettings` and of the settings in it.
+    The help of the command ``vidpipe evaluate`` describes each.
+    """
     return _call("evaluate", "EvaluateSettings", settings)
 
 

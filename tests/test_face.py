@@ -130,3 +130,8 @@ def test_an_error_shows_no_marks_in_any_form():
         vidpipe.Pattern.parse("3")
     assert repr(caught.value).startswith('SettingsError("pattern must be E:C')
     assert "\0" not in f"{caught.value} {caught.value!r}"
+
+
+def test_a_sweep_says_what_it_sets_itself():
+    with pytest.raises(vidpipe.VidpipeError, match="a sweep sets num_clips in each run; give clips"):
+        vidpipe.sweep(store="s", out="o", num_clips=8)

@@ -8,9 +8,9 @@ import pytest
 
 from vidpipe.cli.main import COMMANDS, main
 from vidpipe.cli.spelling import SHORT_NAMES, option_name
-from vidpipe.cli.sweep import OWN
 from vidpipe.pipeline.errors import SettingsError, named, spelled
 from vidpipe.pipeline.settings import build, facts_of, flat_types, nested_settings
+from vidpipe.stages.calls import OF_EACH_RUN
 from vidpipe.stages.check_manifest.settings import CheckSettings
 from vidpipe.stages.evaluate.settings import EvaluateSettings
 from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
@@ -87,7 +87,7 @@ def test_no_command_with_settings_is_left_out():
 
 @pytest.mark.parametrize("kind", [kind for kind, *_ in LEAST.values()], ids=lambda kind: kind.__name__)
 def test_options_of_one_command_have_names_of_their_own(kind: type):
-    left_out = OWN if kind is SweepSettings else set()
+    left_out = OF_EACH_RUN if kind is SweepSettings else set()
     names = [option_name(name) for name in flat_types(kind) if name not in left_out]
     assert len(set(names)) == len(names)
 

@@ -147,7 +147,7 @@ def test_a_training_that_is_foreseen_not_to_fit_is_refused_with_what_would(world
     words = command(world, tmp_path / "run", "--batch-norm=frozen", "--clips=32", "--epochs=1", "--memory-gb=0.59")
     result = invoke(*words)
     assert result.exit_code == 2
-    assert "--strategy plain with 4 videos of 32 clips is foreseen to take up to" in result.stderr
+    assert "--strategy plain with 4 videos of 32 clips needs up to" in result.stderr
     assert not (tmp_path / "run").exists()
     offered = result.stderr.split("these would fit: ")[1].split(" (about")[0]
     assert invoke(*words, *offered.split()).exit_code == 0
