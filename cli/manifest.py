@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..pipeline.settings import build
+from ..stages.check_manifest.settings import CheckSettings
 from .main import SOME_FAILED
 from .manifest_official import official_commands
 from .manifest_output import MAX_ROWS, check_output, counted, write, written_text
+from .options import setting_options
 from .progress import progress_shown
 from .tables import format_table
 
@@ -55,14 +58,11 @@ def from_folders(directory: Path, output: Path, test_fraction: float, seed: int,
 
 @command.command(short_help="Probe every file of a manifest, and list what is wrong.")
 @click.argument("manifest", type=click.Path(path_type=Path))
+@setting_options(CheckSettings, leave_out={"manifest"})
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document with every video, instead of tables.")
-@click.option("--workers", type=click.IntRange(min=1), help="Files probed at a time. [default: one per core]")
-@click.option("--no-decode", is_flag=True, help="Read headers only: quick, but blind to files that are cut short.")
 @click.option("--all", "show_all", is_flag=True, help=f"Show the good videos even if there are more than {MAX_ROWS}.")
 @click.pass_context
-def check(
-    ctx: click.Context, manifest: Path, as_json: bool, workers: int | None, no_decode: bool, show_all: bool
-) -> None:
+def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) -> None:
     """Probe every file of MANIFEST, and list what is in it and what is wrong.
 
     Problems: missing, unreadable, no video stream, no frames, encrypted, duplicate id, empty label, and start or end
@@ -78,10 +78,8 @@ def check(
       vidpipe manifest check videos.csv --json | jq '.videos[] | select(.problems != [])'
     """  # noqa: D301 - click reads the escape as "keep these lines"
     from ..stages.check_manifest.run import run
-    from ..stages.check_manifest.settings import CheckSettings
 
-    settings = CheckSettings(manifest=manifest, decode=not no_decode, workers=workers)
-    report = run(settings, progress=progress_shown())
+    report = run(build(CheckSettings, options), progress=progress_shown())
     click.echo(json.dumps(as_document(report), indent=1) if as_json else as_text(report, show_all=show_all))
     ctx.exit(SOME_FAILED if report.faulty else 0)
 

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from heard_progress import Heard
 
-from vidpipe.cli.manifest import command
+from vidpipe.cli.main import main
 from vidpipe.pipeline.errors import ManifestError, SettingsError, VideoError
 from vidpipe.stages.check_manifest import task as check_manifest
 from vidpipe.stages.check_manifest.run import run
@@ -32,7 +32,7 @@ def _manifest(folder: Path, *rows: str) -> Path:
 
 
 def _check(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(command, ["check", *map(str, arguments)])
+    return CliRunner().invoke(main, ["manifest", "check", *map(str, arguments)])
 
 
 def _document(result: Result) -> dict:
