@@ -30,19 +30,19 @@ def typed(line: str) -> list[list[str]]:
 COMMANDS = [command for line in demo_lines() if "bin/vidpipe " in line for command in typed(line)]
 
 
-def parse(command: click.Command, words: list[str]) -> None:
+def assert_parsed(command: click.Command, words: list[str]) -> None:
     """Parse the options of a command, which may be a group's, and run nothing."""
     if isinstance(command, click.Group):
         found = command.get_command(click.Context(command), words[0])
         assert found is not None, words
-        parse(found, words[1:])
+        assert_parsed(found, words[1:])
     else:
         command.make_context(command.name, list(words))
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_of_the_demo_is_understood(words: list[str], tmp_path):
-    parse(main, [str(tmp_path) if word == "VIDEOS" else word for word in words])
+    assert_parsed(main, [str(tmp_path) if word == "VIDEOS" else word for word in words])
 
 
 def test_the_demo_runs_every_stage_and_ends_with_what_to_type_next():
@@ -53,4 +53,4 @@ def test_the_demo_runs_every_stage_and_ends_with_what_to_type_next():
 
 def test_an_unknown_option_would_be_noticed():
     with pytest.raises(click.NoSuchOption, match="--hosts"):
-        parse(main, ["render", "out", "--hosts", "2"])
+        assert_parsed(main, ["render", "out", "--hosts", "2"])
