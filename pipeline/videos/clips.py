@@ -198,7 +198,7 @@ def random_starts(
 
 
 def _apart(places: np.ndarray, num_available: int) -> np.ndarray:
-    """Return sorted ``places`` below ``num_available`` with those that are the same moved apart, as little as may be."""
+    """Return sorted ``places`` below ``num_available``, those that are the same moved apart as little as may be."""
     order = np.arange(len(places))
     forwards = np.maximum.accumulate(places - order) + order
     return np.minimum(forwards, num_available - len(places) + order)
@@ -297,7 +297,8 @@ def frame_indices(
 ) -> np.ndarray:
     """Return which frames a clip holds: (L,) int64 indices into the timeline, in the order of the clip.
 
-    Where the usable part of the video ends too early, or a gap comes, the policy ``sampling.short`` supplies the missing frames.
+    Where the usable part of the video ends too early, or a gap comes, the policy ``sampling.short`` supplies the missing
+    frames.
 
     Raises:
         VideoError: if the video is shorter than the clip and the policy refuses it, or nothing of the video lies

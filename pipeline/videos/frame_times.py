@@ -47,6 +47,7 @@ class Timeline:
     Args:
         pts: (F,) float64 seconds, strictly increasing, in presentation order; the first shown frame is at 0.
         duration: seconds, the end of the last frame.
+        joins: the frames with which the file's own timestamps begin again: parts of it are shown one after the other.
 
     Attributes:
         distances: (F,) float64 seconds from each frame to the next, the last one's to the end.
@@ -59,6 +60,7 @@ class Timeline:
 
     pts: np.ndarray
     duration: float
+    joins: tuple[int, ...] = ()
     distances: np.ndarray = field(init=False)
     firsts: np.ndarray = field(init=False)
     ends: np.ndarray = field(init=False)
