@@ -297,8 +297,8 @@ def frame_indices(
 ) -> np.ndarray:
     """Return which frames a clip holds: (L,) int64 indices into the timeline, in the order of the clip.
 
-    Where the usable part of the video ends too early, or a gap comes, the policy ``sampling.short`` supplies the missing
-    frames.
+    Where the usable part of the video ends too early, or a gap comes, the policy ``sampling.short`` supplies what is
+    missing.
 
     Raises:
         VideoError: if the video is shorter than the clip and the policy refuses it, or nothing of the video lies

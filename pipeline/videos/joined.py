@@ -11,9 +11,7 @@ _MPEG_CONTAINERS = ("mpegts", "mpeg")
 _MOST_JOINS = 0.1
 
 
-def begin_again(
-    *, pts: np.ndarray, dts: np.ndarray, has_dts: np.ndarray, keyframe: np.ndarray, container: str
-) -> bool:
+def begin_again(*, pts: np.ndarray, dts: np.ndarray, has_dts: np.ndarray, keyframe: np.ndarray, container: str) -> bool:
     """Return whether timestamps go back somewhere, by more than reordering explains.
 
     Args:
