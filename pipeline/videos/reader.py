@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -14,9 +15,17 @@ import numpy as np
 from ..errors import VideoError
 from .clips import Timeline
 from .container import decode
+from .damage import REFUSE, Damage
 from .decoding import FrameWalker, has_disposable_frames
 from .frames import Display
-from .timeline import Contents, packets_tell_time, read_contents, timeline_of_frames, timeline_of_packets
+from .timeline import (
+    Contents,
+    find_damage,
+    packets_tell_time,
+    read_contents,
+    timeline_of_frames,
+    timeline_of_packets,
+)
 
 # Gaps between frames that differ from the usual one by less than this share come from rounding, not a variable rate.
 _RATE_TOLERANCE = 0.05
@@ -85,6 +94,10 @@ def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) 
     )
 
 
+def _known(damage: Damage) -> Damage:
+    return damage
+
+
 class VideoReader:
     """Reads chosen frames of one video; a context manager, not to be shared between threads.
 
@@ -93,6 +106,8 @@ class VideoReader:
         threads: of the decoder; several videos side by side with one each are faster than one video with more.
         shortcuts: whether to seek, and to leave out frames that are not needed; the frames are the same either way.
         decode_timeline: take the timeline from decoding the whole file even if the packets give it.
+        damaged: ``refuse`` refuses a file that is cut short, and reading a damaged frame; ``keep`` decodes all of the
+            file first and marks what is damaged in the timeline, so that clips lie elsewhere.
 
     Raises:
         VideoError: if the file holds no video that decodes; the message is the reason.
@@ -100,21 +115,43 @@ class VideoReader:
     Attributes:
         info: what the file holds.
         timeline: when its frames are shown; indices of frames refer to it.
+        missing: what a file that is cut short lacks; None if nothing is known to be missing.
     """
 
     def __init__(
-        self, path: Path | str, *, threads: int = 1, shortcuts: bool = True, decode_timeline: bool = False
+        self,
+        path: Path | str,
+        *,
+        threads: int = 1,
+        shortcuts: bool = True,
+        decode_timeline: bool = False,
+        damaged: str = REFUSE,
     ) -> None:
         self._path = Path(path).absolute()
         self._open = ExitStack()
         contents = read_contents(self._path)
+        self.missing = contents.missing
+        if self.missing and damaged == REFUSE:
+            raise VideoError(str(self.missing))
         if not decode_timeline and packets_tell_time(contents):
-            self.timeline, index = timeline_of_packets(contents)
+            timeline, index = timeline_of_packets(contents)
+            find = partial(find_damage, self._path, contents, index, threads=threads)
+            damage = None if damaged == REFUSE and not contents.faults else find()
         else:
-            self.timeline, index = timeline_of_frames(self._path, contents, threads=threads)
+            timeline, index, damage = timeline_of_frames(self._path, contents, threads=threads)
+            find = partial(_known, damage)
+        self.timeline = timeline.without(damage.frames) if damage and damaged != REFUSE else timeline
         self._display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
         disposes = has_disposable_frames(contents.codec, contents.container)
-        self._walker = FrameWalker(self._path, index, disposes=disposes, threads=threads, shortcuts=shortcuts)
+        self._walker = FrameWalker(
+            self._path,
+            index,
+            disposes=disposes,
+            threads=threads,
+            shortcuts=shortcuts,
+            damage=damage,
+            find_damage=find,
+        )
         self.info = _info(Path(path), contents, self._display, self.timeline)
 
     def __enter__(self) -> Self:
@@ -128,6 +165,10 @@ class VideoReader:
     def close(self) -> None:
         """Close what unfinished reading has left open."""
         self._open.close()
+
+    def find_damage(self) -> Damage:
+        """Return what is wrong with the video; decodes all of it if that is not known yet."""
+        return self._walker.known_damage()
 
     def read_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the frames at ``indices``, in their order; repeats are allowed.
@@ -180,6 +221,8 @@ class VideoReader:
             while not all(place in held for place in clip.tolist()):
                 place, frame = next(found)
                 held[place] = self._display.show(frame)
+            if number == len(clips) - 1:
+                next(found, None)  # only its end tells whether all frames were sound
             yield np.stack([held[place] for place in clip.tolist()])
             held = {place: picture for place, picture in held.items() if last_use[place] > number}
 
@@ -201,20 +244,9 @@ def probe(path: Path | str, *, decode: bool = False) -> VideoInfo:
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
     """
     with VideoReader(path) as reader:
-        if decode:
-            _count_frames(path, expected=len(reader.timeline))
+        if decode and (damage := reader.find_damage()):
+            raise VideoError(str(damage))
         return reader.info
-
-
-def _count_frames(path: Path | str, *, expected: int) -> None:
-    """Decode the whole file, keeping nothing.
-
-    Raises:
-        VideoError: if decoding ends in an error, or gives another number of frames than ``expected``.
-    """
-    count = sum(1 for _ in decode(Path(path).absolute(), threads=1))
-    if count != expected:
-        raise VideoError(f"{count} frames decode, but the file lists {expected}")
 
 
 def read_timeline(path: Path | str) -> Timeline:
@@ -236,7 +268,7 @@ def iterate_frames(path: Path | str, *, threads: int = 1) -> Iterator[np.ndarray
     path = Path(path).absolute()
     contents = read_contents(path)
     display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
-    for frame in decode(path, threads=threads, encrypted=contents.encrypted):
+    for frame in decode(path, threads=threads):
         yield display.show(frame)
 
 
