@@ -68,6 +68,7 @@ class Contents:
         rate: frames per second, by the file's own claim.
         aspect_ratio: width of a pixel over its height, if the file gives it.
         encrypted: whether the file says that it is.
+        header_seconds: how long the file says that it is, all streams together; None if it does not.
         packets: all of them.
         head: the first few frames, in the decoder's order.
     """
@@ -78,6 +79,7 @@ class Contents:
     rate: Fraction
     aspect_ratio: Fraction | None
     encrypted: bool
+    header_seconds: float | None
     packets: Packets
     head: tuple[av.VideoFrame, ...]
 
@@ -150,6 +152,7 @@ def read_contents(path: Path) -> Contents:
             rate=stream.average_rate or stream.guessed_rate or _DEFAULT_FPS,
             aspect_ratio=stream.sample_aspect_ratio,
             encrypted=log.encrypted,
+            header_seconds=container.duration / av.time_base if container.duration else None,
             packets=table,
             head=head,
         )
