@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import VideoError
 from ..seeds import derived_seed
 from ..settings import check_fields, setting, settings
-from .frame_times import ROUNDING_SECONDS, Timeline, is_regular
+from .frame_times import ROUNDING_SECONDS, Timeline, are_even
 from .parts import Part, usable_parts
 
 _PLACEMENTS = ("uniform", "dense")
@@ -113,8 +113,8 @@ def _start_frames(sampling: ClipSampling, timeline: Timeline, parts: Sequence[Pa
 
 
 def _is_even(timeline: Timeline, parts: Sequence[Part]) -> bool:
-    """Return whether what is shown is one part with frames at a constant rate."""
-    return len(parts) == 1 and is_regular(timeline.pts[parts[0].first : parts[0].stop])
+    """Return whether what is shown is one part with frames that follow each other evenly."""
+    return len(parts) == 1 and are_even(timeline.pts[parts[0].first : parts[0].stop])
 
 
 def _feasible_starts(sampling: ClipSampling, timeline: Timeline, part: Part) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import numpy as np
 # What to do with a damaged video: refuse it, or use what lies outside the damage.
 REFUSE, KEEP = "refuse", "keep"
 DAMAGE_POLICIES = (REFUSE, KEEP)
+REPORT = "report"  # for checks: refuse nothing, and look for nothing unasked
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 from threading import Lock
 from typing import cast
 
@@ -19,6 +20,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from .damage import Fault
+from .stated import decode_stated, matrix_of
 
 # These decoders go on without a word and without a mark; only their log tells. Others' logs also mention what does no
 # harm, such as H.264's bookkeeping of references, while they mark their frames reliably.
@@ -71,10 +73,15 @@ class Decoder:
         threads: of the decoder; 1 decodes on the calling thread.
         notes: where to note what goes wrong.
         strict: whether to take the decoder that finds most damage, rather than FFmpeg's own; pictures are the same.
+
+    Attributes:
+        matrix: the display matrix of the first frame, if the decoder leaves it out.
     """
 
     def __init__(self, stream: VideoStream, *, threads: int, notes: Notes, strict: bool = True) -> None:
+        self._own = stream.codec_context
         self._context = _context(stream, threads, strict=strict)
+        self.matrix: bytes | None = None
         self._number, self._ended = 0, False
         # Only on the calling thread: a decoder's own threads would wait for Python's lock.
         self._listens = threads == 1 and stream.codec_context.codec.canonical_name in _TOLD_BY_LOG
@@ -83,6 +90,17 @@ class Decoder:
     def leave_out_unreferenced(self, leaves_out: bool) -> None:
         """Let the decoder leave out frames that no other refers to, or not."""
         self._context.skip_frame = "NONREF" if leaves_out else "DEFAULT"
+
+    @property
+    def aspect_ratio(self) -> Fraction | None:
+        """Width of a pixel over its height, for the packet that was read last; None or 0 if the stream gives none."""
+        return self._own.sample_aspect_ratio
+
+    def _peek(self, packet: av.Packet) -> None:
+        """Learn from FFmpeg's own decoder how the file says that its pictures are turned: libvpx does not know."""
+        with suppress(FFmpegError):
+            for frame in self._own.decode(packet):
+                self.matrix = self.matrix or matrix_of(frame)
 
     def begin_anew(self) -> None:
         """Forget what was decoded: the next packet comes from another place."""
@@ -95,6 +113,8 @@ class Decoder:
         if self._ended:
             return frames
         self._ended = packet is None
+        if packet is not None and self._context is not self._own and self._number == 0:
+            self._peek(packet)
         with _Listening() if self._listens else _NOTHING as log:
             try:
                 frames = self._context.decode(packet)
@@ -110,10 +130,8 @@ class Decoder:
 
     def decode_all(self, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
         """Yield the frames of ``packets`` as the decoder returns them, and at the end those that it still holds."""
-        for packet in packets:
-            if packet.size:  # an empty packet, which AVI has for repeated frames, would end the decoding
-                yield from self.decode(packet)
-        yield from self.decode(None)
+        # An empty packet, which AVI has for repeated frames, would end the decoding.
+        return decode_stated(self, (packet for packet in packets if packet.size))
 
 
 def _context(stream: VideoStream, threads: int, *, strict: bool) -> av.VideoCodecContext:

@@ -20,8 +20,9 @@ _GAP_TIMES_USUAL = 20
 _NUM_NEIGHBOURS = 8
 _MOST = 0.75
 
-# Distances that differ from the usual one by less than this share, or by a rounded millisecond, are all the same.
-_RATE_TOLERANCE = 0.05
+# A video in which the frame that is shown after any share of the seconds is the one after that share of the frames, but
+# for this much of the video, is as good as one of a constant rate: a few frames are missing, or times are rounded.
+_EVEN_WITHIN = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +123,12 @@ class Timeline:
         return float(self._lateness[frame + 1])
 
 
-def is_regular(pts: np.ndarray) -> bool:
-    """Return whether frames at ``pts`` (F,) seconds follow each other evenly, but for rounding."""
-    distances = np.diff(pts)
-    if len(distances) < 2:
+def are_even(pts: np.ndarray) -> bool:
+    """Return whether frames at ``pts`` (F,) seconds follow each other evenly, but for rounding and a few lost ones."""
+    if len(pts) < 3:
         return True
-    usual = float(np.median(distances))
-    rounding = min(2 * ROUNDING_SECONDS, usual / 2)
-    return bool(np.all(np.abs(distances - usual) <= max(rounding, _RATE_TOLERANCE * usual)))
+    seconds = (pts - pts[0]) / (pts[-1] - pts[0])
+    return bool(np.max(np.abs(seconds - np.linspace(0, 1, len(pts)))) <= _EVEN_WITHIN)
 
 
 def _frames_before_gaps(distances: np.ndarray) -> np.ndarray:

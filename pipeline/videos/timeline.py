@@ -1,7 +1,7 @@
 """When the frames of a file are shown: from its packets if they can be trusted, otherwise by decoding all of it."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -76,6 +76,7 @@ class Contents:
         rate: frames per second, by the file's own claim.
         aspect_ratio: width of a pixel over its height, if the file gives it.
         encrypted: whether the file says that it is.
+        header_seconds: how long the file says that it is, all streams together; None if it does not.
         packets: all of them.
         head: the first few frames, in the decoder's order.
         faults: packets that are not whole, by what their container says.
@@ -88,12 +89,14 @@ class Contents:
     rate: Fraction
     aspect_ratio: Fraction | None
     encrypted: bool
+    header_seconds: float | None
     packets: Packets
     head: tuple[av.VideoFrame, ...]
     faults: tuple[Fault, ...]
     missing: Missing | None
 
 
+Look = Callable[[av.VideoFrame], None]
 _Row = tuple[int, bool, int, bool, int, bool, bool, bool]
 
 
@@ -202,6 +205,7 @@ def read_contents(path: Path) -> Contents:
             rate=stream.average_rate or stream.guessed_rate or _DEFAULT_FPS,
             aspect_ratio=stream.sample_aspect_ratio,
             encrypted=log.encrypted,
+            header_seconds=container.duration / av.time_base if container.duration else None,
             packets=table,
             head=head,
             faults=(*log.faults, *_corrupt_packets(table, container.format.name)),
@@ -308,13 +312,20 @@ def timeline_of_frames(path: Path, contents: Contents, *, threads: int) -> tuple
     return timeline, index, _damage(frames, notes, contents, own=own, places=range(len(frames)))
 
 
-def find_damage(path: Path, contents: Contents, index: FrameIndex, *, threads: int) -> Damage:
+def find_damage(path: Path, contents: Contents, index: FrameIndex, look: Look | None = None, *, threads: int) -> Damage:
     """Return what is wrong with a file whose packets tell its timeline, by decoding all of it; no picture is kept.
+
+    Args:
+        path: the file.
+        contents: what is known of it.
+        index: how to find its frames.
+        look: is called with each frame that decodes, in order.
+        threads: of the decoder.
 
     Raises:
         VideoError: if the file is encrypted.
     """
-    frames, notes = _decode_all(path, contents, threads=threads)
+    frames, notes = _decode_all(path, contents, threads=threads, look=look)
     places = [index.place(frame.pts) for frame in frames]
     for place in sorted(set(range(index.size)).difference(places)):
         notes.lost.add(int(index.packets[place]))
@@ -332,12 +343,15 @@ class _Decoded:
     intra: bool
 
 
-def _decode_all(path: Path, contents: Contents, *, threads: int) -> tuple[list[_Decoded], Notes]:
-    notes = Notes()
-    frames = [
-        _Decoded(frame.pts, frame.dts, frame.duration or 0, frame.is_corrupt, frame.pict_type == PictureType.I)
-        for frame in decode(path, threads=threads, notes=notes)
-    ]
+def _decode_all(
+    path: Path, contents: Contents, *, threads: int, look: Look | None = None
+) -> tuple[list[_Decoded], Notes]:
+    notes, frames = Notes(), []
+    for frame in decode(path, threads=threads, notes=notes):
+        intra = frame.pict_type == PictureType.I
+        frames.append(_Decoded(frame.pts, frame.dts, frame.duration or 0, frame.is_corrupt, intra))
+        if look:
+            look(frame)
     if contents.encrypted and not notes.sound:
         raise VideoError("encrypted")
     return frames, notes

@@ -220,9 +220,9 @@ def test_only_the_clips_of_a_role_run_through_its_backbone(
 def test_only_the_clips_of_a_role_are_made_for_it(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     see, seen = video_clips.see, []
 
-    def counting(frames, preprocessing, **own):
-        seen.append(preprocessing.crop)
-        return see(frames, preprocessing, **own)
+    def counting(picture, look):
+        seen.append(look.crop)
+        return see(picture, look)
 
     monkeypatch.setattr(video_clips, "see", counting)
     scores_of(from_videos(world, tmp_path, "concat"))
