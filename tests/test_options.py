@@ -9,6 +9,7 @@ import pytest
 from vidpipe.cli.main import COMMANDS, main
 from vidpipe.cli.spelling import SHORT_NAMES, option_name
 from vidpipe.pipeline.errors import SettingsError, named, spelled
+from vidpipe.pipeline.manifests.settings import FoldersSettings
 from vidpipe.pipeline.settings import build, facts_of, flat_types, nested_settings
 from vidpipe.stages.calls import OF_EACH_RUN
 from vidpipe.stages.check_manifest.settings import CheckSettings
@@ -60,6 +61,7 @@ LEAST: dict[str, tuple[type, list[str], dict[str, Any]]] = {
     "render": (RenderSettings, ["o"], {"out": Path("o")}),
     "store verify": (VerifySettings, ["s"], {"store": Path("s")}),
     "manifest check": (CheckSettings, ["m"], {"manifest": Path("m")}),
+    "manifest from-folders": (FoldersSettings, [".", "-o=o.csv"], {"directory": Path()}),
 }
 
 
