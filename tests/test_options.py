@@ -9,6 +9,8 @@ import pytest
 from vidpipe.cli.main import COMMANDS, main
 from vidpipe.cli.spelling import SHORT_NAMES, option_name
 from vidpipe.pipeline.errors import SettingsError, named, spelled
+from vidpipe.pipeline.manifests.official.lists import ImportSettings
+from vidpipe.pipeline.manifests.official.source import Source
 from vidpipe.pipeline.manifests.settings import FoldersSettings
 from vidpipe.pipeline.settings import build, facts_of, flat_types, nested_settings
 from vidpipe.stages.calls import OF_EACH_RUN
@@ -19,7 +21,7 @@ from vidpipe.stages.finetune.settings import FinetuneSettings, RoleBackbone
 from vidpipe.stages.flops.settings import FlopsSettings
 from vidpipe.stages.probe.settings import ProbeSettings
 from vidpipe.stages.render.settings import RenderSettings
-from vidpipe.stages.store.settings import VerifySettings
+from vidpipe.stages.store.settings import ExportSettings, VerifySettings
 from vidpipe.stages.sweep.settings import SweepSettings
 from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 from vidpipe.stages.train_backbone.settings import TrainBackboneSettings
@@ -60,7 +62,13 @@ LEAST: dict[str, tuple[type, list[str], dict[str, Any]]] = {
     "flops": (FlopsSettings, ["--backbone=r2d_26"], {"backbone": "r2d_26"}),
     "render": (RenderSettings, ["o"], {"out": Path("o")}),
     "store verify": (VerifySettings, ["s"], {"store": Path("s")}),
+    "store export": (ExportSettings, ["s", "o"], {"store": Path("s"), "output": Path("o")}),
     "manifest check": (CheckSettings, ["m"], {"manifest": Path("m")}),
+    "manifest from-kinetics": (
+        ImportSettings,
+        ["--annotations=a", "--videos=.", "-o=o.csv"],
+        {"source": Source(annotations=(Path("a"),)), "videos": Path()},
+    ),
     "manifest from-folders": (FoldersSettings, [".", "-o=o.csv"], {"directory": Path()}),
 }
 
