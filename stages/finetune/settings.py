@@ -154,7 +154,6 @@ class FinetuneSettings:
             SettingsError: naming the field and its constraint.
         """
         check_fields(self)
-        object.__setattr__(self, "optimisation", self.optimisation.with_warmup(longest=1.0))
         if not self.backbones:
             raise SettingsError(
                 f"give {named('expensive')} NAME[=WEIGHTS], {named('cheap')} NAME[=WEIGHTS], or both; got neither"

@@ -16,6 +16,7 @@ from ...pipeline.features.clip_selection import Selection, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import EXPENSIVE, Pattern
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.training.settings import LONGEST_WARMUP
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
 from ..train_aggregator.plan import PreparedAggregatorTraining, prepare
 from ..train_aggregator.settings import TrainAggregatorSettings
@@ -229,6 +230,7 @@ def shared_outcome(settings: SweepSettings) -> dict[str, Any]:
         StoreError, ManifestError: if there is no store, or the splits are not those of its videos.
     """
     training = {name: value for name, value in asdict(settings.training).items() if name not in _NOT_SHARED}
+    training["optimisation"] = asdict(settings.training.optimisation.with_warmup(longest=LONGEST_WARMUP))
     training["optimisation"].pop("seed")
     if not training["options"]:
         del training["options"]  # sweeps had none once, and go on

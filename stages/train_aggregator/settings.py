@@ -71,7 +71,6 @@ class TrainAggregatorSettings:
             SettingsError: naming the field and its constraint.
         """
         check_fields(self)
-        object.__setattr__(self, "optimisation", self.optimisation.with_warmup(longest=1.0))
         if self.optimisation.patience and not self.val_fraction:
             raise SettingsError(
                 f"{named('patience')} needs videos to validate on; give {named('val_fraction')} 0.15, or "

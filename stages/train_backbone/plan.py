@@ -12,7 +12,7 @@ from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import preprocessing_for
-from .settings import TrainBackboneSettings
+from .settings import LONGEST_WARMUP, TrainBackboneSettings
 
 GIB = 2**30
 
@@ -75,7 +75,7 @@ def resolve(settings: TrainBackboneSettings) -> TrainBackboneSettings:
         settings,
         num_frames=settings.num_frames or num_frames,
         sampling_rate=settings.sampling_rate or sampling_rate,
-        optimisation=resolved(settings.optimisation, device=settings.device),
+        optimisation=resolved(settings.optimisation, device=settings.device, longest_warmup=LONGEST_WARMUP),
     )
 
 
