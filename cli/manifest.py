@@ -65,8 +65,9 @@ def from_folders(*, output: Path, force: bool, **options: Any) -> None:
 def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) -> None:
     """Probe every file of MANIFEST, and list what is in it and what is wrong.
 
-    Problems: missing, unreadable, no video stream, no frames, encrypted, duplicate id, empty label, and start or end
-    beyond the duration. Every problem is printed in full; the good videos only while the table is short, or with --all.
+    Problems: missing, empty, unreadable, no video stream, picture, no frames, encrypted, truncated (less is there than
+    the header announces), damaged (frames that decode wrongly, or not at all), duplicate id, empty label, and start or
+    end beyond the duration. Every problem is printed in full; the good videos only while the table is short, or with --all.
 
     \b
     Exit code: 0 if all is well, 3 if some videos have problems,

@@ -15,9 +15,10 @@ from ..manifests.manifest import Video
 from ..seeds import derived_seed
 from ..videos.clip_reader import see, see_frames
 from ..videos.clips import ClipSampling, frame_indices, random_starts, uniform_starts
+from ..videos.damage import REFUSE, REPORT
 from ..videos.frame_times import Timeline
 from ..videos.preprocessing import Preprocessing
-from ..videos.reader import VideoReader, iterate_frames
+from ..videos.reader import VideoReader
 from ..videos.transforms import Look, central_look, jitter_range, random_look, resize_short_side
 from .batches import prefetched
 from .distributed import gathered, rank, world_size
@@ -44,10 +45,10 @@ class OpenVideo:
 _PROBED_VIDEOS = 64  # enough to estimate what a manifest takes in memory
 
 
-def open_source(videos: Sequence[Video], *, crop: int, cache_bytes: float) -> "VideoSource":
+def open_source(videos: Sequence[Video], *, crop: int, cache_bytes: float, damaged: str = REFUSE) -> "VideoSource":
     """Return the videos, kept decoded in memory if by estimate they fit into ``cache_bytes``."""
     fits = cache_bytes > 0 and estimated_bytes(videos, short_side=jitter_range(crop)[1]) <= cache_bytes
-    return VideoSource(videos, crop=crop, cache=fits)
+    return VideoSource(videos, crop=crop, cache=fits, damaged=damaged)
 
 
 class VideoSource:
@@ -60,14 +61,16 @@ class VideoSource:
         videos: which ones.
         crop: side in pixels of the largest square that is cut from them.
         cache: keep decoded videos in memory.
+        damaged: what to do with damaged videos: see `VideoReader`.
     """
 
-    def __init__(self, videos: Sequence[Video], *, crop: int, cache: bool = False) -> None:
+    def __init__(self, videos: Sequence[Video], *, crop: int, cache: bool = False, damaged: str = REFUSE) -> None:
+        self._damaged = damaged
         self.videos = tuple(videos)
         self.failures: dict[str, str] = {}
         self._seen: set[int] = set()
         self._short_side = jitter_range(crop)[1]
-        self._cache: dict[int, tuple[Timeline, list[np.ndarray]]] | None = {} if cache else None
+        self._cache: dict[int, tuple[Timeline, _Pictures]] | None = {} if cache else None
         self._lock = threading.Lock()
 
     @property
@@ -85,7 +88,7 @@ class VideoSource:
         try:
             if self._cache is not None:
                 return make(_kept(*self._decoded(index)))
-            with VideoReader(video.path) as reader:
+            with VideoReader(video.path, damaged=self._damaged) as reader:
                 return make(_opened(reader))
         except VideoError as error:
             with self._lock:
@@ -104,14 +107,12 @@ class VideoSource:
         found = {video_id: reason for own in gathered(self.failures) for video_id, reason in own.items()}
         return dict(sorted(found.items()))
 
-    def _decoded(self, index: int) -> tuple[Timeline, list[np.ndarray]]:
+    def _decoded(self, index: int) -> "tuple[Timeline, _Pictures]":
         assert self._cache is not None
         # Without a lock: two threads may decode the same video, with the same result, and neither waits for the other.
         if index not in self._cache:
-            path = self.videos[index].path
-            with VideoReader(path) as reader:
-                timeline = reader.timeline
-            self._cache[index] = timeline, read_reduced(path, short_side=self._short_side)
+            with VideoReader(self.videos[index].path, damaged=self._damaged) as reader:
+                self._cache[index] = reader.timeline, _sound_pictures(reader, short_side=self._short_side)
         return self._cache[index]
 
 
@@ -120,11 +121,26 @@ def _opened(reader: VideoReader) -> OpenVideo:
     return OpenVideo(timeline=reader.timeline, size=size, see=partial(see_frames, reader))
 
 
-def _kept(timeline: Timeline, pictures: list[np.ndarray]) -> OpenVideo:
-    def look_at(places: np.ndarray, look: Look) -> torch.Tensor:
-        return torch.stack([see(pictures[place], look) for place in places.tolist()])
+@dataclass(frozen=True, slots=True)
+class _Pictures:
+    """A decoded video.
 
-    height, width = pictures[0].shape[:2]
+    Args:
+        at: place -> (H, W, 3) uint8; damaged frames are not there.
+        damage: why not, in words.
+    """
+
+    at: dict[int, np.ndarray]
+    damage: str
+
+
+def _kept(timeline: Timeline, pictures: _Pictures) -> OpenVideo:
+    def look_at(places: np.ndarray, look: Look) -> torch.Tensor:
+        if not all(place in pictures.at for place in places.tolist()):
+            raise VideoError(pictures.damage)
+        return torch.stack([see(pictures.at[place], look) for place in places.tolist()])
+
+    height, width = next(iter(pictures.at.values())).shape[:2]
     return OpenVideo(timeline=timeline, size=(width, height), see=look_at)
 
 
@@ -195,9 +211,24 @@ def read_reduced(path: Path, *, short_side: int) -> list[np.ndarray]:
     Frames are reduced one by one as they are decoded, so that a long video is never in memory at its full size.
 
     Raises:
-        VideoError: if the video does not decode.
+        VideoError: if the video does not decode, or is damaged.
     """
-    return [_reduced(frame, short_side) for frame in iterate_frames(path)]
+    with VideoReader(path) as reader:
+        return [_reduced(picture, short_side) for _, picture in reader.pictures(range(len(reader.timeline)))]
+
+
+def _sound_pictures(reader: VideoReader, *, short_side: int) -> "_Pictures":
+    """Return the frames of a video that are not damaged, reduced likewise."""
+    try:
+        every = range(len(reader.timeline))
+        return _Pictures({place: _reduced(picture, short_side) for place, picture in reader.pictures(every)}, "")
+    except VideoError:
+        damage = reader.find_damage()
+        sound = np.flatnonzero(~damage.frames).tolist()
+        if not damage or not sound:
+            raise
+        found = {place: _reduced(picture, short_side) for place, picture in reader.pictures(sound)}
+        return _Pictures(found, str(damage))
 
 
 def _reduced(frame: np.ndarray, short_side: int) -> np.ndarray:
@@ -215,7 +246,7 @@ def estimated_bytes(videos: Sequence[Video], *, short_side: int) -> int:
     total = 0
     for video in sample:
         try:
-            with VideoReader(video.path) as reader:
+            with VideoReader(video.path, damaged=REPORT) as reader:
                 width, height = reader.info.width, reader.info.height
                 scale = min(1.0, short_side / min(width, height))
                 total += len(reader.timeline.pts) * round(width * scale) * round(height * scale) * 3

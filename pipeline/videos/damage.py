@@ -11,6 +11,8 @@ import numpy as np
 # What to do with a damaged video: refuse it, or use what lies outside the damage.
 REFUSE, KEEP = "refuse", "keep"
 DAMAGE_POLICIES = (REFUSE, KEEP)
+DAMAGED_HELP = "Damaged or cut videos: refuse them, or keep to clips outside of the damage (decodes all of each first)."
+DAMAGE_WORDS = ("damaged", "truncated")  # how reasons begin that the policy is about
 REPORT = "report"  # for checks: refuse nothing, and look for nothing unasked
 
 

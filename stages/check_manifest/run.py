@@ -12,7 +12,7 @@ from ...pipeline.manifests.manifest import Draft, Video, read_draft
 from ...pipeline.videos.reader import VideoInfo
 from .plan import plan
 from .settings import CheckSettings
-from .task import PROBLEM_KINDS, Problem, interval_problem, probe_file
+from .task import PROBLEM_KINDS, Problem, damage_problems, interval_problem, probe_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,4 +85,5 @@ def _reports(draft: Draft, found: dict[Path, VideoInfo | Problem]) -> Iterator[V
     for line, video in zip(draft.lines, draft.videos, strict=True):
         result = found[video.path]
         info, problem = (None, result) if isinstance(result, Problem) else (result, interval_problem(video, result))
-        yield VideoReport(line, video, info, (*([problem] if problem else []), *flaws[line]))
+        damage = damage_problems(info) if info else ()
+        yield VideoReport(line, video, info, (*([problem] if problem else []), *damage, *flaws[line]))
