@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 
 from ..errors import VideoError
+from .appended import appended_at
 from .container import decode
 from .decoding import FrameWalker, has_disposable_frames
 from .frame_times import Gap, Timeline
@@ -58,6 +59,7 @@ class VideoInfo:
         first_pts_seconds: what the file's own clock says at the first shown frame.
         variable_rate: whether some frames are shown longer than others.
         header_seconds: how long the file says that it is, all streams together; None if it does not.
+        appended_at: the byte at which a second file begins in this one, which is not read; None if none does.
         gaps: when nothing is shown for long.
         restarts_seconds: when the file's own timestamps begin again: parts are shown one after the other.
         changes: where size, rotation or pixel format change; known only if all frames were decoded.
@@ -77,6 +79,7 @@ class VideoInfo:
     first_pts_seconds: float
     variable_rate: bool
     header_seconds: float | None
+    appended_at: int | None
     gaps: tuple[Gap, ...]
     restarts_seconds: tuple[float, ...]
     changes: tuple[Change, ...] = ()
@@ -108,6 +111,7 @@ def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) 
         first_pts_seconds=float((first.pts or 0) * contents.time_base),
         variable_rate=_is_variable(timeline, contents.time_base),
         header_seconds=contents.header_seconds,
+        appended_at=None,
         gaps=timeline.gaps,
         restarts_seconds=tuple(timeline.pts[list(timeline.joins)].tolist()),
     )
@@ -128,6 +132,7 @@ class VideoReader:
     Attributes:
         info: what the file holds.
         timeline: when its frames are shown; indices of frames refer to it.
+        container: the name of the demuxer that reads it.
     """
 
     def __init__(
@@ -140,6 +145,7 @@ class VideoReader:
             self.timeline, index = timeline_of_packets(contents)
         else:
             self.timeline, index = timeline_of_frames(self._path, contents, threads=threads)
+        self.container = contents.container
         self._display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
         disposes = has_disposable_frames(contents.codec, contents.container)
         self._walker = FrameWalker(self._path, index, disposes=disposes, threads=threads, shortcuts=shortcuts)
@@ -272,9 +278,8 @@ def probe(path: Path | str, *, decode: bool = False) -> VideoInfo:
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
     """
     with VideoReader(path) as reader:
-        if not decode:
-            return reader.info
-        return replace(reader.info, changes=_changes(reader.forms(), reader.timeline))
+        info = replace(reader.info, appended_at=appended_at(Path(path), container=reader.container))
+        return replace(info, changes=_changes(reader.forms(), reader.timeline)) if decode else info
 
 
 def _changes(forms: Iterable[Form], timeline: Timeline) -> tuple[Change, ...]:
