@@ -14,6 +14,7 @@ import av
 import numpy as np
 
 from ..errors import VideoError
+from .appended import appended_at
 from .container import decode
 from .damage import KEEP, REFUSE, REPORT, Damage
 from .decoder import Notes
@@ -69,6 +70,7 @@ class VideoInfo:
         first_pts_seconds: what the file's own clock says at the first shown frame.
         variable_rate: whether some frames are shown longer than others.
         header_seconds: how long the file says that it is, all streams together; None if it does not.
+        appended_at: the byte at which a second file begins in this one, which is not read; None if none does.
         gaps: when nothing is shown for long.
         restarts_seconds: when the file's own timestamps begin again: parts are shown one after the other.
         changes: where size, rotation or pixel format change; known only if all frames were decoded.
@@ -92,6 +94,7 @@ class VideoInfo:
     first_pts_seconds: float
     variable_rate: bool
     header_seconds: float | None
+    appended_at: int | None
     gaps: tuple[Gap, ...]
     restarts_seconds: tuple[float, ...]
     changes: tuple[Change, ...] = ()
@@ -127,6 +130,7 @@ def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) 
         first_pts_seconds=float((first.pts or 0) * contents.time_base),
         variable_rate=_is_variable(timeline, contents.time_base),
         header_seconds=contents.header_seconds,
+        appended_at=None,
         gaps=timeline.gaps,
         restarts_seconds=tuple(timeline.pts[list(timeline.joins)].tolist()),
         truncated=str(contents.missing) if contents.missing else "",
@@ -162,6 +166,7 @@ class VideoReader:
         info: what the file holds.
         timeline: when its frames are shown; indices of frames refer to it.
         missing: what a file that is cut short lacks; None if nothing is known to be missing.
+        container: the name of the demuxer that reads it.
     """
 
     def __init__(
@@ -179,6 +184,7 @@ class VideoReader:
         self.missing = contents.missing
         if self.missing and damaged == REFUSE:
             raise VideoError(str(self.missing))
+        self.container = contents.container
         self._display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
         if not decode_timeline and packets_tell_time(contents):
             self.timeline, self._index = timeline_of_packets(contents)
@@ -334,11 +340,12 @@ def probe(path: Path | str, *, decode: bool = False) -> VideoInfo:
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
     """
     with VideoReader(path, damaged=REPORT) as reader:
+        info = replace(reader.info, appended_at=appended_at(Path(path), container=reader.container))
         if not decode:
-            return reader.info
+            return info
         damage, forms = reader.survey()
         return replace(
-            reader.info,
+            info,
             damage=str(damage) if damage else "",
             num_damaged_frames=damage.num_frames,
             changes=_changes(forms, reader.timeline),

@@ -57,20 +57,43 @@ def decode_stated(decoder: Decodes, packets: Iterable[av.Packet]) -> Iterator[av
     A decoder tells the shape of pixels for the packet that it has just read, while it returns earlier frames: each
     frame gets what held for the packet with its time. A turn that is stated for a keyframe alone holds until the next.
     """
-    ratios: dict[int | None, Fraction | None] = {}
-    ratio = matrix = None
+    ratios, matrix = _HeldRatios(), None
     for packet in _with_end(packets):
         frames = decoder.decode(packet)
         matrix = matrix or decoder.matrix
         if packet is not None:
-            ratio = ratios[packet.pts] = decoder.aspect_ratio
-            if len(ratios) > _MOST_HELD_BACK:
-                del ratios[next(iter(ratios))]
+            ratios.push(packet.pts, decoder.aspect_ratio)
         for frame in frames:
             own = matrix_of(frame)
             matrix = own if own is not None or (frame.key_frame and not decoder.matrix) else matrix
-            frame.opaque = Stated(ratios.pop(frame.pts, ratio), matrix)
+            frame.opaque = Stated(ratios.pop(frame.pts), matrix)
             yield frame
+
+
+class _HeldRatios:
+    """The shapes of pixels that were told for packets whose frames are not out yet."""
+
+    def __init__(self) -> None:
+        # Lists, since times may begin again before the last frames of the part before are out.
+        self._by_time: dict[int | None, list[Fraction | None]] = {}
+        self._latest: Fraction | None = None
+
+    def push(self, time: int | None, ratio: Fraction | None) -> None:
+        """Note ``ratio`` for the packet of ``time``."""
+        self._latest = ratio
+        self._by_time.setdefault(time, []).append(ratio)
+        if len(self._by_time) > _MOST_HELD_BACK:
+            del self._by_time[next(iter(self._by_time))]
+
+    def pop(self, time: int | None) -> Fraction | None:
+        """Return what was noted for the packet of ``time``, the earliest one; what was told last if there is none."""
+        ratios = self._by_time.get(time)
+        if not ratios:
+            return self._latest
+        ratio = ratios.pop(0)
+        if not ratios:
+            del self._by_time[time]
+        return ratio
 
 
 def _with_end(packets: Iterable[av.Packet]) -> Iterator[av.Packet | None]:
