@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import VideoError
 from .appended import appended_at
 from .container import decode
-from .damage import KEEP, REFUSE, REPORT, Damage
+from .damage import KEEP, REFUSE, Damage
 from .decoder import Notes
 from .decoding import FrameWalker, has_disposable_frames
 from .frame_times import Gap, Timeline
@@ -329,21 +329,24 @@ def _stacked(pictures: list[np.ndarray]) -> np.ndarray:
     return np.stack(pictures)
 
 
-def probe(path: Path | str, *, decode: bool = False) -> VideoInfo:
+def probe(path: Path | str, *, decode: bool = False, damaged: str = REFUSE) -> VideoInfo:
     """Return what the video file at ``path`` holds.
 
     Args:
         path: the file.
         decode: decode every frame, to be sure that all of them can be, and to see whether they change.
+        damaged: ``refuse`` makes damage an error; with ``report`` the info tells of it.
 
     Raises:
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
     """
-    with VideoReader(path, damaged=REPORT) as reader:
+    with VideoReader(path, damaged=damaged) as reader:
         info = replace(reader.info, appended_at=appended_at(Path(path), container=reader.container))
         if not decode:
             return info
         damage, forms = reader.survey()
+        if damage and damaged == REFUSE:
+            raise VideoError(str(damage))
         return replace(
             info,
             damage=str(damage) if damage else "",
@@ -379,6 +382,8 @@ def iterate_frames(path: Path | str, *, threads: int = 1) -> Iterator[np.ndarray
     """
     path = Path(path).absolute()
     contents = read_contents(path)
+    if contents.missing:
+        raise VideoError(str(contents.missing))
     display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
     for frame in decode(path, threads=threads):
         yield display.show(frame)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ...pipeline.errors import VideoError
 from ...pipeline.manifests.manifest import DUPLICATE_ID, EMPTY_LABEL, Video
+from ...pipeline.videos.damage import REPORT
 from ...pipeline.videos.reader import VideoInfo, probe
 
 MISSING, _UNREADABLE = "missing", "unreadable"
@@ -39,7 +40,7 @@ def probe_file(path: Path, *, decode: bool = True) -> VideoInfo | Problem:
     try:
         if not path.exists() and not path.is_symlink():
             return Problem(MISSING, "missing: there is no such file")
-        return probe(path, decode=decode)
+        return probe(path, decode=decode, damaged=REPORT)
     except VideoError as error:
         return classify(str(error))
     except OSError as error:
