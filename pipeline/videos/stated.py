@@ -21,7 +21,7 @@ class Stated:
     """What the stream states about one frame.
 
     Args:
-        aspect_ratio: width of a pixel over its height, by the codec; None or 0 if it gives none.
+        aspect_ratio: width of a pixel over its height, by the codec; None if it is square, or not given.
         matrix: the display matrix, 9 int32; None if there is none.
     """
 
@@ -30,8 +30,12 @@ class Stated:
 
 
 def stated(frame: av.VideoFrame) -> Stated:
-    """Return what was noted on ``frame``; of one that no stream gave, what it carries itself."""
-    return frame.opaque if isinstance(frame.opaque, Stated) else Stated(None, _matrix(frame))
+    """Return what the stream states about ``frame``."""
+    noted = frame.opaque
+    own = _matrix(frame)
+    if not isinstance(noted, Stated):
+        return Stated(None, own)
+    return noted if own is None else Stated(noted.aspect_ratio, own)
 
 
 def decode_stated(stream: VideoStream, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
@@ -44,11 +48,14 @@ def decode_stated(stream: VideoStream, packets: Iterable[av.Packet]) -> Iterator
     for packet in _with_end(packets):
         frames = stream.decode(packet)
         if packet is not None:
-            ratios.push(packet.pts, stream.codec_context.sample_aspect_ratio)
+            ratio = stream.codec_context.sample_aspect_ratio
+            ratios.push(packet.pts, ratio if ratio and ratio != 1 else None)
         for frame in frames:
-            own = _matrix(frame)
-            matrix = own if own is not None or frame.key_frame else matrix
-            frame.opaque = Stated(ratios.pop(frame.pts), matrix)
+            ratio = ratios.pop(frame.pts)
+            if frame.key_frame:
+                matrix = _matrix(frame)
+            if ratio is not None or matrix is not None:
+                frame.opaque = Stated(ratio, matrix)
             yield frame
 
 
