@@ -20,7 +20,7 @@ class Stated:
     """What the stream states about one frame.
 
     Args:
-        aspect_ratio: width of a pixel over its height, by the codec; None or 0 if it gives none.
+        aspect_ratio: width of a pixel over its height, by the codec; None if it is square, or not given.
         matrix: the display matrix, 9 int32; None if there is none.
     """
 
@@ -29,8 +29,12 @@ class Stated:
 
 
 def stated(frame: av.VideoFrame) -> Stated:
-    """Return what was noted on ``frame``; of one that no stream gave, what it carries itself."""
-    return frame.opaque if isinstance(frame.opaque, Stated) else Stated(None, matrix_of(frame))
+    """Return what the stream states about ``frame``."""
+    noted = frame.opaque
+    own = matrix_of(frame)
+    if not isinstance(noted, Stated):
+        return Stated(None, own)
+    return noted if own is None else Stated(noted.aspect_ratio, own)
 
 
 class Decodes(Protocol):
@@ -60,13 +64,17 @@ def decode_stated(decoder: Decodes, packets: Iterable[av.Packet]) -> Iterator[av
     ratios, matrix = _HeldRatios(), None
     for packet in _with_end(packets):
         frames = decoder.decode(packet)
-        matrix = matrix or decoder.matrix
         if packet is not None:
-            ratios.push(packet.pts, decoder.aspect_ratio)
+            ratio = decoder.aspect_ratio
+            ratios.push(packet.pts, ratio if ratio and ratio != 1 else None)
         for frame in frames:
-            own = matrix_of(frame)
-            matrix = own if own is not None or (frame.key_frame and not decoder.matrix) else matrix
-            frame.opaque = Stated(ratios.pop(frame.pts), matrix)
+            ratio = ratios.pop(frame.pts)
+            if decoder.matrix is not None:
+                matrix = decoder.matrix
+            elif frame.key_frame:
+                matrix = matrix_of(frame)
+            if ratio is not None or matrix is not None:
+                frame.opaque = Stated(ratio, matrix)
             yield frame
 
 

@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from vidpipe.cli.main import main
+from vidpipe.pipeline.manifests.manifest import Video
 from vidpipe.pipeline.videos.frame_times import Gap
 from vidpipe.pipeline.videos.frames import Form
 from vidpipe.pipeline.videos.reader import Change, probe
-from vidpipe.stages.check_manifest.notes import notes_of
+from vidpipe.stages.check_manifest.notes import interval_notes, notes_of
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,18 @@ def test_gaps_are_listed_and_the_rate_is_that_of_what_is_shown(info):
     ]
     assert told(info, **own, gaps=(*gaps, *[Gap(start=40.0, seconds=300.0)] * 3))[0].startswith(expected)
     assert told(info, **own, gaps=(*gaps, *[Gap(start=40.0, seconds=300.0)] * 3))[0].endswith("and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "told"),
+    [(5.0, 20.0, True), (None, None, False), (3.0, 20.0, False), (5.0, 29.0, False), (4.0, 28.5, True)],
+)
+def test_a_row_whose_part_lies_in_a_gap(info, start, end, told):
+    video = Video(video_id="v", path=info.path, labels=(), split="s", start=start, end=end, written_path="v")
+    own = replace(info, duration_seconds=40.0, gaps=(Gap(start=4.0, seconds=24.5),))
+    expected = f"between start and end ({start} s, {end} s) there are no frames; the last one before is used"
+    found = [note.message.replace(".0 s", " s") for note in interval_notes(video, own)]
+    assert found == ([f"interval in a gap: {expected}".replace(".0 s", " s")] if told else [])
 
 
 @pytest.mark.parametrize(
