@@ -4,6 +4,7 @@ This is stated once, in the library: the command line generates its options from
 """
 
 import dataclasses
+import json
 import math
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -218,6 +219,16 @@ def differing(have: Any, asked: Any, *, absent: Any = None, at: str = "") -> Ite
             yield from differing(have.get(key, absent), asked.get(key, absent), absent=absent, at=name)
     elif have != asked:
         yield at, have, asked
+
+
+def describe_differences(have: Any, asked: Any) -> list[str]:
+    """Return a phrase for each field of two nested JSON values that differs, under its dotted name."""
+    return [f"{name} is {_shorten(old)} there, {_shorten(new)} here" for name, old, new in differing(have, asked)]
+
+
+def _shorten(value: Any, *, limit: int = 120) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def _sentence(facts: Facts) -> str:

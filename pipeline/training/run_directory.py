@@ -29,7 +29,7 @@ from ..files import (
     write_json,
     write_text,
 )
-from ..settings import differing
+from ..settings import describe_differences
 from .distributed import is_first
 
 _PACKAGES = ("vidpipe", "torch", "numpy", "zarr", "av", "safetensors", "scikit-learn")
@@ -214,11 +214,6 @@ def _software_versions() -> dict[str, str]:
     return found
 
 
-def describe_differences(have: Any, asked: Any) -> list[str]:
-    """Return a phrase for each field of two nested JSON values that differs, under its dotted name."""
-    return [f"{name} is {_shorten(old)} there, {_shorten(new)} here" for name, old, new in differing(have, asked)]
-
-
 def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -237,8 +232,3 @@ def _make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{path} cannot be made a directory: {error.strerror}") from error
-
-
-def _shorten(value: Any, *, limit: int = 120) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= limit else text[:limit] + "…"

@@ -22,7 +22,7 @@ from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import held_folder, write_csv, write_json
-from ...pipeline.training.run_directory import describe_differences
+from ...pipeline.settings import describe_differences
 from .plan import SweepPlan, SweepTask, plan, resolve, shared_outcome
 from .settings import SweepSettings
 from .tables import report
