@@ -78,16 +78,17 @@ def run(*command: str | Path, cwd: Path, fine: tuple[int, ...] = (0,)) -> str:
 
 def pythons() -> dict[tuple[int, int], Path]:
     """Return one Python of each version from 3.11: this one, then those on the PATH, then those that pyenv has."""
-    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    folders += sorted(pyenv.glob("versions/*/bin"), reverse=True)  # on the PATH are its shims, most of which do not run
-    found: dict[tuple[int, int], Path] = {}
-    for path in (Path(sys.executable), *(path for folder in folders for path in sorted(folder.glob("python3.*")))):
-        if path != Path(sys.executable) and not re.fullmatch(r"python3\.\d+", path.name):
-            continue
-        version = version_of(path)
-        if version and version >= OLDEST:
-            found.setdefault(version, path)
+    # On the PATH, pyenv has shims, which run only the versions that are switched on.
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    folders = [folder for folder in folders if folder != pyenv / "shims"]
+    folders += sorted(pyenv.glob("versions/*/bin"), reverse=True)
+    found: dict[tuple[int, int], Path] = {sys.version_info[:2]: Path(sys.executable)}
+    for path in (path for folder in folders for path in sorted(folder.glob("python3.*"))):
+        name = re.fullmatch(r"python3\.(\d+)", path.name)
+        version = (3, int(name[1])) if name else (0, 0)  # another program, such as python3.11-config
+        if version >= OLDEST and version not in found and version_of(path) == version:
+            found[version] = path
     return dict(sorted(found.items()))
 
 
@@ -214,9 +215,8 @@ def walk(programs: Path, place: Path, *, has_torch: bool) -> None:
     rows = [f"{clip},{clip.stem},train" for clip in clips]
     (place / "clips.csv").write_text("\n".join(["path,label,split", *rows]) + "\n")
     for line in (*WITHOUT_TORCH, *(WITH_TORCH if has_torch else ())):
-        said = run(
-            programs / "vidpipe", *shlex.split(line)[1:], cwd=place, fine=(0, 3) if "clips.csv" in line else (0,)
-        )
+        fine = (0, 3) if "clips.csv" in line else (0,)  # some of the clips are there to be refused
+        said = run(programs / "vidpipe", *shlex.split(line)[1:], cwd=place, fine=fine)
         if " render " in line:
             into_folders(place)
         if "clips.csv" in line:
@@ -316,7 +316,8 @@ def main() -> int:
             except BrokenError as error:
                 failures += 1
                 print(f"Python {major}.{minor}: FAILED: {error}", flush=True)
-    print(f"wheel: {len(tries) - failures} passed, {failures} failed, in {time.monotonic() - began:.0f} s", flush=True)
+    print(f"All of it took {time.monotonic() - began:.0f} s.")
+    print(f"wheel: {len(tries) - failures} passed, {failures} failed", flush=True)
     return 1 if failures else 0
 
 
