@@ -6,14 +6,17 @@ This is stated once, in the library: the command line generates its options from
 import dataclasses
 import json
 import math
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
 from .errors import SettingsError, named
 
 KEY = "vidpipe"  # of our entry in a field's metadata
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # a sha256, of which the beginning is enough
 T = TypeVar("T")
 
 
@@ -192,6 +195,15 @@ def flat_types(kind: type) -> dict[str, Any]:
     return found
 
 
+def recorded_names(kind: type, *, at: str = "") -> dict[str, str]:
+    """Return dotted name -> field, for all fields of ``kind`` and of the settings in it, as `asdict` nests them."""
+    nested, found = nested_settings(kind), {}
+    for own in dataclasses.fields(kind):
+        name = f"{at}{own.name}"
+        found |= recorded_names(nested[own.name], at=f"{name}.") if own.name in nested else {name: own.name}
+    return found
+
+
 def check_fields(given: Any) -> None:
     """Check every field of settings against its own bounds; None is not checked.
 
@@ -200,6 +212,8 @@ def check_fields(given: Any) -> None:
     """
     for name, facts in facts_of(type(given)):
         value = getattr(given, name)
+        if isinstance(value, Path) and "\0" in str(value):
+            raise SettingsError(f"{named(name)} must not hold a NUL character; got {str(value)!r}")
         bounded = facts.choices or any(
             bound is not None for bound in (facts.at_least, facts.above, facts.at_most, facts.below)
         )
@@ -221,13 +235,24 @@ def differing(have: Any, asked: Any, *, absent: Any = None, at: str = "") -> Ite
         yield at, have, asked
 
 
-def describe_differences(have: Any, asked: Any) -> list[str]:
-    """Return a phrase for each field of two nested JSON values that differs, under its dotted name."""
-    return [f"{name} is {_shorten(old)} there, {_shorten(new)} here" for name, old, new in differing(have, asked)]
+def describe_differences(have: Any, asked: Any, *, options: Mapping[str, str] | None = None) -> list[str]:
+    """Return a phrase for each field of two nested JSON values that differs.
+
+    Args:
+        have: what is there.
+        asked: what should be.
+        options: dotted name -> the field by which a user sets it; other fields stand under their dotted name.
+    """
+    fields = {name: named(field) for name, field in (options or {}).items()}
+    found = (
+        f"{fields.get(name, name)} is {_shorten(old)} there, {_shorten(new)} here"
+        for name, old, new in differing(have, asked)
+    )
+    return list(dict.fromkeys(found))  # one setting may stand in two places
 
 
 def _shorten(value: Any, *, limit: int = 120) -> str:
-    text = json.dumps(value)
+    text = _DIGEST.sub(r"\1…", json.dumps(value))
     return text if len(text) <= limit else text[:limit] + "…"
 
 
