@@ -13,6 +13,8 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from .ratios import fraction
+
 # How much may be missing: encoders that stop a little early, last frames without a duration, sound that is longer.
 _TOLERATED_FRAMES = 3
 _TOLERATED_SECONDS = 0.25
@@ -67,13 +69,14 @@ def announced(path: Path, container: InputContainer, stream: VideoStream) -> Ann
     MPEG-TS, MPEG-PS, Ogg, NUT and raw streams announce nothing, nor do live recordings in Matroska and FLV.
     """
     kind = container.format.name
-    length = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
+    unit = float(fraction(stream.time_base) or 0)
+    length = stream.duration * unit if stream.duration and unit else None
     everything = container.duration / av.time_base if container.duration else None
     if kind == "avi":
         counted = 0 < stream.frames < _MOST_FRAMES
-        return Announced(seconds=stream.frames * float(stream.time_base or 0) if counted else None)
+        return Announced(seconds=stream.frames * unit if counted else None)
     if kind == "ivf":  # a count by some writers, a duration by others
-        return Announced(frames=stream.frames or None, seconds=stream.frames * float(stream.time_base or 0))
+        return Announced(frames=stream.frames or None, seconds=stream.frames * unit)
     if kind == "apng":
         return Announced(frames=_apng_frames(_head(path)))
     if kind == "mxf" or (kind.startswith("mov") and not stream.frames):  # fragments: others have an index of all frames

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -16,6 +17,10 @@ from .what_it_is import check_beginning, check_is_file, why_not_opened
 
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
+# Titles and the like may hold any bytes, and do not concern us. PyAV 18 refuses files whose titles are not UTF-8 unless
+# it is told not to; PyAV 19 keeps such bytes by itself, and knows the argument no more.
+_ANY_TITLES: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+
 
 def open_container(path: Path) -> InputContainer:
     """Open a media file; only local files are ever read, whatever the file refers to.
@@ -29,8 +34,8 @@ def open_container(path: Path) -> InputContainer:
     check_beginning(path)
     try:
         # "file:" keeps FFmpeg from reading a name such as "http:x" as an address, and the whitelist keeps playlists
-        # from fetching anything. Titles and the like may hold any bytes: they do not concern us.
-        return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        # from fetching anything.
+        return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, **_ANY_TITLES)
     except FFmpegError as error:
         raise VideoError(why_not_opened(path) or f"cannot be opened: {reason(error)}") from error
 

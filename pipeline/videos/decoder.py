@@ -20,6 +20,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from .damage import Fault
+from .ratios import fraction
 from .stated import decode_stated, matrix_of
 
 # These decoders go on without a word and without a mark; only their log tells. Others' logs also mention what does no
@@ -94,7 +95,7 @@ class Decoder:
     @property
     def aspect_ratio(self) -> Fraction | None:
         """Width of a pixel over its height, for the packet that was read last; None or 0 if the stream gives none."""
-        return self._own.sample_aspect_ratio
+        return fraction(self._own.sample_aspect_ratio)
 
     def _peek(self, packet: av.Packet) -> None:
         """Learn from FFmpeg's own decoder how the file says that its pictures are turned: libvpx does not know."""

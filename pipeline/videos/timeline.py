@@ -22,6 +22,7 @@ from .decoder import MARKED, Decoder, Notes, reason
 from .decoding import FrameIndex
 from .frame_times import Timeline
 from .joined import begin_again, joins, one_after_the_other
+from .ratios import fraction
 from .what_it_is import picture_name
 
 # Containers that carry presentation times, and codecs whose every packet becomes one frame. Not so: AVI (decoding order
@@ -143,8 +144,9 @@ class _PacketLog:
             self.faults.append(Fault(len(self._rows), f"reading ended in an error: {reason(error)}"))
 
     def _note_end(self, packet: av.Packet) -> None:
-        if packet.pts is not None and packet.time_base and packet.stream.type in ("audio", "video"):
-            end = (packet.pts + (packet.duration or 0)) * packet.time_base
+        unit = fraction(packet.time_base)
+        if packet.pts is not None and unit and packet.stream.type in ("audio", "video"):
+            end = (packet.pts + (packet.duration or 0)) * unit
             self.end_of_others = max(self.end_of_others, float(end))
 
     def table(self) -> Packets:
@@ -201,9 +203,9 @@ def read_contents(path: Path) -> Contents:
         return Contents(
             codec=codec,
             container=container.format.name,
-            time_base=stream.time_base or Fraction(1, 1000),
-            rate=stream.average_rate or stream.guessed_rate or _DEFAULT_FPS,
-            aspect_ratio=stream.sample_aspect_ratio,
+            time_base=fraction(stream.time_base) or Fraction(1, 1000),
+            rate=fraction(stream.average_rate) or fraction(stream.guessed_rate) or _DEFAULT_FPS,
+            aspect_ratio=fraction(stream.sample_aspect_ratio),
             encrypted=log.encrypted,
             header_seconds=container.duration / av.time_base if container.duration else None,
             packets=table,
@@ -218,10 +220,10 @@ def _missing(log: _PacketLog, packets: Packets, promised: Announced, stream: Vid
     read, indexed = len(packets.pts), log.num_indexed()
     if indexed > read:
         return Missing(found=read, announced=indexed)
-    unit = float(stream.time_base or 0)
+    unit = float(fraction(stream.time_base) or 0)
     times = np.where(packets.has_pts, packets.pts, packets.dts)
     first, end = float(times.min() * unit), float((times + packets.duration).max() * unit)
-    step = (end - first) / read or 1 / float(stream.average_rate or stream.guessed_rate or _DEFAULT_FPS)
+    step = (end - first) / read or 1 / float(fraction(stream.average_rate) or _DEFAULT_FPS)
     found = Found(num_frames=read, first=first, end=end, end_of_all=max(end, log.end_of_others), step=step)
     return missing_frames(promised, found)
 
