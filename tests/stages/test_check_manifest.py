@@ -163,6 +163,7 @@ def test_json_is_one_document_with_every_field_and_nothing_else(tmp_path, video)
         "start": 0.25,
         "end": None,
         "problems": [],
+        "notes": [],
     }
     assert (info["codec"], info["width"], info["height"], info["num_frames"]) == ("h264", 64, 48, 32)
     assert (info["average_fps"], info["variable_rate"]) == (pytest.approx(30), False)

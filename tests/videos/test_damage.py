@@ -203,3 +203,23 @@ def test_empty_samples_are_dropped_frames(dropped, tmp_path, pictures):
         # The frame before stays on the screen, to the end if need be; the video begins with its first frame.
         assert np.round(reader.timeline.pts * 25).astype(int).tolist() == [frame - kept[0] for frame in kept]
         assert reader.timeline.duration == pytest.approx((60 - kept[0]) / 25)
+
+
+REPORTED = {
+    "good.mp4": (100, "", ""),
+    "one_byte_flipped.mp4": (600, "damaged: frames 182 to 599 of 600 (", ""),
+    "one_damaged_stretch.mp4": (100, "damaged: frames 50 to 74 of 100; 1 frame does not decode (", ""),
+    "cut_short.avi": (61, "", "truncated: 61 of 100 frames, as the header announces them"),
+    "zero_samples.mp4": (100, "", ""),
+    "animated.avif": (30, "", ""),
+    "ts_joined_overlap.ts": (200, "", ""),
+}
+
+
+@pytest.mark.parametrize("name", REPORTED)
+def test_reported_files(name, media):
+    num_frames, damage, truncated = REPORTED[name]
+    info = probe(media / "reported" / name, decode=True, damaged="report")
+    assert (info.num_frames, info.truncated) == (num_frames, truncated)
+    assert info.damage.startswith(damage)
+    assert bool(info.damage) is bool(damage)
