@@ -48,8 +48,9 @@ def decode_stated(stream: VideoStream, packets: Iterable[av.Packet]) -> Iterator
     for packet in _with_end(packets):
         frames = stream.decode(packet)
         if packet is not None:
-            ratio = stream.codec_context.sample_aspect_ratio
-            ratios.push(packet.pts, ratio if ratio and ratio != 1 else None)
+            told = stream.codec_context.sample_aspect_ratio
+            ratio = Fraction(told.numerator, told.denominator) if told else None
+            ratios.push(packet.pts, ratio if ratio != 1 else None)
         for frame in frames:
             ratio = ratios.pop(frame.pts)
             if frame.key_frame:

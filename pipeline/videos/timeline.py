@@ -13,7 +13,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from ..errors import VideoError
-from .container import choose_stream, decode, decode_packets, decoding_error, open_container, reason
+from .container import choose_stream, decode, decode_packets, decoding_error, fraction, open_container, reason
 from .decoding import FrameIndex
 from .frame_times import Timeline
 from .joined import begin_again, joins, one_after_the_other
@@ -148,9 +148,9 @@ def read_contents(path: Path) -> Contents:
         return Contents(
             codec=stream.codec_context.codec.canonical_name,
             container=container.format.name,
-            time_base=stream.time_base or Fraction(1, 1000),
-            rate=stream.average_rate or stream.guessed_rate or _DEFAULT_FPS,
-            aspect_ratio=stream.sample_aspect_ratio,
+            time_base=fraction(stream.time_base) or Fraction(1, 1000),
+            rate=fraction(stream.average_rate) or fraction(stream.guessed_rate) or _DEFAULT_FPS,
+            aspect_ratio=fraction(stream.sample_aspect_ratio),
             encrypted=log.encrypted,
             header_seconds=container.duration / av.time_base if container.duration else None,
             packets=table,
