@@ -66,7 +66,7 @@ def decode_stated(decoder: Decodes, packets: Iterable[av.Packet]) -> Iterator[av
         frames = decoder.decode(packet)
         if packet is not None:
             ratio = decoder.aspect_ratio
-            ratios.push(packet.pts, ratio if ratio and ratio != 1 else None)
+            ratios.push(packet.pts, ratio if ratio != 1 else None)
         for frame in frames:
             ratio = ratios.pop(frame.pts)
             if decoder.matrix is not None:
