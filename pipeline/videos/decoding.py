@@ -24,6 +24,9 @@ MIN_SKIPPED_FRAMES = 12
 _CODECS_WITH_DISPOSABLE_FRAMES = ("h264", "hevc")
 _LOSSLESS_CONTAINERS = ("mov", "matroska")
 
+# Decoders hold back at most 16 frames; one that has not come by twice that is not coming.
+_MOST_HELD_BACK = 32
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FrameIndex:
@@ -54,6 +57,10 @@ class FrameIndex:
             return None
         found = int(np.searchsorted(self.pts, pts))
         return found if found < self.size and self.pts[found] == pts else None
+
+    def is_overdue(self, place: int, *, count: int) -> bool:
+        """Return whether the frame at ``place`` would have come among the first ``count`` that are decoded."""
+        return self.pts is not None and count > self.packets[place] + _MOST_HELD_BACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +156,11 @@ class FrameWalker:
             else:
                 return
         try:
-            yield from self._walk_plainly(remaining, last=wanted[-1])
+            yield from self._walk_plainly(remaining, wanted=wanted)
         except DamageSeenError:
             self.known_damage()
             self._refuse_damaged(wanted)
-            yield from self._walk_plainly(remaining, last=wanted[-1])
+            yield from self._walk_plainly(remaining, wanted=wanted)
 
     def known_damage(self) -> Damage:
         """Return what is wrong with the video."""
@@ -165,12 +172,12 @@ class FrameWalker:
         if self.damage is not None and self.damage.touches(wanted):
             raise VideoError(str(self.damage))
 
-    def _walk_plainly(self, remaining: list[int], *, last: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield the wanted frames from a decode that begins with the file and goes on to the frame ``last``.
+    def _walk_plainly(self, remaining: list[int], *, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield the frames that remain from a decode that begins with the file and goes on until all wanted ones came.
 
         Args:
             remaining: decreasing places; each is taken from it once its frame was used.
-            last: the last of all that are wanted: those that were found by shortcuts are looked at again.
+            wanted: all places that are: those that were found by shortcuts are looked at again.
 
         Raises:
             DamageSeenError: if something is wrong, and it is not known what.
@@ -181,7 +188,7 @@ class FrameWalker:
             stream = choose_stream(container)
             decoder = Decoder(stream, threads=self._threads, notes=notes)
             frames = decoder.decode_all(until_an_error(container, stream, notes))
-            yield from self._pick_plainly(frames, remaining, last=last, notes=notes)
+            yield from self._pick_plainly(frames, remaining, wanted=wanted, notes=notes)
             decoder.decode(None)
         if self.damage is None and (remaining or not notes.sound):
             raise DamageSeenError
@@ -189,18 +196,23 @@ class FrameWalker:
             raise VideoError(f"frame {remaining[-1]} of {self._index.size} does not decode")
 
     def _pick_plainly(
-        self, frames: Iterator[av.VideoFrame], remaining: list[int], *, last: int, notes: Notes
+        self, frames: Iterator[av.VideoFrame], remaining: list[int], *, wanted: Sequence[int], notes: Notes
     ) -> Iterator[tuple[int, av.VideoFrame]]:
+        # Where timestamps do not follow the decoder's order, a frame waits until those before it have come.
+        early: dict[int, av.VideoFrame] = {}
+        awaited = set(wanted)
         for count, frame in enumerate(frames):
             if self.damage is None and not notes.sound:
                 return
             place = self._index.place(frame.pts, count=count)
-            if place is None:
-                continue
-            if remaining and place == remaining[-1]:
-                yield place, frame
-                remaining.pop()
-            if place >= (remaining[-1] if remaining else last):
+            if place in awaited:
+                awaited.remove(place)
+                if remaining and place >= remaining[-1]:
+                    early[place] = frame
+                while remaining and remaining[-1] in early:
+                    yield remaining[-1], early.pop(remaining[-1])
+                    remaining.pop()
+            if not awaited or (remaining and self._index.is_overdue(remaining[-1], count=count)):
                 return
 
     def _walk_by_shortcuts(self, remaining: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:

@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -223,14 +224,14 @@ class VideoReader:
         return self._walker.known_damage()
 
     def survey(self) -> tuple[Damage, list[tuple[int, Form]]]:
-        """Return what is wrong with the video, and place and form of each frame that decodes; decodes all of it."""
+        """Return what is wrong with the video, and place and form of each frame that decodes, in order; decodes all."""
         forms: list[tuple[int | None, Form]] = []
 
         def look(frame: av.VideoFrame) -> None:
             forms.append((self._index.place(frame.pts, count=len(forms)), self._display.form(frame)))
 
         damage = self._find_damage(look)
-        return damage, [(place, form) for place, form in forms if place is not None]
+        return damage, sorted(((place, form) for place, form in forms if place is not None), key=itemgetter(0))
 
     def pictures(self, places: Iterable[int]) -> Generator[tuple[int, np.ndarray]]:
         """Yield the frames at ``places``, decoding the video once, forwards, and no further than needed.
