@@ -11,22 +11,23 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from vidpipe.pipeline.evaluation import plots as plotting
-from vidpipe.pipeline.evaluation.plots import CostPoint, save_accuracy_against_cost, save_confusion_matrix, save_curves
+from vidpipe.pipeline.evaluation import confusion_plot, figures, plots
+from vidpipe.pipeline.evaluation.confusion_plot import save_confusion_matrix
+from vidpipe.pipeline.evaluation.plots import CostPoint, Line, save_accuracy_against_cost, save_curves
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Return a list that fills with every figure that is written."""
-    figures: list[Figure] = []
-    write = plotting.save_figure
+    drawn: list[Figure] = []
 
     def save(figure: Figure, path: Path) -> None:
-        write(figure, path)
-        figures.append(figure)
+        figures.save_figure(figure, path)
+        drawn.append(figure)
 
-    monkeypatch.setattr(plotting, "save_figure", save)
-    return figures
+    for module in (plots, confusion_plot):
+        monkeypatch.setattr(module, "save_figure", save)
+    return drawn
 
 
 def axes_of(figure: Figure) -> Axes:
@@ -51,7 +52,7 @@ def points(*, num: int = 6, gmacs: tuple[float, float] = (3.0, 30.0)) -> list[Co
             label=f"fast-gru 1:{2**i}",
             gmacs=float(cost),
             accuracy=0.6 + 0.01 * i,
-            spread=0.02 if i % 2 else None,
+            interval=(0.58 + 0.01 * i, 0.62 + 0.01 * i) if i % 2 else None,
             family="fast-gru",
         )
         for i, cost in enumerate(costs)
