@@ -55,9 +55,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def compare(
-    right: Mapping[str, Mapping[str, bool]], *, pairs: Sequence[tuple[str, str]]
-) -> list[Comparison]:
+def compare(right: Mapping[str, Mapping[str, bool]], *, pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
     """Return a comparison for each of the ``pairs`` that have answered a video in common.
 
     Args:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .drawn_names import DrawnNames, columns, drawn_names
+from .drawn_names import DrawnNames, columns, drawn_names, drawn_title
 from .figures import save_figure, style_with
 
 _STYLE: dict[Any, Any] = {"axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
@@ -41,8 +41,10 @@ def save_confusion_matrix(
     names = drawn_names(classes if number <= _MOST_NAMED_CLASSES else [])
     longest = max(map(columns, names.shown), default=4)
     side, room = max(2.2, cell * number), _COLUMN * longest + 0.5
-    with rc_context(style_with(names.fonts) | _STYLE):
-        figure = Figure(figsize=(side + room + 0.7, side + room + (0.35 if title else 0.1)), layout="constrained")
+    title, fonts = drawn_title(title)
+    above = 0.1 + 0.2 * len(title.splitlines())
+    with rc_context(style_with([*names.fonts, *fonts]) | _STYLE):
+        figure = Figure(figsize=(side + room + 0.7, side + room + above), layout="constrained")
         axes = figure.subplots()
         totals = matrix.sum(axis=1, keepdims=True)
         shares = matrix / np.maximum(totals, 1)

@@ -19,6 +19,7 @@ _COMPOSING = ((0x200D, 0x200D), (0x1F1E6, 0x1F1FF), (0x1F3FB, 0x1F3FF), (0x20E3,
 _INVISIBLE = ((0xFE00, 0xFE0F), (0x200B, 0x200F), (0x2060, 0x2064))  # no font needs to have them
 # Control, unpaired surrogate, unassigned, private, separators of lines and paragraphs.
 _NO_CHARACTERS = ("Cc", "Cs", "Cn", "Co", "Zl", "Zp")
+_BOX = "\u25a1"
 _BOXES = "Last Resort"  # begins the names of fonts that come with matplotlib and have a box for any character
 
 
@@ -52,6 +53,13 @@ def drawn_names(names: Sequence[str]) -> DrawnNames:
     for place in numbered:
         shown[place] = number_of(place)
     return DrawnNames(shown=tuple(shown), fonts=fonts, numbered=numbered)
+
+
+def drawn_title(title: str) -> tuple[str, tuple[str, ...]]:
+    """Return a title with a box for each character that this machine cannot draw, and the families that it needs."""
+    fonts = fonts_for(title)
+    able = frozenset[int]().union(*map(_characters, fonts))
+    return "".join(own if own == "\n" or _is_drawable(own, able) else _BOX for own in title), fonts
 
 
 def number_of(place: int) -> str:

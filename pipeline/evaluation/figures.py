@@ -30,7 +30,7 @@ _LOG_SPAN = 5.0  # costs that differ by more than this factor get a logarithmic 
 
 def style_with(fonts: Sequence[str]) -> dict[Any, Any]:
     """Return the style, with families in which characters are looked for, one after the other."""
-    return STYLE | {"font.family": list(fonts)}
+    return STYLE | {"font.family": list(dict.fromkeys(fonts))}
 
 
 def scale_cost(axes: Axes, costs: Sequence[float]) -> None:

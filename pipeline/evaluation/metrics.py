@@ -12,8 +12,6 @@ from ..registry import Registry
 from ..training.tasks import SINGLE_LABEL
 from .confidence import Interval, mean_share_interval, wilson_interval
 
-_MOST_WITHOUT_TOP5 = 10  # classes: among so few, the five highest say little
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClassMetrics:
@@ -145,11 +143,6 @@ def score_predictions(
     )
 
 
-def shows_top5(num_classes: int) -> bool:
-    """Return whether tables should have the top-5 accuracy: among ten classes or fewer it says little."""
-    return num_classes > _MOST_WITHOUT_TOP5
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
     """What an answer that looks at no video reaches; accuracies are shares in [0, 1].
@@ -177,9 +170,9 @@ CHANCE, MAJORITY = "chance", "majority class"
 def baselines(targets: npt.NDArray[np.int64], *, classes: Sequence[str], known: Sequence[str]) -> list[Baseline]:
     """Return chance and the majority class on the videos with ``targets``.
 
-    Chance answers one of the ``known`` classes, each as often. The majority class is the one with the most of these very
-    videos, the first of several: no other constant answer gets more right. Its next four answers are the next four
-    classes by their number.
+    Chance answers one of the ``known`` classes, each as often. The majority class is the one with the most of these
+    very videos, the first of several: no other constant answer gets more right. Its next four answers are the next
+    four classes by their number.
 
     Args:
         targets: (V,) indices into ``classes``; V is at least 1.
@@ -203,7 +196,7 @@ def baselines(targets: npt.NDArray[np.int64], *, classes: Sequence[str], known: 
         ),
         Baseline(
             name=MAJORITY,
-            answer=classes[most[0]],
+            answer=str(classes[int(most[0])]),
             num_scored=total,
             top1=right / total,
             top5=among5 / total,

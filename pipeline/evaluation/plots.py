@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 from matplotlib.transforms import Bbox
 
-from .drawn_names import drawn_names
+from .drawn_names import drawn_names, drawn_title
 from .figures import save_figure, scale_cost, style_with
 from .looks import BLUE, GREY, VERMILLION, look_of
 
@@ -63,7 +63,8 @@ def save_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str 
     """
     keys = {key for record in records for key in record}
     shown = [name for name in ("loss", figure) if {name, f"val_{name}"} & keys] or ["loss"]
-    with rc_context(style_with(drawn_names([title]).fonts)):
+    title, fonts = drawn_title(title)
+    with rc_context(style_with(fonts)):
         picture = Figure(figsize=(3.5 * len(shown), 2.9), layout="constrained")
         for axes, name in zip(picture.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             _draw_curve(axes, records, name)
@@ -102,7 +103,8 @@ def save_accuracy_against_cost(
         note: below the picture, such as what the bars are.
     """
     names = drawn_names([point.label for point in points])
-    with rc_context(style_with(names.fonts)):
+    title, fonts = drawn_title(title)
+    with rc_context(style_with([*names.fonts, *fonts])):
         figure = Figure(figsize=(6.4, max(4.0, 0.17 * len(points) + 1.6)), layout="constrained")
         axes = figure.subplots()
         for point in points:
@@ -113,12 +115,12 @@ def save_accuracy_against_cost(
         axes.yaxis.set_major_locator(MultipleLocator(20))
         axes.set(xlabel="GMACs a video", ylabel="Top-1 accuracy (%)", title=title)
         axes.title.set_fontsize(10)
-        _draw_lines(axes, lines)
+        above = _draw_lines(axes, lines)
         if note:
             figure.supxlabel(note, fontsize=7, color=GREY)
         figure.draw_without_rendering()  # settles the layout, so that places can be measured
         if not _place_labels(figure, axes, points, names.shown, lines=lines):
-            _name_beside(figure, axes, points, names.shown)
+            _name_beside(figure, axes, points, names.shown, lowest=above)
         save_figure(figure, path)
 
 
@@ -147,14 +149,19 @@ def _bars(point: CostPoint) -> tuple[float, float]:
     return max(0.0, point.accuracy - low), max(0.0, high - point.accuracy)
 
 
-def _draw_lines(axes: Axes, lines: Sequence[Line]) -> None:
-    """Draw horizontal lines, with their names beside the axes; names of lines at one height are joined."""
+def _draw_lines(axes: Axes, lines: Sequence[Line]) -> float:
+    """Draw horizontal lines, with their names beside the axes; names of lines at one height are joined.
+
+    Returns:
+        The height, in %, above which there is room for other names beside the axes.
+    """
     heights: dict[float, list[str]] = {}
     for line in lines:
         heights.setdefault(round(100 * line.accuracy, 1), []).append(line.label)
     gap = 5.0  # points of accuracy that a name takes
     wanted = sorted(heights)
-    for height, place in zip(wanted, spread_out(wanted, gap=gap, highest=100.0), strict=True):
+    places = spread_out(wanted, gap=gap, highest=100.0)
+    for height, place in zip(wanted, places, strict=True):
         axes.axhline(height, color=GREY, linestyle="--", linewidth=0.9, zorder=0.9)
         text = f"{', '.join(heights[height])}: {height:.1f} %"
         axes.annotate(
@@ -167,6 +174,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Line]) -> None:
             fontsize=_LABEL_SIZE,
             color=GREY,
         )
+    return places[-1] + gap if places else _LOWEST
 
 
 def spread_out(places: Sequence[float], *, gap: float, highest: float = 1.0) -> list[float]:
@@ -224,14 +232,18 @@ def _place_labels(
     return True
 
 
-def _name_beside(figure: Figure, axes: Axes, points: Sequence[CostPoint], names: Sequence[str]) -> None:
-    """Write the names in a column beside the axes, each joined to its point, in the order of the accuracy."""
+def _name_beside(
+    figure: Figure, axes: Axes, points: Sequence[CostPoint], names: Sequence[str], *, lowest: float
+) -> None:
+    """Write the names in a column beside the axes, each joined to its point, in the order of the accuracy.
+
+    The column is moved downwards only as far as ``lowest`` if there is room above.
+    """
     height = axes.get_window_extent(FigureCanvasAgg(figure).get_renderer()).height
     gap = 1.35 * _LABEL_SIZE / 72 * figure.dpi / height * (_HIGHEST - _LOWEST)
     # A point further left comes below, so that the lines of points at one height cross least.
     order = sorted(range(len(points)), key=lambda i: (points[i].accuracy, points[i].gmacs))
-    above = max((text.xyann[1] for text in axes.texts), default=_LOWEST) + gap  # names of lines stand there already
-    wanted = [max(100 * points[i].accuracy, above) for i in order]
+    wanted = [max(100 * points[i].accuracy, lowest) for i in order]
     for i, place in zip(order, spread_out(wanted, gap=gap, highest=_HIGHEST), strict=True):
         axes.annotate(
             names[i],

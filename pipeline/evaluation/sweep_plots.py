@@ -1,7 +1,7 @@
 """Pictures of a sweep: accuracy against cost as the number of clips grows, and the Pareto front over all settings."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from .confidence import pareto_front
-from .drawn_names import drawn_names
+from .drawn_names import drawn_title
 from .figures import save_figure, scale_cost, style_with
 from .looks import DASHES, GREY, IN_ORDER, MARKERS, Dash, Look, look_of
 from .plots import LEADER, spread_out
@@ -93,7 +93,8 @@ def save_accuracy_by_clips(
     columns = min(_MOST_COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     size = (6.8, 4.0) if len(panels) == 1 else (2.6 * columns + 1.4, 2.3 * rows + 0.7)  # inches
-    with rc_context(style_with(drawn_names([*panels, title]).fonts)):
+    title, fonts = drawn_title(title)
+    with rc_context(style_with(fonts)):
         figure = Figure(figsize=size, layout="constrained")
         every = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).flatten()
         for axes, (name, lines) in zip(every, panels.items(), strict=False):
@@ -179,7 +180,8 @@ def save_pareto_front(
     methods = {point.method: point.look for point in points}
     patterns = list(dict.fromkeys(point.pattern for point in points))
     front = [points[place] for place in pareto_front([(point.gmacs, point.accuracy) for point in points])]
-    with rc_context(style_with(drawn_names([title]).fonts)):
+    title, fonts = drawn_title(title)
+    with rc_context(style_with(fonts)):
         figure = Figure(figsize=(7.6, max(4.4, 0.17 * len(front) + 1.8)), layout="constrained")
         axes = figure.subplots()
         axes.plot(*_places(front), color=GREY, linewidth=1.4, zorder=1, drawstyle="steps-post")
@@ -246,7 +248,9 @@ def _scale(panels: Sequence[Axes], points: Sequence[SweepPoint], chance: float |
     panels[0].set_ylim(low, high)
     for axes in panels if chance is not None and low < 100 * chance < high else ():
         axes.axhline(100 * chance, color=GREY, linestyle="--", linewidth=0.9, zorder=0.9)  # pyright: ignore
-    return "" if low <= 0 and high >= 100 else f"\nonly {max(low, 0):.0f} to {min(high, 100):.0f}, to tell settings apart"
+    return (
+        "" if low <= 0 and high >= 100 else f"\nonly {max(low, 0):.0f} to {min(high, 100):.0f}, to tell settings apart"
+    )
 
 
 def _name_points(figure: Figure, axes: Axes, points: Sequence[SweepPoint]) -> None:

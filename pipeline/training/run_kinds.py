@@ -1,4 +1,4 @@
-"""The kinds of runs that hold a model of whole videos, and the names of their files."""
+"""The kinds of runs that can be scored, and the names of their files."""
 
 from typing import Any
 
@@ -6,9 +6,11 @@ from ..errors import RunError
 from .run_directory import RunDirectory
 
 AGGREGATOR, END_TO_END = "aggregator", "end-to-end"
-COMMANDS = {AGGREGATOR: "vidpipe train-aggregator", END_TO_END: "vidpipe finetune"}  # that make each kind of run
+LINEAR_PROBE = "linear probe"  # one run may hold several
+COMMANDS = {AGGREGATOR: "vidpipe train-aggregator", END_TO_END: "vidpipe finetune"}  # that make models of whole videos
 WEIGHTS_FILE = "weights.safetensors"  # of the aggregator
 ENGINES_FIELD = "engines"  # of the settings of runs on stored features: role -> `describe_engine`; earlier ones lack it
+PROBE_FILE = "probe.npz"  # of each linear probe, in a folder with its name
 SPLITS_FILE = "splits.json"  # id -> split, if a run's splits differ from its store's
 
 

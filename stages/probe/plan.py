@@ -11,7 +11,7 @@ from ...pipeline.features.clip_selection import NOT_EXTRACTED, choose_clips, sel
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.training.split_choice import read_splits, videos_of_split
+from ...pipeline.training.split_choice import Splits, read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, task_of
 from .settings import ProbeSettings
 
@@ -64,6 +64,7 @@ class PreparedProbes:
     Attributes:
         targets: (V,) the class index of each of the store's videos.
         expected: indices into the store of the test split's videos.
+        splits: id -> split, in place of the store's own; None: those.
     """
 
     settings: ProbeSettings
@@ -71,6 +72,7 @@ class PreparedProbes:
     task: Task
     targets: npt.NDArray[np.int64]
     expected: tuple[int, ...]
+    splits: Splits | None
     probes: tuple[ProbePlan, ...]
 
 
@@ -98,7 +100,15 @@ def prepare(settings: ProbeSettings) -> PreparedProbes:
             store, own, split=settings.test_split, option=f"{named('test_split')}", extracted=own.scored, listed=test
         )
         _check_classes(settings, store, targets, own, test)
-    return PreparedProbes(settings=settings, store=store, task=task, targets=targets, expected=test, probes=probes)
+    return PreparedProbes(
+        settings=settings,
+        store=store,
+        task=task,
+        targets=targets,
+        expected=test,
+        splits=splits,
+        probes=probes,
+    )
 
 
 def _each(settings: ProbeSettings, store: FeatureStore) -> dict[str, tuple[Source, ...]]:

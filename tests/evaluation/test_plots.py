@@ -13,7 +13,7 @@ from matplotlib.transforms import Bbox
 
 from vidpipe.pipeline.evaluation import confusion_plot, figures, plots
 from vidpipe.pipeline.evaluation.confusion_plot import save_confusion_matrix
-from vidpipe.pipeline.evaluation.plots import CostPoint, Line, save_accuracy_against_cost, save_curves
+from vidpipe.pipeline.evaluation.plots import CostPoint, save_accuracy_against_cost, save_curves
 
 
 @pytest.fixture

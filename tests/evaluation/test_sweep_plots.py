@@ -130,7 +130,8 @@ def test_one_setting_without_a_spread_can_be_drawn(tmp_path: Path) -> None:
 
 def test_wide_intervals_do_not_squeeze_the_means(tmp_path: Path, drawn: list[Figure]) -> None:
     wide = [
-        SweepPoint(method="GRU", pattern="first", clips=n, gmacs=n, accuracy=0.5 + 0.01 * n, interval=(-2.0, 3.0)) for n in (2, 4)
+        SweepPoint(method="GRU", pattern="first", clips=n, gmacs=n, accuracy=0.5 + 0.01 * n, interval=(-2.0, 3.0))
+        for n in (2, 4)
     ]
     save_pareto_front(wide, tmp_path / "figure4.png")
     low, high = drawn[0].axes[0].get_ylim()

@@ -17,8 +17,8 @@ from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.stages.evaluate.grouping import unique_names
 from vidpipe.stages.evaluate.run import run as evaluate
-from vidpipe.stages.evaluate.run import unique_names
 from vidpipe.stages.evaluate.scores import EvaluateSettings
 from vidpipe.stages.train_aggregator.run import run as train
 from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings

@@ -35,7 +35,8 @@ from vidpipe.pipeline.videos import clip_reader as video_clips
 from vidpipe.pipeline.videos.clip_reader import decode_clips
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
-from vidpipe.stages.evaluate.run import group_runs, report
+from vidpipe.stages.evaluate.grouping import group_runs
+from vidpipe.stages.evaluate.run import report
 from vidpipe.stages.evaluate.run import run as evaluate
 from vidpipe.stages.evaluate.scores import evaluate as scores_of
 from vidpipe.stages.evaluate.settings import EvaluateSettings

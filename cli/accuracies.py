@@ -1,0 +1,111 @@
+"""How accuracies, their intervals and comparisons are written for people."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_SHOWN = 8  # names in a sentence
+_LEVEL = 0.05  # of tests
+_MOST_WITHOUT_TOP5 = 10  # classes: among so few, the five highest say little
+
+
+def accuracy_names(num_classes: int) -> dict[str, str]:
+    """Return the accuracies that tables show, as figure's name -> column's title; top-5 only among many classes."""
+    names = {"top1": "top-1 %", "top5": "top-5 %", "mean_class_accuracy": "class mean %"}
+    return {name: title for name, title in names.items() if name != "top5" or num_classes > _MOST_WITHOUT_TOP5}
+
+
+def accuracy_text(metrics: Mapping[str, Any], name: str) -> str:
+    """Return an accuracy in % with its interval in brackets if it has one."""
+    value, interval = f"{100 * metrics[name]:.1f}", metrics.get(f"{name}_interval")
+    return f"{value} {interval_text(interval)}" if interval else value
+
+
+def interval_text(interval: Mapping[str, Any]) -> str:
+    """Return an interval in %, in brackets."""
+    return f"[{100 * interval['low']:.1f}, {100 * interval['high']:.1f}]"
+
+
+def baseline_rows(
+    baselines: Iterable[Mapping[str, Any]], names: Iterable[str], *, all_runs: int
+) -> list[tuple[str, list[str], str]]:
+    """Return for each baseline its name, its accuracies and how many videos it is scored on.
+
+    A baseline that does not apply to ``all_runs`` runs says to which it does.
+    """
+    names, rows = list(names), []
+    for own in baselines:
+        label = own["name"]
+        if len(own["runs"]) < all_runs:
+            label = f"{label} of {_listing(own['runs'])}"
+        rows.append((label, [accuracy_text(own, name) for name in names], str(own["num_scored"])))
+    return rows
+
+
+INTERVAL_NOTE = "[ ]: 95 % intervals over videos: what the same networks would reach on very many such videos (Wilson)."
+
+
+def class_lines(runs: Iterable[Mapping[str, Any]], split: str) -> list[str]:
+    """Return a line for classes that no scored video shows, and for each run one on videos of classes that it lacks."""
+    absent: dict[tuple[str, ...], int] = {}
+    lines = []
+    for run in runs:
+        total = len(run["metrics"]["classes"])
+        absent.setdefault(tuple(run["absent_classes"]), total)
+        if unknown := run["unknown_classes"]:
+            number = sum(unknown.values())
+            lines.append(
+                f"{run['name']}: {number:,} of the {run['metrics']['num_scored']:,} scored videos are of classes that it "
+                f"was not trained on ({_listing([repr(name) for name in unknown])}); they are counted wrong."
+            )
+    first = [
+        f"{split!r} shows {total - len(names):,} of the {total:,} classes, without {_listing(list(map(repr, names)))}; "
+        f"class mean % is over the {total - len(names):,} that occur."
+        for names, total in absent.items()
+        if names
+    ]
+    return first + lines
+
+
+def comparison_line(comparisons: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float]) -> str:
+    """Return one sentence on how the best of some runs compares with the others on the same videos; '' without any.
+
+    Args:
+        comparisons: of pairs of runs, as in the document.
+        accuracies: run -> top-1 accuracy.
+    """
+    if not comparisons:
+        return ""
+    best = max(accuracies, key=lambda name: accuracies[name])
+    own = [pair for pair in comparisons if best in (pair["first"], pair["second"])]
+    others = {pair["second"] if pair["first"] == best else pair["first"]: pair["p_value_holm"] for pair in own}
+    if not own:
+        return ""
+    apart = [name for name, p in others.items() if p <= _LEVEL]
+    close = [name for name, p in others.items() if p > _LEVEL]
+    words = []
+    if apart:
+        words.append(f"it is better than {_listing(apart)} ({_p_text([others[name] for name in apart])})")
+    if close:
+        verb = "but cannot be told from" if apart else "it cannot be told from"
+        words.append(f"{verb} {_listing(close)} ({_p_text([others[name] for name in close])})")
+    several = f", Holm over {len(comparisons)} pairs" if len(comparisons) > 1 else ""
+    videos = {pair["num_videos"] for pair in own}
+    count = f"{min(videos):,}" if len(videos) == 1 else f"{min(videos):,} to {max(videos):,}"
+    return f"{best} is the highest; on the same {count} videos {', '.join(words)}: exact McNemar test{several}."
+
+
+def _p_text(values: Sequence[float]) -> str:
+    """Return p-values as a range, to two digits."""
+    low, high = (_p_number(value) for value in (min(values), max(values)))
+    if low == high:
+        return f"p {low}" if low.startswith("<") else f"p = {low}"
+    return f"p {low} to {high}" if low.startswith("<") else f"p = {low} to {high}"
+
+
+def _p_number(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.2g}"
+
+
+def _listing(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
