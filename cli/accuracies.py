@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_SHOWN = 8  # names in a sentence
+_SHOWN, _SHOWN_RUNS = 8, 4  # names of classes and of runs in a sentence
+_UNDECIDED = "it cannot be told from"
 _LEVEL = 0.05  # of tests
 _MOST_WITHOUT_TOP5 = 10  # classes: among so few, the five highest say little
 
@@ -54,8 +55,8 @@ def class_lines(runs: Iterable[Mapping[str, Any]], split: str) -> list[str]:
         if unknown := run["unknown_classes"]:
             number = sum(unknown.values())
             lines.append(
-                f"{run['name']}: {number:,} of the {run['metrics']['num_scored']:,} scored videos are of classes that it "
-                f"was not trained on ({_listing([repr(name) for name in unknown])}); they are counted wrong."
+                f"{run['name']}: {number:,} of the {run['metrics']['num_scored']:,} scored videos are of classes that "
+                f"it was not trained on ({_listing([repr(name) for name in unknown])}); they are counted wrong."
             )
     first = [
         f"{split!r} shows {total - len(names):,} of the {total:,} classes, without {_listing(list(map(repr, names)))}; "
@@ -77,21 +78,22 @@ def comparison_line(comparisons: Sequence[Mapping[str, Any]], accuracies: Mappin
         return ""
     best = max(accuracies, key=lambda name: accuracies[name])
     own = [pair for pair in comparisons if best in (pair["first"], pair["second"])]
-    others = {pair["second"] if pair["first"] == best else pair["first"]: pair["p_value_holm"] for pair in own}
-    if not own:
-        return ""
-    apart = [name for name, p in others.items() if p <= _LEVEL]
-    close = [name for name, p in others.items() if p > _LEVEL]
-    words = []
-    if apart:
-        words.append(f"it is better than {_listing(apart)} ({_p_text([others[name] for name in apart])})")
-    if close:
-        verb = "but cannot be told from" if apart else "it cannot be told from"
-        words.append(f"{verb} {_listing(close)} ({_p_text([others[name] for name in close])})")
+    groups: dict[str, dict[str, float]] = {"it is better than": {}, "it is worse than": {}, _UNDECIDED: {}}
+    for pair in own:
+        ahead, behind = pair["only_first_right"], pair["only_second_right"]
+        if pair["second"] == best:
+            ahead, behind = behind, ahead
+        verdict = _UNDECIDED if pair["p_value_holm"] > _LEVEL else [*groups][ahead < behind]
+        groups[verdict][pair["second"] if pair["first"] == best else pair["first"]] = pair["p_value_holm"]
+    words = [
+        f"{verdict} {_listing([*found], most=_SHOWN_RUNS)} ({_p_text([*found.values()])})"
+        for verdict, found in groups.items()
+        if found
+    ]
     several = f", Holm over {len(comparisons)} pairs" if len(comparisons) > 1 else ""
     videos = {pair["num_videos"] for pair in own}
     count = f"{min(videos):,}" if len(videos) == 1 else f"{min(videos):,} to {max(videos):,}"
-    return f"{best} is the highest; on the same {count} videos {', '.join(words)}: exact McNemar test{several}."
+    return f"{best} is the highest; on the same {count} videos {'; '.join(words)} (exact McNemar test{several})."
 
 
 def _p_text(values: Sequence[float]) -> str:
@@ -106,6 +108,6 @@ def _p_number(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.2g}"
 
 
-def _listing(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+def _listing(names: Sequence[str], *, most: int = _SHOWN) -> str:
+    shown = ", ".join(names[:most])
+    return shown + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -14,7 +14,7 @@ _TAIL = 12  # columns of its end that a shortened name keeps: names often differ
 # Blocks whose letters are joined, moved or stacked: India's and its neighbours', Tibetan, Burmese, Khmer, Mongolian.
 _STACKED = ((0x0900, 0x0DFF), (0x0E31, 0x109F), (0x1780, 0x18AF))
 _RIGHT_TO_LEFT = ("R", "AL", "AN")
-# What makes one picture of several characters, which only fonts with colours have: joiner, flags, tones of skin, keycap.
+# What makes one picture of several characters, which only fonts with colours have: joiner, flags, tones, keycap.
 _COMPOSING = ((0x200D, 0x200D), (0x1F1E6, 0x1F1FF), (0x1F3FB, 0x1F3FF), (0x20E3, 0x20E3))
 _INVISIBLE = ((0xFE00, 0xFE0F), (0x200B, 0x200F), (0x2060, 0x2064))  # no font needs to have them
 # Control, unpaired surrogate, unassigned, private, separators of lines and paragraphs.

@@ -69,7 +69,7 @@ def try_to_draw(path: Path, draw: Callable[[Path], object]) -> str:
         draw(path)
     except OutOfSpaceError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (a drawing library may raise anything)
         if path.is_file():
             path.unlink()
         return f"{type(error).__name__}: {error}".partition("\n")[0]

@@ -526,7 +526,8 @@ def test_the_command_end_to_end(settings: SweepSettings) -> None:
     assert (document["num_done"], document["num_already_done"], again.stderr) == (0, 3, "")
     names = {Path(path).name for path in document["files"]}
     assert names == {
-        *("results.csv", "timings.csv", "summary.csv", "table3.md", "table4.md", "figure3.png", "figure4.png")
+        *("results.csv", "timings.csv", "summary.csv", "comparisons.csv"),
+        *("table3.md", "table4.md", "figure3.png", "figure4.png"),
     }
 
 
