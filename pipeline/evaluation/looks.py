@@ -8,14 +8,15 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from matplotlib import colormaps
+from matplotlib.colors import to_hex
+
 Dash = Literal["", "-", "--", ":", "-."]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, BROWN = COLOURS
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 DASHES: tuple[Dash, ...] = ("-", "--", ":", "-.")
 GREY = "#777777"  # of what is no method: baselines, fronts, keys
-# Dark to light, readable without colour; for what has an order, as patterns have by their share of expensive clips.
-IN_ORDER = ("#00204D", "#31446B", "#666970", "#958F78", "#BBAE6B", "#D9C44E", "#A6611A", "#7F3B08")
 BACKBONE, PROBE = "backbone", "probe"  # methods that are no aggregators
 
 
@@ -62,6 +63,14 @@ LOOKS = {
     BACKBONE: Look(colour=BROWN, marker="<"),
     PROBE: Look(colour=BROWN, marker="<", is_hollow=True),
 }
+
+
+def colours_in_order(number: int) -> list[str]:
+    """Return ``number`` colours from dark to light, for what has an order, as patterns by their expensive clips.
+
+    They are those of cividis, which is made for colour-blind readers, without its lightest, and none of a method's.
+    """
+    return [to_hex(colormaps["cividis"](0.9 * place / max(number - 1, 1))) for place in range(number)]
 
 
 def look_of(method: str) -> Look:

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from .confidence import pareto_front
 from .drawn_names import drawn_title
 from .figures import save_figure, scale_cost, style_with
-from .looks import DASHES, GREY, IN_ORDER, MARKERS, Dash, Look, look_of
+from .looks import DASHES, GREY, MARKERS, Dash, Look, colours_in_order, look_of
 from .plots import LEADER, spread_out
 
 _MOST_LINES = 8  # in one panel
@@ -22,7 +22,8 @@ _TOGETHER = ""  # the title of a panel that holds all lines
 _MOST_COLUMNS = 3  # of panels
 _MOST_BEYOND = 15.0  # points of accuracy that the axis extends beyond the means to show error bars
 _LABEL_SIZE = 7.5
-_WHOLE = 60.0  # points of accuracy: settings that spread over more are shown from 0 to 100 %
+_KEY_HEIGHT = 0.2  # inches of a line of the legend
+_WHOLE = 40.0  # points of accuracy: settings that spread over more are shown from 0 to 100 %
 _NOTE = "bars: 95 % intervals; Student's t over seeds, Wilson's over videos where there is one run"
 
 
@@ -93,6 +94,7 @@ def save_accuracy_by_clips(
     columns = min(_MOST_COLUMNS, len(panels))
     rows = math.ceil(len(panels) / columns)
     size = (6.8, 4.0) if len(panels) == 1 else (2.6 * columns + 1.4, 2.3 * rows + 0.7)  # inches
+    size = (size[0], max(size[1], _KEY_HEIGHT * (len(looks) + len(clips) + 1) + 0.7))
     title, fonts = drawn_title(title)
     with rc_context(style_with(fonts)):
         figure = Figure(figsize=size, layout="constrained")
@@ -111,7 +113,7 @@ def save_accuracy_by_clips(
         figure.supylabel(f"Top-1 accuracy (%){words}", fontsize=9)
         keys = [_key(name, color=own.colour, linestyle=own.dash) for name, own in looks.items()]
         keys += [_key(f"{number} clips", color=GREY, marker=_marker(place)) for place, number in enumerate(clips)]
-        keys += [_key(f"chance: {100 * chance:.1f} %", color=GREY, linestyle="--")] if chance is not None else []
+        keys += _chance_key(every[0], chance)
         figure.legend(handles=keys, loc="outside right upper", fontsize=8)
         save_figure(figure, path)
 
@@ -127,15 +129,15 @@ def line_looks(points: Sequence[SweepPoint]) -> dict[str, LineLook]:
     methods, patterns = ([*dict.fromkeys(own)] for own in zip(*((p.method, p.pattern) for p in points), strict=True))
     names = sorted(lines, key=lambda name: methods.index(name) if name in methods else len(methods))  # as in Figure 4
     if all(len({own[0].method for own in panel.values()}) == 1 for panel in panels.values()):
-        return {name: _pattern_look(patterns.index(lines[name].pattern)) for name in names}
+        colours = dict(zip(patterns, colours_in_order(len(patterns)), strict=True))
+        return {name: _pattern_look(colours[lines[name].pattern]) for name in names}
     dashed = patterns if _TOGETHER in panels else []
     return {name: _method_look(lines[name], dashed) for name in names}
 
 
-def _pattern_look(place: int) -> LineLook:
-    """Return the look of a line that stands for a pattern, by its place in their order."""
-    colour = IN_ORDER[place % len(IN_ORDER)]
-    return LineLook(colour=colour, dash=DASHES[place // len(IN_ORDER) % len(DASHES)], filling=colour)
+def _pattern_look(colour: str) -> LineLook:
+    """Return the look of a line that stands for a pattern."""
+    return LineLook(colour=colour, dash="-", filling=colour)
 
 
 def _method_look(point: SweepPoint, patterns: Sequence[str]) -> LineLook:
@@ -197,7 +199,7 @@ def save_pareto_front(
         keys = [_key(name, color=own.colour, filling=own.filling, marker="o") for name, own in methods.items()]
         keys += [_key(name, color=GREY, marker=_marker(place)) for place, name in enumerate(patterns)]
         keys.append(_key("Pareto front", color=GREY, linestyle="-"))
-        keys += [_key(f"chance: {100 * chance:.1f} %", color=GREY, linestyle="--")] if chance is not None else []
+        keys += _chance_key(axes, chance)
         figure.legend(handles=keys, loc="outside lower center", ncols=6, fontsize=8)
         save_figure(figure, path)
 
@@ -284,6 +286,16 @@ def _key(label: str, *, color: str, linestyle: Dash = "", marker: str = "", fill
         markerfacecolor=filling or color,
         label=label,
     )
+
+
+def _chance_key(axes: Axes, chance: float | None) -> list[Line2D]:
+    """Return the legend's line for chance, which says so where it is not in the picture."""
+    if chance is None:
+        return []
+    low, high = axes.get_ylim()
+    is_shown = low < 100 * chance < high
+    words = "" if is_shown else ", below" if 100 * chance <= low else ", above"
+    return [_key(f"chance: {100 * chance:.1f} %{words}", color=GREY, linestyle="--" if is_shown else "")]
 
 
 def _marker(place: int) -> str:
