@@ -42,29 +42,44 @@ def baseline_rows(
     return rows
 
 
-INTERVAL_NOTE = "[ ]: 95 % intervals over videos: what the same networks would reach on very many such videos (Wilson)."
+INTERVAL_NOTE = (
+    "[ ]: 95 % intervals over videos: what the same classifiers would reach on very many such videos (Wilson)."
+)
 
 
 def class_lines(runs: Iterable[Mapping[str, Any]], split: str) -> list[str]:
-    """Return a line for classes that no scored video shows, and for each run one on videos of classes that it lacks."""
+    """Return lines on classes that no scored video shows, and on videos of classes that runs do not know."""
     absent: dict[tuple[str, ...], int] = {}
-    lines = []
+    unknown: dict[str, list[str]] = {}
     for run in runs:
-        total = len(run["metrics"]["classes"])
-        absent.setdefault(tuple(run["absent_classes"]), total)
-        if unknown := run["unknown_classes"]:
-            number = sum(unknown.values())
-            lines.append(
-                f"{run['name']}: {number:,} of the {run['metrics']['num_scored']:,} scored videos are of classes that "
-                f"it was not trained on ({_listing([repr(name) for name in unknown])}); they are counted wrong."
-            )
-    first = [
+        absent.setdefault(tuple(run["absent_classes"]), len(run["metrics"]["classes"]))
+        if run["unknown_classes"]:
+            unknown.setdefault(_unknown_text(run), []).append(run["name"])
+    lines = [
         f"{split!r} shows {total - len(names):,} of the {total:,} classes, without {_listing(list(map(repr, names)))}; "
         f"class mean % is over the {total - len(names):,} that occur."
         for names, total in absent.items()
         if names
     ]
-    return first + lines
+    return lines + [f"{_listing(names)}: {text}" for text, names in unknown.items()]
+
+
+def _unknown_text(run: Mapping[str, Any]) -> str:
+    names = [repr(name) for name in run["unknown_classes"]]
+    number, total = sum(run["unknown_classes"].values()), run["metrics"]["num_scored"]
+    return (
+        f"{number:,} of the {total:,} scored videos are of classes that training did not show ({_listing(names)}); "
+        "they are counted wrong."
+    )
+
+
+def numbered_line(runs: Iterable[Mapping[str, Any]]) -> str:
+    """Return a line on the names that pictures write as numbers; '' if there are none."""
+    numbers = {number: name for run in runs for number, name in run["numbered_classes"].items()}
+    if not numbers:
+        return ""
+    legend = _listing([f"no. {number} is {name!r}" for number, name in numbers.items()])
+    return f"No font here draws some names, so pictures have their numbers in classes.csv: {legend}."
 
 
 def comparison_line(comparisons: Sequence[Mapping[str, Any]], accuracies: Mapping[str, float]) -> str:

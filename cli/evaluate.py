@@ -16,6 +16,7 @@ from .accuracies import (
     class_lines,
     comparison_line,
     interval_text,
+    numbered_line,
 )
 from .main import SOME_FAILED
 from .options import json_option, setting_options
@@ -85,7 +86,8 @@ def document_text(document: dict[str, Any]) -> str:
     top1 = {run["name"]: run["metrics"]["top1"] for run in runs}
     if line := comparison_line(document["comparisons"], top1):
         parts += ["", line]
-    return "\n".join([*parts, "", f"Tables and pictures: {document['out']}"])
+    parts += ["", f"Tables and pictures: {document['out']}"]
+    return "\n".join([*parts, *filter(None, [numbered_line(runs)])])
 
 
 def _row(run: dict[str, Any], names: Iterable[str]) -> list[str]:

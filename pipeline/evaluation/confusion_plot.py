@@ -15,7 +15,7 @@ from .drawn_names import DrawnNames, columns, drawn_names, drawn_title
 from .figures import save_figure, style_with
 
 _STYLE: dict[Any, Any] = {"axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
-_MOST_NUMBERED_CLASSES, _MOST_NAMED_CLASSES = 50, 100
+_MOST_NUMBERED_CLASSES, MOST_NAMED_CLASSES = 50, 100  # with counts in the cells, and with names
 _NO_VIDEOS = "#DDDDDD"  # rows of classes that do not occur
 _COLUMN = 0.075  # inches a letter takes
 
@@ -38,7 +38,7 @@ def save_confusion_matrix(
     has_counts = number <= _MOST_NUMBERED_CLASSES
     digits = len(str(matrix.max(initial=0)))
     cell = max(0.24, 0.075 * digits + 0.09) if has_counts else max(0.02, 7.0 / number)  # inches
-    names = drawn_names(classes if number <= _MOST_NAMED_CLASSES else [])
+    names = drawn_names(classes if number <= MOST_NAMED_CLASSES else [])
     longest = max(map(columns, names.shown), default=4)
     side, room = max(2.2, cell * number), _COLUMN * longest + 0.5
     title, fonts = drawn_title(title)

@@ -92,7 +92,8 @@ def _columns_of(character: str) -> int:
 
 def fonts_for(characters: Iterable[str]) -> tuple[str, ...]:
     """Return families that have the ``characters``, as far as this machine has any, the usual one first."""
-    wanted = {ord(own) for own in set(characters) if not _lies_in(ord(own), _INVISIBLE)}
+    drawable = (own for own in set(characters) if unicodedata.category(own) not in _NO_CHARACTERS)
+    wanted = {ord(own) for own in drawable if not _lies_in(ord(own), _INVISIBLE)}
     fonts, left = [BASE_FONT], wanted - _characters(BASE_FONT)
     # A font that has the most of what is left, again and again; by name, so that equal ones are chosen alike.
     while left and (found := max(_families(), key=lambda name: len(left & _characters(name)), default="")):

@@ -24,7 +24,7 @@ _MOST_BEYOND = 15.0  # points of accuracy that the axis extends beyond the means
 _LABEL_SIZE = 7.5
 _KEY_HEIGHT = 0.2  # inches of a line of the legend
 _WHOLE = 40.0  # points of accuracy: settings that spread over more are shown from 0 to 100 %
-_NOTE = "bars: 95 % intervals; Student's t over seeds, Wilson's over videos where there is one run"
+_NOTE = "bars: 95 % intervals; Student's t over seeds, Wilson's over videos where there is one run or all agree"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -30,8 +30,8 @@ class Group:
         gmacs: 10^9 multiply-accumulates per video.
         top1_mean: over the members; with several splits, over the means of the splits.
         top1_deviation: the sample standard deviation of what the mean is over; None for a single run.
-        top1_interval: Wilson's for a single run, Student's t for several.
-        interval_over: `SEEDS`, `SPLITS` or, for a single run, `VIDEOS`.
+        top1_interval: Student's t for several runs, Wilson's for a single one, or if all are equally good.
+        interval_over: `SEEDS`, `SPLITS` or, for Wilson's, `VIDEOS`.
         interval_count: how many of these.
     """
 
@@ -103,7 +103,8 @@ def _group(label: str, runs: Sequence[RunScores], members: tuple[int, ...]) -> G
     several = [float(np.mean(own)) for own in by_split.values()]
     # With one split the deviation is that of the seeds.
     top1 = mean_interval(several if len(several) > 1 else by_split.popitem()[1])
-    over_runs = top1.share_interval
+    # Where all seeds agree, they say nothing about other videos: then the interval of one of them is the honest one.
+    over_runs = top1.share_interval if top1.deviation else None
     over = VIDEOS if over_runs is None else SPLITS if len(several) > 1 else SEEDS
     return Group(
         label=label,

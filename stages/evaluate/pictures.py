@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ...pipeline.evaluation.confidence import Interval
-from ...pipeline.evaluation.confusion_plot import save_confusion_matrix
+from ...pipeline.evaluation.confusion_plot import MOST_NAMED_CLASSES, save_confusion_matrix
+from ...pipeline.evaluation.drawn_names import drawn_names
 from ...pipeline.evaluation.plots import CostPoint, Line, save_accuracy_against_cost
 from .grouping import VIDEOS, Group
 from .scores import RunScores
@@ -60,3 +61,10 @@ def draw_confusion(path: Path, scores: RunScores) -> None:
         f"{100 * metrics.top1:.1f} % right, 95 % interval {100 * low:.1f} to {100 * high:.1f}"
     )
     save_confusion_matrix(metrics.confusion, path, classes=scores.classes, title=title)
+
+
+def numbered_classes(classes: Sequence[str]) -> dict[str, str]:
+    """Return number -> name of the classes that a confusion matrix cannot write; {} if it is too large for any name."""
+    if len(classes) > MOST_NAMED_CLASSES:
+        return {}
+    return {str(place + 1): classes[place] for place in drawn_names(classes).numbered}

@@ -16,7 +16,7 @@ from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_csv, write_json
 from ...pipeline.manifests.manifest import Manifest
 from .grouping import Group, group_runs, unique_names
-from .pictures import draw_confusion, draw_costs
+from .pictures import draw_confusion, draw_costs, numbered_classes
 from .scores import Evaluation, RunScores, evaluate
 from .settings import EvaluateSettings
 from .tables import class_rows, confusion_rows, prediction_rows
@@ -108,6 +108,7 @@ def _run_document(name: str, scores: RunScores) -> dict[str, Any]:
         "metrics": scores.metrics.document(),
         "missing": scores.missing,
         **class_record(scores),
+        "numbered_classes": numbered_classes(scores.classes),
         "other_clips": scores.other_clips,
     }
 

@@ -170,10 +170,12 @@ def _check_probe(run: RunDirectory, sources: list[dict[str, Any]], store: Featur
     fitted = {"backbones": backbones, "sampling": run.settings["sampling"]}
     found = {name: describe_backbone(store.backbone(name)) if name in known else None for name in backbones}
     differences = describe_differences(fitted, {"backbones": found, "sampling": asdict(store.sampling)})
-    lacking = [
-        name for name in backbones if name in known and not store.backbone(name).due[_clips_of(sources, name)].all()
+    # Only if all else agrees: in another store the clips' numbers mean nothing.
+    differences = differences or [
+        f"the store lacks some of its clips of {name}"
+        for name in backbones
+        if not store.backbone(name).due[_clips_of(sources, name)].all()
     ]
-    differences += [f"the store lacks some of its clips of {name}" for name in lacking if not differences]
     if differences:
         raise RunError(
             f"the run {run.path} does not belong to the store {store.path}: {'; '.join(differences)} (there: the run, "

@@ -19,8 +19,8 @@ _FIGURES = {"figure3.png": save_accuracy_by_clips, "figure4.png": save_pareto_fr
 # Kept apart in timings.csv, so that results.csv of two equal sweeps are equal files.
 _TIMES = ("training_seconds", "scoring_seconds")
 _NOTE = (
-    "Top-1 accuracy, %: mean over seeds ± half of the 95 % confidence interval (Student's t). Where there is one run: "
-    "its accuracy with the 95 % interval over videos (Wilson)."
+    "Top-1 accuracy, %: mean over seeds ± half of the 95 % confidence interval (Student's t). Where there is one run, "
+    "or all seeds agree: the 95 % interval over videos (Wilson)."
 )
 
 
@@ -30,7 +30,7 @@ class Setting:
 
     Attributes:
         top1: share in [0, 1], over seeds.
-        interval: of top1: Student's t over seeds, or Wilson's where there is one run; cut off at 0 and 1.
+        interval: of top1: Student's t over seeds, or Wilson's where there is one run or all agree; within 0 and 1.
         gmacs: 10^9 multiply-accumulates per video.
         num_scored: videos.
         chance: top-1 accuracy of answering any class, each as often; None if no run says.
@@ -100,7 +100,8 @@ def _setting(scores: Sequence[Score]) -> Setting:
         num_clips=first.clips,
         gmacs=first.gmacs,
         top1=top1,
-        interval=top1.share_interval or _over_videos(first),
+        # Where all seeds agree, they say nothing about other videos.
+        interval=(top1.share_interval if top1.deviation else None) or _over_videos(first),
         num_scored=first.num_scored,
         chance=first.chance,
         majority=first.majority,
@@ -215,7 +216,7 @@ def _summary_rows(settings: Iterable[Setting]) -> Iterable[Sequence[object]]:
     for own in settings:
         half = own.top1.half_width
         # As it is, below 0 and above 1 too, so that mean and width can be had from its ends.
-        ends = (own.interval.low, own.interval.high) if half is None else (own.top1.mean - half, own.top1.mean + half)
+        ends = (own.top1.mean - half, own.top1.mean + half) if half else (own.interval.low, own.interval.high)
         values = (own.gmacs, own.top1.count, own.top1.mean, own.top1.deviation, *ends, own.interval.method)
         yield (own.aggregator, str(own.pattern), own.num_clips, *values, own.num_scored, own.chance, own.majority)
 
@@ -293,7 +294,7 @@ def _accuracy(setting: Setting | None) -> str:
         return ""
     half, ends = setting.top1.half_width, setting.interval
     bracket = f"[{100 * ends.low:.1f}, {100 * ends.high:.1f}]"
-    return f"{100 * setting.top1.mean:.1f} " + (bracket if half is None else f"± {100 * half:.1f}")
+    return f"{100 * setting.top1.mean:.1f} " + (f"± {100 * half:.1f}" if half else bracket)
 
 
 def _blind(setting: Setting | None, name: str) -> str:

@@ -289,7 +289,7 @@ def test_several_runs_have_networks_and_missing_videos_of_their_own(world: Path,
         assert missing == run["missing"]
 
 
-def test_other_videos_are_welcome_and_other_classes_are_not(world: Path, tmp_path: Path) -> None:
+def test_other_videos_are_welcome_and_other_classes_are_wrong_or_refused(world: Path, tmp_path: Path) -> None:
     rows = (world / "m.csv").read_text().splitlines()
 
     def scored(*lines: str) -> EvaluateSettings:
@@ -298,10 +298,14 @@ def test_other_videos_are_welcome_and_other_classes_are_not(world: Path, tmp_pat
 
     new = [row.replace(",test", ",new").replace(",train", ",new") for row in (*rows[:4], rows[5])]
     assert evaluate(scored(*new))["runs"][0]["metrics"]["num_scored"] == 4
-    with pytest.raises(RunError, match=r"other\.csv: classes: 'run' only there \(there: the run, here: the manifest\)"):
-        evaluate(scored(*new[:3]))
-    with pytest.raises(RunError, match="classes: 'run' only there, 'sing' only here"):
-        evaluate(scored(*(row.replace(",run", ",sing") for row in new)))
+    # A test set need not show every class, and a class that the run does not know is never right.
+    (few,) = evaluate(scored(*new[:3]))["runs"]
+    assert (few["metrics"]["num_scored"], few["absent_classes"], few["unknown_classes"]) == (2, ["run"], {})
+    (other,) = evaluate(scored(*(row.replace(",run", ",sing") for row in new)))["runs"]
+    assert (other["absent_classes"], other["unknown_classes"]) == (["run"], {"sing": 2})
+    assert [own["name"] for own in other["metrics"]["classes"]][-1] == "sing"
+    with pytest.raises(RunError, match=r"other\.csv: classes: .*'run' only there, 'dance', 'sing' only here"):
+        evaluate(scored(new[0], *(row.replace(",run", ",sing").replace(",fall", ",dance") for row in new[1:])))
     with pytest.raises(ManifestError, match="no split 'new'; it has: test"):
         evaluate(scored(*rows))
     with pytest.raises(ManifestError, match="'v0' has 2 labels"):
