@@ -3,13 +3,18 @@
 from typing import Any
 
 from ..errors import RunError
-from .run_directory import RunDirectory
+from .run_directory import RUN_COMMANDS, RunDirectory
 
 AGGREGATOR, END_TO_END = "aggregator", "end-to-end"
 LINEAR_PROBE = "linear probe"  # one run may hold several
-COMMANDS = {AGGREGATOR: "vidpipe train-aggregator", END_TO_END: "vidpipe finetune"}  # that make models of whole videos
+COMMANDS = {kind: RUN_COMMANDS[kind] for kind in (AGGREGATOR, END_TO_END)}  # that make models of whole videos
 WEIGHTS_FILE = "weights.safetensors"  # of the aggregator
 ENGINES_FIELD = "engines"  # of the settings of runs on stored features: role -> `describe_engine`; earlier ones lack it
+AGGREGATOR_FIELDS = {  # of both kinds' settings -> the field by which a user sets them
+    "aggregator.name": "aggregator",
+    "aggregator.dropout": "dropout",
+    "aggregator.reduction": "reduction",
+}
 PROBE_FILE = "probe.npz"  # of each linear probe, in a folder with its name
 SPLITS_FILE = "splits.json"  # id -> split, if a run's splits differ from its store's
 

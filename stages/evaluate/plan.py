@@ -123,8 +123,8 @@ def check_classes(run: RunDirectory, manifest: Manifest, *, path: Path) -> None:
 
 def _check_kind(run: RunDirectory) -> None:
     if run.settings.get("kind") not in COMMANDS:
-        known = ", ".join([*COMMANDS.values(), "vidpipe probe"])
-        raise RunError(f"{run.path} is no run of {known}; evaluate scores no others")
+        known = ", ".join(COMMANDS.values())
+        raise RunError(f"{run.path} is no run of {known} or vidpipe probe; evaluate scores no others")
     _ = run.result  # refuses an unfinished run
 
 

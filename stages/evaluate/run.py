@@ -109,6 +109,7 @@ def _run_document(name: str, scores: RunScores) -> dict[str, Any]:
         "missing": scores.missing,
         **class_record(scores),
         "numbered_classes": numbered_classes(scores.classes),
+        **({"num_unlabelled": scores.unlabelled} if scores.unlabelled else {}),
         "other_clips": scores.other_clips,
     }
 

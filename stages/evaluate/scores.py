@@ -16,11 +16,11 @@ from ...pipeline.execution import SILENT, Progress
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.runs import Predictions
 from ...pipeline.manifests.manifest import Manifest, read_manifest
-from ...pipeline.training.learning_split import check_labelled
+from ...pipeline.training.learning_split import check_some_labelled, labelled, unlabelled_words
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import LINEAR_PROBE
 from ...pipeline.training.split_choice import videos_of_split
-from ...pipeline.training.tasks import Task, task_of, task_of_run
+from ...pipeline.training.tasks import Task, targets_by_place, task_of, task_of_run
 from .plan import check_classes, check_fits, check_has_backbones, check_weights, other_clips, splits_of
 from .predictions import predict_decoded, predict_stored
 from .settings import EvaluateSettings
@@ -37,7 +37,7 @@ class RunScores:
         subject: the run, probe or backbone.
         gmacs: 10^9 multiply-accumulates per video, backbones included.
         metrics: how good the predictions are.
-        expected: indices into the manifest of the videos of the run's split.
+        expected: indices into the manifest of the videos of the run's split that have a label.
         videos: those of them that are scored.
         classes: K names: those that the subject can answer, then those of expected videos that it does not know.
         targets: (V, …) of the scored videos, as the task encodes them; for single-label (V,) indices into ``classes``.
@@ -45,6 +45,7 @@ class RunScores:
         ranked: (V, k) indices into ``classes`` of the k highest scores, best first; at most five.
         missing: id -> reason, of the expected videos without a prediction.
         split: the name of the split that all the expected videos are in, be it the manifest's or the run's own.
+        unlabelled: how many videos of the split have no label, and are not scored.
         other_clips: as `plan.other_clips` returns it; empty unless an end-to-end run is scored on a store.
     """
 
@@ -59,6 +60,7 @@ class RunScores:
     ranked: npt.NDArray[np.int64]
     missing: dict[str, str]
     split: str
+    unlabelled: int = 0
     other_clips: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
@@ -97,7 +99,7 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
     store = None if settings.store is None else FeatureStore.open(settings.store)
     if store is not None:
         manifest = store.manifest
-        check_labelled(manifest.videos)
+        check_some_labelled(manifest)
         scored = _on_store(settings, runs, store)
     else:
         assert settings.manifest is not None  # as the settings have checked
@@ -105,8 +107,10 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
         predict = partial(predict_decoded, settings=settings, manifest=manifest, progress=progress)
         scored = [Scored(subject=subject_of_run(run), predict=partial(predict, run)) for run in runs]
     # Before the first is predicted, which may take hours.
-    targets = task_of(manifest).targets(manifest)
+    targets = targets_by_place(task_of(manifest), manifest)
     scores = tuple(_score(own, split=settings.split, manifest=manifest, store=store, targets=targets) for own in scored)
+    if left_out := max((own.unlabelled for own in scores), default=0):
+        progress.milestone(unlabelled_words(left_out))
     return Evaluation(settings=settings, manifest=manifest, runs=scores)
 
 
@@ -129,7 +133,7 @@ def _manifest_of(path: Path, runs: Sequence[RunDirectory]) -> Manifest:
     for run in runs:
         check_has_backbones(run)
     manifest = read_manifest(path)
-    check_labelled(manifest.videos)
+    check_some_labelled(manifest)
     for run in runs:
         check_classes(run, manifest, path=path)
         check_weights(run)
@@ -147,7 +151,8 @@ def _score(
     run = scored.subject.run
     # A run trained on other splits than the store's is tested on these too, or it would be tested on training videos.
     splits = None if run is None else splits_of(run, manifest)
-    expected = tuple(videos_of_split(manifest, split, splits=splits).tolist())
+    listed = videos_of_split(manifest, split, splits=splits).tolist()
+    expected = labelled(manifest, listed, split=split)
     task = task_of(manifest) if run is None else task_of_run(run.settings)
     return scores_of(
         scored.subject,
@@ -157,6 +162,7 @@ def _score(
         targets=targets,
         expected=expected,
         split=split,
+        unlabelled=len(listed) - len(expected),
         other_clips=other_clips(run, store) if store is not None and run is not None else {},
     )
 
@@ -171,6 +177,7 @@ def scores_of(
     expected: tuple[int, ...],
     split: str,
     classes: tuple[str, ...] = (),
+    unlabelled: int = 0,
     other_clips: dict[str, dict[str, Any]] | None = None,
 ) -> RunScores:
     """Return how good predictions are.
@@ -186,6 +193,7 @@ def scores_of(
         expected: indices into the manifest of the videos that should have a prediction.
         split: what these videos are called.
         classes: all that the subject can answer or that a video shows, in this order; empty: as `RunScores` has them.
+        unlabelled: how many videos of the split have no label.
         other_clips: as `plan.other_clips` returns it.
     """
     shown = {label for i in expected for label in manifest.videos[i].labels}
@@ -210,5 +218,6 @@ def scores_of(
         ranked=rank_classes(scores.numpy(), most=min(SHOWN_CLASSES, len(subject.classes))),
         missing=found.missing,
         split=split,
+        unlabelled=unlabelled,
         other_clips=other_clips or {},
     )

@@ -11,8 +11,9 @@ from ...pipeline.features.clip_selection import NOT_EXTRACTED, choose_clips, sel
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.training.learning_split import labelled
 from ...pipeline.training.split_choice import Splits, read_splits, videos_of_split
-from ...pipeline.training.tasks import Task, task_of
+from ...pipeline.training.tasks import Task, targets_by_place, task_of
 from .settings import ProbeSettings
 
 _SHOWN = 8  # classes named in a message
@@ -63,8 +64,9 @@ class PreparedProbes:
 
     Attributes:
         targets: (V,) the class index of each of the store's videos.
-        expected: indices into the store of the test split's videos.
+        expected: indices into the store of the test split's videos that have a label.
         splits: id -> split, in place of the store's own; None: those.
+        unlabelled: how many videos of the two splits have none, and are left out.
     """
 
     settings: ProbeSettings
@@ -74,6 +76,7 @@ class PreparedProbes:
     expected: tuple[int, ...]
     splits: Splits | None
     probes: tuple[ProbePlan, ...]
+    unlabelled: int
 
 
 def prepare(settings: ProbeSettings) -> PreparedProbes:
@@ -84,12 +87,13 @@ def prepare(settings: ProbeSettings) -> PreparedProbes:
     """
     store = FeatureStore.open(settings.store)
     task = task_of(store.manifest)
-    targets = task.targets(store.manifest)
+    targets = targets_by_place(task, store.manifest)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
-    train, test = (
-        tuple(videos_of_split(store.manifest, split, splits=splits).tolist())
+    listed = {
+        split: videos_of_split(store.manifest, split, splits=splits).tolist()
         for split in (settings.split, settings.test_split)
-    )
+    }
+    train, test = (labelled(store.manifest, places, split=split) for split, places in listed.items())
     sources = _mixed(settings, store) if settings.pattern else _each(settings, store)
     probes = tuple(_plan(store, name, own, train, test) for name, own in sources.items())
     for own in probes:
@@ -108,6 +112,7 @@ def prepare(settings: ProbeSettings) -> PreparedProbes:
         expected=test,
         splits=splits,
         probes=probes,
+        unlabelled=sum(map(len, listed.values())) - len(train) - len(test),
     )
 
 

@@ -22,7 +22,8 @@ from ...pipeline.files import write_csv, write_json
 from ...pipeline.inference.runs import Predictions
 from ...pipeline.inference.stored_inputs import describe_backbone
 from ...pipeline.manifests.manifest import Manifest
-from ...pipeline.training.learning_split import held_out_ids
+from ...pipeline.settings import recorded_names
+from ...pipeline.training.learning_split import held_out_ids, unlabelled_words
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import LINEAR_PROBE, PROBE_FILE, SPLITS_FILE
 from ...pipeline.training.split_choice import digest
@@ -33,6 +34,7 @@ from ..evaluate.tables import prediction_rows
 from .plan import PreparedProbes, ProbePlan, prepare
 from .settings import ProbeSettings
 
+_OPTIONS = recorded_names(ProbeSettings)
 _HELD_OUT = 0.2  # of each class's training videos, to choose among several strengths
 _METRICS_FILE = "metrics.json"
 Features = npt.NDArray[np.float32]
@@ -53,7 +55,9 @@ def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, An
         RunError: if the run directory belongs to other settings, or has other files in it.
     """
     prepared = prepare(settings)
-    with RunDirectory.open_or_create(settings.out, settings=_outcome(prepared)) as directory:
+    if prepared.unlabelled:
+        progress.milestone(unlabelled_words(prepared.unlabelled))
+    with RunDirectory.open_or_create(settings.out, settings=_outcome(prepared), options=_OPTIONS) as directory:
         directory.reopen_without(_METRICS_FILE)
         if not directory.is_done:
             began = time.monotonic()
