@@ -89,10 +89,10 @@ def comparison_line(comparisons: Sequence[Mapping[str, Any]], accuracies: Mappin
         comparisons: of pairs of runs, as in the document.
         accuracies: run -> top-1 accuracy.
     """
-    if not comparisons:
-        return ""
     best = max(accuracies, key=lambda name: accuracies[name])
     own = [pair for pair in comparisons if best in (pair["first"], pair["second"])]
+    if not own:
+        return ""
     groups: dict[str, dict[str, float]] = {"it is better than": {}, "it is worse than": {}, _UNDECIDED: {}}
     for pair in own:
         ahead, behind = pair["only_first_right"], pair["only_second_right"]
