@@ -108,7 +108,8 @@ def comparison_line(comparisons: Sequence[Mapping[str, Any]], accuracies: Mappin
     several = f", Holm over {len(comparisons)} pairs" if len(comparisons) > 1 else ""
     videos = {pair["num_videos"] for pair in own}
     count = f"{min(videos):,}" if len(videos) == 1 else f"{min(videos):,} to {max(videos):,}"
-    return f"{best} is the highest; on the same {count} videos {'; '.join(words)} (exact McNemar test{several})."
+    place = "the highest" if [*accuracies.values()].count(accuracies[best]) == 1 else "as high as any"
+    return f"{best} is {place}; on the same {count} videos {'; '.join(words)} (exact McNemar test{several})."
 
 
 def _p_text(values: Sequence[float]) -> str:

@@ -25,6 +25,11 @@ def test_the_best_run_is_compared_with_each_other() -> None:
     )
 
 
+def test_a_tie_has_no_highest() -> None:
+    line = comparison_line([pair("a", "b", 1.0, ahead=2, behind=2)], {"a": 0.5, "b": 0.5})
+    assert line == "a is as high as any; on the same 30 videos it cannot be told from b (p = 1) (exact McNemar test)."
+
+
 def test_many_runs_are_counted_and_other_numbers_of_videos_said() -> None:
     pairs = [pair("best", f"r{i}", 0.3 + 0.1 * i, videos=20 + i) for i in range(6)]
     line = comparison_line(pairs, {"best": 1.0} | {f"r{i}": 0.5 for i in range(6)})
