@@ -118,7 +118,7 @@ def check_classes(run: RunDirectory, manifest: Manifest, *, path: Path) -> None:
     if differences:
         raise RunError(
             f"the run {run.path} does not belong to the manifest {path}: {'; '.join(differences)} (there: the run, "
-            "here: the manifest). Give a manifest with videos of the run's classes"
+            "here: the manifest). Give a manifest with videos of the run's classes, spelled as there"
         )
 
 

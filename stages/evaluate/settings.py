@@ -50,8 +50,10 @@ class EvaluateSettings:
             )
         places = [path.resolve() for path in self.runs]
         twice = [str(path) for path in self.runs if places.count(path.resolve()) > 1]
-        if twice or not (self.runs or self.backbones):
-            raise SettingsError(f"give each run once, and one at least: {named('runs')} DIR; got {twice or 'none'}")
+        if not (self.runs or self.backbones):
+            raise SettingsError(f"give what to score, {named('runs')} DIR or {named('backbones')} NAME; got neither")
+        if twice:
+            raise SettingsError(f"give each run once: {named('runs')} DIR; got {twice}")
         if len(set(self.backbones)) < len(self.backbones):
             raise SettingsError(f"give each {named('backbones')} once; got {', '.join(self.backbones)}")
         if self.backbones and self.manifest is not None:

@@ -256,7 +256,7 @@ def test_the_table_has_intervals_blind_answers_and_a_paired_test(place: Path, do
     assert "top-5" not in text[0]
     assert [line.split("  ")[0] for line in text[6:8]] == ["chance", "majority class"]
     assert text[2].count("[") == 2
-    (line,) = [line for line in text if "is the highest" in line]
+    (line,) = [line for line in text if "McNemar" in line]
     assert "it is better than cheap, mixed (p = 0.00" in line and "Holm over 5 pairs" in line
 
 
