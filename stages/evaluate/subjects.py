@@ -169,7 +169,7 @@ def _check_probe(run: RunDirectory, sources: list[dict[str, Any]], store: Featur
     backbones = {source["backbone"]["name"]: source["backbone"] for source in sources}
     fitted = {"backbones": backbones, "sampling": run.settings["sampling"]}
     found = {name: describe_backbone(store.backbone(name)) if name in known else None for name in backbones}
-    differences = describe_differences(fitted, {"backbones": found, "sampling": asdict(store.sampling)})
+    differences = describe_differences(fitted, {"backbones": found, "sampling": store.sampling.record()})
     # Only if all else agrees: in another store the clips' numbers mean nothing.
     differences = differences or [
         f"the store lacks some of its clips of {name}"
