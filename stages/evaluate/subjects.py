@@ -1,7 +1,7 @@
 """What is scored: runs with an aggregator, linear probes, and backbones by their own clip scores."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
