@@ -5,7 +5,7 @@ import functools
 import importlib
 import types
 import typing
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,7 +21,9 @@ _UNSAID = dataclasses.MISSING
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
-def setting_options(kind: type, *, leave_out: Container[str] = ()) -> Callable[[F], F]:
+def setting_options(
+    kind: type, *, leave_out: Container[str] = (), recipes: Mapping[str, Mapping[str, Any]] | None = None
+) -> Callable[[F], F]:
     """Return a decorator that gives a command an option for each field of the settings ``kind``.
 
     Fields that are settings themselves contribute their own fields. Parameters have the names of fields, as
@@ -30,8 +32,14 @@ def setting_options(kind: type, *, leave_out: Container[str] = ()) -> Callable[[
     Args:
         kind: settings of the library.
         leave_out: fields that the command line does not offer, or offers in another way.
+        recipes: name of a recipe -> its values, if which one applies is found out later; for the help.
     """
-    options = [_option(*own) for own in _fields(kind, _UNSAID) if own[0].name not in leave_out]
+    options = [
+        _option(*own, recipes={name: values[own[0].name] for name, values in (recipes or {}).items()
+                               if own[0].name in values})
+        for own in _fields(kind, _UNSAID)
+        if own[0].name not in leave_out
+    ]  # fmt: skip
     # Decorators apply from the last to the first, and help should list options in the order of the fields.
     return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
 
@@ -51,7 +59,7 @@ def _default(own: dataclasses.Field) -> Any:
     return own.default if own.default_factory is dataclasses.MISSING else own.default_factory()
 
 
-def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]:
+def _option(own: dataclasses.Field, hint: Any, default: Any, *, recipes: Mapping[str, Any]) -> Callable[[F], F]:
     facts: Facts = own.metadata[KEY]
     plain, many = _plain_type(hint)
     name = option_name(own.name)
@@ -66,15 +74,17 @@ def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]
     elif facts.commas:
         words |= {"default": (), "show_default": False}
     words = {"show_default": True, **words}
-    return click.option(name, own.name, cls=_SettingOption, facts=facts, type=_click_type(plain, facts), **words)
+    words |= {"cls": _SettingOption, "facts": facts, "recipes": recipes, "type": _click_type(plain, facts)}
+    return click.option(name, own.name, **words)
 
 
 class _SettingOption(click.Option):
     """An option whose help lists the possible names, and says what applies if nobody, not even a preset, gives it."""
 
-    def __init__(self, *declarations: Any, facts: Facts, **words: Any) -> None:
+    def __init__(self, *declarations: Any, facts: Facts, recipes: Mapping[str, Any], **words: Any) -> None:
         super().__init__(*declarations, **words)
         self.facts = facts
+        self.recipes = recipes
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the option and its help, for the overview."""
@@ -88,6 +98,10 @@ class _SettingOption(click.Option):
             )
         if self.facts.commas and isinstance(self.default, tuple) and self.default:
             words = f"{words}  [default: {','.join(map(str, self.default))}]"
+        asked = {} if ctx.default_map is None else ctx.default_map
+        if len(set(self.recipes.values())) > 1 and self.name not in asked:
+            each = ", ".join(f"{name} {value}" for name, value in self.recipes.items())
+            words = words.replace(f"[default: {self.default}]", f"[default: {each}]")
         if self.facts.unset and "[default: " not in words:  # what click adds if there is a default
             words = f"{words}  [default: {self.facts.unset}]"
         return record[0], words

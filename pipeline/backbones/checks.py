@@ -41,6 +41,24 @@ def check_clip(weights: Weights, sampling: ClipSampling) -> None:
         )
 
 
+def check_same_clips(clips: Mapping[str, tuple[int, int, float | None]]) -> None:
+    """Refuse an expensive and a cheap backbone that were trained on clips of different kinds: one store has one kind.
+
+    Args:
+        clips: role -> frames, stride and rate of the clips.
+
+    Raises:
+        SettingsError: naming both.
+    """
+    if EXPENSIVE in clips and CHEAP in clips and clips[EXPENSIVE] != clips[CHEAP]:
+        frames, stride, _ = clips[EXPENSIVE]
+        raise SettingsError(
+            f"{named(EXPENSIVE)} was trained on clips of {_clip_text(*clips[EXPENSIVE])}, {named(CHEAP)} on clips of "
+            f"{_clip_text(*clips[CHEAP])}; both must see the same clips. Train one of them anew on the other's, as "
+            f"with {named('num_frames')} {frames} {named('sampling_rate')} {stride}"
+        )
+
+
 def check_roles(gmacs: Mapping[str, tuple[str, float]]) -> None:
     """Refuse an expensive backbone that costs less than the cheap one.
 
