@@ -6,6 +6,8 @@ import click
 from click.core import ParameterSource
 
 from ..pipeline.errors import spelled
+from ..stages.presets import RECIPES
+from .presets import ASKED
 from .spelling import option_name
 
 
@@ -20,8 +22,12 @@ def with_defaults(ctx: click.Context, stage: str, options: dict[str, Any], *, al
     """
     from ..stages.defaults import choose
 
-    # What a preset sets counts as typed: whoever asks for a preset wants its values.
-    typed = {name: own for name, own in options.items() if ctx.get_parameter_source(name) != ParameterSource.DEFAULT}
+    preset = ctx.meta.get(ASKED)
+    # What a preset of the paper sets counts as typed; our own recipes are fitted to the number of videos.
+    untyped = {ParameterSource.DEFAULT, *((ParameterSource.DEFAULT_MAP,) if preset in RECIPES else ())}
+    typed = {name: own for name, own in options.items() if ctx.get_parameter_source(name) not in untyped}
+    if preset in RECIPES:
+        typed["preset"] = preset
     chosen = choose(stage, typed)
     for sentence in chosen.said if aloud else ():
         click.echo(spelled(sentence, option_name), err=True)  # stdout is for the result alone

@@ -7,6 +7,7 @@ import click
 
 from ..stages.presets import FEW_VIDEOS, LARGE, NAMES, SMALL, preset_values
 
+ASKED = "vidpipe.preset"  # where a command's context keeps the name of the preset that was asked for
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -20,6 +21,7 @@ def preset_option(stage: str) -> Callable[[Command], Command]:
     def set_defaults(ctx: click.Context, param: click.Parameter, name: str | None) -> None:
         del param  # always the one option below
         if name is not None:
+            ctx.meta[ASKED] = name
             ctx.default_map = {**(ctx.default_map or {}), **preset_values(stage, name)}
 
     return click.option(

@@ -134,25 +134,29 @@ def _call(stage: str, name: str, given: Mapping[str, Any]) -> Any:
     kind = getattr(importlib.import_module(f".{stage}.settings", __package__), name)
     words = dict(given)
     passed = {"progress": words.pop("progress")} if "progress" in words else {}
-    read = _read(kind, _under_preset(stage, words))
-    chosen = choose(stage, read)
+    words, asked = _under_preset(stage, words)
+    read = _read(kind, words)
+    chosen = choose(stage, read | asked)
     for sentence in chosen.said:
         passed.get("progress", SILENT).milestone(sentence)
     settings = build(kind, read | chosen.values)
     return importlib.import_module(f".{stage}.run", __package__).run(settings, **passed)
 
 
-def _under_preset(stage: str, words: dict[str, Any]) -> dict[str, Any]:
-    """Return ``words`` over the values of the preset that they name, if the stage has presets.
+def _under_preset(stage: str, words: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return ``words`` over the values of the preset that they name, and the preset if it still has to be fitted.
 
     Raises:
         SettingsError: if there is no such preset.
     """
     presets = importlib.import_module(".presets", __package__)
     if stage not in presets.NAMES or "preset" not in words:
-        return words
+        return words, {}
     name = words.pop("preset")
-    return words if name is None else presets.preset_values(stage, name) | words
+    if name is None:
+        return words, {}
+    values = presets.preset_values(stage, name)
+    return (words, {"preset": name}) if name in presets.RECIPES else (values | words, {})
 
 
 def _read(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 and no option of the optimizer is typed. The others are the FASTER paper's values, at its scale.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -14,7 +15,7 @@ from .defaults import Chosen, Values
 from .train_aggregator import settings as aggregators
 from .train_backbone import settings as backbones
 
-SMALL, LARGE = "small", "large"
+SMALL, LARGE = RECIPES = ("small", "large")
 PAPER = ("faster16", "faster32")
 # Stage -> the presets that it has.
 NAMES = {
@@ -25,6 +26,8 @@ NAMES = {
 }
 # Below it a recipe for few videos is chosen: what it was measured on had 60 to 360 of them, and like ones up to 1,440.
 FEW_VIDEOS = 2000
+# So few that the recipe's epochs would be over before a network from scratch has seen anything: it gets more of them.
+_LEAST_VISITS, _MOST_EPOCHS = 7200, 240
 # Whoever types one of these has a recipe of their own.
 OF_THE_OPTIMIZER = ("optimizer", "learning_rate", "momentum", "weight_decay")
 # What a recipe says. Without the warm-up: it is fitted to the epochs, and these may be typed.
@@ -45,7 +48,7 @@ def preset_values(stage: str, name: str) -> dict[str, Any]:
     known = NAMES.get(stage, ())
     if name not in known:
         raise SettingsError(f"{named('preset')} must be one of {', '.join(known)}; got {name!r}")
-    if name in (SMALL, LARGE):
+    if name in RECIPES:
         return recipes_of(stage)[name]
     return {"train_backbone": _backbone, "extract": _extract, "train_aggregator": _aggregator}[stage](name)
 
@@ -60,24 +63,39 @@ def _values(recipe: OptimisationSettings) -> dict[str, Any]:
 
 
 def choose_preset(stage: str, typed: Values, *, num_videos: int) -> Chosen:
-    """Return the recipe for so many training videos, unless one is typed; what is typed of it stays."""
-    if any(name in typed for name in OF_THE_OPTIMIZER):
+    """Return the recipe for so many training videos; what is typed of it stays.
+
+    Args:
+        stage: that trains.
+        typed: if it names a preset, that is taken; if it has an option of the optimizer, none is chosen.
+        num_videos: to train on.
+    """
+    asked = typed.get("preset")
+    if asked is None and any(name in typed for name in OF_THE_OPTIMIZER):
         return Chosen()
-    name, other = (SMALL, LARGE) if num_videos < FEW_VIDEOS else (LARGE, SMALL)
-    both = recipes_of(stage)
+    name = asked or (SMALL if num_videos < FEW_VIDEOS else LARGE)
+    other = LARGE if name == SMALL else SMALL
+    both = {own: _fitted(own, values, num_videos) for own, values in recipes_of(stage).items()}
     used = {field: typed.get(field, value) for field, value in both[name].items()}
-    said = (
-        f"{num_videos:,} training videos: preset {name} ({_in_words(used)}); {named('preset')} {other} for "
-        f"{_in_words(both[other])}, or type options of the optimizer"
-    )
+    said = f"{num_videos:,} training videos: preset {name} ({_in_words(used)})"
+    if asked is None and both[name] != both[other]:
+        said += f"; {named('preset')} {other} has {_in_words(both[other])}"
     return Chosen(values={field: value for field, value in both[name].items() if field not in typed}, said=(said,))
+
+
+def _fitted(name: str, recipe: Mapping[str, Any], num_videos: int) -> dict[str, Any]:
+    """Return a recipe with as many epochs as so few videos need."""
+    if name == LARGE:
+        return dict(recipe)
+    least = min(_MOST_EPOCHS, math.ceil(_LEAST_VISITS / num_videos))
+    return {**recipe, "epochs": max(recipe["epochs"], least)}
 
 
 def _in_words(recipe: Mapping[str, Any]) -> str:
     optimizer = {"sgd": "SGD", "adamw": "AdamW"}[recipe["optimizer"]]
     return (
         f"{optimizer} at {recipe['learning_rate']:g}, weight decay {recipe['weight_decay']:g}, batches of "
-        f"{recipe['batch_size']}, {recipe['epochs']} epochs"
+        f"{recipe['batch_size']}, {recipe['epochs']} {'epoch' if recipe['epochs'] == 1 else 'epochs'}"
     )
 
 

@@ -166,7 +166,7 @@ def test_what_was_measured_on_few_videos_is_the_recipe_for_few():
     assert (chosen.values["optimizer"], chosen.values["learning_rate"]) == ("adamw", 2e-3)
     (said,) = chosen.said
     assert spelled(said, option_name).startswith("120 training videos: preset small (AdamW at 0.002, weight decay 0.05")
-    assert "; --preset large for SGD at 0.01" in spelled(said, option_name)
+    assert "; --preset large has SGD at 0.01" in spelled(said, option_name)
     assert choose_preset("train_backbone", {}, num_videos=2000).values == preset_values("train_backbone", LARGE)
 
 
@@ -182,6 +182,13 @@ def test_how_long_and_in_which_batches_may_be_typed_beside_a_recipe():
     assert {"epochs", "batch_size", "seed"}.isdisjoint(chosen.values)
     assert chosen.values["optimizer"] == "adamw"
     assert "batches of 8, 45 epochs); " in chosen.said[0]
+
+
+@pytest.mark.parametrize(("num_videos", "epochs"), [(6, 240), (60, 120), (110, 66), (120, 60), (1999, 60)])
+def test_fewer_videos_are_visited_more_often(num_videos: int, epochs: int):
+    assert choose_preset("train_backbone", {}, num_videos=num_videos).values["epochs"] == epochs
+    asked = choose_preset("train_backbone", {"preset": "large"}, num_videos=num_videos)
+    assert (asked.values["epochs"], "has" in asked.said[0]) == (45, False)
 
 
 def test_help_shows_both_recipes_until_one_is_asked_for():

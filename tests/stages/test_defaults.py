@@ -181,7 +181,9 @@ def test_weights_that_disagree_about_clips_are_refused_with_both(
     assert result.exit_code == 2
     assert "--expensive was trained on clips of 8 frames at stride 2 and the video's own rate, --cheap" in result.stderr
     assert "on clips of 8 frames at stride 4" in result.stderr
-    assert "Train one of them anew on the other's, as with --frames 8 --stride 2" in result.stderr
+    assert (
+        "Train one of them anew on the other's clips: give --frames 8 --stride 2 and leave --fps out" in result.stderr
+    )
     assert not (tmp_path / "s.zarr").exists()
 
 
@@ -204,9 +206,11 @@ def test_aggregators_and_sweeps_take_the_recipe_for_so_many_videos(tmp_path: Pat
     result = invoke("train-aggregator", store=store, out=tmp_path / "run", aggregator="gru", epochs=1, device="cpu")
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith("12 training videos: preset small (AdamW")
-    few = preset_values("train_aggregator", "small")
+    few = preset_values("train_aggregator", "small") | {"epochs": 240}
     own = settings_of(tmp_path / "run")["optimisation"]
     assert own | few | {"epochs": 1} == own
+    asked = invoke("train-aggregator", store=store, out=tmp_path / "large", aggregator="average", preset="large")
+    assert asked.exit_code == 0, asked.output
     given = {"store": store, "out": tmp_path / "sweep"}
     assert choose("sweep", given).values == few
     for stage, name in (("sweep", "aggregators"), ("train_aggregator", "aggregator")):
