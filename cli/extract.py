@@ -78,8 +78,11 @@ def _clip_lines(plan: "ExtractPlan") -> list[str]:
     if plan.share_seen is None:
         return []
     rate = "" if own.fps is None else f", {own.fps:g} frames a second"
-    clips = f"{own.num_clips} clips of {own.num_frames} frames at stride {own.sampling_rate}{rate}"
-    return [f"  {clips}: together they see {plan.share_seen:.0%} of a typical video"]
+    clips = f"of {own.num_frames} frames at stride {own.sampling_rate}{rate}"
+    seen = f"{plan.share_seen:.0%} of a typical video"
+    if own.num_clips == 1:
+        return [f"  1 clip {clips}: it sees {seen}"]
+    return [f"  {own.num_clips} clips {clips}: together they see {seen}"]
 
 
 def _estimate_text(estimate: "Estimate") -> str:
