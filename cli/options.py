@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..pipeline.errors import VidpipeError
+from ..pipeline.errors import VidpipeError, renamed
 from ..pipeline.settings import KEY, Facts, nested_settings
 from .spelling import option_name
 
@@ -22,7 +22,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def setting_options(
-    kind: type, *, leave_out: Container[str] = (), recipes: Mapping[str, Mapping[str, Any]] | None = None
+    kind: type,
+    *,
+    leave_out: Container[str] = (),
+    words: Mapping[str, str] | None = None,
+    recipes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[F], F]:
     """Return a decorator that gives a command an option for each field of the settings ``kind``.
 
@@ -32,14 +36,11 @@ def setting_options(
     Args:
         kind: settings of the library.
         leave_out: fields that the command line does not offer, or offers in another way.
+        words: field -> its help, where a command can say more than the field.
         recipes: name of a recipe -> its values, if which one applies is found out later; for the help.
     """
-    options = [
-        _option(*own, recipes={name: values[own[0].name] for name, values in (recipes or {}).items()
-                               if own[0].name in values})
-        for own in _fields(kind, _UNSAID)
-        if own[0].name not in leave_out
-    ]  # fmt: skip
+    offered = [own for own in _fields(kind, _UNSAID) if own[0].name not in leave_out]
+    options = [_option(*own, words=(words or {}).get(own[0].name), recipes=recipes or {}) for own in offered]
     # Decorators apply from the last to the first, and help should list options in the order of the fields.
     return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
 
@@ -59,23 +60,27 @@ def _default(own: dataclasses.Field) -> Any:
     return own.default if own.default_factory is dataclasses.MISSING else own.default_factory()
 
 
-def _option(own: dataclasses.Field, hint: Any, default: Any, *, recipes: Mapping[str, Any]) -> Callable[[F], F]:
+def _option(
+    own: dataclasses.Field, hint: Any, default: Any, *, words: str | None, recipes: Mapping[str, Mapping[str, Any]]
+) -> Callable[[F], F]:
     facts: Facts = own.metadata[KEY]
+    facts = facts if words is None else dataclasses.replace(facts, help=words, unset="")
     plain, many = _plain_type(hint)
     name = option_name(own.name)
     if plain is bool:
         both = f"{name}/--no-{name[2:]}" if default else name
         return click.option(both, own.name, is_flag=True, help=facts.help, default=default, show_default=default)
-    words: dict[str, Any] = {"help": facts.help, "metavar": facts.metavar, "multiple": many and not facts.commas}
+    traits: dict[str, Any] = {"help": facts.help, "metavar": facts.metavar, "multiple": many and not facts.commas}
     if default is _UNSAID:
-        words["required"] = True
+        traits["required"] = True
     elif default not in (None, ()):
-        words |= {"default": default, "show_default": not facts.commas}
+        traits |= {"default": default, "show_default": not facts.commas}
     elif facts.commas:
-        words |= {"default": (), "show_default": False}
-    words = {"show_default": True, **words}
-    words |= {"cls": _SettingOption, "facts": facts, "recipes": recipes, "type": _click_type(plain, facts)}
-    return click.option(name, own.name, **words)
+        traits |= {"default": (), "show_default": False}
+    by_recipe = {recipe: values[own.name] for recipe, values in recipes.items() if own.name in values}
+    traits = {"show_default": True, **traits}
+    traits |= {"cls": _SettingOption, "facts": facts, "recipes": by_recipe, "type": _click_type(plain, facts)}
+    return click.option(name, own.name, **traits)
 
 
 class _SettingOption(click.Option):
@@ -145,11 +150,21 @@ class _Parsed(click.ParamType):
         if isinstance(value, self.kind):
             return value
         try:
-            return self.kind.parse(value)
+            return _named_as(param, self.kind.parse, value)
         except VidpipeError:
             raise  # it already names the setting, which click would do once more
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def _named_as(param: click.Parameter | None, parse: Callable[[str], Any], text: str) -> Any:
+    """Return what ``text`` says; a refusal names the option that was typed, whatever the parser's own word for it."""
+    try:
+        return parse(text)
+    except VidpipeError as error:
+        if param is None or param.name is None:
+            raise
+        raise type(error)(renamed(error.marked, param.name)) from error
 
 
 class _Listed(click.ParamType):
@@ -165,7 +180,7 @@ class _Listed(click.ParamType):
             return value
         words = [word.strip() for word in value.split(",")]
         if self.kind is not int:
-            return tuple(getattr(self.kind, "parse", str)(word) for word in words)
+            return tuple(_named_as(param, getattr(self.kind, "parse", str), word) for word in words)
         try:
             return tuple(map(int, words))
         except ValueError:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..pipeline.errors import SettingsError, VidpipeError, named, spelled
+from ..pipeline.errors import SettingsError, VidpipeError, named, renamed, spelled
 from ..pipeline.execution import SILENT
 from ..pipeline.settings import build, flat_types, nested_settings
 from .defaults import choose
@@ -138,7 +138,7 @@ def _call(stage: str, name: str, given: Mapping[str, Any]) -> Any:
     read = _read(kind, words)
     chosen = choose(stage, read | asked)
     for sentence in chosen.said:
-        passed.get("progress", SILENT).milestone(sentence)
+        passed.get("progress", SILENT).milestone(spelled(sentence))
     settings = build(kind, read | chosen.values)
     return importlib.import_module(f".{stage}.run", __package__).run(settings, **passed)
 
@@ -196,8 +196,8 @@ def _value(word: str, hint: Any, value: Any) -> Any:
         return tuple(_value(word, typing.get_args(hint)[0], one) for one in several)
     try:
         read = getattr(hint, "parse", hint)(value) if isinstance(value, str) else value
-    except VidpipeError:
-        raise  # it names the setting itself
+    except VidpipeError as error:
+        raise type(error)(renamed(error.marked, word)) from error
     except ValueError as error:
         raise SettingsError(f"{named(word)}: {error}") from error
     wanted = (int, float) if hint is float else (str, Path) if hint is Path else hint

@@ -14,10 +14,11 @@ def choose(typed: Values) -> Chosen:
     if typed.get("start") is not None or not backbones or any(own.weights is not None for own in backbones):
         return Chosen()
     try:
-        videos = read_manifest(typed["manifest"]).subset(typed.get("split", "train")).videos
+        listed = read_manifest(typed["manifest"]).subset(typed.get("split", "train")).videos
         usual_frames, usual_stride = usual_clip(backbones[0].backbone)
     except VidpipeError:
         return Chosen()  # training says what is wrong
+    videos = [video for video in listed if video.labels]  # the others are left out
     return choose_stride(
         typed,
         videos,

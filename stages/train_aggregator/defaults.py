@@ -26,7 +26,8 @@ def choose_recipe(stage: str, typed: Values, *, aggregators: tuple[str, ...]) ->
         videos = videos_of_split(manifest, typed.get("split", "train"), splits=splits)
     except VidpipeError:
         return Chosen()  # training says what is wrong
-    return choose_preset(stage, typed, num_videos=len(videos))
+    labelled = sum(bool(manifest.videos[index].labels) for index in videos)  # the others are left out
+    return choose_preset(stage, typed, num_videos=labelled) if labelled else Chosen()
 
 
 def _is_trained(name: str) -> bool:

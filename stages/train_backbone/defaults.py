@@ -11,10 +11,13 @@ from ..strides import choose_stride, recorded_settings
 def choose(typed: Values) -> Chosen:
     """Return the stride that suits the videos and the recipe for so many, as far as they are not typed."""
     try:
-        videos = read_manifest(typed["manifest"]).subset(typed.get("split", "train")).videos
+        listed = read_manifest(typed["manifest"]).subset(typed.get("split", "train")).videos
         usual_frames, usual_stride = usual_clip(typed["backbone"])
     except VidpipeError:
         return Chosen()  # training says what is wrong
+    videos = [video for video in listed if video.labels]  # the others are left out
+    if not videos:
+        return Chosen()
     stride = choose_stride(
         typed,
         videos,

@@ -23,8 +23,10 @@ from ...pipeline.backbones.weights import collect_weights, load_weights, save_we
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
+from ...pipeline.settings import recorded_names
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
 from ...pipeline.training.clips import TrainingClips, collate
+from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.settings import OptimisationSettings
@@ -36,6 +38,7 @@ from .plan import PreparedBackboneTraining, outcome, prepare
 from .settings import TrainBackboneSettings
 
 WEIGHTS_FILE = "weights.safetensors"
+_OPTIONS = recorded_names(TrainBackboneSettings)
 Batch = tuple[torch.Tensor, torch.Tensor] | None
 
 
@@ -45,6 +48,7 @@ class TrainBackboneSummary:
 
     Attributes:
         weights: the file.
+        already_done: whether the run had been finished before.
         metrics: the best epoch's figures.
         failures: id -> reason, of the videos that could not be read.
         warnings: what looks as if nothing, or the wrong thing, was learnt.
@@ -55,6 +59,7 @@ class TrainBackboneSummary:
     digest: str
     classes: tuple[str, ...]
     num_videos: int
+    already_done: bool
     metrics: dict[str, Any]
     failures: dict[str, str]
     warnings: tuple[str, ...]
@@ -75,9 +80,12 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
     """
     began = time.perf_counter()
     prepared = prepare(settings)
-    with RunDirectory.open_or_create(settings.out, settings=outcome(prepared)) as directory:
+    if prepared.unlabelled:
+        progress.milestone(unlabelled_words(prepared.unlabelled))
+    with RunDirectory.open_or_create(settings.out, settings=outcome(prepared), options=_OPTIONS) as directory:
         directory.reopen_without(WEIGHTS_FILE)
-        if not directory.is_done:
+        already_done = directory.is_done
+        if not already_done:
             train(prepared, directory, progress=progress)
     failures = directory.result["failures"]
     return TrainBackboneSummary(
@@ -85,6 +93,7 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
         digest=load_weights(settings.out / WEIGHTS_FILE).digest,
         classes=prepared.classes,
         num_videos=len(prepared.training.source.videos),
+        already_done=already_done,
         metrics=directory.result["metrics"],
         failures=failures,
         warnings=tuple(directory.result.get("warnings", ())),  # runs of earlier versions have none

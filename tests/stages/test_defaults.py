@@ -126,7 +126,7 @@ def test_a_run_keeps_its_stride_whatever_has_become_of_the_videos(
     assert settings_of(tmp_path / "run")["sampling_rate"] == 4
     other = train(folder, tmp_path / "run", stride=2)
     assert other.exit_code == 1
-    assert "sampling_rate is 4 there, 2 here" in other.stderr
+    assert "--stride is 4 there, 2 here" in other.stderr
 
 
 def test_where_no_video_can_be_read_the_backbones_usual_stride_stays(tmp_path: Path):
