@@ -4,18 +4,15 @@
 
 Three sets: UT-Interaction by scene, both directions, and two rendered ones. For each set, recipe and seed: train a
 backbone, extract eight clips of each video, average their scores, and train FAST-GRU on all of them; the test videos
-are scored once, at the end. "once" is one stride for all videos and the recipe for many ("--stride 1
---preset large"); "chosen" types neither; "recipe" and "stride" are one of the two alone. Beside them stand chance, the
-largest class, and nearest neighbours on what the files say of themselves. Resumable: every step is a vidpipe command
-that goes on. Prints one JSON document, or with --table a Markdown table.
+are scored once, at the end. "once" is one stride for all videos and the recipe for many (stride 1, preset large);
+"chosen" types neither; "recipe" and "stride" are one of the two alone. Beside them stand chance, the largest class, and
+nearest neighbours on what the files say of themselves. Resumable: what is finished is read again. Prints one JSON
+document, or with --table a Markdown table.
 """
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,24 +24,25 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from ut_interaction import DIRECTIONS, read_labels, write_manifest
 
+import vidpipe
 from vidpipe.pipeline.evaluation.confidence import mean_interval
 from vidpipe.pipeline.manifests.manifest import Manifest, read_manifest
 from vidpipe.pipeline.videos.reader import probe
 
-CLIPS = 8
-# Name -> (words of train-backbone, words of train-aggregator).
-RECIPES = {
-    "once": (("--stride=1", "--preset=large"), ("--preset=large",)),
-    "chosen": ((), ()),
-    "recipe": (("--stride=1", "--preset=small"), ("--preset=small",)),
-    "stride": (("--preset=large",), ("--preset=large",)),
+CLIPS, SIZE = 8, 40
+# Name -> (what is typed for train_backbone, for train_aggregator).
+RECIPES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "once": ({"sampling_rate": 1, "preset": "large"}, {"preset": "large"}),
+    "chosen": ({}, {}),
+    "recipe": ({"sampling_rate": 1}, {}),
+    "stride": ({"preset": "large"}, {"preset": "large"}),
 }
 # About two seconds, four classes. In the first set the fine motion ends after four frames: a larger stride misses it.
 # In the second it goes on for 24.
-COMMON = ("--events=2", "--frames=60", "--size=48", "--videos=140", "--test-fraction=0.572")
-RENDERED = {
-    "rendered, short motion": (*COMMON, "--seed=11", "--difficulty=easy"),
-    "rendered, long motion": (*COMMON, "--seed=12", "--difficulty=medium", "--bar-life=24", "--host=1.3"),
+COMMON = {"num_events": 2, "frames": 60, "size": 48, "videos": 140, "test_fraction": 0.572}
+RENDERED: dict[str, dict[str, Any]] = {
+    "rendered, short motion": {**COMMON, "seed": 11, "difficulty": "easy"},
+    "rendered, long motion": {**COMMON, "seed": 12, "difficulty": "medium", "bar_life": 24, "host": 1.3},
 }
 METHODS = ("average", "fast-gru")
 
@@ -56,9 +54,9 @@ def main() -> None:
     runs = [
         record
         for seed in range(own.seeds)  # seeds outermost: a first answer for all sets comes early
-        for name, manifest, size in sets
+        for name, manifest, backbone in sets
         for recipe in own.recipes
-        for record in one_run(own, manifest, name=name, size=size, recipe=recipe, seed=seed)
+        for record in one_run(own, manifest, name=name, backbone=backbone, recipe=recipe, seed=seed)
     ]
     baselines = [record for name, manifest, _ in sets for record in baselines_of(manifest, name=name)]
     document = {"settings": {key: str(value) for key, value in vars(own).items()}, "runs": [*baselines, *runs]}
@@ -70,7 +68,6 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--media", type=Path, required=True, help="directory that holds ut_interaction/")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--backbone", default="r2d_14_w16")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=["once", "chosen"])
     parser.add_argument("--only", default="", help="sets whose name has this in it")
@@ -78,19 +75,19 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def prepare_sets(own: argparse.Namespace) -> Iterator[tuple[str, Path, int]]:
-    """Yield name, manifest and size of the crop of every set that is asked for, rendered where it is not there yet."""
+def prepare_sets(own: argparse.Namespace) -> Iterator[tuple[str, Path, str]]:
+    """Yield name, manifest and backbone of every set that is asked for, rendered where it is not there yet."""
     rows = read_labels(own.media)
     for direction in DIRECTIONS:
         name = f"UT-Interaction, {direction}"
         backward = DIRECTIONS[direction] == "backward"
         if own.only in name:
-            yield name, write_manifest(rows, own.media, own.out / folder_of(name), backward=backward), 48
+            yield name, write_manifest(rows, own.media, own.out / folder_of(name), backward=backward), "r2d_14_w16"
     for name in (name for name in RENDERED if own.only in name):
         words = RENDERED[name]
         folder = own.out / folder_of(name) / "videos"
-        subprocess.run(command("render", folder, *words), check=True, stdout=subprocess.DEVNULL, env=environment())
-        yield name, folder / "manifest.csv", 40
+        vidpipe.render(out=folder, workers=1, **words)
+        yield name, folder / "manifest.csv", "r2d_14_w8"
 
 
 def folder_of(name: str) -> str:
@@ -98,42 +95,23 @@ def folder_of(name: str) -> str:
     return name.lower().replace(",", "").replace(" ", "_")
 
 
-def command(*words: object) -> list[str]:
-    """Return the words that start vidpipe."""
-    return [sys.executable, "-m", "vidpipe.cli.main", *map(str, words)]
-
-
-def environment() -> dict[str, str]:
-    """Return the environment of every command: small networks gain nothing from a second thread."""
-    return os.environ | {"OMP_NUM_THREADS": "1"}
-
-
-def vidpipe(*words: object) -> dict[str, Any]:
-    """Run a command and return its JSON document; what it says on the way goes to standard error."""
-    done = subprocess.run(command(*words, "--json"), stdout=subprocess.PIPE, check=True, env=environment(), text=True)
-    return json.loads(done.stdout)
-
-
 def one_run(
-    own: argparse.Namespace, manifest: Path, *, name: str, size: int, recipe: str, seed: int
+    own: argparse.Namespace, manifest: Path, *, name: str, backbone: str, recipe: str, seed: int
 ) -> list[dict[str, Any]]:
     """Train, extract and evaluate once; return a record for each method."""
     out = own.out / folder_of(name) / f"{recipe}_seed{seed}"
     record = out / "record.json"
     if not record.exists():
         of_backbone, of_aggregator = RECIPES[recipe]
-        small = ("--threads=1", "--workers=1", f"--seed={seed}")
-        given = (f"--manifest={manifest}", f"--backbone={own.backbone}", f"--size={size}", f"--out={out / 'backbone'}")
-        trained = vidpipe("train-backbone", *given, *small, *of_backbone)
-        weights = f"--cheap={own.backbone}={trained['weights']}"
-        store = f"--store={out / 's.zarr'}"
-        vidpipe("extract", f"--manifest={manifest}", store, weights, f"--clips={CLIPS}", "--threads=1", "--batch=8")
+        small = {"threads": 1, "seed": seed}
+        given = {"manifest": manifest, "backbone": backbone, "crop": SIZE, "out": out / "backbone", "workers": 1}
+        trained = vidpipe.train_backbone(**given, **small, **of_backbone)
+        store, weights = out / "s.zarr", f"{backbone}={trained.weights}"
+        vidpipe.extract(manifest=manifest, store=store, cheap=weights, num_clips=CLIPS, threads=1, batch=8)
         for method in METHODS:
-            words = (f"--aggregator={method}", f"--seed={seed}", f"--out={out / method}", *of_aggregator)
-            vidpipe("train-aggregator", store, *words)
-        runs = [f"--run={out / method}" for method in METHODS]
-        scored = vidpipe("evaluate", store, *runs, f"--out={out / 'results'}")["runs"]
-        settings = json.loads((out / "backbone" / "settings.json").read_text(encoding="utf-8"))
+            vidpipe.train_aggregator(store=store, aggregator=method, seed=seed, out=out / method, **of_aggregator)
+        scored = vidpipe.evaluate(store=store, runs=[out / method for method in METHODS], out=out / "results")
+        made = vidpipe.RunDirectory.open(out / "backbone").settings
         found = [
             {
                 "set": name,
@@ -141,11 +119,12 @@ def one_run(
                 "seed": seed,
                 "top1": result["metrics"]["top1"],
                 "num_test": result["metrics"]["num_scored"],
-                "stride": settings["sampling_rate"],
-                "loss": trained["metrics"]["loss"],
-                "warnings": len(trained["warnings"]),
+                "stride": made["sampling_rate"],
+                "epochs": made["optimisation"]["epochs"],
+                "loss": trained.metrics["loss"],
+                "warnings": len(trained.warnings),
             }
-            for method, result in zip(METHODS, scored, strict=True)
+            for method, result in zip(METHODS, scored["runs"], strict=True)
         ]
         record.write_text(json.dumps(found, indent=2), encoding="utf-8")
     return json.loads(record.read_text(encoding="utf-8"))
