@@ -1,4 +1,4 @@
-"""`vidpipe store`: inspect, verify, export and import feature stores."""
+"""`vidpipe store`: inspect, relabel, verify, export and import feature stores."""
 
 import json
 from dataclasses import asdict
@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..stages.store.settings import VerifySettings
+from ..stages.store.settings import RelabelSettings, VerifySettings
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .progress import progress_shown
+from .table_changes import changes_text
 from .tables import format_table, size_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ MAX_FAILURES = 20  # printed in full; --json lists all
 
 @click.group()
 def command() -> None:
-    """Inspect, verify, export and import feature stores."""
+    """Inspect, relabel, verify, export and import feature stores."""
 
 
 @command.command("info", short_help="Show what a store holds, where it comes from, and what failed.")
@@ -39,6 +40,30 @@ def info_command(store: Path, as_json: bool) -> None:
 
     found = info(store)
     click.echo(as_document(asdict(found)) if as_json else as_text(found))
+
+
+@command.command("relabel", short_help="Give a store's videos the labels and splits of a manifest.")
+@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("manifest", type=click.Path(path_type=Path))
+@setting_options(RelabelSettings, leave_out={"store", "manifest"})
+@json_option
+def relabel_command(store: Path, manifest: Path, *, as_json: bool, **options: Any) -> None:
+    """Give the videos of STORE the labels and splits of MANIFEST, and say what that changes. No video is read.
+
+    Videos are matched by their ids, and must have the same paths and intervals. Those that MANIFEST does not list stay
+    as they are, and those that STORE does not have are named: vidpipe extract adds them.
+
+    \b
+    Example:
+      vidpipe store relabel ucf101.zarr corrected.csv
+    """  # noqa: D301 - click reads the escape as "keep these lines"
+    from ..stages.store.commands import relabel
+
+    changes = relabel(RelabelSettings(store=store, manifest=manifest, **options))
+    if as_json:
+        click.echo(as_document(asdict(changes)))
+        return
+    click.echo("\n".join(changes_text(changes)) or "nothing changes: labels and splits are those of the manifest")
 
 
 @command.command("verify", short_help="Read a whole store again, and list what is wrong with it.")
@@ -128,11 +153,12 @@ def as_text(info: "StoreInfo") -> str:
     """Return what a store holds as paragraphs."""
     splits = ", ".join(f"{split} {count:,}" for split, count in info.splits.items())
     sampling = ", ".join(f"{name} {value}" for name, value in info.sampling.items() if value is not None)
+    unlisted = f"\nunlisted  {info.num_unlisted:,} videos, left out of use" if info.num_unlisted else ""
     parts = [
         f"{info.path}: {info.num_videos:,} videos of {info.num_classes} classes ({splits}), "
         f"{size_text(info.stored_bytes)} on disk\n"
         f"clips     {sampling}\n"
-        f"manifest  {info.manifest_digest}"
+        f"manifest  {info.manifest_digest}{unlisted}"
     ]
     return "\n\n".join([*parts, *(_backbone_text(own) for own in info.backbones)])
 

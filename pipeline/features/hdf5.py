@@ -36,8 +36,9 @@ from ..files import (
 from ..manifests.manifest import Manifest, Video
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
-from .format import FORMAT_VERSION, Status
-from .store import KIND, FeatureStore
+from .format import FORMAT_VERSION, READABLE_FORMATS, Status
+from .store import FeatureStore
+from .store_attributes import KIND
 
 COMPRESSIONS = {"none": {}, "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True}}
 _JSON_ATTRIBUTES = ("sampling", "backbones")
@@ -82,7 +83,13 @@ def raw_bytes(store: FeatureStore) -> int:
 def _write_store(store: FeatureStore, file: h5py.File, compression: str, progress: Progress) -> None:
     """Write attributes and videos."""
     groups = [store.backbone(name) for name in store.backbones()]
-    attributes = {**store.attributes, "backbones": {group.name: group.attributes for group in groups}}
+    # Videos that the manifest does not list any more stay behind, and so do clips that not all videos have yet.
+    attributes = {
+        **store.attributes,
+        "format_version": FORMAT_VERSION,
+        "num_videos": len(store.manifest),
+        "backbones": {group.name: _whole(group.attributes) for group in groups},
+    }
     for name, value in sorted(attributes.items()):
         file.attrs[name] = json.dumps(value, sort_keys=True) if name in _JSON_ATTRIBUTES else value
     states = {group.name: (group, group.status(), group.errors()) for group in groups}
@@ -96,14 +103,20 @@ def _write_store(store: FeatureStore, file: h5py.File, compression: str, progres
                 at["clip_start"] = _without_single_view(starts[index])
             for name, (group, status, errors) in states.items():
                 part = at.create_group(name)
-                part.attrs["status"] = Status(status[index]).name.lower()
-                if index in errors:
+                partly = status[index] == Status.PARTLY
+                part.attrs["status"] = (Status.PENDING if partly else Status(status[index])).name.lower()
+                if index in errors and not partly:
                     part.attrs["error"] = errors[index]
                 if status[index] == Status.DONE:
                     _write_maps(part, group, index, COMPRESSIONS[compression])
             # Now, so that the free space looked at for the next video is what is really left.
             file.flush()
             progress.advance()
+
+
+def _whole(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return a backbone's attributes without those of an extension that is under way."""
+    return {name: value for name, value in attributes.items() if name != "due_before"}
 
 
 def _video_group(file: h5py.File, video: Video, index: int) -> h5py.Group:
@@ -190,7 +203,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise StoreError(f"{path} cannot be opened as HDF5 ({why}); give a `vidpipe store export`") from error
     with file:
         kind, version = file.attrs.get("kind"), file.attrs.get("format_version")
-        if kind != KIND or version != FORMAT_VERSION:
+        if kind != KIND or version not in READABLE_FORMATS:
             raise StoreError(
                 f"{path} must be an export of `vidpipe store export`, format {FORMAT_VERSION}; its attributes say "
                 f"kind {kind}, format_version {version}."
@@ -213,7 +226,7 @@ def _read_store(file: Node, path: Path, progress: Progress) -> None:
     with under_way(progress, "importing", total=len(groups), unit="video"):
         for index, group in enumerate(groups):
             if "clip_start" in group:
-                store.set_clip_starts(index, _with_views(group["clip_start"], axes=1))
+                store.set_clip_starts({index: _with_views(group["clip_start"], axes=1)})
             for name, part in parts.items():
                 _read_video(group[name], part, index)
             progress.advance()

@@ -1,4 +1,4 @@
-"""Operations on a whole feature store: inspect it, check it, convert it to HDF5 and back."""
+"""Operations on a whole feature store: inspect, relabel and check it, convert it to HDF5 and back."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -10,9 +10,11 @@ from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.features.table_changes import Rules, TableChanges
 from ...pipeline.features.verify import Comparison, Problem, Recompute, compare_clips, find_problems, reset
 from ...pipeline.files import bytes_on_disk
-from .settings import VerifySettings
+from ...pipeline.manifests.manifest import read_manifest
+from .settings import RelabelSettings, VerifySettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,12 +48,16 @@ class BackboneInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreInfo:
-    """What a store holds; ``splits`` counts videos, ``stored_bytes`` all files."""
+    """What a store holds; ``splits`` counts videos, ``stored_bytes`` all files, with those of unlisted videos.
+
+    Unlisted videos were left out of use by a later manifest.
+    """
 
     path: Path
     format_version: int
     manifest_digest: str
     num_videos: int
+    num_unlisted: int
     num_classes: int
     splits: dict[str, int]
     sampling: dict[str, Any]
@@ -89,6 +95,7 @@ def info(path: Path) -> StoreInfo:
         format_version=attributes["format_version"],
         manifest_digest=attributes["manifest_digest"],
         num_videos=len(manifest),
+        num_unlisted=store.num_rows - len(manifest),
         num_classes=len(manifest.classes),
         splits=dict(sorted(Counter(video.split for video in manifest.videos).items())),
         sampling=attributes["sampling"],
@@ -101,6 +108,8 @@ def _backbone_info(store: FeatureStore, group: BackboneGroup) -> BackboneInfo:
     """Return what the store holds for one backbone."""
     status = group.status()
     counts = {state.name.lower(): int((status == state).sum()) for state in Status}
+    if not counts[partly := Status.PARTLY.name.lower()]:
+        del counts[partly]  # a state that few stores are ever in
     return BackboneInfo(
         name=group.name,
         feature_shape=group.feature_shape,
@@ -113,6 +122,19 @@ def _backbone_info(store: FeatureStore, group: BackboneGroup) -> BackboneInfo:
         stored_bytes=bytes_on_disk(group.path / "features"),
         failures={store.manifest.videos[index].video_id: reason for index, reason in group.errors().items()},
     )
+
+
+def relabel(settings: RelabelSettings) -> TableChanges:
+    """Give a store's videos the labels and splits of a manifest, and return what that changes.
+
+    Raises:
+        StoreError: if there is no store, another run writes it, or a video has another file or interval.
+        ManifestError: if the manifest cannot be read.
+    """
+    manifest = read_manifest(settings.manifest)
+    rules = Rules(add=False, drop=settings.drop, move=settings.moved)
+    with FeatureStore.open_to_coordinate(settings.store) as store:
+        return store.take_over(manifest, rules=rules)
 
 
 def verify(

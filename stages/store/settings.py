@@ -6,6 +6,16 @@ from ...pipeline.settings import check_fields, setting, settings
 
 
 @settings
+class RelabelSettings:
+    """What a manifest may change in a store, beside labels and splits."""
+
+    store: Path = setting(help="Feature store that vidpipe extract made.")
+    manifest: Path = setting(help="CSV or Parquet list of videos, with the labels and splits that they are to have.")
+    drop: bool = setting(default=False, help="Leave videos out of use that the manifest does not list.")
+    moved: bool = setting(default=False, help="Take over paths too: the same files lie elsewhere now.")
+
+
+@settings
 class VerifySettings:
     """What to check.
 

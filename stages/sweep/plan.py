@@ -12,8 +12,7 @@ import numpy.typing as npt
 from ...pipeline.aggregators.registry import AGGREGATORS
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
-from ...pipeline.features.clip_selection import Selection, select
-from ...pipeline.features.format import Status
+from ...pipeline.features.clip_selection import Selection, select, usable_videos
 from ...pipeline.features.patterns import EXPENSIVE, Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
@@ -202,11 +201,7 @@ def _videos_to_score(
         ManifestError: if there is no such split.
     """
     videos = videos_of_split(store.manifest, settings.test_split, splits=_splits(store, settings))
-    done = {name: store.backbone(name).status()[videos] == Status.DONE for name in store.backbones()}
-    found = {
-        cell: videos[np.all([done[name] for name in own.backbones.values()], axis=0)]
-        for cell, own in selections.items()
-    }
+    found = {cell: videos[usable_videos(store, own)[videos]] for cell, own in selections.items()}
     if not all(map(len, found.values())):
         raise SettingsError(
             f"no video of the split {settings.test_split!r} is extracted in {store.path}, so nothing can be scored. "

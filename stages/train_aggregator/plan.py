@@ -83,7 +83,7 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=model.aggregator.min_clips)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
     listed = videos_of_split(store.manifest, settings.split, splits=splits).tolist() if model.is_trained else []
-    missing = missing_videos(store, listed, backbones=selection.backbones.values())
+    missing = missing_videos(store, listed, selection=selection)
     # An aggregator without weights needs no videos: a store with only test videos will do.
     training, validation = _split(settings, store, listed, missing) if model.is_trained else ((), ())
     inputs = AggregatorInputs(
