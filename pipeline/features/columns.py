@@ -50,7 +50,7 @@ class VideoTable:
         return len(self.places)
 
     @property
-    def ids(self) -> Sequence[str]:
+    def ids(self) -> list[str]:
         """The videos' ids, of all rows."""
         return self.texts["video_id"]
 

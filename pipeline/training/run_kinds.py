@@ -9,6 +9,7 @@ AGGREGATOR, END_TO_END = "aggregator", "end-to-end"
 COMMANDS = {AGGREGATOR: "vidpipe train-aggregator", END_TO_END: "vidpipe finetune"}  # that make each kind of run
 WEIGHTS_FILE = "weights.safetensors"  # of the aggregator
 ENGINES_FIELD = "engines"  # of the settings of runs on stored features: role -> `describe_engine`; earlier ones lack it
+LABELS_FIELD = "labels_sha256"  # likewise: of the videos trained on; other videos of the store may change
 SPLITS_FILE = "splits.json"  # id -> split, if a run's splits differ from its store's
 
 

@@ -1,6 +1,7 @@
 """The plan of training an aggregator: its settings, checked against the store, and the videos to train on."""
 
 import hashlib
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from ...pipeline.features.clip_selection import Selection, missing_videos, selec
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
 from ...pipeline.training.learning_split import check_classes, hold_out
-from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD
+from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD, LABELS_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, task_of, task_record
 from .settings import TrainAggregatorSettings
@@ -136,7 +137,8 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
     store, selection = prepared.store, prepared.selection
     groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
     engines = {role: engine for role, group in groups.items() if (engine := describe_engine(group))}
-    trained_on = [store.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
+    trained_on = [store.manifest.videos[i] for i in prepared.training + prepared.validation]
+    labels = json.dumps([[video.video_id, *video.labels] for video in trained_on])
     return {
         "kind": AGGREGATOR,
         "aggregator": prepared.spec.record(),
@@ -151,7 +153,8 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
         "val_fraction": settings.val_fraction,
         "num_training": len(prepared.training),
         "num_validation": len(prepared.validation),
-        "videos_sha256": hashlib.sha256("\n".join(trained_on).encode()).hexdigest(),
+        "videos_sha256": hashlib.sha256("\n".join(video.video_id for video in trained_on).encode()).hexdigest(),
+        LABELS_FIELD: hashlib.sha256(labels.encode()).hexdigest(),
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
         # Left out if unknown, as in runs of earlier versions, so that those go on.

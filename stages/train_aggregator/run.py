@@ -26,7 +26,7 @@ from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
-from ...pipeline.training.run_kinds import ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
+from ...pipeline.training.run_kinds import ENGINES_FIELD, LABELS_FIELD, SPLITS_FILE, WEIGHTS_FILE
 from ...pipeline.training.settings import OptimisationSettings
 from .plan import PreparedAggregatorTraining, outcome, prepare
 from .settings import TrainAggregatorSettings
@@ -77,7 +77,8 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
     settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
     prepared = prepare(settings)
     asked = outcome(settings, prepared)
-    with RunDirectory.open_or_create(settings.out, settings=asked, added=(ENGINES_FIELD,)) as directory:
+    added, superseded = (ENGINES_FIELD, LABELS_FIELD), {"manifest_digest": LABELS_FIELD}
+    with RunDirectory.open_or_create(settings.out, settings=asked, added=added, superseded=superseded) as directory:
         # Weights are written before the result, so if they are gone, somebody has removed them.
         directory.reopen_without(WEIGHTS_FILE)
         if prepared.splits is not None:
