@@ -62,7 +62,9 @@ def _write_weights(path: Path) -> Path:
 
 def _write_manifest(path: Path, rows: int) -> Path:
     """Write a manifest of files that do not exist."""
-    lines = (f"class_{i % 400:03}/video_{i:07}.mp4,class_{i % 400:03},{'test' if i % 5 else 'train'}" for i in range(rows))
+    lines = (
+        f"class_{i % 400:03}/video_{i:07}.mp4,class_{i % 400:03},{'test' if i % 5 else 'train'}" for i in range(rows)
+    )
     path.write_text("path,label,split\n" + "\n".join(lines) + "\n", encoding="utf-8")
     return path
 

@@ -16,7 +16,7 @@ from .tables import format_table, size_text
 
 if TYPE_CHECKING:
     from ..pipeline.features.verify import Recompute
-    from ..stages.store.commands import BackboneInfo, StoreInfo, VerifyReport
+    from ..stages.store.commands import BackboneInfo, FileCheck, StoreInfo, VerifyReport
 
 MAX_FAILURES = 20  # printed in full; --json lists all
 
@@ -69,7 +69,7 @@ def relabel_command(store: Path, manifest: Path, *, as_json: bool, **options: An
 @command.command("verify", short_help="Read a whole store again, and list what is wrong with it.")
 @click.argument("store", type=click.Path(path_type=Path))
 @setting_options(VerifySettings, leave_out={"store", "tolerance"})
-@click.option("--manifest", type=click.Path(path_type=Path), help="The manifest that the store was made from.")
+@click.option("--manifest", type=click.Path(path_type=Path), help="A manifest of the store's videos: where they are.")
 @click.option(
     "--weights", type=click.Path(path_type=Path), multiple=True, help="Weights of a backbone of the store; give all."
 )
@@ -96,7 +96,9 @@ def verify_command(
     from ..stages.store.commands import verify
 
     recompute = _recompute(store, manifest, weights) if options["num_recomputed"] else None
-    report = verify(VerifySettings(store=store, **options), recompute=recompute, progress=progress_shown())
+    files = _file_check(manifest) if options["content"] else None
+    settings = VerifySettings(store=store, **options)
+    report = verify(settings, recompute=recompute, files=files, progress=progress_shown())
     click.echo(as_document(asdict(report)) if as_json else report_text(report))
     ctx.exit(SOME_FAILED if report.problems else 0)
 
@@ -108,6 +110,14 @@ def _recompute(store: Path, manifest: Path | None, weights: tuple[Path, ...]) ->
     if manifest is None or not weights:
         raise click.UsageError("--recompute needs --manifest and, for each backbone of the store, --weights")
     return recomputer(FeatureStore.open(store), manifest=manifest, weights=weights)
+
+
+def _file_check(manifest: Path | None) -> "FileCheck":
+    from ..stages.store.recompute import changed_files
+
+    if manifest is None:
+        raise click.UsageError("--content needs --manifest")
+    return lambda store, progress: changed_files(store, manifest=manifest, progress=progress)
 
 
 @command.command("export", short_help="Write a store as one HDF5 file.")

@@ -22,6 +22,8 @@ def changes_text(changes: "TableChanges") -> list[str]:
     ]
     if changes.reordered:
         lines.append("the videos stand in another order")
+    if changes.labels_kept:
+        lines.append("the manifest has no labels: those of the store stay")
     if changes.untouched:
         lines.append(f"{_count(changes.untouched)} in use not in the manifest, left as they are")
     if changes.new_classes or changes.gone_classes:

@@ -19,7 +19,9 @@ from .format import VIDEOS_PER_CHUNK, create_array, open_array, read_array, resi
 
 LABEL_SEPARATOR = "|"  # as in a manifest's file, where no label can contain it
 OWN_TEXTS = ("video_id", "path", "labels", "split")
+CONTENT = "content_sha256"  # a text column that extractions fill in, where asked
 UNLISTED = -1  # the place of a row that the manifest does not list
+_KINDS = {"O": (str, ""), "f": ("<f8", np.nan), "i": ("<i8", UNLISTED)}  # numpy's kind -> dtype and fill of a column
 _EXTRAS = "columns"  # the sub-group of a manifest's other columns
 
 
@@ -105,30 +107,23 @@ def write_table(group: zarr.Group, path: Path, table: VideoTable) -> None:
 
     Files whose cells stay the same are not written.
     """
-    num_rows = len(table)
     for name, cells in table.texts.items():
-        column = _text_column(group, path, name, num_rows)
-        write_changed(column, np.array(cells, object))
-    for name, values in (("interval", table.intervals), ("place", table.places)):
-        fill = np.nan if name == "interval" else UNLISTED
-        if name not in group:
-            chunk = (VIDEOS_PER_CHUNK, *values.shape[1:])
-            dtype = values.dtype.newbyteorder("<")
-            create_array(group, name, shape=values.shape, chunk=chunk, dtype=dtype, fill=fill)
+        parent, key = (group, name) if name in OWN_TEXTS else (group.require_group(_EXTRAS), _key(name))
+        _write_column(parent, path if parent is group else path / _EXTRAS, key, np.array(cells, object))
+    _write_column(group, path, "interval", table.intervals)
+    _write_column(group, path, "place", table.places)
+
+
+def _write_column(group: zarr.Group, path: Path, name: str, values: np.ndarray) -> None:
+    """Make a column that holds ``values`` (V, ...), or change one so that it does."""
+    if name in group:
         column = open_array(group, path, name)
-        resize(column, num_rows)
+        resize(column, len(values))
         write_changed(column, values)
-
-
-def _text_column(group: zarr.Group, path: Path, name: str, num_rows: int) -> zarr.Array:
-    """Open a text column with room for ``num_rows``, or create it."""
-    parent, key = (group, name) if name in OWN_TEXTS else (group.require_group(_EXTRAS), _key(name))
-    if key not in parent:
-        create_array(parent, key, shape=(num_rows,), chunk=(VIDEOS_PER_CHUNK,), dtype=str, fill="")
-    where = path if parent is group else path / _EXTRAS
-    column = open_array(parent, where, key)
-    resize(column, num_rows)
-    return column
+        return
+    dtype, fill = _KINDS[values.dtype.kind]
+    chunk = (VIDEOS_PER_CHUNK, *values.shape[1:])
+    create_array(group, name, shape=values.shape, chunk=chunk, dtype=dtype, fill=fill)[...] = values
 
 
 def _key(name: str) -> str:

@@ -211,10 +211,10 @@ def resize(array: zarr.Array, num_rows: int) -> None:
 
 def write_changed(array: zarr.Array, values: np.ndarray) -> None:
     """Write ``values`` (V, ...) over all of an array, leaving alone the files in which nothing changes."""
-    step = array.chunks[0]
+    before, step = np.asarray(array[...]), array.chunks[0]  # at once: Zarr reads files side by side
     for start in range(0, len(values), step):
         part = slice(start, min(start + step, len(values)))
-        if not same(np.asarray(array[part]), values[part]):
+        if not same(before[part], values[part]):
             array[part] = values[part]
 
 

@@ -5,7 +5,8 @@
     /                       attributes: format_version, kind, manifest_digest, num_videos, sampling (JSON),
                                         backbones (JSON: name -> all attributes of the backbone's group)
     /<video_id>             a group a video; a "/" in an id nests groups, so f["folder/name"] finds it
-                            attributes: video_id, video_index, path, labels, split; start and end where there are any
+                            attributes: video_id, video_index, path, labels, split; start, end and
+                            content_sha256 where there are any
         clip_start          (N,) float64 s, once the video is done
         <backbone>          attributes: status (pending, done, failed), error (where it failed)
             features        (N, T', H', W', C) float16, chunk = one clip; NaN where a clip was not due, and no space
@@ -36,6 +37,7 @@ from ..files import (
 from ..manifests.manifest import Manifest, Video
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
+from .columns import CONTENT
 from .format import FORMAT_VERSION, READABLE_FORMATS, Status
 from .store import FeatureStore
 from .store_attributes import KIND
@@ -93,12 +95,14 @@ def _write_store(store: FeatureStore, file: h5py.File, compression: str, progres
     for name, value in sorted(attributes.items()):
         file.attrs[name] = json.dumps(value, sort_keys=True) if name in _JSON_ATTRIBUTES else value
     states = {group.name: (group, group.status(), group.errors()) for group in groups}
-    starts = store.clip_starts()
+    starts, contents = store.clip_starts(), store.contents()
     most = sum(group.raw_bytes_per_video for group in groups)
     with under_way(progress, "exporting", total=len(store.manifest), unit="video"):
         for index, video in enumerate(store.manifest.videos):
             check_free_space(Path(file.filename), _SPARE_BYTES + most)
             at = _video_group(file, video, index)
+            if store.records_content:
+                at.attrs[CONTENT] = contents.get(index, "")
             if np.isfinite(starts[index]).all():
                 at["clip_start"] = _without_single_view(starts[index])
             for name, (group, status, errors) in states.items():
@@ -223,10 +227,14 @@ def _read_store(file: Node, path: Path, progress: Progress) -> None:
         raise StoreError(f"{file.filename} does not hold the videos that were exported: the manifest's digest differs.")
     store = FeatureStore.create(path, manifest=manifest, sampling=ClipSampling(**json.loads(file.attrs["sampling"])))
     parts = {name: store.add_backbone(name, **attrs) for name, attrs in json.loads(file.attrs["backbones"]).items()}
+    if groups and CONTENT in groups[0].attrs:
+        store.record_content()
     with under_way(progress, "importing", total=len(groups), unit="video"):
         for index, group in enumerate(groups):
             if "clip_start" in group:
                 store.set_clip_starts({index: _with_views(group["clip_start"], axes=1)})
+            if digest := group.attrs.get(CONTENT):
+                store.set_contents({index: str(digest)})
             for name, part in parts.items():
                 _read_video(group[name], part, index)
             progress.advance()

@@ -15,10 +15,11 @@ import numpy as np
 
 from ..errors import StoreError
 from ..files import disk_full_explained, write_text
-from .columns import VideoTable, write_table
+from .columns import CONTENT, VideoTable, write_table
 from .format import open_array, open_group, resize
 
 _FILE = "changing.json"
+_OF_ALL = ("clip_start", CONTENT)  # arrays beside the table with a row for each video
 _PER_VIDEO = ("features", "scores", "status", "error")  # a backbone's arrays with a row for each video
 
 
@@ -79,7 +80,8 @@ def carry_out(path: Path, *, backbones: Sequence[str]) -> None:
     num_rows, root = len(change.table), open_group(path, writable=True)
     with disk_full_explained(path):
         write_table(root, path, change.table)
-        resize(open_array(root, path, "clip_start"), num_rows)
+        for own in filter(root.__contains__, _OF_ALL):
+            resize(open_array(root, path, own), num_rows)
         for name in backbones:
             group = open_group(path / name, writable=True)
             for own in _PER_VIDEO:

@@ -27,11 +27,18 @@ class Recorder:
     def __init__(self, store: FeatureStore, *, seconds: float = _SECONDS) -> None:
         self._store, self._seconds = store, seconds
         self._starts: dict[int, np.ndarray] = {}
+        self._contents: dict[int, str] = {}
         self._marks: dict[str, dict[int, tuple[Status, str]]] = {}
         self._written = time.monotonic()
 
     def record(
-        self, video_index: int, *, status: dict[str, Status], error: str | None, clip_start: np.ndarray | None
+        self,
+        video_index: int,
+        *,
+        status: dict[str, Status],
+        error: str | None,
+        clip_start: np.ndarray | None,
+        content: str | None = None,
     ) -> None:
         """Take note of a video that is done, after its files are on disk, or that failed.
 
@@ -40,6 +47,7 @@ class Recorder:
             status: what it is now, for each of the backbones that ran.
             error: why it failed.
             clip_start: (R, N) float64 s, if it did not.
+            content: the file's sha256, if that is recorded.
 
         Raises:
             StoreError: if a video's clips lie elsewhere than those of another backbone; all others are written.
@@ -47,6 +55,8 @@ class Recorder:
         """
         if clip_start is not None:
             self._starts[video_index] = clip_start
+        if content is not None and error is None:
+            self._contents[video_index] = content
         for name, own in status.items():
             self._marks.setdefault(name, {})[video_index] = own, error or ""
         if time.monotonic() - self._written >= self._seconds:
@@ -60,7 +70,9 @@ class Recorder:
         """
         # Starts first: a video marked done without them would look damaged.
         starts, marks, self._starts, self._marks = self._starts, self._marks, {}, {}
+        contents, self._contents = self._contents, {}
         changed = self._store.set_clip_starts(starts)
+        self._store.set_contents({index: own for index, own in contents.items() if index not in changed})
         for name, own in marks.items():
             self._store.backbone(name).record({index: mark for index, mark in own.items() if index not in changed})
         self._written = time.monotonic()

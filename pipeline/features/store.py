@@ -8,6 +8,7 @@
       interval (V, 2)           float64 s, start and end in the manifest; NaN where it gives none
       place (V,)                int64, where in the manifest the video stands, from 0; -1: not listed any more
       clip_start (V, R, N)      float64 s; NaN until a video is done
+      content_sha256 (V,)       text, of the files as they were extracted; only where that was asked for
       r2plus1d_50/              attributes: feature_shape, num_classes, due, compression, provenance
         features (V, R, N, T', H', W', C) float16   chunk = one clip, shard = one video (all views)
         scores   (V, R, N, K)   float32, a chunk a video
@@ -39,11 +40,13 @@ from ..files import appearing_whole, disk_full_explained, is_draft, lock_folder,
 from ..manifests.manifest import Manifest
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
-from .columns import VideoTable, listed_rows, read_places, read_table, write_table
+from .columns import CONTENT, VideoTable, listed_rows, read_places, read_table, write_table
 from .compression import DEFAULT_COMPRESSION
 from .format import (
     COMPRESSIONS,
+    VIDEOS_PER_CHUNK,
     canonical,
+    create_array,
     create_backbone_arrays,
     create_clip_starts,
     differences,
@@ -118,7 +121,7 @@ class FeatureStore:
         """
         path = Path(path)
         table = VideoTable.of(manifest)
-        attributes = store_attributes(table, sampling)
+        attributes = store_attributes(table, digest=manifest.digest, sampling=sampling)
         with disk_full_explained(path), appearing_whole(path) as draft:
             group = new_group(draft, attributes=attributes)
             write_table(group, draft, table)
@@ -182,7 +185,11 @@ class FeatureStore:
         table, changes = changed_table(self.table, manifest, rules=rules, path=self.path)
         if not changes.any:
             return None, changes
-        return PendingChange(attributes=store_attributes(table, self.sampling), table=table), changes
+        # To make a manifest of a long table takes long, and mostly it is the one that was given.
+        is_given = rules == EXTENDING and not changes.labels_kept
+        digest = manifest.digest if is_given else table.manifest().digest
+        attributes = store_attributes(table, digest=digest, sampling=self.sampling)
+        return PendingChange(attributes=attributes, table=table), changes
 
     def take_over(self, manifest: Manifest, *, rules: Rules) -> TableChanges:
         """Change the table of videos as another manifest says; only the coordinator may do this.
@@ -306,6 +313,31 @@ class FeatureStore:
             f"backbone was extracted into {self.path}: the file has changed. Extract into a new store."
             for index in indices[differ].tolist()
         }
+
+    @property
+    def records_content(self) -> bool:
+        """Whether files' digests are recorded as they are extracted."""
+        return CONTENT in self.group
+
+    def record_content(self) -> None:
+        """Let the digests of files be recorded from now on; only the coordinator may do this."""
+        if not self.records_content:
+            with disk_full_explained(self.path):
+                create_array(self.group, CONTENT, shape=(self.num_rows,), chunk=(VIDEOS_PER_CHUNK,), dtype=str, fill="")
+
+    def contents(self) -> dict[int, str]:
+        """Return index -> sha256 (hex) of the file as it was extracted, of the videos for which it was recorded."""
+        if not self.records_content:
+            return {}
+        found = read_rows(self._array(CONTENT), self.num_rows, self.rows).tolist()
+        return {index: digest for index, digest in enumerate(found) if digest}
+
+    def set_contents(self, digests: Mapping[int, str]) -> None:
+        """Record the sha256 (hex) of videos' files, by index; only the coordinator may do this."""
+        if digests:
+            rows = self.rows[np.array(list(digests))]
+            with disk_full_explained(self.path):
+                write_rows(self._array(CONTENT), rows, np.array(list(digests.values()), object))
 
     def backbones(self) -> tuple[str, ...]:
         """Return the names of the backbones in the store, sorted."""

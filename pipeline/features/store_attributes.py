@@ -14,15 +14,15 @@ KIND = "vidpipe feature store"
 _ADVICE = f"Use the same settings, or another {named('store')}; features of two kinds are never mixed."
 
 
-def store_attributes(table: VideoTable, sampling: ClipSampling) -> dict[str, Any]:
-    """Return the attributes of the root of a store."""
+def store_attributes(table: VideoTable, *, digest: str, sampling: ClipSampling) -> dict[str, Any]:
+    """Return the attributes of the root of a store; ``digest`` is that of the manifest of the videos in use."""
     extras = {"columns": list(table.extras)} if table.extras else {}
     return canonical(
         {
             **extras,
             "format_version": FORMAT_VERSION,
             "kind": KIND,
-            "manifest_digest": table.manifest().digest,
+            "manifest_digest": digest,
             "num_videos": len(table),
             "sampling": asdict(sampling),
         }

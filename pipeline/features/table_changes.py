@@ -1,7 +1,7 @@
 """What another manifest changes in a store's table of videos: pure, nothing is read or written."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ class TableChanges:
         moved: id -> path before and after.
         new_classes, gone_classes: what this does to the classes of the videos in use.
         reordered: whether the videos in use stand in another order.
+        labels_kept: whether the manifest has no labels at all, so that those of the store stay.
     """
 
     added: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class TableChanges:
     new_classes: tuple[str, ...] = ()
     gone_classes: tuple[str, ...] = ()
     reordered: bool = False
+    labels_kept: bool = False
 
     @property
     def any(self) -> bool:
@@ -86,7 +88,8 @@ def changed_table(
     found = [videos[i] for i in known.tolist()]
     moved = _check_identity(table, found, rows[known], moves=rules.move, path=path)
     added = [videos[i] for i in np.flatnonzero(rows < 0).tolist()]
-    texts, cells = _merged_texts(table, found, rows[known], moved=moved)
+    free = [name for name in _FREE if name != "labels" or any(video.labels for video in videos)]
+    texts, cells = _merged_texts(table, found, rows[known], free=free, moved=moved)
     if rules.add:
         rows[rows < 0] = len(table) + np.arange(len(added))
         for name, column in texts_of(added).items():
@@ -94,7 +97,8 @@ def changed_table(
     places = _places(table, rows[rows >= 0], num_rows=len(texts["video_id"]), drop=rules.drop)
     intervals = np.concatenate([table.intervals, intervals_of(added)]) if rules.add else table.intervals
     after = VideoTable(texts=texts, intervals=intervals, places=places)
-    return after, _changes(table, after, added, cells, moved, rules=rules, touched=rows[known])
+    changes = _changes(table, after, added, cells, moved, rules=rules, touched=rows[known])
+    return after, replace(changes, labels_kept="labels" not in free and any(table.texts["labels"]))
 
 
 def _check_identity(
@@ -137,15 +141,14 @@ def _merged_texts(
     found: Sequence[Video],
     rows: npt.NDArray[np.int64],
     *,
+    free: Sequence[str],
     moved: dict[str, tuple[str, str]],
 ) -> tuple[dict[str, list[str]], dict[str, dict[str, tuple[str, str]]]]:
-    """Return the text columns with the cells of ``found``, the videos of ``rows``, and the cells that differ."""
+    """Return the text columns with the ``free`` cells of ``found``, the videos of ``rows``, and what differs."""
     texts = {name: list(column) for name, column in table.texts.items()}
     now = texts_of(found)
     cells: dict[str, dict[str, tuple[str, str]]] = {}
-    for name in _FREE:
-        if name == "labels" and not any(now[name]):
-            continue  # a manifest without labels is no reason to forget those that are known
+    for name in free:
         for row, cell in zip(rows.tolist(), now[name], strict=True):
             if texts[name][row] != cell:
                 cells.setdefault(name, {})[table.ids[row]] = (texts[name][row], cell)

@@ -125,7 +125,13 @@ def _job(settings: ExtractSettings, backbones: Sequence[BackboneJob]) -> Extract
     threads = settings.engine.threads or _fair_threads(settings)
     engine = replace(settings.engine, device=str(device), precision=precision, threads=threads)
     absolute = tuple(replace(own, weights=own.weights.absolute()) for own in backbones)
-    return ExtractJob(store=settings.store.absolute(), sampling=settings.sampling, backbones=absolute, engine=engine)
+    return ExtractJob(
+        store=settings.store.absolute(),
+        sampling=settings.sampling,
+        backbones=absolute,
+        engine=engine,
+        record_content=settings.record_content,
+    )
 
 
 def _fair_threads(settings: ExtractSettings) -> int:
@@ -180,7 +186,7 @@ def _tasks(prepared: PreparedExtraction, store: FeatureStore | None) -> Tasks:
     states = {
         own.name: np.where(asked, _states(own, store, len(videos), settings), NOTHING) for own in prepared.backbones
     }
-    return Tasks(videos, states=states)
+    return Tasks(videos, states=states, contents={} if store is None else store.contents())
 
 
 def _states(
@@ -230,12 +236,18 @@ def with_stored_clips(prepared: PreparedExtraction, store: FeatureStore | None) 
     """Return the run with the clips that the store's backbones have or had to see, beside those that it asks for."""
     if store is None:
         return prepared
+    prepared = replace(prepared, job=replace(prepared.job, record_content=_records_content(prepared, store)))
     backbones = tuple(_joined(own, store, prepared.settings.sampling.num_clips) for own in prepared.backbones)
     job = replace(
         prepared.job,
         backbones=tuple(_with_clips(job, own) for job, own in zip(prepared.job.backbones, backbones, strict=True)),
     )
     return replace(prepared, backbones=backbones, job=job)
+
+
+def _records_content(prepared: PreparedExtraction, store: FeatureStore) -> bool:
+    """Return whether files' digests are recorded: if that is asked for, or was once."""
+    return prepared.settings.record_content or store.records_content
 
 
 def _with_clips(job: BackboneJob, own: PreparedBackbone) -> BackboneJob:

@@ -122,6 +122,8 @@ def run(
     planned(todo)
     sampling, totals = settings.sampling, _Totals()
     with FeatureStore.open_or_create(settings.store, manifest=prepared.manifest, sampling=sampling) as store:
+        if prepared.job.record_content:
+            store.record_content()
         groups = {own.name: store.add_backbone(own.name, **_attributes(prepared, own)) for own in prepared.backbones}
         with (
             under_way(progress, "extract", total=len(todo.tasks), unit="video"),
@@ -197,7 +199,7 @@ def _record(recorder: Recorder, result: TaskResult) -> None:
     states = {name: Status.PARTLY if name in task.extended else Status.FAILED for name in task.backbones}
     if result.error is None:
         states = dict.fromkeys(task.backbones, Status.DONE)
-    recorder.record(task.index, status=states, error=result.error, clip_start=result.clip_start)
+    recorder.record(task.index, status=states, error=result.error, clip_start=result.clip_start, content=result.content)
 
 
 def _summary(

@@ -12,6 +12,7 @@ from ...pipeline.backbones.engine import Engine, build_engine
 from ...pipeline.backbones.engine_settings import EngineSettings
 from ...pipeline.backbones.weights import Weights, load_weights
 from ...pipeline.errors import VideoError, WeightsError
+from ...pipeline.features.content import file_digest
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Video
 from ...pipeline.videos.clip_reader import decode_clips, due_clips
@@ -48,6 +49,7 @@ class ExtractJob:
     sampling: ClipSampling
     backbones: tuple[BackboneJob, ...]
     engine: EngineSettings
+    record_content: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,12 +61,14 @@ class ExtractTask:
         video: the video.
         backbones: that have to see it.
         extended: those of them that saw some of its clips before, under another pattern; these are kept.
+        content: sha256 of the file as it was extracted before, if that was recorded.
     """
 
     index: int
     video: Video
     backbones: tuple[str, ...]
     extended: tuple[str, ...] = ()
+    content: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +78,7 @@ class TaskResult:
     Args:
         error: why the video failed, or None.
         clip_start: (R, N) float64 seconds; None if the video failed.
+        content: sha256 of the file, if it is to be recorded.
         num_clips: clips that went through the backbones, each counted once per backbone.
         decode_seconds: time spent on reading, resizing and cropping.
         compute_seconds: time spent in each backbone, by name.
@@ -82,6 +87,7 @@ class TaskResult:
     task: ExtractTask
     error: str | None
     clip_start: np.ndarray | None = None
+    content: str | None = None
     num_clips: int = 0
     decode_seconds: float
     compute_seconds: dict[str, float] = field(default_factory=dict)
@@ -97,6 +103,7 @@ class LoadedVideo:
             needs.
         kept: backbone -> the maps and scores that the store has already.
         due: backbone -> (N,) bool, the clips still to be computed.
+        content: sha256 of the file, if it is to be recorded.
         error: why the video cannot be read, or None.
     """
 
@@ -106,6 +113,7 @@ class LoadedVideo:
     clips: dict[Preprocessing, torch.Tensor] | None = None
     kept: dict[str, Stored] = field(default_factory=dict)
     due: dict[str, np.ndarray] = field(default_factory=dict)
+    content: str | None = None
     error: str | None = None
 
 
@@ -191,11 +199,14 @@ def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
         return LoadedVideo(task=task, seconds=time.perf_counter() - began, clips={}, kept=kept, due=due)
     wanted = due_clips((own.preprocessing, due[name]) for name, own in backbones.items() if due[name].any())
     try:
+        content = file_digest(task.video.path, expected=task.content) if job.record_content else None
         clip_start, clips = decode_clips(task.video, sampling=job.sampling, due=wanted)
     except VideoError as error:
         return LoadedVideo(task=task, seconds=time.perf_counter() - began, error=str(error))
     seconds = time.perf_counter() - began
-    return LoadedVideo(task=task, seconds=seconds, clip_start=clip_start, clips=clips, kept=kept, due=due)
+    return LoadedVideo(
+        task=task, seconds=seconds, clip_start=clip_start, clips=clips, kept=kept, due=due, content=content
+    )
 
 
 def _kept(job: ExtractJob, task: ExtractTask) -> dict[str, Stored]:
@@ -241,6 +252,7 @@ def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
         task=task,
         error=None,
         clip_start=loaded.clip_start,
+        content=loaded.content,
         num_clips=sum(int(own.sum()) for own in loaded.due.values()) * job.sampling.views,
         decode_seconds=loaded.seconds,
         compute_seconds=seconds,

@@ -18,10 +18,13 @@ class Tasks(Sequence[ExtractTask]):
     Args:
         videos: M of the manifest.
         states: backbone -> (M,) int8, what it has to do of each video.
+        contents: index -> sha256 of the file as it was extracted, where that was recorded.
     """
 
-    def __init__(self, videos: Sequence[Video], *, states: Mapping[str, npt.NDArray[np.int8]]) -> None:
-        self._videos, self._states = videos, states
+    def __init__(
+        self, videos: Sequence[Video], *, states: Mapping[str, npt.NDArray[np.int8]], contents: Mapping[int, str]
+    ) -> None:
+        self._videos, self._states, self._contents = videos, states, contents
         todo = np.any([own != NOTHING for own in states.values()], axis=0)
         self._indices = np.flatnonzero(todo)
 
@@ -53,4 +56,5 @@ class Tasks(Sequence[ExtractTask]):
             video=self._videos[index],
             backbones=tuple(name for name, state in states.items() if state != NOTHING),
             extended=tuple(name for name, state in states.items() if state == MISSING_CLIPS),
+            content=self._contents.get(index),
         )

@@ -1,6 +1,7 @@
 """Operations on a whole feature store: inspect, relabel and check it, convert it to HDF5 and back."""
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from ...pipeline.features.verify import Comparison, Problem, Recompute, compare_
 from ...pipeline.files import bytes_on_disk
 from ...pipeline.manifests.manifest import read_manifest
 from .settings import RelabelSettings, VerifySettings
+
+FileCheck = Callable[[FeatureStore, Progress], Iterable[Problem]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,32 +141,44 @@ def relabel(settings: RelabelSettings) -> TableChanges:
 
 
 def verify(
-    settings: VerifySettings, *, recompute: Recompute | None = None, progress: Progress = SILENT
+    settings: VerifySettings,
+    *,
+    recompute: Recompute | None = None,
+    files: FileCheck | None = None,
+    progress: Progress = SILENT,
 ) -> VerifyReport:
     """Read everything in a store again, compute some clips again if asked, and report what is wrong.
 
     Args:
         settings: what to check.
         recompute: (backbone, video index, view, clip) -> map and scores; needed if ``settings.num_recomputed`` is set.
-        progress: advanced by each video and backbone, then by each clip that is computed again.
+        files: (store, progress) -> the files that have changed; needed if ``settings.content`` is set.
+        progress: advanced by each video and backbone, then by each clip that is computed again and each file.
 
     Raises:
         StoreError: if there is no store at all.
-        SettingsError: if clips are to be recomputed, but ``recompute`` is not given.
+        SettingsError: if clips are to be recomputed, but ``recompute`` is not given; likewise for files.
     """
+    if settings.content and files is None:
+        raise SettingsError("to compare the files, the manifest is needed")
     if settings.num_recomputed and recompute is None:
         raise SettingsError("to recompute clips, the manifest and the weights are needed")
     if not settings.reset:
-        return _verify(FeatureStore.open(settings.store), settings, recompute, progress)
+        return _verify(FeatureStore.open(settings.store), settings, recompute, files, progress)
     with FeatureStore.open_to_coordinate(settings.store) as store:
-        return _verify(store, settings, recompute, progress)
+        return _verify(store, settings, recompute, files, progress)
 
 
 def _verify(
-    store: FeatureStore, settings: VerifySettings, recompute: Recompute | None, progress: Progress
+    store: FeatureStore,
+    settings: VerifySettings,
+    recompute: Recompute | None,
+    files: FileCheck | None,
+    progress: Progress,
 ) -> VerifyReport:
     """Check an opened store."""
     problems = list(find_problems(store, progress=progress))
+    changed = list(files(store, progress)) if files is not None and settings.content else []
     comparisons: list[Comparison] = []
     # Only in a store that is otherwise sound: unreadable clips cannot be compared.
     if recompute is not None and settings.num_recomputed and not problems:
@@ -174,13 +189,14 @@ def _verify(
         problems += [_problem(each) for each in comparisons if not _agrees(each, settings.tolerance)]
     # A problem without a video is one of the store itself; then nothing is counted, and nothing is reset.
     readable = all(problem.video_id is not None for problem in problems)
+    num_reset = reset(store, problems) if settings.reset and readable else 0
     return VerifyReport(
         num_done=sum(int((store.backbone(name).status() == Status.DONE).sum()) for name in store.backbones())
         if readable
         else 0,
-        problems=tuple(problems),
+        problems=(*problems, *changed),
         comparisons=tuple(comparisons),
-        num_reset=reset(store, problems) if settings.reset and readable else 0,
+        num_reset=num_reset,
     )
 
 

@@ -1,6 +1,6 @@
-"""Compute single clips of a store again from the videos, to compare them with what is stored."""
+"""Compare a store with the videos themselves: their files with what was recorded, single clips computed again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,11 @@ import numpy as np
 from ...pipeline.backbones.engine import Engine, build_engine
 from ...pipeline.backbones.engine_settings import EngineSettings
 from ...pipeline.backbones.weights import load_weights
-from ...pipeline.errors import StoreError, named
+from ...pipeline.errors import StoreError, VideoError, named
+from ...pipeline.execution import Progress, under_way
+from ...pipeline.features.content import file_digest
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.features.verify import Recompute
+from ...pipeline.features.verify import Problem, Recompute
 from ...pipeline.manifests.manifest import Video, read_manifest
 from ...pipeline.videos.clip_reader import decode_clips
 from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing
@@ -32,11 +34,37 @@ def recomputer(store: FeatureStore, *, manifest: Path, weights: Sequence[Path]) 
         ManifestError, WeightsError: if they cannot be read.
         VideoError: raised by the function if a video cannot be read or its map is not finite.
     """
-    videos = _videos(store, manifest)
+    videos = videos_at(store, manifest)
     return _Recomputer(store, videos=videos, engines=_engines(store, weights))
 
 
-def _videos(store: FeatureStore, path: Path) -> list[Video]:
+def changed_files(store: FeatureStore, *, manifest: Path, progress: Progress) -> Iterator[Problem]:
+    """Compare the videos' files with what was recorded when they were extracted, and yield those that differ.
+
+    Args:
+        store: with the records.
+        manifest: of the store's videos, whatever their labels and splits; it says where they are.
+        progress: advanced by each file.
+
+    Raises:
+        StoreError: if the store has no such records, or the manifest is not of its videos.
+        ManifestError: if the manifest cannot be read.
+    """
+    recorded, videos = store.contents(), videos_at(store, manifest)
+    if not recorded:
+        raise StoreError(
+            f"{store.path} has no record of its files: vidpipe extract {named('record_content')} makes one"
+        )
+    with under_way(progress, "comparing files", total=len(recorded), unit="file"):
+        for index, digest in recorded.items():
+            try:
+                file_digest(videos[index].path, expected=digest)
+            except VideoError as error:
+                yield Problem(video_id=videos[index].video_id, backbone=None, message=str(error))
+            progress.advance()
+
+
+def videos_at(store: FeatureStore, path: Path) -> list[Video]:
     """Return the store's videos with the paths that lead to them from a manifest.
 
     Raises:

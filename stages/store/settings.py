@@ -35,6 +35,9 @@ class VerifySettings:
     tolerance: float = setting(
         default=0.02, help="Largest norm of the difference, relative to what is stored.", at_least=0
     )
+    content: bool = setting(
+        default=False, help="Compare the files with the sha256 that `vidpipe extract` recorded of them."
+    )
     reset: bool = setting(default=False, help="Mark damaged videos as pending: the next `vidpipe extract` redoes them.")
 
     def __post_init__(self) -> None:

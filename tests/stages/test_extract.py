@@ -457,3 +457,33 @@ def test_a_damaged_video_is_not_kept_by_a_further_pattern(
     shard.write_bytes(shard.read_bytes()[:-1])
     run(settings(world, store, pattern=Pattern.parse("all-expensive")))
     assert files_of(store) == files_of(all_expensive)
+
+
+def test_a_file_that_has_changed_is_told_by_its_content(world: Path, tmp_path: Path):
+    moved, store = shutil.copytree(world, tmp_path / "world"), tmp_path / "s.zarr"
+    own = settings(world, store, manifest=moved / "m.csv", record_content=True)
+    run(replace(own, manifest=longer(moved, without=("v5",))))
+    run(own)
+    assert list(FeatureStore.open(store).contents()) == [0, 1, 3, 4, 5]
+    good = invoke("store", "verify", str(store), "--content", f"--manifest={moved}/m.csv")
+    assert (good.exit_code, good.stdout.count("no problems")) == (0, 1)
+    export = tmp_path / "s.h5"
+    assert invoke("store", "export", str(store), str(export)).exit_code == 0
+    assert invoke("store", "import", str(export), str(tmp_path / "back.zarr")).exit_code == 0
+    assert files_of(tmp_path / "back.zarr") == files_of(store)
+    with (moved / "v1.mp4").open("ab") as file:
+        file.write(b"\0")
+    bad = invoke("store", "verify", str(store), "--content", f"--manifest={moved}/m.csv", "--json")
+    (problem,) = json.loads(bad.stdout)["problems"]
+    assert (bad.exit_code, problem["video_id"]) == (3, "v1")
+    # Asked for once, it is asked for ever after; and the clips that are there stay.
+    failed = run(replace(own, pattern=Pattern.parse("all-expensive"), record_content=False)).failed
+    assert "has changed since it was extracted" in failed["v1"]
+    assert list(failed) == ["v1", "v2"]
+    assert FeatureStore.open(store).backbone(EXPENSIVE).has([0]).tolist() == [True, True, False, True, True, True]
+
+
+def test_files_without_a_record_cannot_be_compared(world: Path, reference: Path):
+    result = invoke("store", "verify", str(reference), "--content", f"--manifest={world}/m.csv")
+    assert result.exit_code == 1
+    assert "vidpipe extract --record-content makes one" in result.stderr
