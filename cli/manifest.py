@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..pipeline.manifests.settings import FoldersSettings
 from ..pipeline.settings import build
 from ..stages.check_manifest.settings import CheckSettings
 from .main import SOME_FAILED
@@ -33,10 +34,9 @@ def command() -> None:
 @command.command("from-folders", short_help="List the videos of a directory in which each folder is a class.")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The manifest: .csv or .parquet.")
-@click.option("--test-fraction", default=0.2, show_default=True, help="Part of each class for the split 'test'.")
-@click.option("--seed", default=0, show_default=True, help="Another seed draws another split.")
+@setting_options(FoldersSettings, leave_out={"directory"})
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
-def from_folders(directory: Path, output: Path, test_fraction: float, seed: int, force: bool) -> None:
+def from_folders(*, output: Path, force: bool, **options: Any) -> None:
     """List the videos of DIRECTORY, in which each folder is a class.
 
     Videos may lie deeper within the folder of their class; other files are ignored. Every class is split separately, so
@@ -48,10 +48,10 @@ def from_folders(directory: Path, output: Path, test_fraction: float, seed: int,
       videos/jump/a.mp4  videos/jump/b.mp4  videos/wave/c.mp4 …
       vidpipe manifest from-folders videos -o videos.csv --test-fraction 0.25
     """  # noqa: D301 - click reads the escape as "keep these lines"
-    from ..pipeline.manifests.folders import manifest_from_folders
+    from ..pipeline.manifests.folders import list_folders
 
     check_output(output, force=force)
-    manifest = manifest_from_folders(directory, test_fraction=test_fraction, seed=seed)
+    manifest = list_folders(build(FoldersSettings, options))
     write(manifest.relative_to(output.parent), output)
     click.echo(written_text(manifest, output))
 

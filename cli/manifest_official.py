@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,18 @@ import click
 from ..pipeline.errors import spelled
 from ..pipeline.files import write_text
 from ..pipeline.manifests.manifest import Manifest
-from ..pipeline.manifests.official.lists import DATASETS, Imported, OfficialDataset, import_official
-from ..pipeline.manifests.official.source import Source
+from ..pipeline.manifests.official.lists import (
+    DATASETS,
+    Imported,
+    ImportSettings,
+    OfficialDataset,
+    import_official,
+)
 from ..pipeline.manifests.table import check_suffix
+from ..pipeline.settings import build
 from .main import SOME_FAILED
 from .manifest_output import check_output, counted, write, written_text
+from .options import json_option, setting_options
 from .spelling import option_name
 
 _MAX_SHOWN = 5  # ids and classes named in the report; the list beside the manifest has all ids
@@ -86,60 +93,41 @@ def as_document(imported: Imported, manifest: Manifest, *, name: str, output: Pa
 
 
 def _command(name: str, dataset: OfficialDataset) -> click.Command:
-    def run(
-        *,
-        annotations: tuple[Path, ...],
-        videos: Path,
-        output: Path,
-        split: int = 1,
-        classes: Path | None = None,
-        separator: str = " ",
-        skip_missing: bool,
-        force: bool,
-        as_json: bool,
-    ) -> None:
-        separator = separator.replace("\\t", "\t")  # a tab, as people type it
-        source = Source(annotations=annotations, classes=classes, split=split, separator=separator)
+    def run(*, output: Path, force: bool, as_json: bool, **options: Any) -> None:
+        settings = build(ImportSettings, _read_tab(options))
         _check_outputs(output, force=force)
-        imported = import_official(dataset, source, videos=videos, base=output.parent, skip_missing=skip_missing)
+        imported = import_official(dataset, settings, base=output.parent)
         manifest = imported.manifest()
         _write(imported, manifest, output)
         if as_json:
             click.echo(json.dumps(as_document(imported, manifest, name=name, output=output), indent=1))
         else:
-            click.echo(as_text(imported, manifest, dataset=dataset, videos=videos, output=output))
+            click.echo(as_text(imported, manifest, dataset=dataset, videos=settings.videos, output=output))
         # With --skip-missing the user knows that videos are missing: then it is no failure.
-        click.get_current_context().exit(SOME_FAILED if imported.missing and not skip_missing else 0)
+        click.get_current_context().exit(SOME_FAILED if imported.missing and not settings.skip_missing else 0)
 
+    for add in reversed(_options(dataset)):
+        run = add(run)
     short = f"From the official lists of {dataset.title}."
-    return click.Command(
-        f"from-{name}", params=_options(dataset), callback=run, help=_help(name, dataset), short_help=short
-    )
+    return click.command(f"from-{name}", help=_help(name, dataset), short_help=short)(run)
 
 
-def _options(dataset: OfficialDataset) -> list[click.Parameter]:
-    there = click.Path(path_type=Path, exists=True)
-    folder = click.Path(path_type=Path, exists=True, file_okay=False)
+def _read_tab(options: dict[str, Any]) -> dict[str, Any]:
+    r"""Return the options with a separator of ``\t`` as the tab that people mean."""
+    separator = options.get("separator")
+    return options if separator is None else {**options, "separator": separator.replace("\\t", "\t")}
+
+
+def _options(dataset: OfficialDataset) -> list[Callable[[Any], Any]]:
+    offered = {"split": dataset.num_splits > 1, "classes": dataset.class_list, "separator": dataset.separator}
+    words = {"split": f"Which of them, 1 to {dataset.num_splits}.", "classes": f"The class list: {dataset.class_list}."}
+    left_out = {field for field, there in offered.items() if not there}
     target = click.Path(path_type=Path, dir_okay=False)
-    lists = "The lists, or their folder; may be given several times."
-    options = [
-        click.Option(["--annotations"], type=there, multiple=True, required=True, help=lists),
-        click.Option(["--videos"], type=folder, required=True, help="The folder of the videos."),
-        click.Option(["-o", "--output"], type=target, required=True, help="The manifest: .csv or .parquet."),
-    ]
-    if dataset.num_splits > 1:
-        choice = click.IntRange(1, dataset.num_splits)
-        options.append(click.Option(["--split"], type=choice, default=1, show_default=True, help="Which of them."))
-    if dataset.class_list:
-        options.append(click.Option(["--classes"], type=there, help=f"The class list: {dataset.class_list}."))
-    if dataset.separator:
-        text = "Stands between path and label in lists of them, as ',' or '\\t'.  [default: a blank]"
-        options.append(click.Option(["--separator"], default=" ", help=text))
     return [
-        *options,
-        click.Option(["--skip-missing"], is_flag=True, help="Leave out the videos that are not on disk."),
-        click.Option(["--force"], is_flag=True, help="Replace the output if it exists."),
-        click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON document instead of text."),
+        setting_options(ImportSettings, leave_out=left_out, words=words),
+        click.option("-o", "--output", type=target, required=True, help="The manifest: .csv or .parquet."),
+        click.option("--force", is_flag=True, help="Replace the output if it exists."),
+        json_option,
     ]
 
 

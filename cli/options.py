@@ -5,13 +5,13 @@ import functools
 import importlib
 import types
 import typing
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from ..pipeline.errors import VidpipeError
+from ..pipeline.errors import VidpipeError, renamed
 from ..pipeline.settings import KEY, Facts, nested_settings
 from .spelling import option_name
 
@@ -21,7 +21,9 @@ _UNSAID = dataclasses.MISSING
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
 
-def setting_options(kind: type, *, leave_out: Container[str] = ()) -> Callable[[F], F]:
+def setting_options(
+    kind: type, *, leave_out: Container[str] = (), words: Mapping[str, str] | None = None
+) -> Callable[[F], F]:
     """Return a decorator that gives a command an option for each field of the settings ``kind``.
 
     Fields that are settings themselves contribute their own fields. Parameters have the names of fields, as
@@ -30,8 +32,10 @@ def setting_options(kind: type, *, leave_out: Container[str] = ()) -> Callable[[
     Args:
         kind: settings of the library.
         leave_out: fields that the command line does not offer, or offers in another way.
+        words: field -> its help, where a command can say more than the field.
     """
-    options = [_option(*own) for own in _fields(kind, _UNSAID) if own[0].name not in leave_out]
+    offered = [own for own in _fields(kind, _UNSAID) if own[0].name not in leave_out]
+    options = [_option(*own, words=(words or {}).get(own[0].name)) for own in offered]
     # Decorators apply from the last to the first, and help should list options in the order of the fields.
     return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
 
@@ -51,22 +55,23 @@ def _default(own: dataclasses.Field) -> Any:
     return own.default if own.default_factory is dataclasses.MISSING else own.default_factory()
 
 
-def _option(own: dataclasses.Field, hint: Any, default: Any) -> Callable[[F], F]:
+def _option(own: dataclasses.Field, hint: Any, default: Any, *, words: str | None = None) -> Callable[[F], F]:
     facts: Facts = own.metadata[KEY]
+    facts = facts if words is None else dataclasses.replace(facts, help=words, unset="")
     plain, many = _plain_type(hint)
     name = option_name(own.name)
     if plain is bool:
         both = f"{name}/--no-{name[2:]}" if default else name
         return click.option(both, own.name, is_flag=True, help=facts.help, default=default, show_default=default)
-    words: dict[str, Any] = {"help": facts.help, "metavar": facts.metavar, "multiple": many and not facts.commas}
+    traits: dict[str, Any] = {"help": facts.help, "metavar": facts.metavar, "multiple": many and not facts.commas}
     if default is _UNSAID:
-        words["required"] = True
+        traits["required"] = True
     elif default not in (None, ()):
-        words |= {"default": default, "show_default": not facts.commas}
+        traits |= {"default": default, "show_default": not facts.commas}
     elif facts.commas:
-        words |= {"default": (), "show_default": False}
-    words = {"show_default": True, **words}
-    return click.option(name, own.name, cls=_SettingOption, facts=facts, type=_click_type(plain, facts), **words)
+        traits |= {"default": (), "show_default": False}
+    traits = {"show_default": True, **traits}
+    return click.option(name, own.name, cls=_SettingOption, facts=facts, type=_click_type(plain, facts), **traits)
 
 
 class _SettingOption(click.Option):
@@ -131,11 +136,21 @@ class _Parsed(click.ParamType):
         if isinstance(value, self.kind):
             return value
         try:
-            return self.kind.parse(value)
+            return _named_as(param, self.kind.parse, value)
         except VidpipeError:
             raise  # it already names the setting, which click would do once more
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def _named_as(param: click.Parameter | None, parse: Callable[[str], Any], text: str) -> Any:
+    """Return what ``text`` says; a refusal names the option that was typed, whatever the parser's own word for it."""
+    try:
+        return parse(text)
+    except VidpipeError as error:
+        if param is None or param.name is None:
+            raise
+        raise type(error)(renamed(error.marked, param.name)) from error
 
 
 class _Listed(click.ParamType):
@@ -151,7 +166,7 @@ class _Listed(click.ParamType):
             return value
         words = [word.strip() for word in value.split(",")]
         if self.kind is not int:
-            return tuple(getattr(self.kind, "parse", str)(word) for word in words)
+            return tuple(_named_as(param, getattr(self.kind, "parse", str), word) for word in words)
         try:
             return tuple(map(int, words))
         except ValueError:

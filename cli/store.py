@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..stages.store.settings import RelabelSettings, VerifySettings
+from ..stages.store.settings import ExportSettings, RelabelSettings, VerifySettings
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .progress import progress_shown
@@ -123,8 +123,8 @@ def _file_check(manifest: Path | None) -> "FileCheck":
 @command.command("export", short_help="Write a store as one HDF5 file.")
 @click.argument("store", type=click.Path(path_type=Path))
 @click.argument("output", type=click.Path(path_type=Path))
-@click.option("--compression", type=click.Choice(["none", "gzip"]), default="none", show_default=True)
-def export_command(store: Path, output: Path, compression: str) -> None:
+@setting_options(ExportSettings, leave_out={"store", "output"})
+def export_command(**options: Any) -> None:
     """Write STORE as one HDF5 file OUTPUT: a group per video, with features and scores of each backbone.
 
     \b
@@ -134,7 +134,9 @@ def export_command(store: Path, output: Path, compression: str) -> None:
     """  # noqa: D301 - click reads the escape as "keep these lines"
     from ..stages.store.commands import export_store
 
-    export_store(store, output, compression=compression, progress=progress_shown())
+    settings = ExportSettings(**options)
+    export_store(settings, progress=progress_shown())
+    output = settings.output
     click.echo(f"Wrote {output}: {size_text(output.stat().st_size)}.")
 
 

@@ -1,5 +1,6 @@
 """Options are made of settings: the command line and Python have the same defaults, and every refusal has a name."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,11 @@ import pytest
 from vidpipe.cli.main import COMMANDS, main
 from vidpipe.cli.spelling import SHORT_NAMES, option_name
 from vidpipe.pipeline.errors import SettingsError, named, spelled
-from vidpipe.pipeline.settings import build, facts_of, flat_types, nested_settings
+from vidpipe.pipeline.manifests.official.lists import ImportSettings
+from vidpipe.pipeline.manifests.official.source import Source
+from vidpipe.pipeline.manifests.settings import FoldersSettings
+from vidpipe.pipeline.settings import build, facts_of, flat_types, nested_settings, recorded_names
+from vidpipe.pipeline.training.optimisation import resolved
 from vidpipe.stages.calls import OF_EACH_RUN
 from vidpipe.stages.check_manifest.settings import CheckSettings
 from vidpipe.stages.evaluate.settings import EvaluateSettings
@@ -18,7 +23,7 @@ from vidpipe.stages.finetune.settings import FinetuneSettings, RoleBackbone
 from vidpipe.stages.flops.settings import FlopsSettings
 from vidpipe.stages.probe.settings import ProbeSettings
 from vidpipe.stages.render.settings import RenderSettings
-from vidpipe.stages.store.settings import VerifySettings
+from vidpipe.stages.store.settings import ExportSettings, VerifySettings
 from vidpipe.stages.sweep.settings import SweepSettings
 from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 from vidpipe.stages.train_backbone.settings import TrainBackboneSettings
@@ -59,7 +64,14 @@ LEAST: dict[str, tuple[type, list[str], dict[str, Any]]] = {
     "flops": (FlopsSettings, ["--backbone=r2d_26"], {"backbone": "r2d_26"}),
     "render": (RenderSettings, ["o"], {"out": Path("o")}),
     "store verify": (VerifySettings, ["s"], {"store": Path("s")}),
+    "store export": (ExportSettings, ["s", "o"], {"store": Path("s"), "output": Path("o")}),
     "manifest check": (CheckSettings, ["m"], {"manifest": Path("m")}),
+    "manifest from-kinetics": (
+        ImportSettings,
+        ["--annotations=a", "--videos=.", "-o=o.csv"],
+        {"source": Source(annotations=(Path("a"),)), "videos": Path()},
+    ),
+    "manifest from-folders": (FoldersSettings, [".", "-o=o.csv"], {"directory": Path()}),
 }
 
 
@@ -131,4 +143,27 @@ def test_nested_settings_keep_the_defaults_of_their_stage():
         "adamw",
         1e-3,
     )
-    assert made.optimisation.warmup_epochs == pytest.approx(0.3)
+    assert made.optimisation.with_warmup(longest=1.0).warmup_epochs == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("words", ["train-backbone", "train-aggregator", "finetune"])
+def test_fewer_epochs_can_be_asked_of_settings_that_are_there(words: str):
+    """The warm-up that nobody gave follows the epochs: it is no field that a change of theirs would contradict."""
+    kind, _, given = LEAST[words]
+    optimisation = replace(kind(**given).optimisation, epochs=1)
+    changed = replace(kind(**given), optimisation=optimisation)
+    assert changed.optimisation.warmup_epochs is None
+    assert resolved(changed.optimisation, device="cpu").warmup_epochs == pytest.approx(0.1)
+    with pytest.raises(SettingsError, match="warmup_epochs must be at least 0 and below epochs"):
+        replace(optimisation, warmup_epochs=1.0)
+
+
+def test_a_path_with_a_nul_is_refused_by_name():
+    with pytest.raises(SettingsError, match="store must not hold a NUL character; got 's\\\\x00'"):
+        TrainAggregatorSettings(store=Path("s\0"), out=Path("o"))
+
+
+def test_names_in_records_lead_to_their_fields():
+    names = recorded_names(TrainAggregatorSettings)
+    assert (names["num_clips"], names["optimisation.epochs"]) == ("num_clips", "epochs")
+    assert "optimisation" not in names

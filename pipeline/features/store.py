@@ -59,7 +59,14 @@ from .format import (
     write_rows,
 )
 from .pending_change import PendingChange, carry_out, is_pending, read_pending
-from .store_attributes import check_readable, refuse_differences, sampling_advice, store_attributes, without_pattern
+from .store_attributes import (
+    check_readable,
+    refuse_differences,
+    refuse_other_content,
+    sampling_advice,
+    store_attributes,
+    without_pattern,
+)
 from .table_changes import Rules, TableChanges, changed_table
 
 EXTENDING = Rules(add=True, drop=True)  # what an extraction from another manifest does
@@ -142,6 +149,7 @@ class FeatureStore:
         """
         path = Path(path)
         if not (path / "zarr.json").exists():
+            refuse_other_content(path)
             cls.create(path, manifest=manifest, sampling=sampling)
         store = cls.open_to_coordinate(path)
         try:

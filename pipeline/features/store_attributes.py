@@ -69,3 +69,15 @@ def refuse_differences(path: Path, different: list[str], *, advice: str = "") ->
     if different:
         listed = "".join(f"\n  {difference}" for difference in different)
         raise StoreError(f"{path} was made from something else than what is asked of it:{listed}\n{advice or _ADVICE}")
+
+
+def refuse_other_content(path: Path) -> None:
+    """Refuse a place for a new store where there is something else; an empty folder will do.
+
+    Raises:
+        StoreError: if there is.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise StoreError(
+            f"{path} exists already, and is no feature store. Choose another {named('store')}, or remove it"
+        )

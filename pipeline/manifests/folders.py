@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import ManifestError, SettingsError
+from ..errors import ManifestError
 from .manifest import Manifest, Video, default_video_id
+from .settings import SEED, TEST_FRACTION, FoldersSettings
 
 VIDEO_EXTENSIONS = frozenset(
     {
@@ -18,7 +19,7 @@ VIDEO_EXTENSIONS = frozenset(
 _SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
-def manifest_from_folders(directory: str | Path, *, test_fraction: float = 0.2, seed: int = 0) -> Manifest:
+def manifest_from_folders(directory: str | Path, *, test_fraction: float = TEST_FRACTION, seed: int = SEED) -> Manifest:
     """Return a manifest of the videos below ``directory``: each of its folders is a class, with videos at any depth.
 
     The split is stratified, and drawn by hashing the seed, the class and the path within the class, so that a class's
@@ -36,12 +37,19 @@ def manifest_from_folders(directory: str | Path, *, test_fraction: float = 0.2, 
         SettingsError: if ``test_fraction`` is outside of [0, 1).
         ManifestError: if the directory does not hold classes of videos.
     """
-    if not 0 <= test_fraction < 1:
-        raise SettingsError(f"test_fraction must be at least 0 and less than 1, got {test_fraction}")
-    root = Path(directory).resolve()
+    return list_folders(FoldersSettings(directory=Path(directory), test_fraction=test_fraction, seed=seed))
+
+
+def list_folders(settings: FoldersSettings) -> Manifest:
+    """Return a manifest of the videos below a directory; see `manifest_from_folders`.
+
+    Raises:
+        ManifestError: if the directory does not hold classes of videos.
+    """
+    root = settings.directory.resolve()
     videos = []
     for label, paths in _find_classes(root).items():
-        test = choose_test(paths, test_fraction=test_fraction, key=f"{seed}\0{label}")
+        test = choose_test(paths, test_fraction=settings.test_fraction, key=f"{settings.seed}\0{label}")
         videos += [
             Video(
                 video_id=default_video_id(f"{label}/{path}"),

@@ -24,7 +24,7 @@ from .table import (
 )
 
 EMPTY_LABEL, DUPLICATE_ID = "empty label", "duplicate id"
-_FLAWS = (EMPTY_LABEL, DUPLICATE_ID)  # the mistakes that `manifest check` lists; everything else refuses the manifest
+_FLAWS = (EMPTY_LABEL, DUPLICATE_ID)  # what `manifest check` lists; everything else refuses the manifest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,11 +120,18 @@ class Draft:
         videos: one per row; ids may repeat, and labels may be ().
         lines: the line of each video.
         flaws: empty labels and duplicate ids.
+        bare: the lines whose label is left empty altogether: these videos can be extracted.
     """
 
     videos: tuple[Video, ...]
     lines: tuple[int, ...]
     flaws: tuple[Mistake, ...]
+    bare: frozenset[int] = frozenset()
+
+    @property
+    def refused(self) -> list[Mistake]:
+        """The flaws with which it is no manifest: all but labels that are left empty altogether."""
+        return [flaw for flaw in self.flaws if flaw.kind != EMPTY_LABEL or flaw.line not in self.bare]
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -135,7 +142,7 @@ def read_manifest(path: str | Path) -> Manifest:
     """
     path = Path(path)
     draft, mistakes = _parse(path, *read_rows(path))
-    refuse(path, [*mistakes, *draft.flaws])
+    refuse(path, [*mistakes, *draft.refused])
     return Manifest(draft.videos)
 
 
@@ -161,8 +168,7 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
     path = Path(path)
     check_suffix(path)
     columns = _columns_needed(manifest.videos)
-    absent = {"label"} - {*columns}  # a column that is there must be filled
-    rows = [{name: cell for name, cell in _cells(video).items() if name not in absent} for video in manifest.videos]
+    rows = [_cells(video) for video in manifest.videos]
     _check_reads_back(manifest, path, rows)
     write_rows(path, rows, columns=columns)
 
@@ -207,7 +213,7 @@ def _check_reads_back(manifest: Manifest, path: Path, cells: Sequence[dict[str, 
     """Pass the rows through the reader before they are written, so that the rules are in one place."""
     first = 2 if path.suffix.lower() == ".csv" else 1
     draft, mistakes = _parse(path, [Row(line, row) for line, row in enumerate(cells, start=first)], [])
-    refuse(path, [*mistakes, *draft.flaws])
+    refuse(path, [*mistakes, *draft.refused])
     real = cache(os.path.realpath)
     for video, back in zip(manifest.videos, draft.videos, strict=True):
         if replace(back, path=video.path) != video:
@@ -238,7 +244,8 @@ def _parse(path: Path, rows: Sequence[Row], malformed: list[Mistake]) -> tuple[D
         first_line.setdefault(video.video_id, row.line)
         videos.append(video)
         lines.append(row.line)
-    return Draft(tuple(videos), tuple(lines), tuple(flaws)), mistakes
+    bare = frozenset(row.line for row in rows if not row.cells.get("label", "").strip())
+    return Draft(tuple(videos), tuple(lines), tuple(flaws), bare), mistakes
 
 
 def _video(values: dict[str, Any], folder: Path) -> Video:
@@ -256,7 +263,7 @@ def _video(values: dict[str, Any], folder: Path) -> Video:
 def _label_advice(text: str) -> str:
     if text.strip():
         return f"must have a name on both sides of every {LABEL_SEPARATOR!r}, got {text!r}"
-    return "must name the video's class, or several separated by '|'; it is empty"
+    return "training and scoring leave this video out; extract takes it"
 
 
 def _id_advice(row: Row, video_id: str, first: str) -> tuple[str, str]:

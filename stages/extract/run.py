@@ -19,6 +19,7 @@ from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
 from ...pipeline.features.recording import Recorder
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.features.store_attributes import refuse_other_content
 from ...pipeline.features.table_changes import TableChanges
 from ...pipeline.files import check_free_space
 from ...pipeline.training.batches import prefetched
@@ -83,7 +84,8 @@ def matching_store(prepared: PreparedExtraction) -> tuple[PreparedExtraction, Fe
         StoreError: if it was made from other files, sampling or backbones; each difference is named.
     """
     path = prepared.settings.store
-    if not path.exists():
+    if not (path / "zarr.json").exists():
+        refuse_other_content(path)
         return prepared, None, TableChanges()
     store = FeatureStore.open(path)
     store.check_sampling(prepared.settings.sampling)

@@ -15,7 +15,7 @@ from ...pipeline.features.table_changes import Rules, TableChanges
 from ...pipeline.features.verify import Comparison, Problem, Recompute, compare_clips, find_problems, reset
 from ...pipeline.files import bytes_on_disk
 from ...pipeline.manifests.manifest import read_manifest
-from .settings import RelabelSettings, VerifySettings
+from .settings import ExportSettings, RelabelSettings, VerifySettings
 
 FileCheck = Callable[[FeatureStore, Progress], Iterable[Problem]]
 
@@ -214,12 +214,13 @@ def _problem(comparison: Comparison) -> Problem:
     return Problem(video_id=comparison.video_id, backbone=comparison.backbone, message=message)
 
 
-def export_store(path: Path, output: Path, *, compression: str = "none", progress: Progress = SILENT) -> None:
-    """Write the store at ``path`` as one HDF5 file; see `export_hdf5`."""
+def export_store(settings: ExportSettings, *, progress: Progress = SILENT) -> None:
+    """Write a store as one HDF5 file; see `export_hdf5`."""
     # Imported here: only these two commands need h5py.
     from ...pipeline.features.hdf5 import export_hdf5
 
-    export_hdf5(FeatureStore.open(path), output, compression=compression, progress=progress)
+    store = FeatureStore.open(settings.store)
+    export_hdf5(store, settings.output, compression=settings.compression, progress=progress)
 
 
 def import_store(path: Path, output: Path, *, progress: Progress = SILENT) -> None:

@@ -1,4 +1,4 @@
-"""The settings of verifying a store."""
+"""The settings of verifying a store, and of exporting it."""
 
 from pathlib import Path
 
@@ -46,4 +46,16 @@ class VerifySettings:
         Raises:
             SettingsError: naming the setting.
         """
+        check_fields(self)
+
+
+@settings
+class ExportSettings:
+    """Which store to write as one HDF5 file, and how."""
+
+    store: Path = setting(help="Feature store that vidpipe extract made.")
+    output: Path = setting(help="The new file.")
+    compression: str = setting(default="none", help="Of the maps.", choices=("none", "gzip"))
+
+    def __post_init__(self) -> None:
         check_fields(self)

@@ -21,7 +21,7 @@ from vidpipe.pipeline.manifests.official.classes import (
     read_any_class_list,
     read_class_list,
 )
-from vidpipe.pipeline.manifests.official.lists import DATASETS, Imported, import_official
+from vidpipe.pipeline.manifests.official.lists import DATASETS, Imported, ImportSettings, import_official
 from vidpipe.pipeline.manifests.official.source import Source, read_records
 
 KINETICS_HEADER = "label,youtube_id,time_start,time_end,split,is_cc"
@@ -44,7 +44,8 @@ def touch(root: Path, *names: str) -> Path:
 
 def take(name: str, *annotations: Path, videos: Path, skip_missing: bool = False, **choices) -> Imported:
     source = Source(annotations=annotations, **choices)
-    return import_official(DATASETS[name], source, videos=videos, base=videos.parent, skip_missing=skip_missing)
+    settings = ImportSettings(source=source, videos=videos, skip_missing=skip_missing)
+    return import_official(DATASETS[name], settings, base=videos.parent)
 
 
 def refusal(name: str, *annotations: Path, videos: Path, **choices) -> str:

@@ -41,7 +41,7 @@ def read_kinetics(source: Source) -> OfficialList:
         _, first = next(read_lines(file), (1, ""))
         if "youtube_id" in first:
             return _read_csv(file, classes=classes)
-        return _read_paths(file, classes=classes, separator=source.separator)
+        return _read_paths(file, classes=classes, separator=source.separator or " ")
 
     found = gather(source, source.files(["*train*.csv", "*val*.csv", "*test*.csv"]), read)
     if classes is None and found.entries and all(entry.labels[0].isdecimal() for entry in islice(found.entries, 100)):

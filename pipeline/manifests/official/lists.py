@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-from ...errors import ManifestError, named
+from ...errors import ManifestError, SettingsError, named
+from ...settings import setting, settings
 from ..manifest import Manifest, Video
 from .kinetics import read_kinetics
 from .multi_label import read_charades, read_mmit
@@ -165,37 +166,56 @@ class Imported:
         return Manifest(self.videos)
 
 
-def import_official(
-    dataset: OfficialDataset, source: Source, *, videos: Path, base: Path, skip_missing: bool = False
-) -> Imported:
+@settings
+class ImportSettings:
+    """Which lists to import, and where their videos are."""
+
+    source: Source
+    videos: Path = setting(help="The folder of the videos.", metavar="DIRECTORY")
+    skip_missing: bool = setting(default=False, help="Leave out the videos that are not on disk.")
+
+
+def import_official(dataset: OfficialDataset, settings: ImportSettings, *, base: Path) -> Imported:
     """Read official lists and compare them with the videos on disk.
 
     Args:
         dataset: one of `DATASETS`.
-        source: the lists.
-        videos: the folder of the videos.
+        settings: the lists, and the folder of the videos.
         base: the folder of the future manifest; paths are relative to it.
-        skip_missing: leave out the videos that are not there.
 
     Raises:
+        SettingsError: if a file or folder that is named is not there, or there is no such split.
         ManifestError: if a list is malformed or empty, or a video is listed twice.
     """
+    _check_choices(dataset, settings)
+    source = settings.source
     found = dataset.read(source)
     labelled = [entry for entry in found.entries if entry.labels]
     _check_ids(found.entries)
     if not labelled:
         raise ManifestError(f"{', '.join(map(str, source.annotations))}: no video with a label is listed")
-    folder = VideoFolder(videos)
+    folder = VideoFolder(settings.videos)
     rows, absent = _rows(labelled, folder, base=base.resolve())
-    gone = frozenset(absent) if skip_missing else frozenset()
+    gone = frozenset(absent) if settings.skip_missing else frozenset()
     return Imported(
         videos=tuple(row for index, row in enumerate(rows) if index not in gone),
         missing=tuple(rows[index] for index in absent),
-        left_out=skip_missing,
+        left_out=settings.skip_missing,
         unlabelled=tuple(entry.video_id for entry in found.entries if not entry.labels),
         frame_folders=sum(folder.is_folder_of_frames(labelled[index]) for index in absent),
         notes=tuple(found.notes),
     )
+
+
+def _check_choices(dataset: OfficialDataset, settings: ImportSettings) -> None:
+    source = settings.source
+    if source.split > dataset.num_splits:
+        raise SettingsError(f"{named('split')} must be from 1 to {dataset.num_splits}; got {source.split}")
+    for field, paths in (("annotations", source.annotations), ("classes", (source.classes,))):
+        if gone := [path for path in paths if path is not None and not path.exists()]:
+            raise SettingsError(f"{named(field)}: there is no {gone[0]}; give files or folders that exist")
+    if not settings.videos.is_dir():
+        raise SettingsError(f"{named('videos')}: {settings.videos} is no folder; give the folder of the videos")
 
 
 def _rows(entries: Sequence[Entry], folder: VideoFolder, *, base: Path) -> tuple[list[Video], list[int]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from ...errors import ManifestError, SettingsError, named
+from ...settings import check_fields, setting, settings
 from ..manifest import default_video_id
 
 _SPLIT_WORDS = {"train": "train", "val": "val", "test": "test"}  # in a file's name -> the split of the manifest
@@ -22,28 +23,28 @@ class UnlabelledError(ManifestError):
     """A list without labels: the test set of a challenge whose answers are secret."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@settings
 class Source:
-    """Which files to read.
+    """Which files to read."""
 
-    Attributes:
-        annotations: official files, or folders that hold them.
-        classes: the class list; None looks for it beside the annotations, under its official name.
-        split: which of the official splits, from 1, if there are several.
-        separator: between the columns of ``path label`` lists.
-    """
-
-    annotations: tuple[Path, ...]
-    classes: Path | None = None
-    split: int = 1
-    separator: str = " "
+    annotations: tuple[Path, ...] = setting(
+        help="The lists, or their folder; may be given several times.", metavar="PATH"
+    )
+    split: int = setting(default=1, help="Which of the official splits, from 1.", at_least=1)
+    classes: Path | None = setting(
+        default=None, help="The class list.", unset="sought beside the annotations, under its official name"
+    )
+    separator: str | None = setting(
+        default=None, help="Stands between path and label in lists of them, as ',' or '\\t'.", unset="a blank"
+    )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.annotations:
             raise SettingsError(
                 f"no annotations are given; {named('annotations')} names the official files or their folder"
             )
-        if not self.separator or any(character in "\r\n" for character in self.separator):
+        if self.separator == "" or any(character in "\r\n" for character in self.separator or ""):
             raise SettingsError(
                 f"{named('separator')} must be what stands between path and label, got {self.separator!r}"
             )
