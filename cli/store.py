@@ -180,7 +180,7 @@ def _backbone_text(own: "BackboneInfo") -> str:
     ratio = f", {own.stored_bytes / own.raw_bytes:.0%} of raw" if own.raw_bytes else ""
     shape = "×".join(map(str, own.feature_shape))
     rows = [
-        ("videos", ", ".join(f"{count:,} {status}" for status, count in own.counts.items())),
+        ("videos", ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in own.counts.items())),
         ("features", f"{shape} float16 for {own.clips_due} clips of each view; {own.num_classes} scores"),
         ("size", f"{size_text(own.stored_bytes)} on disk ({own.compression}{ratio})"),
         *((name, _value_text(value)) for name, value in own.provenance.items()),

@@ -13,7 +13,9 @@ import zarr
 from ..errors import StoreError, named
 from ..files import disk_full_explained
 from .format import (
+    FAILURES,
     FEATURE_DTYPE,
+    PARTIAL,
     SCORE_DTYPE,
     SMALL_COMPRESSION,
     Status,
@@ -191,26 +193,21 @@ class BackboneGroup:
         """Return (M,) bool: which videos have all of these clips."""
         status = self.status()
         partly = bool(self.due_everywhere[np.asarray(clips, np.int64)].all())
-        return (status == Status.DONE) | (partly & (status == Status.PARTLY))
+        return (status == Status.DONE) | (partly & np.isin(status, PARTIAL))
 
     def errors(self) -> dict[int, str]:
         """Return video index -> reason, for the videos that failed, or of which some clips did."""
-        status = self.status()
-        failed = np.flatnonzero((status == Status.FAILED) | (status == Status.PARTLY))
+        failed = np.flatnonzero(np.isin(self.status(), FAILURES))
         reasons = read_rows(self._array("error"), self._num_rows, self._rows) if len(failed) else []
-        found = {int(index): str(reasons[index]) for index in failed}
-        return {index: reason for index, reason in found.items() if reason or status[index] == Status.FAILED}
+        return {int(index): str(reasons[index]) for index in failed}
 
     def pending(self, *, retry_failed: bool = False) -> npt.NDArray[np.int64]:
         """Return (n,) int64, in order: the indices of the videos still to be done, and of the failed ones if asked.
 
         To be done are also those that lack some clips (`Status.PARTLY`).
         """
-        status = self.status()
-        failed = status == Status.FAILED
-        failed[[index for index in self.errors() if status[index] == Status.PARTLY]] = True
-        todo = (status == Status.PENDING) | (status == Status.PARTLY)
-        return np.flatnonzero((todo & ~failed) | (retry_failed & failed))
+        wanted = [Status.PENDING, Status.PARTLY, *(FAILURES if retry_failed else ())]
+        return np.flatnonzero(np.isin(self.status(), wanted))
 
     def extend(self, due: Sequence[bool], *, pattern: str | None) -> None:
         """Make more clips due; videos that are done keep what they have, and lack the rest. For the coordinator.
@@ -232,7 +229,7 @@ class BackboneGroup:
         """End the extension to more clips, if no video lacks any; for the coordinator, before and after a run."""
         if "due_before" not in self.attributes:
             self._replace(Status.PARTLY, Status.DONE)  # of an extension that was killed before it held
-        elif not (self._all_statuses() == Status.PARTLY).any():
+        elif not np.isin(self._all_statuses(), PARTIAL).any():
             self._set_attributes({name: value for name, value in self.attributes.items() if name != "due_before"})
 
     def _replace(self, old: Status, new: Status) -> None:
@@ -335,8 +332,7 @@ class BackboneGroup:
 
 
 def _is_sensible(status: Status, error: str) -> bool:
-    """Return whether a status and a reason go together: a failed video has one, a partly done one may."""
-    return status == Status.PARTLY or (status == Status.FAILED) == bool(error)
+    return (status in FAILURES) == bool(error)
 
 
 def _check_index(what: str, index: int, number: int) -> None:

@@ -39,13 +39,19 @@ _NOTHING = "nothing"  # what a difference calls a field that is not there
 class Status(IntEnum):
     """What became of a video, for one backbone; the numbers are those of the array `status`.
 
-    Partly: it was done, and then a further pattern made more clips due, which it lacks (`BackboneGroup.extend`).
+    Partly: it was done, and then a further pattern made more clips due, which it lacks (`BackboneGroup.extend`). Partly
+    failed: these could not be computed; it keeps those that it has.
     """
 
     PENDING = 0
     DONE = 1
     FAILED = 2
     PARTLY = 3
+    PARTLY_FAILED = 4
+
+
+FAILURES = (Status.FAILED, Status.PARTLY_FAILED)
+PARTIAL = (Status.PARTLY, Status.PARTLY_FAILED)
 
 
 def canonical(value: Any) -> Any:

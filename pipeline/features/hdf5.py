@@ -38,7 +38,7 @@ from ..manifests.manifest import Manifest, Video
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
 from .columns import CONTENT
-from .format import FORMAT_VERSION, READABLE_FORMATS, Status
+from .format import FORMAT_VERSION, PARTIAL, READABLE_FORMATS, Status
 from .store import FeatureStore
 from .store_attributes import KIND
 
@@ -107,7 +107,7 @@ def _write_store(store: FeatureStore, file: h5py.File, compression: str, progres
                 at["clip_start"] = _without_single_view(starts[index])
             for name, (group, status, errors) in states.items():
                 part = at.create_group(name)
-                partly = status[index] == Status.PARTLY
+                partly = status[index] in PARTIAL
                 part.attrs["status"] = (Status.PENDING if partly else Status(status[index])).name.lower()
                 if index in errors and not partly:
                     part.attrs["error"] = errors[index]

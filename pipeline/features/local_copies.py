@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ..errors import OutOfSpaceError, StoreError, named
 from ..files import nearest_folder, remove_drafts, write_atomically
 from .backbone_group import BackboneGroup
-from .format import FEATURE_DTYPE, Status
+from .format import FEATURE_DTYPE, PARTIAL, Status
 
 
 class LocalCopy:
@@ -92,7 +92,7 @@ def write_maps(file: BinaryIO, group: BackboneGroup, videos: Iterable[int]) -> N
     Videos that are done in part have NaN for the clips that they lack, and nobody asks for these.
     """
     clips, everywhere = np.flatnonzero(group.due), group.due_everywhere
-    partly = group.status() == Status.PARTLY
+    partly = np.isin(group.status(), PARTIAL)
     for video in videos:
         there = everywhere[clips] if partly[video] else np.ones(len(clips), bool)
         for view in range(group.num_views):
@@ -123,7 +123,7 @@ def check_space(groups: Iterable[BackboneGroup], folder: Path) -> int:
 
 def _done(group: BackboneGroup) -> npt.NDArray[np.int64]:
     status = group.status()
-    return np.flatnonzero((status == Status.DONE) | (status == Status.PARTLY))
+    return np.flatnonzero((status == Status.DONE) | np.isin(status, PARTIAL))
 
 
 def _path(group: BackboneGroup, videos: npt.NDArray[np.int64], folder: Path) -> Path:
@@ -141,7 +141,7 @@ def _shape(group: BackboneGroup, num_videos: int) -> tuple[int, ...]:
 def _digest(group: BackboneGroup, videos: npt.NDArray[np.int64]) -> str:
     """Return what tells a copy from any other: the store, what its maps were made from, and the videos."""
     store = group.path.parent / "zarr.json"
-    partly = np.flatnonzero(group.status() == Status.PARTLY)
+    partly = np.flatnonzero(np.isin(group.status(), PARTIAL))
     made_from = {
         "path": str(group.path.resolve()),
         "created_ns": (group.path / "zarr.json").stat().st_mtime_ns,  # a store made anew at the same place

@@ -12,7 +12,7 @@
       r2plus1d_50/              attributes: feature_shape, num_classes, due, compression, provenance
         features (V, R, N, T', H', W', C) float16   chunk = one clip, shard = one video (all views)
         scores   (V, R, N, K)   float32, a chunk a video
-        status   (V,)           int8: 0 pending, 1 done, 2 failed, 3 partly        error (V,) text
+        status   (V,)           int8: 0 pending, 1 done, 2 failed, 3 partly, 4 partly failed    error (V,) text
 
 A store belongs to its videos, not to their labels: another manifest may add rows, leave some out of use, and change
 labels, splits and further columns. Rows never move, because their numbers name files; in Python, videos are numbered by

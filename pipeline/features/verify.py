@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import StoreError
 from ..execution import SILENT, Progress, under_way
 from .backbone_group import BackboneGroup, UnreadableError
-from .format import Status
+from .format import FAILURES, PARTIAL, Status
 from .store import FeatureStore
 
 Recompute = Callable[[str, int, int, int], tuple[np.ndarray, np.ndarray]]
@@ -84,9 +84,9 @@ def _video_problems(
     group: BackboneGroup, index: int, status: int, errors: dict[int, str], starts: np.ndarray
 ) -> Iterator[str]:
     """Yield what is wrong with one video's part of a backbone; ``starts`` is (R, N)."""
-    if status == Status.FAILED and not errors[index]:
+    if status in FAILURES and not errors[index]:
         yield "failed without a reason"
-    elif status in (Status.DONE, Status.PARTLY):
+    elif status in (Status.DONE, *PARTIAL):
         if not np.isfinite(starts).all():
             yield "done, but its clips have no starts"
         due = group.due if status == Status.DONE else group.due_everywhere

@@ -14,7 +14,7 @@ from ...pipeline.backbones.registry import feature_shape
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
 from ...pipeline.execution import IN_PROCESS, LOCAL
-from ...pipeline.features.format import Status, backbone_bytes, index_bytes
+from ...pipeline.features.format import PARTIAL, Status, backbone_bytes, index_bytes
 from ...pipeline.features.patterns import EXPENSIVE, joined_name
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.features.table_changes import TableChanges
@@ -200,8 +200,7 @@ def _states(
     status = group.status()
     if (np.array(own.job.clips) & ~group.due).any():
         states[status == Status.DONE] = MISSING_CLIPS
-    partly = status == Status.PARTLY
-    states[partly & (states == ALL_CLIPS)] = MISSING_CLIPS
+    states[np.isin(status, PARTIAL) & (states == ALL_CLIPS)] = MISSING_CLIPS
     return states
 
 

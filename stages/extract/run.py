@@ -198,7 +198,7 @@ def _record(recorder: Recorder, result: TaskResult) -> None:
     """Record what became of a video: after its shards, so that a video marked done is done."""
     task = result.task
     # A video that fails keeps the clips that it has.
-    states = {name: Status.PARTLY if name in task.extended else Status.FAILED for name in task.backbones}
+    states = {name: Status.PARTLY_FAILED if name in task.extended else Status.FAILED for name in task.backbones}
     if result.error is None:
         states = dict.fromkeys(task.backbones, Status.DONE)
     recorder.record(task.index, status=states, error=result.error, clip_start=result.clip_start, content=result.content)

@@ -9,7 +9,7 @@ from typing import Any
 from ...pipeline.errors import SettingsError
 from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
-from ...pipeline.features.format import Status
+from ...pipeline.features.format import PARTIAL, Status
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.features.table_changes import Rules, TableChanges
 from ...pipeline.features.verify import Comparison, Problem, Recompute, compare_clips, find_problems, reset
@@ -111,8 +111,9 @@ def _backbone_info(store: FeatureStore, group: BackboneGroup) -> BackboneInfo:
     """Return what the store holds for one backbone."""
     status = group.status()
     counts = {state.name.lower(): int((status == state).sum()) for state in Status}
-    if not counts[partly := Status.PARTLY.name.lower()]:
-        del counts[partly]  # a state that few stores are ever in
+    for rare in PARTIAL:
+        if not counts[rare.name.lower()]:
+            del counts[rare.name.lower()]
     return BackboneInfo(
         name=group.name,
         feature_shape=group.feature_shape,
