@@ -79,11 +79,7 @@ def changed_table(
     rows = np.array([row_of.get(video.video_id, -1) for video in manifest.videos], np.int64)  # (M,) -1: not there
     known = np.flatnonzero(rows >= 0)
     if not len(known):
-        raise StoreError(
-            f"{path} has none of the {len(rows)} videos of the manifest: it is the store of other videos "
-            f"({len(table)}, such as {table.ids[0]!r}). Choose another {named('store')}; or, to add videos to this "
-            "one, list them together with those that it has"
-        )
+        raise StoreError(_other_videos(table, manifest, path))
     videos = manifest.videos
     found = [videos[i] for i in known.tolist()]
     moved = _check_identity(table, found, rows[known], moves=rules.move, path=path)
@@ -99,6 +95,25 @@ def changed_table(
     after = VideoTable(texts=texts, intervals=intervals, places=places)
     changes = _changes(table, after, added, cells, moved, rules=rules, touched=rows[known])
     return after, replace(changes, labels_kept="labels" not in free and any(table.texts["labels"]))
+
+
+def _other_videos(table: VideoTable, manifest: Manifest, path: Path) -> str:
+    """Say that a manifest has no id in common with the store at ``path``, and what to do about it."""
+    stored = {Path(written).name: video_id for written, video_id in zip(table.texts["path"], table.ids, strict=True)}
+    alike = next((video for video in manifest.videos if Path(video.written_path).name in stored), None)
+    if alike is None:
+        return (
+            f"{path} has none of the {len(manifest)} videos of the manifest: it is the store of other videos "
+            f"({len(table)}, such as {table.ids[0]!r}). Choose another {named('store')}; or, to add videos to this "
+            "one, list them together with those that it has"
+        )
+    name = Path(alike.written_path).name
+    return (
+        f"{path} has none of the ids of the manifest, but files of the same names, as {name!r}: stored as "
+        f"{stored[name]!r}, now {alike.video_id!r}. Where there is no column video_id, ids are made of paths. If these "
+        "are the same files, give the manifest that column, with the stored ids, and type vidpipe store relabel "
+        f"{path} MANIFEST {named('moved')}; if they are others, choose another {named('store')}"
+    )
 
 
 def _check_identity(
@@ -123,7 +138,7 @@ def _check_identity(
     if moved and not moves:
         video_id, (before, now) = next(iter(moved.items()))
         raise StoreError(
-            f"{len(moved)} of {len(found)} videos have another path in the manifest than in {path}, as {video_id!r}: "
+            f"the manifest has other paths than {path} for {len(moved)} of {len(found)} videos, as {video_id!r}: "
             f"stored {before!r}, now {now!r}. If the same files lie elsewhere now, type vidpipe store relabel {path} "
             f"MANIFEST {named('moved')}; if they are other files, give them ids of their own, or choose another "
             f"{named('store')}"

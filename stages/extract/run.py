@@ -88,8 +88,8 @@ def matching_store(prepared: PreparedExtraction) -> tuple[PreparedExtraction, Fe
         refuse_other_content(path)
         return prepared, None, TableChanges()
     store = FeatureStore.open(path)
+    change, changes = store.changed_by(prepared.manifest)  # first: with other videos, no other setting would help
     store.check_sampling(prepared.settings.sampling)
-    change, changes = store.changed_by(prepared.manifest)
     prepared = with_stored_clips(prepared, store)
     for own in prepared.backbones:
         if own.name in store.backbones():  # before its engine is built: that takes a while

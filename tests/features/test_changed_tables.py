@@ -111,11 +111,15 @@ def test_a_manifest_without_labels_leaves_the_labels(tmp_path: Path):
     [
         (
             lambda v: v.__setitem__(2, replace(v[2], written_path="x/a.mp4")),
-            r"another path .* 'wave/漢字'.* 'x/a\.mp4'",
+            r"other paths .* 'wave/漢字'.* 'x/a\.mp4'",
         ),
         (lambda v: v.__setitem__(2, replace(v[2], start=0.5)), r"'wave/漢字' is the stretch from 0\.2 s to 1\.5 s in"),
         (lambda v: v.__setitem__(2, replace(v[2], end=None)), r"from 0\.2 s to the end in the manifest"),
-        (lambda v: v.__setitem__(slice(None), [replace(v[0], video_id="new")]), "none of the 1 videos of the manifest"),
+        (lambda v: v.__setitem__(slice(None), [replace(v[0], video_id="new")]), "column, with the stored ids"),
+        (
+            lambda v: v.__setitem__(slice(None), [replace(v[0], video_id="new", written_path="new.mp4")]),
+            "none of the 1 videos of the manifest",
+        ),
     ],
 )
 def test_other_files_are_refused_and_nothing_is_written(tmp_path: Path, change: Callable, message: str):
