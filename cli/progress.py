@@ -53,7 +53,10 @@ class Bar:
         self._bar.update(number)
 
     def milestone(self, text: str) -> None:
-        """Show ``text`` behind the bar, until the next one."""
+        """Show ``text`` behind the bar, until the next one; on a line of its own where there is no bar yet."""
+        if self._bar is None:
+            click.echo(text, err=True)
+            return
         self._milestone = text
         self._show_words()
 

@@ -1,5 +1,6 @@
 """Options are made of settings: the command line and Python have the same defaults, and every refusal has a name."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from vidpipe.pipeline.manifests.official.lists import ImportSettings
 from vidpipe.pipeline.manifests.official.source import Source
 from vidpipe.pipeline.manifests.settings import FoldersSettings
 from vidpipe.pipeline.settings import build, facts_of, flat_types, nested_settings
+from vidpipe.pipeline.training.optimisation import resolved
 from vidpipe.stages.calls import OF_EACH_RUN
 from vidpipe.stages.check_manifest.settings import CheckSettings
 from vidpipe.stages.evaluate.settings import EvaluateSettings
@@ -141,4 +143,16 @@ def test_nested_settings_keep_the_defaults_of_their_stage():
         "adamw",
         1e-3,
     )
-    assert made.optimisation.warmup_epochs == pytest.approx(0.3)
+    assert made.optimisation.with_warmup(longest=1.0).warmup_epochs == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("words", ["train-backbone", "train-aggregator", "finetune"])
+def test_fewer_epochs_can_be_asked_of_settings_that_are_there(words: str):
+    """The warm-up that nobody gave follows the epochs: it is no field that a change of theirs would contradict."""
+    kind, _, given = LEAST[words]
+    optimisation = replace(kind(**given).optimisation, epochs=1)
+    changed = replace(kind(**given), optimisation=optimisation)
+    assert changed.optimisation.warmup_epochs is None
+    assert resolved(changed.optimisation, device="cpu").warmup_epochs == pytest.approx(0.1)
+    with pytest.raises(SettingsError, match="warmup_epochs must be at least 0 and below epochs"):
+        replace(optimisation, warmup_epochs=1.0)

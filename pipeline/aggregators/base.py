@@ -45,9 +45,9 @@ class AggregatorSpec:
             SettingsError: if dropout or reduction is out of range.
         """
         if not 0 <= self.dropout < 1:
-            raise SettingsError(f"dropout must be in [0, 1); got {self.dropout}")
+            raise SettingsError(f"{named('dropout')} must be in [0, 1); got {self.dropout}")
         if self.reduction < 1:
-            raise SettingsError(f"reduction must be at least 1; got {self.reduction}")
+            raise SettingsError(f"{named('reduction')} must be at least 1; got {self.reduction}")
         # A copy, so that nobody changes a frozen spec through the mapping it was made from.
         object.__setattr__(self, "options", dict(self.options))
 

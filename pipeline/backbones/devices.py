@@ -2,7 +2,7 @@
 
 import torch
 
-from ..errors import SettingsError
+from ..errors import SettingsError, named
 
 _DEVICE_TYPES = ("cpu", "cuda")
 
@@ -18,9 +18,9 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise SettingsError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}") from error
+        raise SettingsError(f"{named('device')} must be auto, cpu, cuda or cuda:N; got {name!r}") from error
     if device.type not in _DEVICE_TYPES:
-        raise SettingsError(f"device must be auto, cpu, cuda or cuda:N; got {name!r}")
+        raise SettingsError(f"{named('device')} must be auto, cpu, cuda or cuda:N; got {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise SettingsError(
             f"there is no device {name!r}: torch sees {torch.cuda.device_count()} CUDA devices. Try cpu."

@@ -9,32 +9,9 @@ from ..backbones.registry import feature_shape
 from ..errors import SettingsError, named
 from ..features.patterns import Pattern
 from .flops import aggregator_macs, backbone_macs
+from .sizes import check_sizes
 
-# Name -> option, least, greatest. Values beyond these are typing errors, or give shapes that overflow.
-SIZES = {
-    "num_frames": (named("num_frames"), 1, 4096),
-    "num_clips": (named("num_clips"), 1, 4096),
-    "crop": (named("crop"), 16, 8192),
-    "num_classes": (named("num_classes"), 1, 1_000_000),
-    "channels": (named("channels"), 1, 65_536),
-    "grid": (named("grid"), 1, 512),
-}
 _EXAMPLES = {"expensive": "r2plus1d_50", "cheap": "r2d_26"}
-
-
-def _check_sizes(**sizes: int) -> None:
-    """Refuse sizes that no network has.
-
-    Args:
-        sizes: by the names of ``SIZES``.
-
-    Raises:
-        SettingsError: with the option and its range.
-    """
-    for name, size in sizes.items():
-        option, least, greatest = SIZES[name]
-        if not least <= size <= greatest:
-            raise SettingsError(f"{option} must lie between {least:,} and {greatest:,}; got {size:,}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,7 +46,7 @@ class Setting:
         Raises:
             SettingsError: naming the option, its constraint, and what to type.
         """
-        _check_sizes(num_frames=self.num_frames, num_clips=self.num_clips, crop=self.crop, num_classes=self.num_classes)
+        check_sizes(num_frames=self.num_frames, num_clips=self.num_clips, crop=self.crop, num_classes=self.num_classes)
         for role, name in self.backbones.items():
             if not name:
                 raise SettingsError(
@@ -145,7 +122,7 @@ def backbone_cost(
     Raises:
         SettingsError: for an unknown name, or clips that the backbone cannot take.
     """
-    _check_sizes(num_frames=num_frames, crop=crop, num_clips=num_clips, num_classes=num_classes)
+    check_sizes(num_frames=num_frames, crop=crop, num_clips=num_clips, num_classes=num_classes)
     clip = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=num_classes, convention=convention)
     part = Part(name="clips", network=name, num_clips=num_clips, per_video=num_clips * clip)
     return Cost(parts=(part,), num_clips=num_clips, convention=convention)
@@ -159,9 +136,9 @@ def aggregator_cost(spec: AggregatorSpec, *, shape: Shape, num_clips: int, conve
     Raises:
         SettingsError: if there is no such aggregator, or the width does not suit it.
     """
-    _check_sizes(num_clips=num_clips, channels=spec.channels, num_classes=spec.num_classes)
-    _check_sizes(grid=min(shape[:3]))
-    _check_sizes(grid=max(shape[:3]))
+    check_sizes(num_clips=num_clips, channels=spec.channels, num_classes=spec.num_classes)
+    check_sizes(grid=min(shape[:3]))
+    check_sizes(grid=max(shape[:3]))
     first, whole = (
         aggregator_macs(spec, shapes={"expensive": shape}, roles=["expensive"] * num, convention=convention)
         for num in (1, num_clips)

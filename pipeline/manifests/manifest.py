@@ -118,7 +118,7 @@ def read_manifest(path: str | Path) -> Manifest:
     """
     path = Path(path)
     draft, mistakes = read_columns(path, read_cells(path))
-    refuse(path, [*mistakes, *draft.flaws])
+    refuse(path, [*mistakes, *draft.refused])
     return Manifest(draft.videos)
 
 
@@ -129,7 +129,7 @@ def read_draft(path: str | Path) -> Draft:
         ManifestError: if it is malformed: a missing column, no videos, a value that cannot be read.
     """
     path = Path(path)
-    draft, mistakes = read_columns(path, read_cells(path))
+    draft, mistakes = read_columns(path, read_cells(path), bare_too=True)
     refuse(path, mistakes)
     return draft
 
@@ -223,7 +223,7 @@ def _check_reads_back(videos: Videos, path: Path, columns: "Mapping[str, pa.Chun
     first = 2 if path.suffix.lower() == ".csv" else 1
     cells = Cells(columns=columns, lines=range(first, first + len(videos)), unreadable={})
     draft, mistakes = read_columns(path, cells)
-    refuse(path, [*mistakes, *draft.flaws])
+    refuse(path, [*mistakes, *draft.refused])
     if not _says_the_same(videos, draft.videos):
         for video, back in zip(videos, draft.videos, strict=True):
             if replace(back, path=video.path, columns=video.columns) != video:

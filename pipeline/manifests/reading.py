@@ -23,8 +23,7 @@ from .videos import OWN_PREFIX, Videos, bytes_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-EMPTY_LABEL, DUPLICATE_ID = "empty label", "duplicate id"
-FLAWS = (EMPTY_LABEL, DUPLICATE_ID)  # the mistakes that `manifest check` lists; everything else refuses the manifest
+EMPTY_LABEL, DUPLICATE_ID = "empty label", "duplicate id"  # what `manifest check` lists; all else refuses the manifest
 
 # For RE2. What `str.strip` takes away, which is more than RE2's \s.
 BLANK = r"[\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]"
@@ -49,11 +48,18 @@ class Draft:
         videos: one per row; ids may repeat, and labels may be ().
         lines: the line of each video.
         flaws: empty labels and duplicate ids.
+        bare: the lines whose label is left empty altogether: these videos can be extracted.
     """
 
     videos: Videos
     lines: Sequence[int]
     flaws: tuple[Mistake, ...]
+    bare: frozenset[int] = frozenset()
+
+    @property
+    def refused(self) -> list[Mistake]:
+        """The flaws with which it is no manifest: all but labels that are left empty altogether."""
+        return [flaw for flaw in self.flaws if flaw.kind != EMPTY_LABEL or flaw.line not in self.bare]
 
 
 class _Named(NamedTuple):
@@ -93,8 +99,13 @@ class _Found:
         return values
 
 
-def read_columns(path: Path, cells: Cells) -> tuple[Draft, list[Mistake]]:
+def read_columns(path: Path, cells: Cells, *, bare_too: bool = False) -> tuple[Draft, list[Mistake]]:
     """Return what the cells of the file at ``path`` say, without the rows that have mistakes, and those mistakes.
+
+    Args:
+        path: of the file.
+        cells: as they stand there.
+        bare_too: whether to list videos without any label among the flaws, and as `Draft.bare`.
 
     Raises:
         ManifestError: if there is no row at all.
@@ -117,8 +128,10 @@ def read_columns(path: Path, cells: Cells) -> tuple[Draft, list[Mistake]]:
         videos, lines = videos.take(rows), [cells.lines[row] for row in rows.tolist()]
     else:
         lines = cells.lines
-    flaws = sorted([*_empty_labels(labels, cells, rows), *_duplicates(path, videos, cells, rows)])
-    return Draft(videos, lines, tuple(flaw for _, _, flaw in flaws)), [*cells.malformed, *mistakes]
+    bare, half_empty = _empty_labels(labels, cells, rows, bare_too=bare_too)
+    flaws = sorted([*bare, *half_empty, *_duplicates(path, videos, cells, rows)])
+    bare_lines = frozenset(flaw.line for _, _, flaw in bare)
+    return Draft(videos, lines, tuple(flaw for _, _, flaw in flaws), bare_lines), [*cells.malformed, *mistakes]
 
 
 def _table(cells: Cells, found: _Found, labels: _Named, splits: _Named) -> "pa.Table":
@@ -267,15 +280,20 @@ def _located(text: str) -> str:
         return text
 
 
-def _empty_labels(labels: _Named, cells: Cells, rows: Rows) -> list[tuple[int, int, Mistake]]:
-    """Return the labels without a name among the good ``rows``."""
-    if "label" not in cells.columns or not any("" in own for own in labels.values):
-        return []
+def _empty_labels(
+    labels: _Named, cells: Cells, rows: Rows, *, bare_too: bool
+) -> list[list[tuple[int, int, Mistake]]]:
+    """Return the labels among the good ``rows`` that are empty altogether, and those that are so beside a bar."""
+    if "label" not in cells.columns:
+        return [[], []]
+    text_codes = labels.text_codes[rows]
+    bare = np.array([not text.strip() for text in labels.texts] or [False])[text_codes]
     empty = np.array(["" in own for own in labels.values])[labels.codes[rows]]
     found = []
-    for row in rows[empty].tolist():
-        advice = _label_advice(labels.texts[labels.text_codes[row]])
-        found.append((row, 0, Mistake(cells.lines[row], "label", advice, EMPTY_LABEL)))
+    for mask in (bare & bare_too, empty & ~bare):
+        texts = [labels.texts[code] for code in text_codes[mask].tolist()]
+        flaws = zip(rows[mask].tolist(), texts, strict=True)
+        found.append([(row, 0, Mistake(cells.lines[row], "label", _advice(text), EMPTY_LABEL)) for row, text in flaws])
     return found
 
 
@@ -304,7 +322,7 @@ def repeated_ids(videos: Videos) -> list[tuple[int, int]]:
     return [(place, int(first[codes[place]])) for place in np.flatnonzero(first[codes] != np.arange(len(ids))).tolist()]
 
 
-def _label_advice(text: str) -> str:
-    if text.strip():
-        return f"must have a name on both sides of every {LABEL_SEPARATOR!r}, got {text!r}"
-    return "must name the video's class, or several separated by '|'; it is empty"
+def _advice(label: str) -> str:
+    if label.strip():
+        return f"must have a name on both sides of every {LABEL_SEPARATOR!r}, got {label!r}"
+    return "training and scoring leave this video out; extract takes it"

@@ -102,6 +102,8 @@ def read_cells(path: Path) -> Cells:
         ManifestError: if the file cannot be read, or its columns are not a manifest's.
     """
     check_suffix(path)
+    if "\0" in str(path):
+        raise ManifestError(f"a path must not hold a NUL character; got {str(path)!r}")
     if path.is_dir():
         raise ManifestError(f"{path} is a directory. To list its videos: vidpipe manifest from-folders {path} -o m.csv")
     try:

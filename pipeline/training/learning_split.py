@@ -24,13 +24,46 @@ def check_labelled(videos: Sequence[Video]) -> None:
         )
 
 
+def check_some_labelled(manifest: Manifest) -> None:
+    """Refuse a manifest in which no video has a label.
+
+    Raises:
+        ManifestError: naming its first video.
+    """
+    if not manifest.classes:
+        check_labelled(manifest.videos)
+
+
+def labelled(manifest: Manifest, places: Iterable[int], *, split: str) -> tuple[int, ...]:
+    """Return those of ``places`` in the manifest whose videos have a label; the others cannot train or be scored.
+
+    Raises:
+        ManifestError: if none of them has one.
+    """
+    listed = tuple(places)
+    found = tuple(place for place in listed if manifest.videos[place].labels)
+    if listed and not found:
+        check_some_labelled(manifest)
+        raise ManifestError(
+            f"none of the {len(listed):,} videos of the split {split!r} has a label; training and scoring need one of "
+            "each video. Fill the column 'label', or name another split"
+        )
+    return found
+
+
+def unlabelled_words(count: int) -> str:
+    """Return a sentence about videos that a stage left out because they have no label."""
+    what = "1 video without a label is" if count == 1 else f"{count:,} videos without a label are"
+    return f"{what} left out: training and scoring need one of each video."
+
+
 def check_classes(manifest: Manifest) -> None:
     """Refuse a manifest without at least two classes to tell apart.
 
     Raises:
-        ManifestError: if a video has no label, or there are fewer than two classes in all.
+        ManifestError: if no video has a label, or there are fewer than two classes in all.
     """
-    check_labelled(manifest.videos)
+    check_some_labelled(manifest)
     if len(manifest.classes) < 2:
         raise ManifestError(f"training needs at least two classes; the manifest has {list(manifest.classes)}")
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..backbones.devices import resolve_device, resolve_precision
-from .settings import OptimisationSettings
+from .settings import LONGEST_WARMUP, OptimisationSettings
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -58,8 +58,15 @@ def set_rates(optimizer: torch.optim.Optimizer, *, factor: float) -> None:
         group["lr"] = group["peak_rate"] * factor
 
 
-def resolved(settings: OptimisationSettings, *, device: str) -> OptimisationSettings:
-    """Return the settings with the precision that "auto" means on ``device``: bfloat16 where the machine has it."""
+def resolved(
+    settings: OptimisationSettings, *, device: str, longest_warmup: float = LONGEST_WARMUP
+) -> OptimisationSettings:
+    """Return the settings with nothing left open: how long the warm-up is, and what "auto" means on ``device``.
+
+    Only a run needs to know; settings that are still open can be changed field by field. The precision is bfloat16
+    where the machine has it.
+    """
+    settings = settings.with_warmup(longest=longest_warmup)
     if settings.precision != "auto":
         return settings
     # Not float16, even if that is fastest: training in it needs a loss scale, which the loop does not have.

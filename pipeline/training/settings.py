@@ -9,6 +9,7 @@ from ..settings import check_fields, setting, settings
 
 PRECISIONS = ("auto", "float32", "bfloat16")
 OPTIMIZERS = ("sgd", "adamw")
+LONGEST_WARMUP = 1.0  # epochs, where nobody says how many
 
 
 @settings

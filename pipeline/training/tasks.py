@@ -135,6 +135,22 @@ def task_of(manifest: Manifest) -> Task:
     return TASKS[SINGLE_LABEL]
 
 
+def targets_by_place(task: Task, manifest: Manifest) -> npt.NDArray[Any]:
+    """Return (V, …), each video's target at its place in the manifest; -1 for a video without a label.
+
+    Raises:
+        ManifestError: if no video has a label, or a video's labels do not suit the task.
+    """
+    places = [place for place, video in enumerate(manifest.videos) if video.labels]
+    if not places:
+        return task.targets(manifest)  # says so
+    found = task.targets(manifest, videos=[manifest.videos[place] for place in places])
+    # No class has the index -1: a loss or a score refuses it, should such a video slip through.
+    placed = np.full((len(manifest), *found.shape[1:]), -1, found.dtype)
+    placed[places] = found
+    return placed
+
+
 def task_of_run(made: Mapping[str, Any]) -> Task:
     """Return the task of a run, from the settings in its directory; a run that names none is single-label."""
     return TASKS[made.get("task", SINGLE_LABEL)]

@@ -126,6 +126,7 @@ def _run_document(name: str, scores: RunScores) -> dict[str, Any]:
         "gmacs": scores.gmacs,
         "metrics": metrics,
         "missing": scores.missing,
+        **({"num_unlabelled": scores.unlabelled} if scores.unlabelled else {}),
         "other_clips": scores.other_clips,
     }
 

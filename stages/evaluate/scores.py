@@ -15,10 +15,10 @@ from ...pipeline.execution import SILENT, Progress
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.runs import Predictions
 from ...pipeline.manifests.manifest import Manifest, read_manifest
-from ...pipeline.training.learning_split import check_labelled
+from ...pipeline.training.learning_split import check_some_labelled, labelled, unlabelled_words
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.split_choice import videos_of_split
-from ...pipeline.training.tasks import task_of, task_of_run
+from ...pipeline.training.tasks import targets_by_place, task_of, task_of_run
 from .plan import check_classes, check_fits, check_has_backbones, check_weights, other_clips, splits_of
 from .predictions import predict_decoded, predict_stored
 from .settings import EvaluateSettings
@@ -34,10 +34,11 @@ class RunScores:
         run: the run directory, opened.
         gmacs: 10^9 multiply-accumulates per video, backbones included.
         metrics: how good the predictions are.
-        expected: indices into the manifest of the videos of the run's split.
+        expected: indices into the manifest of the videos of the run's split that have a label.
         videos: those of them that are scored.
         probabilities: (V, K) float32 of the scored videos.
         missing: id -> reason, of the expected videos without a prediction.
+        unlabelled: how many videos of the split have no label, and are not scored.
         other_clips: as `plan.other_clips` returns it; empty unless an end-to-end run is scored on a store.
     """
 
@@ -48,6 +49,7 @@ class RunScores:
     videos: tuple[int, ...]
     probabilities: npt.NDArray[np.float32]
     missing: dict[str, str]
+    unlabelled: int = 0
     other_clips: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -84,7 +86,7 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
     if settings.store is not None:
         store = FeatureStore.open(settings.store)
         manifest, predict_run = store.manifest, partial(predict_stored, settings=settings, store=store, device=device)
-        check_labelled(manifest.videos)
+        check_some_labelled(manifest)
         # All runs are checked before the first is scored.
         for run in runs:
             check_fits(run, store)
@@ -92,11 +94,13 @@ def evaluate(settings: EvaluateSettings, *, progress: Progress = SILENT) -> Eval
         assert settings.manifest is not None  # as the settings have checked
         manifest = _manifest_of(settings.manifest, runs)
         predict_run = partial(predict_decoded, settings=settings, manifest=manifest, progress=progress)
-    targets = task_of(manifest).targets(manifest)
+    targets = targets_by_place(task_of(manifest), manifest)
     scores = tuple(
         _score(run, split=settings.split, manifest=manifest, store=store, targets=targets, predict_run=predict_run)
         for run in runs
     )
+    if left_out := max((own.unlabelled for own in scores), default=0):
+        progress.milestone(unlabelled_words(left_out))
     return Evaluation(settings=settings, manifest=manifest, targets=targets, runs=scores)
 
 
@@ -105,7 +109,7 @@ def _manifest_of(path: Path, runs: Sequence[RunDirectory]) -> Manifest:
     for run in runs:
         check_has_backbones(run)
     manifest = read_manifest(path)
-    check_labelled(manifest.videos)
+    check_some_labelled(manifest)
     for run in runs:
         check_classes(run, manifest, path=path)
         check_weights(run)
@@ -127,7 +131,8 @@ def _score(
         ManifestError: if there is no such split.
     """
     # A run trained on other splits than the store's is tested on these too, or it would be tested on training videos.
-    expected = tuple(videos_of_split(manifest, split, splits=splits_of(run, manifest)).tolist())
+    listed = videos_of_split(manifest, split, splits=splits_of(run, manifest)).tolist()
+    expected = labelled(manifest, listed, split=split)
     found, task = predict_run(run, expected), task_of_run(run.settings)
     metrics = SCORERS[task.name](
         found.scores.numpy(),
@@ -143,5 +148,6 @@ def _score(
         videos=found.videos,
         probabilities=task.probabilities(found.scores).numpy(),
         missing=found.missing,
+        unlabelled=len(listed) - len(expected),
         other_clips={} if store is None else other_clips(run, store),
     )

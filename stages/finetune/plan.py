@@ -22,10 +22,10 @@ from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.distributed import world_size
-from ...pipeline.training.learning_split import hold_out
+from ...pipeline.training.learning_split import hold_out, labelled
 from ...pipeline.training.run_kinds import END_TO_END
 from ...pipeline.training.split_choice import videos_of_split
-from ...pipeline.training.tasks import Task, task_of, task_record
+from ...pipeline.training.tasks import Task, targets_by_place, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing, preprocessing_for
 from .settings import FinetuneSettings
@@ -61,6 +61,7 @@ class PreparedFinetuning:
     targets: npt.NDArray[Any]
     training: tuple[int, ...]
     validation: tuple[int, ...]
+    unlabelled: int
     pattern: Pattern
     sampling: ClipSampling
     weights: Mapping[str, Weights | None]
@@ -91,7 +92,7 @@ def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
     """
     manifest = read_manifest(settings.manifest)
     task = task_of(manifest)
-    targets = task.targets(manifest)
+    targets = targets_by_place(task, manifest)
     start = None if settings.start is None else open_start(settings, manifest)
     weights = {role: None if own.weights is None else load_named(own.weights, backbone=own.backbone, role=role)
                for role, own in settings.backbones.items()}  # fmt: skip
@@ -109,9 +110,11 @@ def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
     }
     if start is not None:
         check_start(start, {role: weights[role] for role in roles})
+    listed = videos_of_split(manifest, settings.split, splits=None).tolist()
+    known = labelled(manifest, listed, split=settings.split)
     training, validation = hold_out(
         manifest,
-        usable=videos_of_split(manifest, settings.split, splits=None).tolist(),
+        usable=known,
         fraction=settings.val_fraction,
         seed=settings.optimisation.seed,
     )
@@ -127,6 +130,7 @@ def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
         targets=targets,
         training=training,
         validation=validation,
+        unlabelled=len(listed) - len(known),
         pattern=pattern,
         sampling=sampling,
         weights={role: weights[role] for role in roles},

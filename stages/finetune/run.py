@@ -34,6 +34,7 @@ from ...pipeline.training.distributed import (
     wait_for_all,
     world_size,
 )
+from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
@@ -92,6 +93,8 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
     """
     settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
     prepared = prepare(settings)
+    if prepared.unlabelled and is_first():
+        progress.milestone(unlabelled_words(prepared.unlabelled))
     # Everything that can be refused is refused above, before processes wait for each other.
     with joined_processes(resolve_device(settings.device)) as device:
         already_done = (settings.out / "result.json").is_file()

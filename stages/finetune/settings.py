@@ -65,14 +65,19 @@ class FinetuneSettings:
         unset="the start's, or all clips of the only backbone",
     )
     num_clips: int | None = setting(
-        default=None, help="Clips of a video.", at_most=MOST_CLIPS, unset="the start's, or 8"
+        default=None, help="Clips of a video.", at_least=1, at_most=MOST_CLIPS, unset="the start's, or 8"
     )
     num_frames: int | None = setting(
-        default=None, help="Frames in a clip.", unset="the start's, the weights', or the backbone's usual"
+        default=None, help="Frames in a clip.", at_least=1, unset="the start's, the weights', or the backbone's usual"
     )
-    sampling_rate: int | None = setting(default=None, help="Take every so many frames.", unset="likewise")
+    sampling_rate: int | None = setting(default=None, help="Take every so many frames.", at_least=1, unset="likewise")
     fps: float | None = setting(
-        default=None, help="Resample to this rate by time.", unset="likewise, or the videos' own frames"
+        default=None,
+        help="Resample to this rate by time.",
+        above=0,
+        below=math.inf,
+        unset="likewise, or the videos' own frames",
+        advice="Leave it out for the videos' own frames",
     )
     crop: int | None = setting(
         default=None,
@@ -100,10 +105,13 @@ class FinetuneSettings:
     )
     clip_weight: float = setting(default=1.0, help="Of the clips' loss, beside 1 for the video's.", at_least=0)
     dropout: float | None = setting(
-        default=None, help="Before the aggregator's classifier.", unset="the start's, or 0.5"
+        default=None, help="Before the aggregator's classifier.", at_least=0, below=1, unset="the start's, or 0.5"
     )
     reduction: int | None = setting(
-        default=None, help="C over C' of the memory, and of FAST-GRU's bottleneck.", unset="the start's, or 4"
+        default=None,
+        help="C over C' of the memory, and of FAST-GRU's bottleneck.",
+        at_least=1,
+        unset="the start's, or 4",
     )
     width: int | None = setting(
         default=None,
@@ -146,7 +154,6 @@ class FinetuneSettings:
             SettingsError: naming the field and its constraint.
         """
         check_fields(self)
-        object.__setattr__(self, "optimisation", self.optimisation.with_warmup(longest=1.0))
         if not self.backbones:
             raise SettingsError(
                 f"give {named('expensive')} NAME[=WEIGHTS], {named('cheap')} NAME[=WEIGHTS], or both; got neither"

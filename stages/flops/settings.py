@@ -3,8 +3,9 @@
 from typing import Any
 
 from ...pipeline.costs.conventions import find_convention
+from ...pipeline.costs.sizes import RANGES, check_sizes
 from ...pipeline.errors import SettingsError, named
-from ...pipeline.settings import setting, settings
+from ...pipeline.settings import check_fields, setting, settings
 
 BACKBONE, AGGREGATOR, SETTING = "backbone", "aggregator", "setting"
 
@@ -45,17 +46,22 @@ class FlopsSettings:
         default=None, help="Which clips are expensive: E:C (as 1:3), first, all-expensive or all-cheap."
     )
     num_frames: int | None = setting(
-        default=None, help="Frames in a clip.", unset="the preset's, or what its backbone is known for, as 8"
+        default=None,
+        help="Frames in a clip.",
+        unset="the preset's, or what its backbone is known for, as 8",
+        **RANGES["num_frames"],
     )
-    num_clips: int | None = setting(default=None, help="Clips of a video.", unset="32; 1 for a backbone alone")
-    crop: int | None = setting(default=None, help="Side of the square input, pixels.", unset="224")
-    num_classes: int | None = setting(default=None, help="Classes to tell apart.", unset="400")
-    channels: int | None = setting(default=None, help="Of the maps, for an aggregator alone.")
+    num_clips: int | None = setting(
+        default=None, help="Clips of a video.", unset="32; 1 for a backbone alone", **RANGES["num_clips"]
+    )
+    crop: int | None = setting(default=None, help="Side of the square input, pixels.", unset="224", **RANGES["crop"])
+    num_classes: int | None = setting(default=None, help="Classes to tell apart.", unset="400", **RANGES["num_classes"])
+    channels: int | None = setting(default=None, help="Of the maps, for an aggregator alone.", **RANGES["channels"])
     grid: tuple[int, int, int] | None = setting(
         default=None, help="(T', H', W') of these maps, as 1x7x7.", metavar="TxHxW"
     )
     reduction: int | None = setting(
-        default=None, help="C over the width of FAST-GRU's bottleneck, or of a memory.", unset="4"
+        default=None, help="C over the width of FAST-GRU's bottleneck, or of a memory.", at_least=1, unset="4"
     )
     convention: str = setting(
         default="mac",
@@ -70,6 +76,10 @@ class FlopsSettings:
         Raises:
             SettingsError: the message says what to leave out or to add.
         """
+        check_fields(self)
+        if self.grid is not None:
+            check_sizes(grid=min(self.grid))
+            check_sizes(grid=max(self.grid))
         find_convention(self.convention)
         foreign = [named(name) for name in self.given if name not in _FIELDS[self.kind]]
         if foreign:

@@ -11,8 +11,9 @@ from ...pipeline.features.clip_selection import NOT_EXTRACTED, choose_clips, sel
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.training.learning_split import labelled
 from ...pipeline.training.split_choice import read_splits, videos_of_split
-from ...pipeline.training.tasks import Task, task_of
+from ...pipeline.training.tasks import Task, targets_by_place, task_of
 from .settings import ProbeSettings
 
 _SHOWN = 8  # classes named in a message
@@ -63,7 +64,8 @@ class PreparedProbes:
 
     Attributes:
         targets: (V,) the class index of each of the store's videos.
-        expected: indices into the store of the test split's videos.
+        expected: indices into the store of the test split's videos that have a label.
+        unlabelled: how many videos of the two splits have none, and are left out.
     """
 
     settings: ProbeSettings
@@ -72,6 +74,7 @@ class PreparedProbes:
     targets: npt.NDArray[np.int64]
     expected: tuple[int, ...]
     probes: tuple[ProbePlan, ...]
+    unlabelled: int
 
 
 def prepare(settings: ProbeSettings) -> PreparedProbes:
@@ -82,12 +85,13 @@ def prepare(settings: ProbeSettings) -> PreparedProbes:
     """
     store = FeatureStore.open(settings.store)
     task = task_of(store.manifest)
-    targets = task.targets(store.manifest)
+    targets = targets_by_place(task, store.manifest)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
-    train, test = (
-        tuple(videos_of_split(store.manifest, split, splits=splits).tolist())
+    listed = {
+        split: videos_of_split(store.manifest, split, splits=splits).tolist()
         for split in (settings.split, settings.test_split)
-    )
+    }
+    train, test = (labelled(store.manifest, places, split=split) for split, places in listed.items())
     sources = _mixed(settings, store) if settings.pattern else _each(settings, store)
     probes = tuple(_plan(store, name, own, train, test) for name, own in sources.items())
     for own in probes:
@@ -98,7 +102,15 @@ def prepare(settings: ProbeSettings) -> PreparedProbes:
             store, own, split=settings.test_split, option=f"{named('test_split')}", extracted=own.scored, listed=test
         )
         _check_classes(settings, store, targets, own, test)
-    return PreparedProbes(settings=settings, store=store, task=task, targets=targets, expected=test, probes=probes)
+    return PreparedProbes(
+        settings=settings,
+        store=store,
+        task=task,
+        targets=targets,
+        expected=test,
+        probes=probes,
+        unlabelled=sum(map(len, listed.values())) - len(train) - len(test),
+    )
 
 
 def _each(settings: ProbeSettings, store: FeatureStore) -> dict[str, tuple[Source, ...]]:

@@ -16,7 +16,7 @@ from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.arrays import pooled_features
 from ...pipeline.files import write_csv, write_json
 from ...pipeline.inference.stored_inputs import describe_backbone
-from ...pipeline.training.learning_split import held_out_ids
+from ...pipeline.training.learning_split import held_out_ids, unlabelled_words
 from ...pipeline.training.run_directory import RunDirectory
 from ..evaluate.run import prediction_rows
 from ..evaluate.scores import RunScores
@@ -44,6 +44,8 @@ def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, An
         RunError: if the run directory belongs to other settings, or has other files in it.
     """
     prepared = prepare(settings)
+    if prepared.unlabelled:
+        progress.milestone(unlabelled_words(prepared.unlabelled))
     with RunDirectory.open_or_create(settings.out, settings=_outcome(prepared)) as directory:
         directory.reopen_without(_METRICS_FILE)
         if not directory.is_done:

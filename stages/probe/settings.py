@@ -21,7 +21,9 @@ class ProbeSettings:
         help="Probe a mixture as E:C (as 1:3) or first: the pooled maps of both roles, side by side.",
         unset="each backbone alone",
     )
-    num_clips: int | None = setting(default=None, help="Clips of a video, evenly spread.", unset="all that are stored")
+    num_clips: int | None = setting(
+        default=None, help="Clips of a video, evenly spread.", at_least=1, unset="all that are stored"
+    )
     split: str = setting(default="train", help="The videos to fit on.")
     test_split: str = setting(default="test", help="The videos to score.")
     splits: Path | None = setting(

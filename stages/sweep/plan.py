@@ -16,6 +16,8 @@ from ...pipeline.features.clip_selection import Selection, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import EXPENSIVE, Pattern
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.training.learning_split import labelled
+from ...pipeline.training.settings import LONGEST_WARMUP
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
 from ..train_aggregator.plan import PreparedAggregatorTraining, prepare
 from ..train_aggregator.settings import TrainAggregatorSettings
@@ -54,6 +56,7 @@ class SweepPlan:
         num_training: videos that each run trains on, held-out ones included; 0 if nothing is trained.
         test: (V,) int64 indices of the extracted videos of the test split, by pattern and number of clips.
         backbones: names of those whose maps are read.
+        unlabelled: how many videos to train on or to score have no label, and are left out.
     """
 
     tasks: tuple[SweepTask, ...]
@@ -61,6 +64,7 @@ class SweepPlan:
     num_training: Mapping[str, int]
     test: Mapping[Cell, npt.NDArray[np.int64]]
     backbones: tuple[str, ...]
+    unlabelled: int
 
 
 def _fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]]:
@@ -172,6 +176,7 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
             tasks += own
             count = len(trainings[key].training) + len(trainings[key].validation)
             num_training |= {task.name: count for task in own}
+    test_videos = videos_of_split(store.manifest, settings.test_split, splits=_splits(store, settings))
     read = {own.selection.backbones[role] for own in trainings.values() for role in own.shapes}
     return SweepPlan(
         tasks=tuple(tasks),
@@ -179,6 +184,8 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
         num_training=num_training,
         test=_videos_to_score(store, settings, selections),
         backbones=tuple(sorted(read)),
+        unlabelled=max((own.unlabelled for own in trainings.values()), default=0)
+        + sum(not store.manifest.videos[place].labels for place in test_videos),
     )
 
 
@@ -201,7 +208,8 @@ def _videos_to_score(
         SettingsError: if there are none.
         ManifestError: if there is no such split.
     """
-    videos = videos_of_split(store.manifest, settings.test_split, splits=_splits(store, settings))
+    listed = videos_of_split(store.manifest, settings.test_split, splits=_splits(store, settings)).tolist()
+    videos = np.array(labelled(store.manifest, listed, split=settings.test_split))
     done = {name: store.backbone(name).status()[videos] == Status.DONE for name in store.backbones()}
     found = {
         cell: videos[np.all([done[name] for name in own.backbones.values()], axis=0)]
@@ -229,6 +237,7 @@ def shared_outcome(settings: SweepSettings) -> dict[str, Any]:
         StoreError, ManifestError: if there is no store, or the splits are not those of its videos.
     """
     training = {name: value for name, value in asdict(settings.training).items() if name not in _NOT_SHARED}
+    training["optimisation"] = asdict(settings.training.optimisation.with_warmup(longest=LONGEST_WARMUP))
     training["optimisation"].pop("seed")
     if not training["options"]:
         del training["options"]  # sweeps had none once, and go on

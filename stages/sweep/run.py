@@ -22,6 +22,7 @@ from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import held_folder, write_csv, write_json
+from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.run_directory import describe_differences
 from .plan import SweepPlan, SweepTask, plan, resolve, shared_outcome
 from .settings import SweepSettings
@@ -79,6 +80,8 @@ def run(
     # Patterns of earlier calls come first, so that a run keeps its name when others with the same clips are added.
     known = known_patterns(settings.out, shared)
     whole = plan(settings, known=known)
+    if whole.unlabelled:
+        progress.milestone(unlabelled_words(whole.unlabelled))
     todo = unfinished(settings, whole)
     failed: dict[str, str] = {}
     patterns = list(dict.fromkeys([*known, *settings.patterns]))

@@ -1,6 +1,7 @@
 """The plan of training an aggregator: its settings, checked against the store, and the videos to train on."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,10 +16,10 @@ from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_selection import Selection, missing_videos, select
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
-from ...pipeline.training.learning_split import check_classes, hold_out
+from ...pipeline.training.learning_split import check_classes, hold_out, labelled
 from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
-from ...pipeline.training.tasks import Task, task_of, task_record
+from ...pipeline.training.tasks import Task, targets_by_place, task_of, task_record
 from .settings import TrainAggregatorSettings
 
 GIB = 2**30
@@ -34,7 +35,8 @@ class PreparedAggregatorTraining:
         training: indices of the videos to train on; none for an aggregator without weights.
         validation: indices of the held-out ones.
         missing: id -> reason, of the videos of the training split that lack features.
-        targets: (V, …) each video's labels as the task encodes them.
+        unlabelled: how many videos of the training split have no label, and are left out.
+        targets: (V, …) each video's labels as the task encodes them, as `targets_by_place`.
     """
 
     store: FeatureStore
@@ -48,6 +50,7 @@ class PreparedAggregatorTraining:
     training: tuple[int, ...]
     validation: tuple[int, ...]
     missing: dict[str, str]
+    unlabelled: int
     inputs: AggregatorInputs
 
 
@@ -64,7 +67,7 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
     selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
     classes, task = store.manifest.classes, task_of(store.manifest)
-    targets = task.targets(store.manifest)
+    targets = targets_by_place(task, store.manifest)
     check_classes(store.manifest)
     shapes = selection.shapes(store)
     spec = complete_spec(
@@ -83,9 +86,10 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     check_min_clips(spec.name, num_clips=selection.num_clips, min_clips=model.aggregator.min_clips)
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
     listed = videos_of_split(store.manifest, settings.split, splits=splits).tolist() if model.is_trained else []
-    missing = missing_videos(store, listed, backbones=selection.backbones.values())
+    known = labelled(store.manifest, listed, split=settings.split)
+    missing = missing_videos(store, known, backbones=selection.backbones.values())
     # An aggregator without weights needs no videos: a store with only test videos will do.
-    training, validation = _split(settings, store, listed, missing) if model.is_trained else ((), ())
+    training, validation = _split(settings, store, known, missing) if model.is_trained else ((), ())
     inputs = AggregatorInputs(
         store,
         selection=selection,
@@ -108,12 +112,13 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
         training=training,
         validation=validation,
         missing=missing,
+        unlabelled=len(listed) - len(known),
         inputs=inputs,
     )
 
 
 def _split(
-    settings: TrainAggregatorSettings, store: FeatureStore, listed: list[int], missing: dict[str, str]
+    settings: TrainAggregatorSettings, store: FeatureStore, listed: Sequence[int], missing: dict[str, str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the videos to train on and those held out; refuse a training split that lacks a class."""
     manifest = store.manifest

@@ -23,6 +23,7 @@ from ...pipeline.files import write_json
 from ...pipeline.inference.inputs import batch_of
 from ...pipeline.inference.predict import predict, video_gmacs
 from ...pipeline.training.batches import prefetched, shuffled_batches
+from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
@@ -76,6 +77,8 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
     """
     settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
     prepared = prepare(settings)
+    if prepared.unlabelled:
+        progress.milestone(unlabelled_words(prepared.unlabelled))
     asked = outcome(settings, prepared)
     with RunDirectory.open_or_create(settings.out, settings=asked, added=(ENGINES_FIELD,)) as directory:
         # Weights are written before the result, so if they are gone, somebody has removed them.

@@ -28,7 +28,7 @@ class TrainAggregatorSettings:
         help="Which clips are expensive: E:C (as 1:3), first, all-expensive or all-cheap.",
         unset="as extracted",
     )
-    num_clips: int | None = setting(default=None, help="Clips of a video.", unset="all that are stored")
+    num_clips: int | None = setting(default=None, help="Clips of a video.", at_least=1, unset="all that are stored")
     expensive: str | None = setting(
         default=None, help="Name of the expensive backbone.", unset="the one extracted as such"
     )
@@ -47,7 +47,7 @@ class TrainAggregatorSettings:
     )
     dropout: float = setting(default=0.5, help="Before the classifier.", at_least=0, below=1)
     reduction: int = setting(
-        default=4, help="Factor by which FAST-GRU's gates, memories and contexts compress the channels."
+        default=4, help="Factor by which FAST-GRU's gates, memories and contexts compress the channels.", at_least=1
     )
     options: tuple[NamedValue, ...] = setting(
         default=(), help="A hyper-parameter of the aggregator's own; may be repeated.", metavar="NAME=VALUE"
@@ -71,7 +71,6 @@ class TrainAggregatorSettings:
             SettingsError: naming the field and its constraint.
         """
         check_fields(self)
-        object.__setattr__(self, "optimisation", self.optimisation.with_warmup(longest=1.0))
         if self.optimisation.patience and not self.val_fraction:
             raise SettingsError(
                 f"{named('patience')} needs videos to validate on; give {named('val_fraction')} 0.15, or "

@@ -7,12 +7,12 @@ from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.registry import feature_shape, usual_clip
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.clips import TrainingClips, open_source
-from ...pipeline.training.learning_split import check_classes
+from ...pipeline.training.learning_split import check_classes, labelled
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import preprocessing_for
-from .settings import TrainBackboneSettings
+from .settings import LONGEST_WARMUP, TrainBackboneSettings
 
 GIB = 2**30
 
@@ -26,6 +26,7 @@ class PreparedBackboneTraining:
         classes: K names, in the order of the scores.
         training: the clips to train on.
         validation: those that choose the best epoch; None: the last epoch is best.
+        unlabelled: how many videos of these splits have no label, and are left out.
     """
 
     settings: TrainBackboneSettings
@@ -34,6 +35,7 @@ class PreparedBackboneTraining:
     task: Task
     training: TrainingClips
     validation: TrainingClips | None
+    unlabelled: int
 
     @property
     def clips(self) -> tuple[TrainingClips, ...]:
@@ -53,6 +55,7 @@ def prepare(settings: TrainBackboneSettings) -> PreparedBackboneTraining:
     task = task_of(manifest)
     check_classes(manifest)
     num_frames = sampling_of(settings).num_frames
+    splits = {settings.split, settings.val_split}
     feature_shape(settings.backbone, num_frames=num_frames, size=settings.crop)  # refuses unsuitable clips
     return PreparedBackboneTraining(
         settings=settings,
@@ -61,6 +64,7 @@ def prepare(settings: TrainBackboneSettings) -> PreparedBackboneTraining:
         task=task,
         training=_clips(manifest, task, settings, settings.split),
         validation=_clips(manifest, task, settings, settings.val_split) if settings.val_split else None,
+        unlabelled=sum(video.split in splits and not video.labels for video in manifest.videos),
     )
 
 
@@ -75,7 +79,7 @@ def resolve(settings: TrainBackboneSettings) -> TrainBackboneSettings:
         settings,
         num_frames=settings.num_frames or num_frames,
         sampling_rate=settings.sampling_rate or sampling_rate,
-        optimisation=resolved(settings.optimisation, device=settings.device),
+        optimisation=resolved(settings.optimisation, device=settings.device, longest_warmup=LONGEST_WARMUP),
     )
 
 
@@ -87,7 +91,8 @@ def sampling_of(settings: TrainBackboneSettings) -> ClipSampling:
 
 
 def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, split: str) -> TrainingClips:
-    videos = manifest.subset(split).videos
+    subset = manifest.subset(split)
+    videos = [subset.videos[place] for place in labelled(subset, range(len(subset)), split=split)]
     preprocessing = preprocessing_for(settings.crop)
     return TrainingClips(
         open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),

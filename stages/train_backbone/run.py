@@ -24,6 +24,7 @@ from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
 from ...pipeline.training.clips import TrainingClips, collate
+from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.settings import OptimisationSettings
@@ -64,6 +65,8 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
     """
     began = time.perf_counter()
     prepared = prepare(settings)
+    if prepared.unlabelled:
+        progress.milestone(unlabelled_words(prepared.unlabelled))
     with RunDirectory.open_or_create(settings.out, settings=outcome(prepared)) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         if not directory.is_done:

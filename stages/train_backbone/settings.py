@@ -10,6 +10,7 @@ from ...pipeline.training.settings import OptimisationSettings
 
 # From scratch on a small set; a preset has the paper's recipe for Kinetics.
 OPTIMISATION = OptimisationSettings(epochs=45, batch_size=32, optimizer="sgd", learning_rate=0.01, precision="auto")
+LONGEST_WARMUP = 2.0  # epochs, where nobody says how many: from scratch takes longer than on features
 
 
 @settings
@@ -61,7 +62,6 @@ class TrainBackboneSettings:
             SettingsError: naming the field and its constraint.
         """
         check_fields(self)
-        object.__setattr__(self, "optimisation", self.optimisation.with_warmup(longest=2.0))
         if self.optimisation.batch_size < 2:
             raise SettingsError(
                 f"{named('batch_size')} must be at least 2, for batch norm; got {self.optimisation.batch_size}"

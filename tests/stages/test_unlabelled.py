@@ -1,4 +1,4 @@
-"""Videos without labels: they are checked, extracted, exported and predicted; what needs labels says so."""
+"""Videos without labels are checked, extracted, exported and predicted; what needs labels leaves them out."""
 
 import json
 from collections.abc import Callable
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from heard_progress import Heard
 from made_up_runs import NAMES, MadeUpRun, make_run
 
 from vidpipe.cli.main import main
@@ -18,20 +19,24 @@ from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.inference.runs import predict_videos
 from vidpipe.pipeline.manifests.manifest import read_manifest
+from vidpipe.pipeline.training.learning_split import labelled
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.pipeline.training.tasks import targets_by_place, task_of
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.stages.evaluate.run import run as evaluate
 from vidpipe.stages.evaluate.scores import evaluate as scores_of
 from vidpipe.stages.evaluate.settings import EvaluateSettings
 from vidpipe.stages.extract.run import run as extract
 from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
+from vidpipe.stages.finetune.plan import prepare as prepare_finetuning
 from vidpipe.stages.finetune.run import run as finetune
 from vidpipe.stages.finetune.settings import FinetuneSettings, RoleBackbone
 from vidpipe.stages.probe.run import run as probe
 from vidpipe.stages.probe.settings import ProbeSettings
 from vidpipe.stages.train_aggregator.run import run as train_aggregator
 from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
+from vidpipe.stages.train_backbone.plan import prepare as prepare_backbone
 from vidpipe.stages.train_backbone.run import run as train_backbone
 from vidpipe.stages.train_backbone.settings import TrainBackboneSettings
 
@@ -141,3 +146,71 @@ def test_what_needs_labels_says_so(world: Path, tmp_path: Path, what: str) -> No
     with pytest.raises(ManifestError, match=NO_LABEL):
         asked(world, tmp_path / "out")[what]()
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def mixed(world: Path) -> Path:
+    """Return the folder, with a manifest and a store of it: each split has a video of each class, and one of none."""
+    rows = [f"v1.mp4,{own},{split},{split}{own}" for split in ("train", "test") for own in ("", *MadeUpRun().classes)]
+    (world / "mixed.csv").write_text("\n".join(["path,label,split,video_id", *rows]) + "\n")
+    store_of(world, "mixed")
+    return world
+
+
+def test_a_manifest_may_lack_some_labels(mixed: Path) -> None:
+    manifest = FeatureStore.open(mixed / "mixed.zarr").manifest
+    assert [video.video_id for video in manifest.videos if not video.labels] == ["train", "test"]
+    assert manifest.digest == read_manifest(mixed / "mixed.csv").digest
+    checked = CliRunner().invoke(main, ["manifest", "check", str(mixed / "mixed.csv")])
+    assert checked.exit_code == 3
+    assert checked.stdout.splitlines()[-1] == "2 with problems: 2 empty label"
+    assert "training and scoring leave this video out; extract takes it" in checked.stdout
+
+
+def said_of_labels(heard: Heard) -> list[str]:
+    """Return what was said about videos without a label."""
+    return [call for call in heard.calls if "without a label" in call]
+
+
+def test_an_aggregator_is_trained_and_scored_without_the_bare_ones(mixed: Path, tmp_path: Path) -> None:
+    store, once, heard = mixed / "mixed.zarr", OptimisationSettings(epochs=1), Heard()
+    own = {"aggregator": "gru", "val_fraction": 0, "optimisation": once, "device": "cpu"}
+    trained = train_aggregator(TrainAggregatorSettings(store=store, out=tmp_path / "run", **own), progress=heard)
+    assert (trained.num_training, trained.missing) == (3, {})
+    assert said_of_labels(heard) == [
+        "1 video without a label is left out: training and scoring need one of each video."
+    ]
+    scored_by = EvaluateSettings(store=store, runs=(tmp_path / "run",), out=tmp_path / "e", device="cpu")
+    (run,) = evaluate(scored_by, progress=(heard := Heard()))["runs"]
+    assert (run["metrics"]["num_scored"], run["metrics"]["num_expected"], run["num_unlabelled"]) == (3, 3, 1)
+    assert len(said_of_labels(heard)) == 1
+
+
+def test_a_probe_is_fitted_without_the_bare_ones(mixed: Path, tmp_path: Path) -> None:
+    found = probe(ProbeSettings(store=mixed / "mixed.zarr", out=tmp_path / "probe"), progress=(heard := Heard()))
+    assert found["probes"][0]["num_training"] == found["probes"][0]["metrics"]["num_expected"] == 3
+    assert said_of_labels(heard) == [
+        "2 videos without a label are left out: training and scoring need one of each video."
+    ]
+
+
+def test_backbones_are_trained_without_the_bare_ones(mixed: Path, tmp_path: Path) -> None:
+    manifest = mixed / "mixed.csv"
+    alone = prepare_backbone(
+        TrainBackboneSettings(manifest=manifest, out=tmp_path / "b", backbone="r2d_14_w16", val_split="test")
+    )
+    assert ([len(clips.labels) for clips in alone.clips], alone.unlabelled) == ([3, 3], 2)
+    backbone = RoleBackbone(backbone="r2d_14_w16")
+    tuned = prepare_finetuning(FinetuneSettings(manifest=manifest, out=tmp_path / "f", cheap=backbone, val_fraction=0))
+    assert (len(tuned.training), tuned.unlabelled) == (3, 1)
+
+
+def test_a_split_without_any_label_is_refused(mixed: Path) -> None:
+    manifest = read_manifest(mixed / "mixed.csv")
+    bare = [place for place, video in enumerate(manifest.videos) if not video.labels]
+    with pytest.raises(ManifestError, match=r"none of the 2 videos of the split 'x' has a label; training and scoring"):
+        labelled(manifest, bare, split="x")
+    assert labelled(manifest, [], split="x") == ()
+    of_class = [place for place, _ in enumerate(manifest.videos) if place not in bare]
+    found = targets_by_place(task_of(manifest), manifest)
+    assert (found[bare].tolist(), sorted(found[of_class].tolist())) == ([-1, -1], [0, 0, 1, 1, 2, 2])
