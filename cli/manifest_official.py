@@ -21,7 +21,7 @@ from ..pipeline.manifests.table import check_suffix
 from ..pipeline.settings import build
 from .main import SOME_FAILED
 from .manifest_output import check_output, counted, write, written_text
-from .options import json_option, setting_options
+from .options import LocalPath, json_option, setting_options
 from .spelling import option_name
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _options(dataset: OfficialDataset) -> list[Callable[[Any], Any]]:
     offered = {"split": dataset.num_splits > 1, "classes": dataset.class_list, "separator": dataset.separator}
     words = {"split": f"Which of them, 1 to {dataset.num_splits}.", "classes": f"The class list: {dataset.class_list}."}
     left_out = {field for field, there in offered.items() if not there}
-    target = click.Path(path_type=Path, dir_okay=False)
+    target = LocalPath(dir_okay=False)
     return [
         setting_options(ImportSettings, leave_out=left_out, words=words),
         click.option("-o", "--output", type=target, required=True, help="The manifest: .csv or .parquet."),

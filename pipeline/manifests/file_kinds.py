@@ -11,6 +11,14 @@ VIDEO_EXTENSIONS = frozenset(
 FIRST_BYTES = 4096  # of a file that are looked at; the header of an Ogg or PNG file lies within
 _UNFINISHED = frozenset({".part", ".crdownload", ".download", ".partial", ".tmp", ".temp", ".aria2"})
 _SOUND = frozenset({".aac", ".m4a", ".m4b", ".mka", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".weba", ".wma"})
+_NO_VIDEOS = frozenset(  # what lies beside videos; not looked into, since there may be millions
+    {
+        *(".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".npy", ".npz", ".pt", ".pth", ".pkl", ".h5", ".hdf5"),
+        *(".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".pdf", ".doc", ".ini"),
+        *(".srt", ".vtt", ".ass", ".py", ".sh", ".log", ".zip", ".tar", ".gz", ".rar", ".7z", ".db", ".parquet"),
+    }
+)
+_NEVER = _UNFINISHED | _NO_VIDEOS | _SOUND
 _MPEG_TS_PACKET = 188  # bytes, each packet begins with 0x47 ("G"); M2TS puts 4 bytes before each
 # The first brand of ISO files that hold sound or a still picture, unless another brand says that it is animated.
 _STILL_OR_SOUND = frozenset({b"M4A ", b"M4B ", b"M4P ", b"heic", b"heix", b"heim", b"heis", b"mif1", b"avif", b"crx "})
@@ -27,8 +35,8 @@ def is_named_video(name: str) -> bool:
 
 
 def may_be_video(name: str) -> bool:
-    """Return whether a file without a video's name could be one; downloads that are under way and sound are not."""
-    return PurePath(name).suffix.lower() not in _UNFINISHED | _SOUND
+    """Return whether a file without a video's name could be one, so that its first bytes are worth a look."""
+    return PurePath(name).suffix.lower() not in _NEVER
 
 
 def holds_video(first: bytes) -> bool:

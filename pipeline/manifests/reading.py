@@ -280,9 +280,7 @@ def _located(text: str) -> str:
         return text
 
 
-def _empty_labels(
-    labels: _Named, cells: Cells, rows: Rows, *, bare_too: bool
-) -> list[list[tuple[int, int, Mistake]]]:
+def _empty_labels(labels: _Named, cells: Cells, rows: Rows, *, bare_too: bool) -> list[list[tuple[int, int, Mistake]]]:
     """Return the labels among the good ``rows`` that are empty altogether, and those that are so beside a bar."""
     if "label" not in cells.columns:
         return [[], []]

@@ -346,7 +346,7 @@ def test_clashing_ids_keep_their_extensions(tmp_path):
         ([], "holds no folders"),
         (["a.mp4"], "holds no folders"),
         (["a/x.txt"], "no videos in 'a'"),
-        (["a/x.mp4", "b/x.txt"], "no videos in 'b', so 1 of 2 classes would be empty"),
+        (["a/x.txt", "b/x.txt"], "no videos in 'a', 'b', so all 2 classes would be empty"),
         (["a/x.mp4", "stray.mp4"], "'stray.mp4' would have no class"),
         (["train/a/x.mp4", "val/a/x.mp4"], "are splits, not classes"),
     ],
