@@ -79,6 +79,8 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
     prepared = prepare(settings)
     if prepared.unlabelled:
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups:
+        progress.milestone(prepared.shared_groups)
     asked = outcome(settings, prepared)
     with RunDirectory.open_or_create(settings.out, settings=asked, added=(ENGINES_FIELD,)) as directory:
         # Weights are written before the result, so if they are gone, somebody has removed them.
