@@ -8,6 +8,7 @@ that the process ever held. Prints one JSON document.
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import resource
@@ -100,18 +101,13 @@ def check(file: Path) -> Callable[[], object]:
     from vidpipe.stages.check_manifest.run import run
     from vidpipe.stages.check_manifest.settings import CheckSettings
 
-    class Stopped(BaseException):
-        pass
-
     class StopsAtOnce(Silent):
-        def begin(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
-            raise Stopped
+        def begin(self, what: str, **words: object) -> None:
+            raise KeyboardInterrupt(what, words)
 
     def do() -> None:
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             run(CheckSettings(manifest=file, workers=1), progress=StopsAtOnce())
-        except Stopped:
-            pass
 
     return do
 

@@ -68,12 +68,19 @@ class LazyGroup(click.Group):
         except BrokenPipeError:
             raise  # click ends quietly if the reader of our output, such as head, goes away
         except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            click.echo(f"Error: {where}{error.strerror or error}", err=True)
+            click.echo(f"Error: {_reason(error)}", err=True)
             ctx.exit(FAILED)
         except KeyboardInterrupt:
             click.echo("Stopped. What is done is kept; the same command goes on from there.", err=True)
             ctx.exit(INTERRUPTED)
+
+
+def _reason(error: OSError) -> str:
+    """Return what failed and what to do, about a file or folder that the system refuses."""
+    reason = error.strerror or str(error)
+    if not error.filename:
+        return reason
+    return f"{error.filename} cannot be read or written: {reason}. Choose another place, or see to its permissions"
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

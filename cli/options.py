@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from ..pipeline.errors import VidpipeError
+from ..pipeline.errors import VidpipeError, renamed
 from ..pipeline.manifests.locations import local_path
 from ..pipeline.settings import KEY, Facts, nested_settings
 from .spelling import option_name
@@ -151,11 +151,21 @@ class _Parsed(click.ParamType):
         if isinstance(value, self.kind):
             return value
         try:
-            return self.kind.parse(value)
+            return _named_as(param, self.kind.parse, value)
         except VidpipeError:
             raise  # it already names the setting, which click would do once more
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+def _named_as(param: click.Parameter | None, parse: Callable[[str], Any], text: str) -> Any:
+    """Return what ``text`` says; a refusal names the option that was typed, whatever the parser's own word for it."""
+    try:
+        return parse(text)
+    except VidpipeError as error:
+        if param is None or param.name is None:
+            raise
+        raise type(error)(renamed(error.marked, param.name)) from error
 
 
 class _Listed(click.ParamType):
@@ -171,7 +181,7 @@ class _Listed(click.ParamType):
             return value
         words = [word.strip() for word in value.split(",")]
         if self.kind is not int:
-            return tuple(getattr(self.kind, "parse", str)(word) for word in words)
+            return tuple(_named_as(param, getattr(self.kind, "parse", str), word) for word in words)
         try:
             return tuple(map(int, words))
         except ValueError:

@@ -44,10 +44,11 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
             for name in ("loss", "accuracy", "val_accuracy")
             if name in summary.metrics
         )
-        click.echo(
-            f"Trained {options['backbone']} on {summary.num_videos} videos of {len(summary.classes)} classes in "
-            f"{summary.seconds:.0f} s: {figures}."
-        )
+        what = f"{options['backbone']} on {summary.num_videos} videos of {len(summary.classes)} classes"
+        if summary.already_done:
+            click.echo(f"This run was done already. {what}: {figures}.")
+        else:
+            click.echo(f"Trained {what} in {summary.seconds:.0f} s: {figures}.")
         click.echo(f"Weights: {summary.weights} (sha256 {summary.digest[:12]}…)")
     if summary.failures:
         for video_id, reason in summary.failures.items():

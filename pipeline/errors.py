@@ -29,6 +29,12 @@ def spelled(text: str, spell: Callable[[str], str] = _in_python) -> str:
     return _MARKED.sub(lambda found: spell(found[1]), text)
 
 
+def renamed(text: str, field: str) -> str:
+    """Return ``text`` with the first setting that is marked in it under another name, that of ``field``."""
+    first = _MARKED.search(text)
+    return text if first is None else text.replace(first[0], named(field))
+
+
 class VidpipeError(Exception):
     """Base of every error that vidpipe explains to its user."""
 

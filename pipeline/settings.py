@@ -8,6 +8,7 @@ import math
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform
 
 from .errors import SettingsError, named
@@ -191,6 +192,15 @@ def flat_types(kind: type) -> dict[str, Any]:
     return found
 
 
+def recorded_names(kind: type, *, at: str = "") -> dict[str, str]:
+    """Return dotted name -> field, for all fields of ``kind`` and of the settings in it, as `asdict` nests them."""
+    nested, found = nested_settings(kind), {}
+    for own in dataclasses.fields(kind):
+        name = f"{at}{own.name}"
+        found |= recorded_names(nested[own.name], at=f"{name}.") if own.name in nested else {name: own.name}
+    return found
+
+
 def check_fields(given: Any) -> None:
     """Check every field of settings against its own bounds; None is not checked.
 
@@ -199,6 +209,8 @@ def check_fields(given: Any) -> None:
     """
     for name, facts in facts_of(type(given)):
         value = getattr(given, name)
+        if isinstance(value, Path) and "\0" in str(value):
+            raise SettingsError(f"{named(name)} must not hold a NUL character; got {str(value)!r}")
         bounded = facts.choices or any(
             bound is not None for bound in (facts.at_least, facts.above, facts.at_most, facts.below)
         )

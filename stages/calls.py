@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..pipeline.errors import SettingsError, VidpipeError, named, spelled
+from ..pipeline.errors import SettingsError, VidpipeError, named, renamed, spelled
 from ..pipeline.settings import build, flat_types, nested_settings
 
 if TYPE_CHECKING:
@@ -172,8 +172,8 @@ def _value(word: str, hint: Any, value: Any) -> Any:
         return tuple(_value(word, typing.get_args(hint)[0], one) for one in several)
     try:
         read = getattr(hint, "parse", hint)(value) if isinstance(value, str) else value
-    except VidpipeError:
-        raise  # it names the setting itself
+    except VidpipeError as error:
+        raise type(error)(renamed(error.marked, word)) from error
     except ValueError as error:
         raise SettingsError(f"{named(word)}: {error}") from error
     wanted = (int, float) if hint is float else (str, Path) if hint is Path else hint

@@ -101,6 +101,7 @@ def test_a_run_from_text_alone(tmp_path: Path):
         ({"store": "s", "out": "o", "epochs": "three"}, "epochs: invalid literal for int"),
         ({"store": "s", "out": "o", "epochs": [3]}, r"epochs must be of type int; got \[3\]"),
         ({"store": 3, "out": "o"}, "store must be of type Path; got 3"),
+        ({"store": "s\0", "out": "o"}, "store must not hold a NUL character"),
     ],
 )
 def test_what_cannot_be_is_refused_in_the_words_of_python(given: dict[str, object], message: str):
@@ -111,6 +112,10 @@ def test_what_cannot_be_is_refused_in_the_words_of_python(given: dict[str, objec
 def test_other_commands_refuse_in_the_same_words():
     with pytest.raises(vidpipe.VidpipeError, match="SweepSettings needs out"):
         vidpipe.sweep(store="s")
+    with pytest.raises(vidpipe.VidpipeError, match="patterns must be E:C"):
+        vidpipe.sweep(store="s", out="o", patterns=["often"])
+    with pytest.raises(vidpipe.VidpipeError, match="NUL character"):
+        vidpipe.read_manifest("m\0.csv")
     with pytest.raises(vidpipe.VidpipeError, match="cheap: must be NAME=WEIGHTS"):
         vidpipe.extract(manifest="m.csv", store="s.zarr", cheap="r2d_26")
     with pytest.raises(vidpipe.VidpipeError, match="'tough' is neither easy, medium or hard"):

@@ -13,7 +13,7 @@ from vidpipe.pipeline.errors import SettingsError, named, spelled
 from vidpipe.pipeline.manifests.official.lists import ImportSettings
 from vidpipe.pipeline.manifests.official.source import Source
 from vidpipe.pipeline.manifests.settings import FoldersSettings
-from vidpipe.pipeline.settings import build, facts_of, flat_types, nested_settings
+from vidpipe.pipeline.settings import build, facts_of, flat_types, nested_settings, recorded_names
 from vidpipe.pipeline.training.optimisation import resolved
 from vidpipe.stages.calls import OF_EACH_RUN
 from vidpipe.stages.check_manifest.settings import CheckSettings
@@ -156,3 +156,14 @@ def test_fewer_epochs_can_be_asked_of_settings_that_are_there(words: str):
     assert resolved(changed.optimisation, device="cpu").warmup_epochs == pytest.approx(0.1)
     with pytest.raises(SettingsError, match="warmup_epochs must be at least 0 and below epochs"):
         replace(optimisation, warmup_epochs=1.0)
+
+
+def test_a_path_with_a_nul_is_refused_by_name():
+    with pytest.raises(SettingsError, match="store must not hold a NUL character; got 's\\\\x00'"):
+        TrainAggregatorSettings(store=Path("s\0"), out=Path("o"))
+
+
+def test_names_in_records_lead_to_their_fields():
+    names = recorded_names(TrainAggregatorSettings)
+    assert (names["num_clips"], names["optimisation.epochs"]) == ("num_clips", "epochs")
+    assert "optimisation" not in names

@@ -88,6 +88,11 @@ def _read(path: Path) -> AggregatorWeights:
         with safe_open(path, framework="pt") as file:
             content = json.loads((file.metadata() or {})["vidpipe"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file is no mapping)
+        if "backbone" in content and "format" not in content:
+            raise WeightsError(
+                f"{path} holds the weights of a backbone, where an aggregator's are needed. Give the "
+                "weights.safetensors of a run of vidpipe train-aggregator or vidpipe finetune"
+            )
         if content["format"] != _FORMAT:
             raise WeightsError(f"{path} has the format {content['format']!r}; this version reads {_FORMAT!r}")
         spec = AggregatorSpec(**content["spec"])

@@ -136,6 +136,13 @@ def load_weights(path: Path | str) -> Weights:
     path = Path(path)
     metadata, state = _read(path)
     version = metadata.get("format_version")
+    if version is None and "spec" in metadata:
+        raise WeightsError(
+            f"{path} holds the weights of an aggregator, where a backbone's are needed. Give a .safetensors file that "
+            "vidpipe train-backbone wrote, or the one of a role (expensive or cheap) in a run of vidpipe finetune."
+        )
+    if version is None:
+        raise WeightsError(f"{path} does not say its format version; make it anew with vidpipe train-backbone.")
     if version != FORMAT_VERSION:
         raise WeightsError(
             f"{path} has format version {version}, this vidpipe reads {FORMAT_VERSION}. Use the vidpipe that wrote it."

@@ -177,10 +177,11 @@ class BackboneGroup:
         Raises:
             StoreError: if a clip that is due is missing or damaged; names video, backbone, view and clip.
         """
-        num_views, num_clips = self.features.shape[1:3]
-        # Indexing a range checks the bounds, and lets -1 mean the last clip.
-        wanted = [range(num_clips)[int(clip)] for clip in (range(num_clips) if clips is None else clips)]
-        chunks = [range(num_views)[view] * num_clips + clip for clip in wanted]
+        num_videos, num_views, num_clips = self.features.shape[:3]
+        _check_index("video", video_index, num_videos)
+        # Indexing a range lets -1 mean the last clip.
+        wanted = [_place(num_clips, "clip", clip) for clip in (range(num_clips) if clips is None else clips)]
+        chunks = [_place(num_views, "view", view) * num_clips + clip for clip in wanted]
         maps = np.empty((len(wanted), *self.feature_shape), FEATURE_DTYPE)
         path, compression = self._features_path(video_index), self.attributes["compression"]
         try:
@@ -204,6 +205,8 @@ class BackboneGroup:
         Raises:
             StoreError: if they are missing or damaged; names video and backbone.
         """
+        _check_index("video", video_index, self.scores.shape[0])
+        _place(self.scores.shape[1], "view", view)
         scores = np.empty(self.scores.shape[1:], SCORE_DTYPE)  # (R, N, K)
         try:
             there = read_chunk(self._scores_path(video_index), scores, compression=SMALL_COMPRESSION)
@@ -225,3 +228,14 @@ class BackboneGroup:
             f"{named('reset')}` and extract again: only damaged videos are redone."
         )
         return UnreadableError(message, what)
+
+
+def _check_index(what: str, index: int, number: int) -> None:
+    if not 0 <= index < number:
+        raise StoreError(f"there is no {what} {index}: the store holds {number:,}, counted from 0")
+
+
+def _place(number: int, what: str, index: int) -> int:
+    """Return ``index`` counted from the front; -1 is the last."""
+    _check_index(what, index if index >= 0 else number + index, number)
+    return range(number)[int(index)]

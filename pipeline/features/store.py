@@ -108,6 +108,7 @@ class FeatureStore:
         """
         path = Path(path)
         if not (path / "zarr.json").exists():
+            refuse_other_content(path)
             cls.create(path, manifest=manifest, sampling=sampling)
         store = cls.open_to_coordinate(path)
         try:
@@ -296,6 +297,18 @@ def _store_attributes(manifest: Manifest, sampling: ClipSampling) -> dict[str, A
             "sampling": asdict(sampling),
         }
     )
+
+
+def refuse_other_content(path: Path) -> None:
+    """Refuse a place for a new store where there is something else; an empty folder will do.
+
+    Raises:
+        StoreError: if there is.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise StoreError(
+            f"{path} exists already, and is no feature store. Choose another {named('store')}, or remove it"
+        )
 
 
 def _refuse(path: Path, different: list[str]) -> None:

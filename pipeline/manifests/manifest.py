@@ -105,7 +105,7 @@ class Manifest:
 
         written = []
         for place in self.videos.places():
-            parent, name = _parted(place)
+            parent, name = _parted(place, now)
             written.append(unmarked(relative(parent) + name))
         return Manifest(self.videos.replaced(written=written, folder=base))
 
@@ -175,12 +175,12 @@ def _beginning(folder: PurePath) -> str:
     return "" if text == "." else text.removesuffix("/") + "/"
 
 
-def _parted(place: str) -> tuple[str, str]:
-    """Return a path's folder and its last part, as pathlib has them."""
+def _parted(place: str, folder: Path) -> tuple[str, str]:
+    """Return the folder of a path in ``folder``, and its last part, as pathlib has them."""
     parent, slash, name = place.rpartition("/")
     if "\\" not in place and name not in ("", ".", "..") and (parent or not slash):
         return parent, name
-    path = Path(place)
+    path = folder / place
     return str(path.parent), path.name
 
 
@@ -252,7 +252,7 @@ def _check_places(videos: Videos, back: Videos, path: Path) -> None:
         return
     places = zip(videos.places(), back.places(), strict=True)
     for row, pair in enumerate(places):
-        (parent, name), (other, other_name) = (_parted(place) for place in pair)
+        (parent, name), (other, other_name) = map(_parted, pair, folders)
         if name != other_name or real(folders[0] / (parent or ".")) != real(folders[1] / (other or ".")):
             video, read = videos[row], back[row]
             raise ManifestError(

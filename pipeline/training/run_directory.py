@@ -11,6 +11,7 @@ import json
 import os
 import pickle
 import platform
+import re
 import weakref
 from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -32,6 +33,15 @@ from ..files import (
 from ..settings import differing
 from .distributed import is_first
 
+# Kind of run (what `kind` or `stage` of its settings says) -> the command that makes it.
+RUN_COMMANDS = {
+    "train-backbone": "vidpipe train-backbone",
+    "linear probe": "vidpipe probe",
+    "aggregator": "vidpipe train-aggregator",
+    "end-to-end": "vidpipe finetune",
+}
+_SWEEP_FILE = "sweep.json"
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # a sha256, of which the beginning is enough
 _PACKAGES = ("vidpipe", "torch", "numpy", "zarr", "av", "safetensors", "scikit-learn")
 Record = dict[str, Any]
 
@@ -63,7 +73,12 @@ class RunDirectory:
 
     @classmethod
     def open_or_create(
-        cls, path: Path | str, *, settings: Mapping[str, Any], added: Collection[str] = ()
+        cls,
+        path: Path | str,
+        *,
+        settings: Mapping[str, Any],
+        added: Collection[str] = (),
+        options: Mapping[str, str] | None = None,
     ) -> "RunDirectory":
         """Return the run at ``path``, begun if there is none, and locked for this process until it is closed.
 
@@ -73,6 +88,7 @@ class RunDirectory:
             path: the directory.
             settings: everything that the outcome depends on, as JSON values; a run goes on only with the same.
             added: names of fields that runs of earlier versions lack; in such a run they are not compared.
+            options: dotted name in ``settings`` -> the field by which a user sets it, as messages should name it.
 
         Raises:
             RunError: if there is another run (the message names each field that differs), or there are other files, or
@@ -86,13 +102,13 @@ class RunDirectory:
         run = cls(path, asked)
         run._hold()
         try:
-            run._begin_or_match(asked, added)
+            run._begin_or_match(asked, added, options or {})
         except BaseException:
             run.close()  # a notebook keeps the traceback, and with it what it refers to
             raise
         return run
 
-    def _begin_or_match(self, asked: Record, added: Collection[str]) -> None:
+    def _begin_or_match(self, asked: Record, added: Collection[str], options: Mapping[str, str]) -> None:
         """Write the settings of a new run, or compare those of an old one."""
         path = self.path
         if not (path / "settings.json").is_file():
@@ -100,9 +116,12 @@ class RunDirectory:
             write_json(path / "versions.json", _software_versions())
             write_json(path / "settings.json", asked)
         self.settings = _read_json(path / "settings.json")
+        there, here = _command_of(self.settings), _command_of(asked)
+        if there and here and there != here:
+            raise RunError(f"{path} is a run of {there}, not of {here}. Choose another {named('out')}")
         unknown = {name for name in added if name not in self.settings}
         compared = {name: value for name, value in asked.items() if name not in unknown}
-        differences = describe_differences(self.settings, compared)
+        differences = describe_differences(self.settings, compared, options=options)
         if differences:
             raise RunError(
                 f"{path} holds a run with other settings: {'; '.join(differences)}. "
@@ -214,9 +233,25 @@ def _software_versions() -> dict[str, str]:
     return found
 
 
-def describe_differences(have: Any, asked: Any) -> list[str]:
-    """Return a phrase for each field of two nested JSON values that differs, under its dotted name."""
-    return [f"{name} is {_shorten(old)} there, {_shorten(new)} here" for name, old, new in differing(have, asked)]
+def describe_differences(have: Any, asked: Any, *, options: Mapping[str, str] | None = None) -> list[str]:
+    """Return a phrase for each field of two nested JSON values that differs.
+
+    Args:
+        have: what is there.
+        asked: what should be.
+        options: dotted name -> the field by which a user sets it; other fields stand under their dotted name.
+    """
+    fields = {name: named(field) for name, field in (options or {}).items()}
+    found = (
+        f"{fields.get(name, name)} is {_shorten(old)} there, {_shorten(new)} here"
+        for name, old, new in differing(have, asked)
+    )
+    return list(dict.fromkeys(found))  # one setting may stand in two places
+
+
+def _command_of(settings: Mapping[str, Any]) -> str | None:
+    """Return the command that makes runs with such settings."""
+    return RUN_COMMANDS.get(settings.get("kind") or settings.get("stage") or "")
 
 
 def _read_json(path: Path) -> Any:
@@ -228,6 +263,8 @@ def _read_json(path: Path) -> Any:
 
 def _refuse_foreign_files(path: Path) -> None:
     ours = {"versions.json"}  # what a kill at the very start leaves
+    if (path / _SWEEP_FILE).is_file():
+        raise RunError(f"{path} holds a sweep of vidpipe sweep, not a run; choose an empty or new directory")
     if path.is_dir() and any(entry.name not in ours and not entry.name.endswith(PARTIAL) for entry in path.iterdir()):
         raise RunError(f"{path} has files in it but no run (no settings.json); choose an empty or new directory")
 
@@ -240,5 +277,5 @@ def _make_directory(path: Path) -> None:
 
 
 def _shorten(value: Any, *, limit: int = 120) -> str:
-    text = json.dumps(value)
+    text = _DIGEST.sub(r"\1…", json.dumps(value))
     return text if len(text) <= limit else text[:limit] + "…"

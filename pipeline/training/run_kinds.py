@@ -3,12 +3,17 @@
 from typing import Any
 
 from ..errors import RunError
-from .run_directory import RunDirectory
+from .run_directory import RUN_COMMANDS, RunDirectory
 
 AGGREGATOR, END_TO_END = "aggregator", "end-to-end"
-COMMANDS = {AGGREGATOR: "vidpipe train-aggregator", END_TO_END: "vidpipe finetune"}  # that make each kind of run
+COMMANDS = {kind: RUN_COMMANDS[kind] for kind in (AGGREGATOR, END_TO_END)}  # that make each kind of run
 WEIGHTS_FILE = "weights.safetensors"  # of the aggregator
 ENGINES_FIELD = "engines"  # of the settings of runs on stored features: role -> `describe_engine`; earlier ones lack it
+AGGREGATOR_FIELDS = {  # of both kinds' settings -> the field by which a user sets them
+    "aggregator.name": "aggregator",
+    "aggregator.dropout": "dropout",
+    "aggregator.reduction": "reduction",
+}
 SPLITS_FILE = "splits.json"  # id -> split, if a run's splits differ from its store's
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from ...pipeline.execution import IN_PROCESS, SILENT, Progress, run_tasks, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
-from ...pipeline.features.store import FeatureStore
+from ...pipeline.features.store import FeatureStore, refuse_other_content
 from ...pipeline.files import check_free_space
 from ...pipeline.training.batches import prefetched
 from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepare_run
@@ -75,7 +75,8 @@ def matching_store(prepared: PreparedExtraction) -> FeatureStore | None:
         StoreError: if it was made from another manifest, sampling or backbone; each difference is named.
     """
     path = prepared.settings.store
-    if not path.exists():
+    if not (path / "zarr.json").exists():
+        refuse_other_content(path)
         return None
     store = FeatureStore.open(path)
     store.check_matches(prepared.manifest, sampling=prepared.settings.sampling)

@@ -53,9 +53,7 @@ class ExtractSettings:
         help="Clips that the expensive backbone sees: E:C (as 1:3), first, all-expensive. The cheap one sees all.",
     )
     split: str | None = setting(default=None, help="Extract this split alone; the store has room for all.", unset="all")
-    crop: int | None = setting(
-        default=None, help="Crop, pixels.", at_least=1, unit="pixels", unset="as the weights were trained"
-    )
+    crop: int | None = setting(default=None, help="Crop, pixels.", at_least=1, unset="as the weights were trained")
     engine: EngineSettings = field(default_factory=EngineSettings)
     compression: str = setting(default=DEFAULT_COMPRESSION, help="Of the stored maps.", choices=COMPRESSION_NAMES)
     scheduler: str = setting(default=IN_PROCESS, help="none, local, or tcp://host:port of a Dask cluster.")

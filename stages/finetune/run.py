@@ -23,8 +23,10 @@ from ...pipeline.end_to_end.steps import Objective, predict, strategy_gradients
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
+from ...pipeline.features.patterns import ROLES
 from ...pipeline.files import write_json
 from ...pipeline.inference.stored_inputs import backbone_record
+from ...pipeline.settings import recorded_names
 from ...pipeline.training.batches import decoding_threads, prefetched
 from ...pipeline.training.distributed import (
     is_first,
@@ -38,12 +40,18 @@ from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
-from ...pipeline.training.run_kinds import WEIGHTS_FILE, backbone_file
+from ...pipeline.training.run_kinds import AGGREGATOR_FIELDS, WEIGHTS_FILE, backbone_file
 from .memory import check_memory, memory_limit, out_of_memory
 from .model import build_model
 from .plan import PreparedFinetuning, outcome, prepare
 from .settings import FinetuneSettings
 from .videos import order_of, train_batches, training_videos
+
+# Name in a run's settings -> the field that sets it.
+_CLIPS = {f"sampling.{name}": name for name in ("num_clips", "num_frames", "sampling_rate", "fps")}
+_STEPS = {"gradients.by": "name", "gradients.clips_at_once": "clips_at_once", "gradients.accumulate": "accumulate"}
+_RATES = {f"rates.{role}": f"{role}_learning_rate" for role in ROLES}
+_OPTIONS = recorded_names(FinetuneSettings) | _CLIPS | AGGREGATOR_FIELDS | _STEPS | _RATES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,9 +154,10 @@ def _open_run(
     caches = [own.source.caches_frames for own in (training, validation)]
     made = outcome(settings, prepared, reduced_in_cache=caches)
     # The first holds the directory from here on; the others may only look once its settings are written.
-    first = RunDirectory.open_or_create(settings.out, settings=made) if is_first() else None
+    opened = partial(RunDirectory.open_or_create, settings.out, settings=made, options=_OPTIONS)
+    first = opened() if is_first() else None
     wait_for_all()
-    return first or RunDirectory.open_or_create(settings.out, settings=made)
+    return first or opened()
 
 
 def train(

@@ -16,6 +16,7 @@ from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.arrays import pooled_features
 from ...pipeline.files import write_csv, write_json
 from ...pipeline.inference.stored_inputs import describe_backbone
+from ...pipeline.settings import recorded_names
 from ...pipeline.training.learning_split import held_out_ids, unlabelled_words
 from ...pipeline.training.run_directory import RunDirectory
 from ..evaluate.run import prediction_rows
@@ -24,6 +25,7 @@ from .plan import PreparedProbes, ProbePlan, prepare
 from .settings import ProbeSettings
 
 KIND = "linear probe"
+_OPTIONS = recorded_names(ProbeSettings)
 _HELD_OUT = 0.2  # of each class's training videos, to choose among several strengths
 _METRICS_FILE, _PROBE_FILE = "metrics.json", "probe.npz"
 Features = npt.NDArray[np.float32]
@@ -48,7 +50,7 @@ def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, An
         progress.milestone(unlabelled_words(prepared.unlabelled))
     if prepared.shared_groups:
         progress.milestone(prepared.shared_groups)
-    with RunDirectory.open_or_create(settings.out, settings=_outcome(prepared)) as directory:
+    with RunDirectory.open_or_create(settings.out, settings=_outcome(prepared), options=_OPTIONS) as directory:
         directory.reopen_without(_METRICS_FILE)
         if not directory.is_done:
             began = time.monotonic()

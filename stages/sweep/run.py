@@ -22,14 +22,18 @@ from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import held_folder, write_csv, write_json
+from ...pipeline.settings import recorded_names
 from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.run_directory import describe_differences
+from ..train_aggregator.settings import TrainAggregatorSettings
 from .plan import SweepPlan, SweepTask, plan, resolve, shared_outcome
 from .settings import SweepSettings
 from .tables import report
 from .task import TaskResult, read_score, run_task
 
 _SETTINGS_FILE, _FAILURES_FILE = "sweep.json", "failures.csv"
+
+_OPTIONS = recorded_names(TrainAggregatorSettings) | recorded_names(SweepSettings)  # what runs share stands flat
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +139,8 @@ def known_patterns(out: Path, asked: Mapping[str, Any]) -> list[Pattern]:
     path = out / _SETTINGS_FILE
     if not path.is_file():
         if out.is_dir() and any(out.iterdir()):
+            if (out / "settings.json").is_file():
+                raise RunError(f"{out} holds a single run, not a sweep; choose a new directory")
             raise RunError(f"{out} has files in it but no sweep ({_SETTINGS_FILE}); choose a new directory")
         return []
     try:
@@ -142,7 +148,7 @@ def known_patterns(out: Path, asked: Mapping[str, Any]) -> list[Pattern]:
         shared, patterns = have["shared"], [Pattern.parse(text) for text in have["patterns"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read: {error!r}. Choose another {named('out')}") from error
-    differences = describe_differences(shared, asked)
+    differences = describe_differences(shared, asked, options=_OPTIONS)
     if differences:
         raise RunError(
             f"{out} holds a sweep with other settings: {'; '.join(differences)}. Choose another {named('out')}, or ask "

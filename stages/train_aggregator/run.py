@@ -22,17 +22,20 @@ from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
 from ...pipeline.inference.inputs import batch_of
 from ...pipeline.inference.predict import predict, video_gmacs
+from ...pipeline.settings import recorded_names
 from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
-from ...pipeline.training.run_kinds import ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
+from ...pipeline.training.run_kinds import AGGREGATOR_FIELDS, ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
 from ...pipeline.training.settings import OptimisationSettings
 from .plan import PreparedAggregatorTraining, outcome, prepare
 from .settings import TrainAggregatorSettings
 
 Batch = tuple[dict[str, Tensor], Tensor, Tensor]  # maps by role, scores, targets
+
+_OPTIONS = recorded_names(TrainAggregatorSettings) | AGGREGATOR_FIELDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,7 +85,8 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
     if prepared.shared_groups:
         progress.milestone(prepared.shared_groups)
     asked = outcome(settings, prepared)
-    with RunDirectory.open_or_create(settings.out, settings=asked, added=(ENGINES_FIELD,)) as directory:
+    added = (ENGINES_FIELD,)
+    with RunDirectory.open_or_create(settings.out, settings=asked, added=added, options=_OPTIONS) as directory:
         # Weights are written before the result, so if they are gone, somebody has removed them.
         directory.reopen_without(WEIGHTS_FILE)
         if prepared.splits is not None:

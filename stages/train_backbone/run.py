@@ -22,6 +22,7 @@ from ...pipeline.backbones.weights import collect_weights, load_weights, save_we
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
+from ...pipeline.settings import recorded_names
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
 from ...pipeline.training.clips import TrainingClips, collate
 from ...pipeline.training.learning_split import unlabelled_words
@@ -35,17 +36,22 @@ from .plan import PreparedBackboneTraining, outcome, prepare
 from .settings import TrainBackboneSettings
 
 WEIGHTS_FILE = "weights.safetensors"
+_OPTIONS = recorded_names(TrainBackboneSettings)
 Batch = tuple[torch.Tensor, torch.Tensor] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainBackboneSummary:
-    """The result of training: the weights, the best epoch's figures, and the videos that could not be read."""
+    """The result of training: the weights, the best epoch's figures, and the videos that could not be read.
+
+    ``already_done`` says whether the run had been finished before.
+    """
 
     weights: Path
     digest: str
     classes: tuple[str, ...]
     num_videos: int
+    already_done: bool
     metrics: dict[str, Any]
     failures: dict[str, str]
     seconds: float
@@ -69,9 +75,10 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
         progress.milestone(unlabelled_words(prepared.unlabelled))
     if prepared.shared_groups:
         progress.milestone(prepared.shared_groups)
-    with RunDirectory.open_or_create(settings.out, settings=outcome(prepared)) as directory:
+    with RunDirectory.open_or_create(settings.out, settings=outcome(prepared), options=_OPTIONS) as directory:
         directory.reopen_without(WEIGHTS_FILE)
-        if not directory.is_done:
+        already_done = directory.is_done
+        if not already_done:
             train(prepared, directory, progress=progress)
     failures = directory.result["failures"]
     return TrainBackboneSummary(
@@ -79,6 +86,7 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
         digest=load_weights(settings.out / WEIGHTS_FILE).digest,
         classes=prepared.classes,
         num_videos=len(prepared.training.source.videos),
+        already_done=already_done,
         metrics=directory.result["metrics"],
         failures=failures,
         seconds=time.perf_counter() - began,

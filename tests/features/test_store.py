@@ -419,3 +419,20 @@ def test_recomputed_clips_are_compared(tmp_path: Path):
     assert all(each.identical == (each.video_id != "jump/2") for each in compared)
     assert all(each.difference == pytest.approx(0.5 * (not each.identical), abs=2e-3) for each in compared)
     assert len(list(compare_clips(store, again, num_clips=2))) == 2
+
+
+def test_a_video_or_clip_that_is_not_there_is_no_damage(tmp_path: Path):
+    store = FeatureStore.open(make_store(tmp_path / "s.zarr"))
+    (name, *_), number = store.backbones(), len(store.manifest)
+    group = store.backbone(name)
+    for read in (group.read, group.read_scores):
+        for index in (-1, number):
+            with pytest.raises(
+                StoreError, match=rf"there is no video {index}: the store holds {number}, counted from 0"
+            ):
+                read(index)
+    num_views, num_clips = group.features.shape[1:3]
+    with pytest.raises(StoreError, match=rf"there is no clip {num_clips}: the store holds {num_clips}"):
+        group.read(0, clips=[num_clips])
+    with pytest.raises(StoreError, match=rf"there is no view {num_views}"):
+        group.read_scores(0, view=num_views)

@@ -325,7 +325,7 @@ def test_stores_of_the_backbones_before_finetuning_are_refused(world: Path, tmp_
         evaluate(from_store(world, tmp_path / "out", store, "fast"))
     message = caught.value.text(option_name)
     digests = [backbones_of(RunDirectory.open(path))["cheap"]["weights_sha256"] for path in (own, tmp_path / "before")]
-    assert f'backbones.cheap.weights_sha256 is "{digests[0]}" there, "{digests[1]}" here' in message
+    assert f'backbones.cheap.weights_sha256 is "{digests[0][:12]}…" there, "{digests[1][:12]}…" here' in message
     assert "vidpipe extract --manifest MANIFEST --store NEW.zarr --clips 4 --pattern 1:3" in message
     assert f"--expensive r2plus1d_14_w16={own / 'expensive.safetensors'}" in message
     assert f"--cheap r2d_14_w16={own / 'cheap.safetensors'}" in message

@@ -191,7 +191,7 @@ def test_two_processes_train_as_one_does(world: Path, tmp_path: Path, strategy: 
 def test_a_process_that_cannot_go_on_ends_the_others_in_words(world: Path, whole: Path) -> None:
     ended = launched(2, command(world, whole, "--ema=0.9"))
     assert ended.returncode != 0
-    assert "optimisation.ema is 0.5 there, 0.9 here" in ended.stderr
+    assert "--ema is 0.5 there, 0.9 here" in ended.stderr
     assert "cli/main.py" not in ended.stderr  # no traceback of ours
 
 
@@ -335,4 +335,4 @@ def test_a_run_of_other_backbones_or_settings_is_refused(world: Path, begun: Pat
 def test_a_run_of_other_settings_is_not_gone_on_with(world: Path, whole: Path) -> None:
     result = invoke(*command(world, whole, "--ema=0.9"))
     assert result.exit_code == 1
-    assert "optimisation.ema is 0.5 there, 0.9 here" in result.stderr
+    assert "--ema is 0.5 there, 0.9 here" in result.stderr

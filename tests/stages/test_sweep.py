@@ -280,7 +280,7 @@ def test_runs_of_more_training_videos_do_not_join_those_of_fewer(settings: Sweep
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"optimisation": replace(SHORT, epochs=3)}, r"optimisation\.epochs is 2 there, 3 here"),
+        ({"optimisation": replace(SHORT, epochs=3)}, r"epochs is 2 there, 3 here"),
         ({"dropout": 0.1}, r"dropout is 0\.5 there, 0\.1 here"),
     ],
 )

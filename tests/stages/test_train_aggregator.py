@@ -229,7 +229,7 @@ def test_settings_that_contradict_each_other_are_refused(tmp_path: Path) -> None
 def test_a_run_of_other_settings_is_not_gone_on_with(small: Path, tmp_path: Path) -> None:
     settings = TrainAggregatorSettings(store=small, out=tmp_path / "run", optimisation=SHORT)
     run(settings)
-    with pytest.raises(RunError, match=r"optimisation\.learning_rate is 0\.01 there, 0\.02 here"):
+    with pytest.raises(RunError, match=r"learning_rate is 0\.01 there, 0\.02 here"):
         run(replace(settings, optimisation=replace(SHORT, learning_rate=0.02)))
 
 

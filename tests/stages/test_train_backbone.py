@@ -79,6 +79,9 @@ def test_the_seed_decides(world: Path, tmp_path: Path):
         invoke(*command(world, tmp_path / name, f"--seed={seed}", "--epochs=2"))
         digests.append(load_weights(tmp_path / name / "weights.safetensors").digest)
     assert digests[0] == digests[1] != digests[2]
+    again = invoke(*(word for word in command(world, tmp_path / "a", "--seed=0", "--epochs=2") if word != "--json"))
+    assert again.stdout.startswith("This run was done already. r2d_14_w16 on "), again.stderr
+    assert "Trained" not in again.stdout
 
 
 def test_an_unreadable_video_is_reported_and_left_out(world: Path, tmp_path: Path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from vidpipe.cli.spelling import option_name
 from vidpipe.pipeline.errors import FileError, OutOfSpaceError, RunError
 from vidpipe.pipeline.files import write_atomically
 from vidpipe.pipeline.training.run_directory import RunDirectory, describe_differences
@@ -45,6 +46,32 @@ def test_other_settings_are_refused_and_named(tmp_path: Path) -> None:
     assert 'classes is ["a", "b"] there, ["a"] here' in message
     assert "new is null there, 1 here" in message
     assert "epochs" not in message
+
+
+def test_fields_that_a_user_sets_are_named_as_such_and_once(tmp_path: Path) -> None:
+    digest = 64 * "a"
+    made = {"kind": "aggregator", "num_clips": 8, "sampling": {"num_clips": 8}, "weights": digest}
+    asked = {"kind": "aggregator", "num_clips": 4, "sampling": {"num_clips": 4}, "weights": None}
+    RunDirectory.open_or_create(tmp_path, settings=made).close()
+    options = {"num_clips": "num_clips", "sampling.num_clips": "num_clips"}
+    with pytest.raises(RunError) as caught:
+        RunDirectory.open_or_create(tmp_path, settings=asked, options=options)
+    text = caught.value.text(option_name)
+    assert f'settings: --clips is 8 there, 4 here; weights is "{12 * "a"}…" there, null here. Choose' in text
+
+
+def test_a_run_of_another_command_is_named_in_a_line(tmp_path: Path) -> None:
+    RunDirectory.open_or_create(tmp_path / "run", settings={"stage": "train-backbone", "crop": 32}).close()
+    with pytest.raises(RunError) as caught:
+        RunDirectory.open_or_create(tmp_path / "run", settings={"kind": "aggregator", "num_clips": 4})
+    run = tmp_path / "run"
+    assert str(caught.value) == (
+        f"{run} is a run of vidpipe train-backbone, not of vidpipe train-aggregator. Choose another out"
+    )
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "sweep.json").write_text("{}")
+    with pytest.raises(RunError, match="holds a sweep of vidpipe sweep, not a run"):
+        RunDirectory.open_or_create(tmp_path / "sweep", settings=SETTINGS)
 
 
 def test_equal_settings_have_no_differences() -> None:
