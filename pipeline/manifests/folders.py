@@ -131,7 +131,7 @@ def _find_groups(classes: Classes, text: str) -> dict[str, str]:
                 without += [] if group else [name]
     if without:
         raise SettingsError(
-            f"{named('group_by')} {text!r} finds nothing in {len(without)} of {len(found)} names, such as "
+            f"{named('group_by')} '{text}' finds nothing in {len(without)} of {len(found)} names, such as "
             f"{_some(without)}; it must find a group in each, in the path below the folder of the class"
         )
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import ManifestError
 from .file_kinds import FIRST_BYTES, holds_video, is_named_video, may_be_video
 
-HIDDEN, OTHER = "hidden", "no videos"
+HIDDEN, OTHER = "hidden", "not videos"
 BAD_NAME, BAD_CLASS = "names that no manifest can hold", "folders whose names cannot be labels"
 EMPTY, NO_CLASS_VIDEOS = "empty folders", "folders of classes without a video"
 TWICE, BROKEN, UNREADABLE = "reached twice", "broken links", "unreadable"
@@ -71,7 +71,7 @@ class Finder:
             if self._is_known(self._folders, path.stat(), name):
                 continue
             entries = sorted(_entries(path), key=lambda entry: entry.name)
-            if not entries:
+            if not entries and name != folder:
                 self.pass_over(EMPTY, name)
             for entry in entries:
                 below = f"{name}/{entry.name}"

@@ -38,7 +38,7 @@ def check_columns(path: Path, names: Sequence[str]) -> None:
                 "is not meant"
             )
         if names.count(name) > 1:
-            problems.append(f"{where}: column {name!r} appears twice")
+            problems.append(f"{where}: column {name!r} appears twice; give each a name of its own")
     if problems:
         optional = ", ".join(_OPTIONAL_COLUMNS).replace("label", "label (to train or score)")
         known = f"known columns: {', '.join(REQUIRED_COLUMNS)} (required), {optional}; others are kept as they are"

@@ -254,7 +254,9 @@ def default_ids(path: Any) -> Any:
     rows = np.flatnonzero(~plain)
     if not len(rows):
         return ids
-    others = [default_video_id(_located(text)) for text in path.take(rows).to_pylist()]
+    # Of a URL the path that it means; but the home folder stays "~", since an id should not depend on the machine.
+    texts = path.take(rows).to_pylist()
+    others = [default_video_id(text if text.startswith("~") else _located(text)) for text in texts]
     whole = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     return pc.replace_with_mask(whole, pa.array(~plain), pa.array(others, pa.large_string()))
 

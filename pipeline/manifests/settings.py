@@ -46,9 +46,9 @@ def _check_pattern(text: str) -> None:
     try:
         brackets = re.compile(text).groups
     except re.error as error:
-        raise SettingsError(f"{named('group_by')} must be a regular expression; got {text!r}: {error}") from error
+        raise SettingsError(f"{named('group_by')} must be a regular expression; got '{text}': {error}") from error
     if brackets > 1:
         raise SettingsError(
             f"{named('group_by')} must have one pair of brackets at most, around what names the group; got {brackets} "
-            f"in {text!r}. Write (?:…) for the others"
+            f"in '{text}'. Write (?:…) for the others"
         )
