@@ -47,11 +47,10 @@ class Finder:
             ManifestError: if a folder cannot be listed.
         """
         found: dict[str, list[str]] = {name: [] for name in folders}
-        links: deque[tuple[str, str]] = deque()  # folder, and what is below the root
+        # Folder, and what is below the root. Links that are classes themselves come before links within classes.
+        links = deque((name, name) for name in folders if (self.root / name).is_symlink())
         for name in folders:
-            if (self.root / name).is_symlink():
-                links.append((name, name))
-            else:
+            if not (self.root / name).is_symlink():
                 self._list(name, name, found[name], links)
         while links:
             folder, name = links.popleft()
