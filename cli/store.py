@@ -9,7 +9,7 @@ import click
 
 from ..stages.store.settings import ExportSettings, RelabelSettings, VerifySettings
 from .main import SOME_FAILED
-from .options import json_option, setting_options
+from .options import LocalPath, json_option, setting_options
 from .progress import progress_shown
 from .table_changes import changes_text
 from .tables import format_table, size_text
@@ -27,7 +27,7 @@ def command() -> None:
 
 
 @command.command("info", short_help="Show what a store holds, where it comes from, and what failed.")
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
 @json_option
 def info_command(store: Path, as_json: bool) -> None:
     """Show what STORE holds: provenance, videos by status, sizes, failures with their reasons.
@@ -43,8 +43,8 @@ def info_command(store: Path, as_json: bool) -> None:
 
 
 @command.command("relabel", short_help="Give a store's videos the labels and splits of a manifest.")
-@click.argument("store", type=click.Path(path_type=Path))
-@click.argument("manifest", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
+@click.argument("manifest", type=LocalPath())
 @setting_options(RelabelSettings, leave_out={"store", "manifest"})
 @json_option
 def relabel_command(store: Path, manifest: Path, *, as_json: bool, **options: Any) -> None:
@@ -67,12 +67,10 @@ def relabel_command(store: Path, manifest: Path, *, as_json: bool, **options: An
 
 
 @command.command("verify", short_help="Read a whole store again, and list what is wrong with it.")
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
 @setting_options(VerifySettings, leave_out={"store", "tolerance"})
-@click.option("--manifest", type=click.Path(path_type=Path), help="A manifest of the store's videos: where they are.")
-@click.option(
-    "--weights", type=click.Path(path_type=Path), multiple=True, help="Weights of a backbone of the store; give all."
-)
+@click.option("--manifest", type=LocalPath(), help="A manifest of the store's videos: where they are.")
+@click.option("--weights", type=LocalPath(), multiple=True, help="Weights of a backbone of the store; give all.")
 @json_option
 @click.pass_context
 def verify_command(
@@ -121,8 +119,8 @@ def _file_check(manifest: Path | None) -> "FileCheck":
 
 
 @command.command("export", short_help="Write a store as one HDF5 file.")
-@click.argument("store", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
+@click.argument("output", type=LocalPath())
 @setting_options(ExportSettings, leave_out={"store", "output"})
 def export_command(**options: Any) -> None:
     """Write STORE as one HDF5 file OUTPUT: a group per video, with features and scores of each backbone.
@@ -141,8 +139,8 @@ def export_command(**options: Any) -> None:
 
 
 @command.command("import", short_help="Write an exported HDF5 file as a store again.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath())
+@click.argument("output", type=LocalPath())
 def import_command(file: Path, output: Path) -> None:
     """Write the store that the HDF5 FILE was exported from to OUTPUT, equal to the original.
 

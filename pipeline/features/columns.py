@@ -4,7 +4,7 @@ A row stays where it is for good, whatever later manifests say, since the row's 
 rows the current manifest lists, and in which order, is a column of its own: `place`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from ..manifests.manifest import Manifest, Video
+from ..manifests.manifest import Manifest, Videos
 from .format import VIDEOS_PER_CHUNK, create_array, open_array, read_array, resize, write_changed
 
-LABEL_SEPARATOR = "|"  # as in a manifest's file, where no label can contain it
 OWN_TEXTS = ("video_id", "path", "labels", "split")
 CONTENT = "content_sha256"  # a text column that extractions fill in, where asked
 UNLISTED = -1  # the place of a row that the manifest does not list
@@ -42,9 +41,10 @@ class VideoTable:
     @classmethod
     def of(cls, manifest: Manifest) -> "VideoTable":
         """Return the table of a new store: the manifest's rows in its order."""
+        names = [*OWN_TEXTS, *manifest.videos.own_names]
         return cls(
-            texts=texts_of(manifest.videos),
-            intervals=intervals_of(manifest.videos),
+            texts=dict(zip(names, texts_of(manifest.videos, names), strict=True)),
+            intervals=manifest.videos.intervals,
             places=np.arange(len(manifest)),
         )
 
@@ -61,23 +61,22 @@ class VideoTable:
         """The names of a manifest's other columns."""
         return tuple(name for name in self.texts if name not in OWN_TEXTS)
 
-    def video(self, row: int) -> Video:
-        """Return the video of one row; its path is as written, not resolved."""
-        start, end = (None if np.isnan(edge) else float(edge) for edge in self.intervals[row])
-        video_id, written_path, labels, split = (self.texts[name][row] for name in OWN_TEXTS)
-        return Video(
-            video_id=video_id,
-            path=Path(written_path),
-            written_path=written_path,
-            labels=tuple(labels.split(LABEL_SEPARATOR)) if labels else (),
-            split=split,
-            start=start,
-            end=end,
-        )
+    def videos(self, rows: npt.NDArray[np.int64]) -> Videos:
+        """Return the videos of ``rows`` (n,), in that order; their paths are as written, not resolved."""
+        cells = {name: _picked(column, rows) for name, column in self.texts.items()}
+        own = {name: cells.pop(name) for name in self.extras}
+        return Videos.of_texts(**cells, intervals=self.intervals[rows], own=own)
 
     def manifest(self) -> Manifest:
         """Return the videos that are listed, in the manifest's order."""
-        return Manifest(tuple(self.video(row) for row in listed_rows(self.places).tolist()))
+        return Manifest(self.videos(listed_rows(self.places)))
+
+
+def _picked(column: list[str], rows: npt.NDArray[np.int64]) -> list[str]:
+    """Return some cells of a column; all of them in order without copying one by one, as mostly they are."""
+    if np.array_equal(rows, np.arange(len(column))):
+        return column
+    return [column[row] for row in rows.tolist()]
 
 
 def listed_rows(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -86,20 +85,9 @@ def listed_rows(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return listed[np.argsort(places[listed], kind="stable")]
 
 
-def texts_of(videos: Sequence[Video]) -> dict[str, list[str]]:
-    """Return the text columns of a table of ``videos``."""
-    columns: tuple[list[str], ...] = ([], [], [], [])
-    for video in videos:
-        own = (video.video_id, video.written_path, LABEL_SEPARATOR.join(video.labels), video.split)
-        for column, cell in zip(columns, own, strict=True):
-            column.append(cell)
-    return dict(zip(OWN_TEXTS, columns, strict=True))
-
-
-def intervals_of(videos: Sequence[Video]) -> npt.NDArray[np.float64]:
-    """Return (V, 2) float64 s, NaN where the manifest says nothing."""
-    # Numpy reads None as NaN.
-    return np.array([(video.start, video.end) for video in videos], np.float64).reshape(-1, 2)
+def texts_of(videos: Videos, names: Iterable[str]) -> Iterator[list[str]]:
+    """Yield (V) the cells of ``videos`` for each text column of a table; one that they lack is empty."""
+    return (videos.cells("label" if name == "labels" else name) for name in names)
 
 
 def write_table(group: zarr.Group, path: Path, table: VideoTable) -> None:

@@ -10,7 +10,7 @@ from ...pipeline.features.clip_choice import ClipChoice, candidate_clips, stretc
 from ...pipeline.features.clip_selection import NOT_EXTRACTED, choose_clips, select
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.training.learning_split import labelled
+from ...pipeline.training.learning_split import labelled, shared_groups_words
 from ...pipeline.training.split_choice import read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of
 from .settings import ProbeSettings
@@ -65,6 +65,7 @@ class PreparedProbes:
         targets: (V,) the class index of each of the store's videos.
         expected: indices into the store of the test split's videos that have a label.
         unlabelled: how many videos of the two splits have none, and are left out.
+        shared_groups: a sentence about groups on both sides of the split; "" if there is none.
     """
 
     settings: ProbeSettings
@@ -74,6 +75,7 @@ class PreparedProbes:
     expected: tuple[int, ...]
     probes: tuple[ProbePlan, ...]
     unlabelled: int
+    shared_groups: str
 
 
 def prepare(settings: ProbeSettings) -> PreparedProbes:
@@ -109,6 +111,7 @@ def prepare(settings: ProbeSettings) -> PreparedProbes:
         expected=test,
         probes=probes,
         unlabelled=sum(map(len, listed.values())) - len(train) - len(test),
+        shared_groups=shared_groups_words(store.manifest, split=settings.split, splits=splits),
     )
 
 

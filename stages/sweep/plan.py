@@ -56,6 +56,7 @@ class SweepPlan:
         test: (V,) int64 indices of the extracted videos of the test split, by pattern and number of clips.
         backbones: names of those whose maps are read.
         unlabelled: how many videos to train on or to score have no label, and are left out.
+        shared_groups: a sentence about groups on both sides of the split; "" if there is none.
     """
 
     tasks: tuple[SweepTask, ...]
@@ -64,6 +65,7 @@ class SweepPlan:
     test: Mapping[Cell, npt.NDArray[np.int64]]
     backbones: tuple[str, ...]
     unlabelled: int
+    shared_groups: str
 
 
 def _fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]]:
@@ -183,6 +185,7 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
         num_training=num_training,
         test=_videos_to_score(store, settings, selections),
         backbones=tuple(sorted(read)),
+        shared_groups=next((own.shared_groups for own in trainings.values() if own.shared_groups), ""),
         unlabelled=max((own.unlabelled for own in trainings.values()), default=0)
         + sum(not store.manifest.videos[place].labels for place in test_videos),
     )

@@ -17,7 +17,7 @@ from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_selection import Selection, missing_videos, select
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
-from ...pipeline.training.learning_split import check_classes, hold_out, labelled
+from ...pipeline.training.learning_split import check_classes, hold_out, labelled, shared_groups_words
 from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD, LABELS_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of, task_record
@@ -37,6 +37,7 @@ class PreparedAggregatorTraining:
         validation: indices of the held-out ones.
         missing: id -> reason, of the videos of the training split that lack features.
         unlabelled: how many videos of the training split have no label, and are left out.
+        shared_groups: a sentence about groups on both sides of the split; "" if there is none.
         targets: (V, …) each video's labels as the task encodes them, as `targets_by_place`.
     """
 
@@ -52,6 +53,7 @@ class PreparedAggregatorTraining:
     validation: tuple[int, ...]
     missing: dict[str, str]
     unlabelled: int
+    shared_groups: str
     inputs: AggregatorInputs
 
 
@@ -114,6 +116,7 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
         validation=validation,
         missing=missing,
         unlabelled=len(listed) - len(known),
+        shared_groups=shared_groups_words(store.manifest, split=settings.split, splits=splits) if listed else "",
         inputs=inputs,
     )
 

@@ -88,6 +88,8 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
     prepared = prepare(settings)
     if prepared.unlabelled:
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups:
+        progress.milestone(prepared.shared_groups)
     asked = outcome(settings, prepared)
     directory = RunDirectory.open_or_create(
         settings.out,
