@@ -12,7 +12,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from ..errors import VideoError
-from .container import choose_stream, open_container, until_an_error
+from .container import choose_stream, demux, open_container, until_an_error
 from .damage import Damage
 from .decoder import Decoder, Notes
 
@@ -237,13 +237,13 @@ class FrameWalker:
     def _land(self, container: InputContainer, stream: VideoStream, start: int) -> tuple[int, Iterator[av.Packet]]:
         """Return the place of a keyframe at ``start`` or before it, and the packets from there on."""
         if start == 0:
-            return 0, container.demux(stream)
+            return 0, demux(container, stream)
         assert self._index.pts is not None
         keyframe = int(np.searchsorted(self._index.keyframes, start))
         # MPEG-TS can seek only to decoding times; other containers to presentation times.
         for time in (self._index.pts[start], self._index.keyframe_dts[keyframe]):
             container.seek(int(time), stream=stream)
-            packets = container.demux(stream)
+            packets = demux(container, stream)
             first = next((packet for packet in packets if packet.is_keyframe and packet.size), None)
             landed = None if first is None else self._index.place(first.pts)
             if first is not None and landed is not None and landed <= start:

@@ -22,6 +22,7 @@ from .decoder import Notes
 from .decoding import FrameWalker, has_disposable_frames
 from .frame_times import Gap, Timeline
 from .frames import Display, Form
+from .streams import num_video_streams
 from .timeline import (
     Contents,
     find_damage,
@@ -79,6 +80,7 @@ class VideoInfo:
         damage: which frames are wrong, in words; "" if none is, or if not all frames were decoded.
         num_missing_frames: how many are missing.
         num_damaged_frames: how many are wrong.
+        num_video_streams: how many the file has, of which one is read.
     """
 
     path: Path
@@ -103,6 +105,7 @@ class VideoInfo:
     damage: str = ""
     num_missing_frames: int = 0
     num_damaged_frames: int = 0
+    num_video_streams: int = 1
 
 
 def _is_variable(timeline: Timeline, time_base: Fraction) -> bool:
@@ -342,7 +345,11 @@ def probe(path: Path | str, *, decode: bool = False, damaged: str = REFUSE) -> V
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
     """
     with VideoReader(path, damaged=damaged) as reader:
-        info = replace(reader.info, appended_at=appended_at(Path(path), container=reader.container))
+        info = replace(
+            reader.info,
+            appended_at=appended_at(Path(path), container=reader.container),
+            num_video_streams=num_video_streams(Path(path).absolute()),
+        )
         if not decode:
             return info
         damage, forms = reader.survey()
