@@ -13,6 +13,7 @@ from ..pipeline.manifests.settings import FoldersSettings
 from ..pipeline.settings import build
 from ..stages.check_manifest.settings import CheckSettings
 from .main import SOME_FAILED
+from .manifest_example import example, schema
 from .manifest_official import official_commands
 from .manifest_output import (
     MAX_ROWS,
@@ -40,7 +41,8 @@ def command() -> None:
     """Make and check manifests: the lists of videos that everything else starts from.
 
     A manifest is a CSV or Parquet file with the columns path, label, split, and optionally video_id, start, end, group;
-    other columns are kept as they are.
+    other columns are kept as they are. 'vidpipe manifest schema' says what each means, and 'vidpipe manifest example'
+    prints one.
     """
 
 
@@ -107,8 +109,8 @@ def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) 
     ctx.exit(SOME_FAILED if report.faulty else 0)
 
 
-for official in official_commands():
-    command.add_command(official)
+for further in (*official_commands(), schema, example):
+    command.add_command(further)
 
 
 def as_text(report: "CheckReport", *, show_all: bool = False) -> str:

@@ -11,11 +11,11 @@ import json
 import os
 import pickle
 import platform
-import re
 import weakref
 from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -30,9 +30,10 @@ from ..files import (
     write_json,
     write_text,
 )
-from ..settings import differing
+from ..settings import describe_differences
 from .distributed import is_first
 
+_MANIFEST = "manifest_digest"  # whose values alone say little
 # Kind of run (what `kind` or `stage` of its settings says) -> the command that makes it.
 RUN_COMMANDS = {
     "train-backbone": "vidpipe train-backbone",
@@ -41,7 +42,6 @@ RUN_COMMANDS = {
     "end-to-end": "vidpipe finetune",
 }
 _SWEEP_FILE = "sweep.json"
-_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # a sha256, of which the beginning is enough
 _PACKAGES = ("vidpipe", "torch", "numpy", "zarr", "av", "safetensors", "scikit-learn")
 Record = dict[str, Any]
 
@@ -78,6 +78,7 @@ class RunDirectory:
         *,
         settings: Mapping[str, Any],
         added: Collection[str] = (),
+        superseded: Mapping[str, str] = MappingProxyType({}),
         options: Mapping[str, str] | None = None,
     ) -> "RunDirectory":
         """Return the run at ``path``, begun if there is none, and locked for this process until it is closed.
@@ -88,6 +89,7 @@ class RunDirectory:
             path: the directory.
             settings: everything that the outcome depends on, as JSON values; a run goes on only with the same.
             added: names of fields that runs of earlier versions lack; in such a run they are not compared.
+            superseded: name of a field -> of the one that is compared in its place, unless a run lacks that.
             options: dotted name in ``settings`` -> the field by which a user sets it, as messages should name it.
 
         Raises:
@@ -102,13 +104,15 @@ class RunDirectory:
         run = cls(path, asked)
         run._hold()
         try:
-            run._begin_or_match(asked, added, options or {})
+            run._begin_or_match(asked, added, superseded, options or {})
         except BaseException:
             run.close()  # a notebook keeps the traceback, and with it what it refers to
             raise
         return run
 
-    def _begin_or_match(self, asked: Record, added: Collection[str], options: Mapping[str, str]) -> None:
+    def _begin_or_match(
+        self, asked: Record, added: Collection[str], superseded: Mapping[str, str], options: Mapping[str, str]
+    ) -> None:
         """Write the settings of a new run, or compare those of an old one."""
         path = self.path
         if not (path / "settings.json").is_file():
@@ -120,8 +124,14 @@ class RunDirectory:
         if there and here and there != here:
             raise RunError(f"{path} is a run of {there}, not of {here}. Choose another {named('out')}")
         unknown = {name for name in added if name not in self.settings}
-        compared = {name: value for name, value in asked.items() if name not in unknown}
-        differences = describe_differences(self.settings, compared, options=options)
+        idle = {name for name, better in superseded.items() if better in self.settings}
+        have, compared = (
+            {name: value for name, value in record.items() if name not in unknown | idle}
+            for record in (self.settings, asked)
+        )
+        differences = describe_differences(have, compared, options=options)
+        if _MANIFEST in have and have[_MANIFEST] != compared.get(_MANIFEST):
+            differences.append("its videos, labels or splits have changed since")
         if differences:
             raise RunError(
                 f"{path} holds a run with other settings: {'; '.join(differences)}. "
@@ -233,22 +243,6 @@ def _software_versions() -> dict[str, str]:
     return found
 
 
-def describe_differences(have: Any, asked: Any, *, options: Mapping[str, str] | None = None) -> list[str]:
-    """Return a phrase for each field of two nested JSON values that differs.
-
-    Args:
-        have: what is there.
-        asked: what should be.
-        options: dotted name -> the field by which a user sets it; other fields stand under their dotted name.
-    """
-    fields = {name: named(field) for name, field in (options or {}).items()}
-    found = (
-        f"{fields.get(name, name)} is {_shorten(old)} there, {_shorten(new)} here"
-        for name, old, new in differing(have, asked)
-    )
-    return list(dict.fromkeys(found))  # one setting may stand in two places
-
-
 def _command_of(settings: Mapping[str, Any]) -> str | None:
     """Return the command that makes runs with such settings."""
     return RUN_COMMANDS.get(settings.get("kind") or settings.get("stage") or "")
@@ -274,8 +268,3 @@ def _make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{path} cannot be made a directory: {error.strerror}") from error
-
-
-def _shorten(value: Any, *, limit: int = 120) -> str:
-    text = _DIGEST.sub(r"\1…", json.dumps(value))
-    return text if len(text) <= limit else text[:limit] + "…"

@@ -1,7 +1,9 @@
 """Opening media files, choosing the stream to read, and decoding it from beginning to end."""
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
+from typing import Any, Protocol
 
 import av
 from av.container import InputContainer
@@ -12,6 +14,28 @@ from av.video.stream import VideoStream
 from ..errors import VideoError
 
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
+
+# Titles and the like may hold any bytes, and do not concern us. PyAV 18 refuses files whose titles are not UTF-8 unless
+# it is told not to; PyAV 19 keeps such bytes by itself, and knows the argument no more.
+_ANY_TITLES: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+
+
+class _Ratio(Protocol):
+    """What PyAV gives for a ratio: up to 18 a `Fraction` or None, from 19 on an `av.AVRational`."""
+
+    @property
+    def numerator(self) -> int: ...
+
+    @property
+    def denominator(self) -> int: ...
+
+
+def fraction(ratio: _Ratio | None) -> Fraction | None:
+    """Return a rate, aspect ratio or time base of PyAV's; None if the file gives none, or one without a value.
+
+    An `av.AVRational` may be 0/0 or 1/0, and rounds what is worked out with it, so none leaves this door.
+    """
+    return Fraction(ratio.numerator, ratio.denominator) if ratio else None
 
 
 def reason(error: FFmpegError) -> str:
@@ -32,8 +56,8 @@ def open_container(path: Path) -> InputContainer:
         raise VideoError(f"cannot be opened: {error.strerror}") from error
     try:
         # "file:" keeps FFmpeg from reading a name such as "http:x" as an address, and the whitelist keeps playlists
-        # from fetching anything. Titles and the like may hold any bytes: they do not concern us.
-        return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        # from fetching anything.
+        return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, **_ANY_TITLES)
     except FFmpegError as error:
         raise VideoError(f"cannot be opened: {reason(error)}") from error
 

@@ -14,7 +14,7 @@ from av.video.stream import VideoStream
 
 from ..errors import VideoError
 from .clips import Timeline
-from .container import choose_stream, decode, decode_packets, decoding_error, open_container, reason
+from .container import choose_stream, decode, decode_packets, decoding_error, fraction, open_container, reason
 from .decoding import FrameIndex
 
 # Containers that carry presentation times, and codecs whose every packet becomes one frame. Not so: AVI (decoding order
@@ -139,9 +139,9 @@ def read_contents(path: Path) -> Contents:
         return Contents(
             codec=stream.codec_context.codec.canonical_name,
             container=container.format.name,
-            time_base=stream.time_base or Fraction(1, 1000),
-            rate=stream.average_rate or stream.guessed_rate or _DEFAULT_FPS,
-            aspect_ratio=stream.sample_aspect_ratio,
+            time_base=fraction(stream.time_base) or Fraction(1, 1000),
+            rate=fraction(stream.average_rate) or fraction(stream.guessed_rate) or _DEFAULT_FPS,
+            aspect_ratio=fraction(stream.sample_aspect_ratio),
             encrypted=log.encrypted,
             packets=table,
             head=head,

@@ -16,13 +16,13 @@ from ...pipeline.files import write_csv, write_json
 from ...pipeline.manifests.cells import LABEL_SEPARATOR
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.run_directory import RunDirectory
-from ...pipeline.training.run_kinds import END_TO_END, ENGINES_FIELD
+from ...pipeline.training.run_kinds import END_TO_END, ENGINES_FIELD, LABELS_FIELD
 from .scores import Evaluation, RunScores, evaluate
 from .settings import EvaluateSettings
 
 SHOWN_CLASSES = 5  # of a prediction
 # Not compared when runs are grouped: fields that follow from seed and splits, or that runs of earlier versions lack.
-_VARYING = ("splits_sha256", "videos_sha256", "num_training", "num_validation", ENGINES_FIELD)
+_VARYING = ("splits_sha256", "videos_sha256", LABELS_FIELD, "num_training", "num_validation", ENGINES_FIELD)
 START, _DIGEST = "start", "weights_sha256"  # in an end-to-end run's settings: where aggregator and backbones began
 _COST_PICTURE = "accuracy_vs_gmacs.png"
 

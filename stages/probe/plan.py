@@ -8,7 +8,6 @@ import numpy.typing as npt
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_choice import ClipChoice, candidate_clips, stretch_edges
 from ...pipeline.features.clip_selection import NOT_EXTRACTED, choose_clips, select
-from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.training.learning_split import labelled, shared_groups_words
@@ -137,7 +136,7 @@ def _chosen(settings: ProbeSettings, store: FeatureStore) -> tuple[str, ...]:
 
 
 def _spread(settings: ProbeSettings, store: FeatureStore, name: str) -> tuple[int, ...]:
-    due = np.flatnonzero(store.backbone(name).due)
+    due = np.flatnonzero(store.backbone(name).due_everywhere)
     wanted = len(due) if settings.num_clips is None else settings.num_clips
     if not 1 <= wanted <= len(due):
         raise SettingsError(
@@ -179,7 +178,7 @@ def _plan(
     store: FeatureStore, name: str, sources: tuple[Source, ...], train: tuple[int, ...], test: tuple[int, ...]
 ) -> ProbePlan:
     groups = [store.backbone(source.backbone) for source in sources]
-    done = np.all([group.status() == Status.DONE for group in groups], axis=0)
+    done = np.all([group.has(source.clips) for group, source in zip(groups, sources, strict=True)], axis=0)
     errors = {index: reason for group in groups for index, reason in group.errors().items()}
     return ProbePlan(
         name=name,

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from ...pipeline.aggregators.registry import AGGREGATORS
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
-from ...pipeline.features.clip_selection import Selection, select
-from ...pipeline.features.format import Status
+from ...pipeline.features.clip_selection import Selection, select, usable_videos
 from ...pipeline.features.patterns import EXPENSIVE, Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.training.learning_split import labelled
@@ -213,11 +212,7 @@ def _videos_to_score(
     """
     listed = videos_of_split(store.manifest, settings.test_split, splits=_splits(store, settings)).tolist()
     videos = np.array(labelled(store.manifest, listed, split=settings.test_split))
-    done = {name: store.backbone(name).status()[videos] == Status.DONE for name in store.backbones()}
-    found = {
-        cell: videos[np.all([done[name] for name in own.backbones.values()], axis=0)]
-        for cell, own in selections.items()
-    }
+    found = {cell: videos[usable_videos(store, own)[videos]] for cell, own in selections.items()}
     if not all(map(len, found.values())):
         raise SettingsError(
             f"no video of the split {settings.test_split!r} is extracted in {store.path}, so nothing can be scored. "
