@@ -17,6 +17,7 @@ def changes_text(changes: "TableChanges") -> list[str]:
         *_listed(changes.returned, "{} in use again"),
         *_listed(changes.dropped, "{} no longer listed: left out of use, features kept"),
         *(line for name, cells in changes.cells.items() for line in _changed(cells, _WORDS.get(name, name))),
+        *(f"new column: {name}" for name in changes.new_columns),
         *_changed(changes.moved, "path"),
         *_listed(changes.unknown, "{} of the manifest not in the store, and passed over; vidpipe extract adds them"),
     ]

@@ -4,7 +4,7 @@ A row stays where it is for good, whatever later manifests say, since the row's 
 rows the current manifest lists, and in which order, is a column of its own: `place`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,14 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from ..manifests.manifest import Manifest, Video, Videos
+from ..manifests.manifest import Manifest, Videos
 from .format import VIDEOS_PER_CHUNK, create_array, open_array, read_array, resize, write_changed
 
-LABEL_SEPARATOR = "|"  # as in a manifest's file, where no label can contain it
 OWN_TEXTS = ("video_id", "path", "labels", "split")
 CONTENT = "content_sha256"  # a text column that extractions fill in, where asked
 UNLISTED = -1  # the place of a row that the manifest does not list
 _KINDS = {"O": (str, ""), "f": ("<f8", np.nan), "i": ("<i8", UNLISTED)}  # numpy's kind -> dtype and fill of a column
 _EXTRAS = "columns"  # the sub-group of a manifest's other columns
-_CLASHES = (*OWN_TEXTS, _EXTRAS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -31,7 +29,7 @@ class VideoTable:
     """The rows of a store.
 
     Attributes:
-        texts: column -> (V) its cells: first those of `OWN_TEXTS`, then a manifest's other columns as `text_key` says.
+        texts: column -> (V) its cells: first those of `OWN_TEXTS`, then a manifest's other columns, as `text_key` says.
         intervals: (V, 2) float64 s, start and end in the manifest; NaN where it gives none.
         places: (V,) int64, where in the manifest a row stands, from 0; `UNLISTED` if it does not.
     """
@@ -43,8 +41,9 @@ class VideoTable:
     @classmethod
     def of(cls, manifest: Manifest) -> "VideoTable":
         """Return the table of a new store: the manifest's rows in its order."""
+        names = [*OWN_TEXTS, *map(text_key, manifest.videos.own_names)]
         return cls(
-            texts=texts_of(manifest.videos),
+            texts=dict(zip(names, texts_of(manifest.videos, names), strict=True)),
             intervals=manifest.videos.intervals,
             places=np.arange(len(manifest)),
         )
@@ -62,29 +61,22 @@ class VideoTable:
         """The names of a manifest's other columns."""
         return tuple(_name(key) for key in self.texts if key not in OWN_TEXTS)
 
-    def video(self, row: int) -> Video:
-        """Return the video of one row; its path is as written, not resolved."""
-        start, end = (None if np.isnan(edge) else float(edge) for edge in self.intervals[row])
-        video_id, written_path, labels, split = (self.texts[name][row] for name in OWN_TEXTS)
-        return Video(
-            video_id=video_id,
-            path=Path(written_path),
-            written_path=written_path,
-            labels=tuple(labels.split(LABEL_SEPARATOR)) if labels else (),
-            split=split,
-            start=start,
-            end=end,
-            columns={_name(key): cells[row] for key, cells in self.texts.items() if key not in OWN_TEXTS},
-        )
+    def videos(self, rows: npt.NDArray[np.int64]) -> Videos:
+        """Return the videos of ``rows`` (n,), in that order; their paths are as written, not resolved."""
+        cells = {name: _picked(column, rows) for name, column in self.texts.items()}
+        own = {name: cells.pop(text_key(name)) for name in self.extras}
+        return Videos.of_texts(**cells, intervals=self.intervals[rows], own=own)
 
     def manifest(self) -> Manifest:
         """Return the videos that are listed, in the manifest's order."""
-        rows = listed_rows(self.places)
-        order = rows.tolist()
-        picked = {key: [cells[row] for row in order] for key, cells in self.texts.items()}
-        own = {_name(key): cells for key, cells in picked.items() if key not in OWN_TEXTS}
-        texts = {name: picked[name] for name in OWN_TEXTS}
-        return Manifest(Videos.of_texts(**texts, intervals=self.intervals[rows], own=own))
+        return Manifest(self.videos(listed_rows(self.places)))
+
+
+def _picked(column: list[str], rows: npt.NDArray[np.int64]) -> list[str]:
+    """Return some cells of a column; all of them in order without copying one by one, as mostly they are."""
+    if np.array_equal(rows, np.arange(len(column))):
+        return column
+    return [column[row] for row in rows.tolist()]
 
 
 def listed_rows(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -93,21 +85,19 @@ def listed_rows(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return listed[np.argsort(places[listed], kind="stable")]
 
 
+def texts_of(videos: Videos, names: Iterable[str]) -> Iterator[list[str]]:
+    """Yield (V) the cells of ``videos`` for each text column of a table; one that they lack is empty."""
+    return (videos.cells("label" if name == "labels" else _name(name)) for name in names)
+
+
 def text_key(name: str) -> str:
     """Return the key of a manifest's other column among the texts: its name, unless a column of ours has that."""
-    return f"{_EXTRAS}/{name}" if name.split("/")[0] in _CLASHES else name
+    return f"{_EXTRAS}/{name}" if name.split("/")[0] in (*OWN_TEXTS, _EXTRAS) else name
 
 
 def _name(key: str) -> str:
     """Return the name of the other column with this `text_key`."""
     return key.removeprefix(f"{_EXTRAS}/")
-
-
-def texts_of(videos: Videos) -> dict[str, list[str]]:
-    """Return the text columns of a table of ``videos``."""
-    cells = {"video_id": "video_id", "path": "path", "labels": "label", "split": "split"}  # name here -> in a manifest
-    own = {text_key(name): videos.cells(name) for name in videos.own_names}
-    return {name: videos.cells(column) for name, column in cells.items()} | own
 
 
 def write_table(group: zarr.Group, path: Path, table: VideoTable) -> None:

@@ -2,11 +2,11 @@
 
 ::
 
-    /                       attributes: format_version, kind, manifest_digest, num_videos, sampling (JSON),
+    /                       attributes: format_version, kind, manifest_digest, num_videos, columns, sampling (JSON),
                                         backbones (JSON: name -> all attributes of the backbone's group)
     /<video_id>             a group a video; a "/" in an id nests groups, so f["folder/name"] finds it
                             attributes: video_id, video_index, path, labels, split; start, end and
-                            content_sha256 where there are any
+                            content_sha256 where there are any; "column <name>" for each further column of the manifest
         clip_start          (N,) float64 s, once the video is done
         <backbone>          attributes: status (pending, done, failed), error (where it failed)
             features        (N, T', H', W', C) float16, chunk = one clip; NaN where a clip was not due, and no space
@@ -16,7 +16,7 @@ If a store has R > 1 views, each of the three arrays has one more axis in front:
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,8 @@ from .store import FeatureStore
 from .store_attributes import KIND
 
 COMPRESSIONS = {"none": {}, "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True}}
-_JSON_ATTRIBUTES = ("sampling", "backbones")
+_JSON_ATTRIBUTES = ("sampling", "backbones", "columns")
+_COLUMN = "column "  # begins the name of an attribute that holds a cell of a further column
 _SPARE_BYTES = 16_000_000  # left free by an export: HDF5 crashes on a full disk, even while it closes a file
 Node = Any  # a group or dataset: h5py's types cannot say which one a name leads to, nor what an attribute holds
 
@@ -143,8 +144,8 @@ def _video_group(file: h5py.File, video: Video, index: int) -> h5py.Group:
     group.attrs["path"] = video.written_path
     group.attrs.create("labels", list(video.labels), dtype=h5py.string_dtype())
     group.attrs["split"] = video.split
-    if video.columns:
-        group.attrs["columns"] = json.dumps(dict(video.columns))
+    for name, cell in video.columns.items():
+        group.attrs[_COLUMN + name] = cell
     for name, edge in (("start", video.start), ("end", video.end)):
         if edge is not None:
             group.attrs[name] = edge
@@ -224,7 +225,8 @@ def _read_store(file: Node, path: Path, progress: Progress) -> None:
         StoreError: if the videos in it are not those that were exported.
     """
     groups = _groups_by_index(file)
-    manifest = Manifest(tuple(_video(group) for group in groups))
+    columns = json.loads(file.attrs.get("columns", "[]"))
+    manifest = Manifest(_video(group, columns) for group in groups)
     if manifest.digest != file.attrs["manifest_digest"]:
         raise StoreError(f"{file.filename} does not hold the videos that were exported: the manifest's digest differs.")
     store = FeatureStore.create(path, manifest=manifest, sampling=ClipSampling(**json.loads(file.attrs["sampling"])))
@@ -256,7 +258,7 @@ def _groups_by_index(file: Node) -> list[Node]:
     return [found[index] for index in sorted(found)]
 
 
-def _video(group: Node) -> Video:
+def _video(group: Node, columns: Sequence[str]) -> Video:
     """Return the row of the manifest that a group's attributes hold."""
     written, edges = group.attrs["path"], [group.attrs.get(name) for name in ("start", "end")]
     start, end = (None if edge is None else float(edge) for edge in edges)
@@ -268,7 +270,7 @@ def _video(group: Node) -> Video:
         split=group.attrs["split"],
         start=start,
         end=end,
-        columns=json.loads(group.attrs.get("columns", "{}")),
+        columns={name: group.attrs[_COLUMN + name] for name in columns},
     )
 
 

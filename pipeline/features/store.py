@@ -188,9 +188,7 @@ class FeatureStore:
         Raises:
             StoreError: if a video has another file or interval than the store's of the same id.
         """
-        # The digest says nothing of the user's own columns.
-        same_columns = not manifest.videos.own_names and not self.attributes.get("columns")
-        if same_columns and self.attributes["manifest_digest"] == manifest.digest:
+        if self.attributes["manifest_digest"] == manifest.digest and not manifest.videos.own_names:
             return None, TableChanges()
         table, changes = changed_table(self.table, manifest, rules=rules, path=self.path)
         if not changes.any:

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import StoreError, named
-from ..manifests.manifest import Manifest, Video, Videos
-from .columns import OWN_TEXTS, UNLISTED, VideoTable, listed_rows, text_key, texts_of
-
-_FREE = tuple(name for name in OWN_TEXTS if name in ("labels", "split"))
+from ..manifests.cells import LABEL_SEPARATOR
+from ..manifests.manifest import Manifest, Videos
+from .columns import UNLISTED, VideoTable, listed_rows, text_key, texts_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,6 +24,7 @@ class TableChanges:
         unknown: videos of the manifest that the store does not have, and that were not to be added.
         untouched: how many videos in use the manifest does not list, and that stay in use.
         cells: column -> id -> its cell before and after: labels, splits and further columns.
+        new_columns: further columns that the store did not have.
         moved: id -> path before and after.
         new_classes, gone_classes: what this does to the classes of the videos in use.
         reordered: whether the videos in use stand in another order.
@@ -37,6 +37,7 @@ class TableChanges:
     unknown: tuple[str, ...] = ()
     untouched: int = 0
     cells: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
+    new_columns: tuple[str, ...] = ()
     moved: dict[str, tuple[str, str]] = field(default_factory=dict)
     new_classes: tuple[str, ...] = ()
     gone_classes: tuple[str, ...] = ()
@@ -46,7 +47,8 @@ class TableChanges:
     @property
     def any(self) -> bool:
         """Whether the store changes at all."""
-        return bool(self.added or self.returned or self.dropped or self.cells or self.moved or self.reordered)
+        table = (self.added, self.returned, self.dropped, self.cells, self.new_columns, self.moved, self.reordered)
+        return any(map(bool, table))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,27 +77,24 @@ def changed_table(
     Raises:
         StoreError: if a file or an interval differs, or the manifest lists nothing that the store has.
     """
-    row_of = {video_id: row for row, video_id in enumerate(table.ids)}
-    videos = manifest.videos
-    rows = np.array([row_of.get(name, -1) for name in videos.cells("video_id")], np.int64)  # (M,) -1: not there
-    known = np.flatnonzero(rows >= 0)
-    if not len(known):
+    videos, row_of = manifest.videos, {video_id: row for row, video_id in enumerate(table.ids)}
+    rows = np.array([row_of.get(video_id, -1) for video_id in videos.cells("video_id")], np.int64)  # (M,) -1: not there
+    known = rows >= 0
+    if not known.any():
         raise StoreError(_other_videos(table, manifest, path))
-    found = videos.take(known)
+    found, added = videos.where(known), videos.where(~known)
     moved = _check_identity(table, found, rows[known], moves=rules.move, path=path)
-    added = videos.take(np.flatnonzero(rows < 0))
-    own = [text_key(name) for name in videos.own_names]
-    free = [name for name in (*_FREE, *own) if name != "labels" or any(videos.cells("label"))]
+    free = [*(["labels"] if any(videos.cells("label")) else []), "split", *map(text_key, videos.own_names)]
     texts, cells = _merged_texts(table, found, rows[known], free=free, moved=moved)
     if rules.add:
-        rows[rows < 0] = len(table) + np.arange(len(added))
-        new = texts_of(added)
-        for name, column in texts.items():
-            texts[name] = [*column, *new.get(name, [""] * len(added))]
+        rows[~known] = len(table) + np.arange(len(added))
+        texts = {
+            name: column + more for (name, column), more in zip(texts.items(), texts_of(added, texts), strict=True)
+        }
     places = _places(table, rows[rows >= 0], num_rows=len(texts["video_id"]), drop=rules.drop)
     intervals = np.concatenate([table.intervals, added.intervals]) if rules.add else table.intervals
     after = VideoTable(texts=texts, intervals=intervals, places=places)
-    changes = _changes(table, after, added, cells, moved, rules=rules, touched=rows[known])
+    changes = _changes(table, after, added.cells("video_id"), cells, moved, rules=rules, touched=rows[known])
     return after, replace(changes, labels_kept="labels" not in free and any(table.texts["labels"]))
 
 
@@ -122,12 +121,13 @@ def _check_identity(
     table: VideoTable, found: Videos, rows: npt.NDArray[np.int64], *, moves: bool, path: Path
 ) -> dict[str, tuple[str, str]]:
     """Return id -> paths of the videos whose path differs; refuse other intervals, and other paths unless ``moves``."""
-    other = ~np.isclose(table.intervals[rows], found.intervals, rtol=0, atol=0, equal_nan=True).all(axis=1)
+    stored, wanted = table.intervals[rows], found.intervals
+    other = ~np.isclose(stored, wanted, rtol=0, atol=0, equal_nan=True).all(axis=1)
     if other.any():
         place = int(np.flatnonzero(other)[0])
-        before, now = table.video(int(rows[place])), found[place]
+        before, now = _stretch(*stored[place].tolist()), _stretch(*wanted[place].tolist())
         raise StoreError(
-            f"video {now.video_id!r} is the stretch {_stretch(before)} in {path} and {_stretch(now)} in the manifest "
+            f"video {found[place].video_id!r} is the stretch {before} in {path} and {now} in the manifest "
             f"({int(other.sum())} such videos). Other stretches are other videos: give them ids of their own, or "
             f"choose another {named('store')}"
         )
@@ -148,9 +148,9 @@ def _check_identity(
     return moved
 
 
-def _stretch(video: Video) -> str:
-    end = "the end" if video.end is None else f"{video.end} s"
-    return f"from {video.start or 0.0} s to {end}"
+def _stretch(start: float, end: float) -> str:
+    """Return an interval in words; NaN is the beginning or the end of the video."""
+    return f"from {0.0 if np.isnan(start) else start} s to {'the end' if np.isnan(end) else f'{end} s'}"
 
 
 def _merged_texts(
@@ -161,19 +161,21 @@ def _merged_texts(
     free: Sequence[str],
     moved: dict[str, tuple[str, str]],
 ) -> tuple[dict[str, list[str]], dict[str, dict[str, tuple[str, str]]]]:
-    """Return the text columns with the ``free`` cells of ``found``, the videos of ``rows``, and what differs."""
-    texts = {name: list(column) for name, column in table.texts.items()}
-    now = texts_of(found)
+    """Return the text columns with the ``free`` cells of ``found``, the videos of ``rows``, and what differs.
+
+    A column that the store did not have is empty for all other videos.
+    """
+    names = [*table.texts, *(name for name in free if name not in table.texts)]
+    texts = {name: list(table.texts.get(name) or [""] * len(table)) for name in names}
     cells: dict[str, dict[str, tuple[str, str]]] = {}
-    for name in free:
-        texts.setdefault(name, [""] * len(table))
-        for row, cell in zip(rows.tolist(), now[name], strict=True):
+    for name, now in zip(names, texts_of(found, names), strict=True):
+        if name not in free and not (name == "path" and moved):
+            continue
+        for row, cell in zip(rows.tolist(), now, strict=True):
             if texts[name][row] != cell:
-                cells.setdefault(name, {})[table.ids[row]] = (texts[name][row], cell)
+                if name in table.texts and name != "path":
+                    cells.setdefault(name, {})[table.ids[row]] = (texts[name][row], cell)
                 texts[name][row] = cell
-    if moved:
-        for row, cell in zip(rows.tolist(), now["path"], strict=True):
-            texts["path"][row] = cell
     return texts, cells
 
 
@@ -194,24 +196,24 @@ def _places(table: VideoTable, rows: npt.NDArray[np.int64], *, num_rows: int, dr
 def _changes(
     before: VideoTable,
     after: VideoTable,
-    added: Videos,
+    names: Sequence[str],
     cells: dict[str, dict[str, tuple[str, str]]],
     moved: dict[str, tuple[str, str]],
     *,
     rules: Rules,
     touched: npt.NDArray[np.int64],
 ) -> TableChanges:
-    """Return what sets two tables apart; ``touched`` are the rows that the manifest lists."""
+    """Return what sets two tables apart; ``names``: ids that were not there, ``touched``: the manifest's other rows."""
     was, now = before.places >= 0, after.places[: len(before)] >= 0
     order = listed_rows(before.places)
     still = order[now[order]]
-    names = tuple(added.cells("video_id"))
     unlisted = was & now
     unlisted[touched] = False
     old, new = _classes(before), _classes(after)
     return TableChanges(
-        added=names if rules.add else (),
-        unknown=() if rules.add else names,
+        added=tuple(names) if rules.add else (),
+        unknown=() if rules.add else tuple(names),
+        new_columns=tuple(name for name in after.texts if name not in before.texts),
         returned=tuple(before.ids[row] for row in np.flatnonzero(now & ~was).tolist()),
         dropped=tuple(before.ids[row] for row in np.flatnonzero(was & ~now).tolist()),
         untouched=int(unlisted.sum()),
@@ -227,4 +229,4 @@ def _classes(table: VideoTable) -> set[str]:
     """Return the classes of the videos in use."""
     labels = table.texts["labels"]
     found = {labels[row] for row in np.flatnonzero(table.places >= 0).tolist()}
-    return {name for cell in found if cell for name in cell.split("|")}
+    return {name for cell in found if cell for name in cell.split(LABEL_SEPARATOR)}

@@ -179,10 +179,18 @@ def plan(prepared: PreparedExtraction, store: FeatureStore | None, *, changes: T
     return ExtractPlan(tasks=tasks, backbones=backbones, num_bytes=num_bytes, changes=changes)
 
 
+def videos_asked(prepared: PreparedExtraction) -> npt.NDArray[np.bool_]:
+    """Return (M,) bool: which of the manifest's videos are to be extracted."""
+    split, videos = prepared.settings.split, prepared.manifest.videos
+    if split is None:
+        return np.ones(len(videos), bool)
+    return np.array([name == split for name in videos.cells("split")], bool)
+
+
 def _tasks(prepared: PreparedExtraction, store: FeatureStore | None) -> Tasks:
     """Return a task for each video of the split that any backbone still has to see, in the manifest's order."""
     settings, videos = prepared.settings, prepared.manifest.videos
-    asked = np.array([settings.split in (None, video.split) for video in videos], bool)
+    asked = videos_asked(prepared)
     states = {
         own.name: np.where(asked, _states(own, store, len(videos), settings), NOTHING) for own in prepared.backbones
     }

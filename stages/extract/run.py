@@ -23,7 +23,7 @@ from ...pipeline.features.store_attributes import refuse_other_content
 from ...pipeline.features.table_changes import TableChanges
 from ...pipeline.files import check_free_space
 from ...pipeline.training.batches import prefetched
-from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepare_run, with_stored_clips
+from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepare_run, videos_asked, with_stored_clips
 from .settings import ExtractSettings
 from .task import ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task
 
@@ -211,19 +211,18 @@ def _summary(
     totals: _Totals,
     seconds: float,
 ) -> ExtractSummary:
-    videos, split = prepared.manifest.videos, prepared.settings.split
+    videos, asked = prepared.manifest.videos, videos_asked(prepared)
     failed = {
         videos[index].video_id: reason
         for group in groups.values()
         for index, reason in group.errors().items()
-        if split in (None, videos[index].split)
+        if asked[index]
     }
-    wanted = sum(split in (None, video.split) for video in videos)
     return ExtractSummary(
         store=prepared.settings.store,
         changes=todo.changes,
         done=totals.done,
-        already_done=wanted - len(todo.tasks),
+        already_done=int(asked.sum()) - len(todo.tasks),
         failed=dict(sorted(failed.items())),
         num_clips=totals.num_clips,
         gmacs=sum(own.gmacs for own in todo.backbones),

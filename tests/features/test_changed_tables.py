@@ -16,6 +16,7 @@ from made_up_features import DUE, SAMPLING, add, extract, files, make_manifest, 
 
 from vidpipe.pipeline.errors import StoreError
 from vidpipe.pipeline.features.format import Status
+from vidpipe.pipeline.features.hdf5 import export_hdf5, import_hdf5
 from vidpipe.pipeline.features.pending_change import PendingChange, is_pending
 from vidpipe.pipeline.features.store import EXTENDING, FeatureStore
 from vidpipe.pipeline.features.table_changes import Rules
@@ -64,7 +65,7 @@ def test_a_store_reads_as_if_made_of_the_manifest_whatever_came_before(tmp_path:
             np.testing.assert_array_equal(group.read(index)[0], maps[video.video_id])
     assert list(find_problems(store)) == []
     assert group.errors() == {wanted.videos.index(make_manifest(6).videos[3]): "no video stream"}
-    assert store.table.video(5).video_id not in ids(path)  # the dropped one keeps its row
+    assert store.table.ids[5] not in ids(path)  # the dropped one keeps its row
     extend(path, make_manifest(8))  # and comes back with all that it had
     assert ids(path) == [video.video_id for video in make_manifest(8).videos]
     assert FeatureStore.open(path).backbone("r2d_26").status().tolist() == [1, 1, 1, 2, 1, 1, 1, 1]
@@ -290,3 +291,35 @@ def test_a_further_pattern_is_killed_before_it_holds(tmp_path: Path):
     assert reader.has([0, 3]).tolist() == [True, True, True, False, True]
     make_store(path)
     assert files(path) == before
+
+
+# Columns of one's own.
+
+
+def with_columns(columns: Callable[[int], dict[str, str]], num_videos: int = 5) -> Manifest:
+    return Manifest(replace(v, columns=columns(i)) for i, v in enumerate(make_manifest(num_videos).videos))
+
+
+def test_columns_of_ones_own_are_kept_and_may_come_and_change_later(tmp_path: Path):
+    plain, path = make_store(tmp_path / "plain.zarr"), tmp_path / "s.zarr"
+    extend(path, with_columns(lambda i: {"group": f"g{i // 2}", "a/b.c": str(i), "": "0"}))
+    group = {"group": "g0", "a/b.c": "0", "": "0"}
+    assert FeatureStore.open(path).manifest.videos[0].columns == group
+    assert (path / "columns" / "a%2Fb%2Ec" / "zarr.json").is_file()
+    with FeatureStore.open_to_coordinate(plain) as store:
+        changes = store.take_over(with_columns(lambda i: {"source": "web" if i else "own"}), rules=RELABEL)
+        assert (changes.new_columns, changes.cells) == (("source",), {})
+        again = store.take_over(with_columns(lambda _: {"source": "web"}), rules=RELABEL)
+        assert again.cells == {"source": {"jump/ä 1": ("own", "web")}}
+    extend(path, make_manifest(6))  # without them: those that are known stay
+    assert [dict(v.columns) for v in FeatureStore.open(path).manifest.videos][0::5] == [group, dict.fromkeys(group, "")]
+    export_hdf5(FeatureStore.open(path), tmp_path / "s.h5")
+    import_hdf5(tmp_path / "s.h5", tmp_path / "back.zarr")
+    assert files(tmp_path / "back.zarr") == files(path)
+
+
+def test_more_videos_with_columns_give_the_store_that_is_made_of_all_at_once(tmp_path: Path):
+    for number in (3, 7):
+        extend(tmp_path / "s.zarr", with_columns(lambda i: {"group": str(i)}, number))
+    extend(tmp_path / "at_once.zarr", with_columns(lambda i: {"group": str(i)}, 7))
+    assert files(tmp_path / "s.zarr") == files(tmp_path / "at_once.zarr")
