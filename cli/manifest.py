@@ -90,8 +90,11 @@ def from_folders(ctx: click.Context, *, output: Path, force: bool, **options: An
 def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) -> None:
     """Probe every file of MANIFEST, and list what is in it and what is wrong; then the classes and splits.
 
-    Problems: missing, unreadable, no video stream, no frames, encrypted, duplicate id, empty label, and start or end
-    beyond the duration. Every problem is printed in full; the good videos only while the table is short, or with --all.
+    Problems: missing, empty, unreadable, no video stream, picture, no frames, encrypted, truncated (less is there than
+    the header announces), damaged (frames that decode wrongly, or not at all), duplicate id, empty label, and start or
+    end beyond the duration. Notes, which keep no video from being used: gaps, rates and durations that cannot be right,
+    timestamps that begin again, a second file behind the first, and pictures whose size, rotation or pixel format
+    changes. All are printed in full; the good videos only while the table is short, or with --all.
 
     \b
     Exit code: 0 if all is well, 3 if some videos have problems,
@@ -115,7 +118,7 @@ for further in (*official_commands(), schema, example):
 
 def as_text(report: "CheckReport", *, show_all: bool = False) -> str:
     """Return the table of the videos, or of those with problems if there are many, and a summary."""
-    shown = report.videos if show_all or len(report.videos) <= MAX_ROWS else report.faulty
+    shown = report.videos if show_all or len(report.videos) <= MAX_ROWS else report.remarkable
     header = ["line", "path", "codec", "size", "rate", "duration", "frames", "problem"]
     parts = [format_table(header, [_row(video) for video in shown], right=(0, 3, 4, 5, 6))] if shown else []
     if hidden := len(report.videos) - len(shown):
@@ -141,12 +144,14 @@ def as_document(report: "CheckReport") -> dict[str, Any]:
         "look_alikes": [asdict(own) for own in made_of.look_alikes],
         "groups_in_several_splits": made_of.shared_groups,
         "columns": made_of.own_columns,
+        "notes": report.note_counts,
         "videos": [_entry(video) for video in report.videos],
     }
 
 
 def _row(report: "VideoReport") -> list[str]:
-    problems = "; ".join(problem.message for problem in report.problems)
+    told = [problem.message for problem in report.problems] + [f"note: {note.message}" for note in report.notes]
+    problems = "; ".join(told)
     info = report.info
     if info is None:
         return [str(report.line), report.video.written_path, "", "", "", "", "", problems]
@@ -176,6 +181,7 @@ def _entry(report: "VideoReport") -> dict[str, Any]:
         "columns": dict(video.columns),
         "info": None,
         "problems": [{"kind": problem.kind, "message": problem.message} for problem in report.problems],
+        "notes": [{"kind": note.kind, "message": note.message} for note in report.notes],
     }
     if info is not None:
         entry["info"] = {key: _plain(value) for key, value in asdict(info).items() if key != "path"}
@@ -204,6 +210,9 @@ def _summary(report: "CheckReport") -> str:
         lines.append(f"Columns of your own: {', '.join(map(repr, own))}.")
     counts = ", ".join(f"{count} {kind}" for kind, count in report.problem_counts.items())
     lines.append(f"{len(report.faulty)} with problems: {counts}" if counts else "No problems.")
+    if report.note_counts:
+        noted = ", ".join(f"{count} {kind}" for kind, count in report.note_counts.items())
+        lines.append(f"{sum(1 for video in report.videos if video.notes)} with notes: {noted}")
     return "\n".join(lines)
 
 

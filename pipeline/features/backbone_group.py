@@ -23,6 +23,7 @@ from .format import (
     open_array,
     open_group,
     read_array,
+    read_picked,
     read_rows,
     write_rows,
 )
@@ -165,12 +166,13 @@ class BackboneGroup:
         """Record what became of one video, as `record` does of several."""
         self.record({video_index: (status, error)})
 
-    def record(self, marks: Mapping[int, tuple[Status, str]]) -> None:
+    def record(self, marks: Mapping[int, tuple[Status, str | None]]) -> None:
         """Record what became of videos; only the coordinator may do this.
 
         Args:
             marks: index of a video in the manifest -> its status, `Status.DONE` only after `write` has returned, and
-                the reason if it failed.
+                the reason if it failed; of a damaged one that is done, what was left out, or None to keep what is
+                recorded of that.
         """
         wrong = [mark for mark in marks.values() if not _is_sensible(*mark)]
         if wrong:
@@ -178,7 +180,10 @@ class BackboneGroup:
         rows = self._rows[np.array(list(marks), np.int64)]
         with disk_full_explained(self.path):
             # The reasons before the statuses: a failed video without a reason would look like a damaged store.
-            write_rows(self._array("error"), rows, np.array([error for _, error in marks.values()], object))
+            errors = self._array("error")
+            known = read_picked(errors, rows).tolist()
+            texts = [old if new is None else new for old, (_, new) in zip(known, marks.values(), strict=True)]
+            write_rows(errors, rows, np.array(texts, object))
             write_rows(self._array("status"), rows, np.array([int(status) for status, _ in marks.values()], np.int8))
 
     def status(self) -> np.ndarray:
@@ -197,9 +202,16 @@ class BackboneGroup:
 
     def errors(self) -> dict[int, str]:
         """Return video index -> reason, for the videos that failed, or of which some clips did."""
-        failed = np.flatnonzero(np.isin(self.status(), FAILURES))
-        reasons = read_rows(self._array("error"), self._num_rows, self._rows) if len(failed) else []
-        return {int(index): str(reasons[index]) for index in failed}
+        return self._texts(FAILURES)
+
+    def left_out(self) -> dict[int, str]:
+        """Return video index -> what of a damaged video was not used, for those that are done all the same."""
+        return {index: words for index, words in self._texts((Status.DONE, Status.PARTLY)).items() if words}
+
+    def _texts(self, statuses: Sequence[Status]) -> dict[int, str]:
+        found = np.flatnonzero(np.isin(self.status(), statuses))
+        texts = read_rows(self._array("error"), self._num_rows, self._rows) if len(found) else []
+        return {int(index): str(texts[index]) for index in found}
 
     def pending(self, *, retry_failed: bool = False) -> npt.NDArray[np.int64]:
         """Return (n,) int64, in order: the indices of the videos still to be done, and of the failed ones if asked.
@@ -331,8 +343,9 @@ class BackboneGroup:
         return UnreadableError(message, what)
 
 
-def _is_sensible(status: Status, error: str) -> bool:
-    return (status in FAILURES) == bool(error)
+def _is_sensible(status: Status, words: str | None) -> bool:
+    """Return whether a status and words go together: a failed video has some, a pending one none."""
+    return bool(words) if status in FAILURES else status != Status.PENDING or not words
 
 
 def _check_index(what: str, index: int, number: int) -> None:

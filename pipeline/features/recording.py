@@ -28,7 +28,7 @@ class Recorder:
         self._store, self._seconds = store, seconds
         self._starts: dict[int, np.ndarray] = {}
         self._contents: dict[int, str] = {}
-        self._marks: dict[str, dict[int, tuple[Status, str]]] = {}
+        self._marks: dict[str, dict[int, tuple[Status, str | None]]] = {}
         self._written = time.monotonic()
 
     def record(
@@ -36,7 +36,7 @@ class Recorder:
         video_index: int,
         *,
         status: dict[str, Status],
-        error: str | None,
+        words: str | None,
         clip_start: np.ndarray | None,
         content: str | None = None,
     ) -> None:
@@ -45,8 +45,8 @@ class Recorder:
         Args:
             video_index: in the manifest.
             status: what it is now, for each of the backbones that ran.
-            error: why it failed.
-            clip_start: (R, N) float64 s, if it did not.
+            words: why it failed; or, if it is done, what of a damaged video was left out, None if that is known.
+            clip_start: (R, N) float64 s, if it did not fail.
             content: the file's sha256, if that is recorded.
 
         Raises:
@@ -55,10 +55,10 @@ class Recorder:
         """
         if clip_start is not None:
             self._starts[video_index] = clip_start
-        if content is not None and error is None:
+        if content is not None:
             self._contents[video_index] = content
         for name, own in status.items():
-            self._marks.setdefault(name, {})[video_index] = own, error or ""
+            self._marks.setdefault(name, {})[video_index] = own, words
         if time.monotonic() - self._written >= self._seconds:
             self.flush()
 

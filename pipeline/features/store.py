@@ -26,7 +26,6 @@ import json
 import os
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -223,7 +222,7 @@ class FeatureStore:
         Raises:
             StoreError: naming each difference.
         """
-        stored, wanted = self.attributes["sampling"], canonical(asdict(sampling))
+        stored, wanted = self.attributes["sampling"], canonical(sampling.record())
         refuse_differences(
             self.path, differences({"sampling": stored}, {"sampling": wanted}), advice=sampling_advice(stored, wanted)
         )

@@ -1,7 +1,6 @@
 """The attributes of a feature store and of its backbones: what they say, and which differences are refused."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ def store_attributes(table: VideoTable, *, digest: str, sampling: ClipSampling) 
             "kind": KIND,
             "manifest_digest": digest,
             "num_videos": len(table),
-            "sampling": asdict(sampling),
+            "sampling": sampling.record(),
         }
     )
 

@@ -12,21 +12,26 @@ from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.manifests.composition import Composition, composition
 from ...pipeline.manifests.manifest import Draft, Video, read_draft
 from ...pipeline.videos.reader import VideoInfo
+from .notes import NOTE_KINDS, Note, interval_notes, notes_of
 from .plan import FilesToProbe, plan
 from .settings import CheckSettings
-from .task import PROBLEM_KINDS, Problem, interval_problem, probe_file
+from .task import PROBLEM_KINDS, Problem, damage_problems, interval_problem, probe_file
 
 _FILES_PER_WORKER = 4  # submitted at a time, so that no worker waits
 
 
 @dataclass(frozen=True, slots=True)
 class VideoReport:
-    """What was found about one row of the manifest; ``info`` is None if the file could not be probed."""
+    """What was found about one row of the manifest; ``info`` is None if the file could not be probed.
+
+    Problems keep a video from being used, or part of it; notes do not.
+    """
 
     line: int
     video: Video
     info: VideoInfo | None
     problems: tuple[Problem, ...]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +48,21 @@ class CheckReport:
         return tuple(report for report in self.videos if report.problems)
 
     @property
+    def remarkable(self) -> tuple[VideoReport, ...]:
+        """The rows with a problem or a note."""
+        return tuple(report for report in self.videos if report.problems or report.notes)
+
+    @property
     def problem_counts(self) -> dict[str, int]:
         """How many rows have each kind of problem, in the order of `PROBLEM_KINDS`."""
         counts = Counter(kind for report in self.videos for kind in {problem.kind for problem in report.problems})
         return {kind: counts[kind] for kind in PROBLEM_KINDS if counts[kind]}
+
+    @property
+    def note_counts(self) -> dict[str, int]:
+        """How many rows have each kind of note, in the order of `NOTE_KINDS`."""
+        counts = Counter(note.kind for report in self.videos for note in report.notes)
+        return {kind: counts[kind] for kind in NOTE_KINDS if counts[kind]}
 
     @property
     def files(self) -> dict[Path, VideoInfo | None]:
@@ -107,4 +123,6 @@ def _reports(draft: Draft, files: FilesToProbe, found: list[VideoInfo | Problem]
     for line, video, number in zip(draft.lines, draft.videos, files.of_rows, strict=True):
         result = found[number]
         info, problem = (None, result) if isinstance(result, Problem) else (result, interval_problem(video, result))
-        yield VideoReport(line, video, info, (*([problem] if problem else []), *flaws[line]))
+        damage = () if info is None else damage_problems(info)
+        notes = () if info is None else (*notes_of(info), *interval_notes(video, info))
+        yield VideoReport(line, video, info, (*([problem] if problem else []), *damage, *flaws[line]), notes)

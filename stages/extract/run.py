@@ -39,6 +39,7 @@ class ExtractSummary:
         done: videos extracted by this run.
         already_done: videos that had been extracted before it.
         failed: id -> reason, of the requested videos; those of earlier runs as well.
+        left_out: id -> what of a damaged video was not used; likewise.
         num_clips: clips run, each counted once per backbone.
         seconds: wall clock; ``decode_seconds`` and ``compute_seconds`` (by backbone) add up over workers, and overlap.
     """
@@ -48,6 +49,7 @@ class ExtractSummary:
     done: int
     already_done: int
     failed: dict[str, str]
+    left_out: dict[str, str]
     num_clips: int
     gmacs: float
     seconds: float
@@ -201,7 +203,8 @@ def _record(recorder: Recorder, result: TaskResult) -> None:
     states = {name: Status.PARTLY_FAILED if name in task.extended else Status.FAILED for name in task.backbones}
     if result.error is None:
         states = dict.fromkeys(task.backbones, Status.DONE)
-    recorder.record(task.index, status=states, error=result.error, clip_start=result.clip_start, content=result.content)
+    words = result.left_out if result.error is None else result.error
+    recorder.record(task.index, status=states, words=words, clip_start=result.clip_start, content=result.content)
 
 
 def _summary(
@@ -218,12 +221,19 @@ def _summary(
         for index, reason in group.errors().items()
         if asked[index]
     }
+    left_out = {
+        videos[index].video_id: words
+        for group in groups.values()
+        for index, words in group.left_out().items()
+        if asked[index]
+    }
     return ExtractSummary(
         store=prepared.settings.store,
         changes=todo.changes,
         done=totals.done,
         already_done=int(asked.sum()) - len(todo.tasks),
         failed=dict(sorted(failed.items())),
+        left_out=dict(sorted(left_out.items())),
         num_clips=totals.num_clips,
         gmacs=sum(own.gmacs for own in todo.backbones),
         seconds=seconds,

@@ -15,7 +15,7 @@ from ...pipeline.errors import VideoError, WeightsError
 from ...pipeline.features.content import file_digest
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Video
-from ...pipeline.videos.clip_reader import decode_clips, due_clips
+from ...pipeline.videos.clip_reader import decode_video, due_clips
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import Preprocessing
 
@@ -78,6 +78,7 @@ class TaskResult:
     Args:
         error: why the video failed, or None.
         clip_start: (R, N) float64 seconds; None if the video failed.
+        left_out: what of a damaged video was not used, in words; "" if all could be, None if that was not looked at.
         content: sha256 of the file, if it is to be recorded.
         num_clips: clips that went through the backbones, each counted once per backbone.
         decode_seconds: time spent on reading, resizing and cropping.
@@ -87,6 +88,7 @@ class TaskResult:
     task: ExtractTask
     error: str | None
     clip_start: np.ndarray | None = None
+    left_out: str | None = ""
     content: str | None = None
     num_clips: int = 0
     decode_seconds: float
@@ -101,6 +103,7 @@ class LoadedVideo:
         clip_start: (R, N) float64 seconds.
         clips: by preprocessing, uint8 (R, N, L, S, S, 3); zero for clips that no backbone with that preprocessing
             needs.
+        left_out: as in `TaskResult`.
         kept: backbone -> the maps and scores that the store has already.
         due: backbone -> (N,) bool, the clips still to be computed.
         content: sha256 of the file, if it is to be recorded.
@@ -110,6 +113,7 @@ class LoadedVideo:
     task: ExtractTask
     seconds: float
     clip_start: np.ndarray | None = None
+    left_out: str | None = ""
     clips: dict[Preprocessing, torch.Tensor] | None = None
     kept: dict[str, Stored] = field(default_factory=dict)
     due: dict[str, np.ndarray] = field(default_factory=dict)
@@ -196,16 +200,23 @@ def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
     kept = _kept(job, task)
     due = {name: own.clips & ~_clips_of(kept.get(name), own.clips) for name, own in backbones.items()}
     if not any(own.any() for own in due.values()):
-        return LoadedVideo(task=task, seconds=time.perf_counter() - began, clips={}, kept=kept, due=due)
+        seconds = time.perf_counter() - began
+        return LoadedVideo(task=task, seconds=seconds, left_out=None, clips={}, kept=kept, due=due)
     wanted = due_clips((own.preprocessing, due[name]) for name, own in backbones.items() if due[name].any())
     try:
         content = file_digest(task.video.path, expected=task.content) if job.record_content else None
-        clip_start, clips = decode_clips(task.video, sampling=job.sampling, due=wanted)
+        decoded = decode_video(task.video, sampling=job.sampling, due=wanted)
     except VideoError as error:
         return LoadedVideo(task=task, seconds=time.perf_counter() - began, error=str(error))
-    seconds = time.perf_counter() - began
     return LoadedVideo(
-        task=task, seconds=seconds, clip_start=clip_start, clips=clips, kept=kept, due=due, content=content
+        task=task,
+        seconds=time.perf_counter() - began,
+        clip_start=decoded.starts,
+        clips=decoded.clips,
+        left_out=str(decoded.left_out or ""),
+        kept=kept,
+        due=due,
+        content=content,
     )
 
 
@@ -252,6 +263,7 @@ def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
         task=task,
         error=None,
         clip_start=loaded.clip_start,
+        left_out=loaded.left_out,
         content=loaded.content,
         num_clips=sum(int(own.sum()) for own in loaded.due.values()) * job.sampling.views,
         decode_seconds=loaded.seconds,

@@ -11,6 +11,7 @@ from ...pipeline.training.learning_split import check_classes, labelled, shared_
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.damage import REFUSE
 from ...pipeline.videos.preprocessing import preprocessing_for
 from .settings import LONGEST_WARMUP, TrainBackboneSettings
 
@@ -98,7 +99,7 @@ def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, spli
     videos = [subset.videos[place] for place in labelled(subset, range(len(subset)), split=split)]
     preprocessing = preprocessing_for(settings.crop)
     return TrainingClips(
-        open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),
+        open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB, damaged=settings.damaged),
         labels=task.targets(manifest, videos=videos).tolist(),
         sampling=sampling_of(settings),
         preprocessing=preprocessing,
@@ -114,6 +115,8 @@ def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
     # by digest and by type.
     for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "device"):
         del own[place]
+    if own["damaged"] == REFUSE:  # what runs did that do not mention it
+        del own["damaged"]
     return {
         "stage": "train-backbone",
         "manifest_digest": prepared.manifest.digest,

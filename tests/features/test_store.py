@@ -322,7 +322,7 @@ def test_a_video_that_changed_between_two_backbones_is_refused(tmp_path: Path):
     store.backbone("r2d_26").record(dict.fromkeys(range(5), (Status.PENDING, "")))
     before, recorder = store.clip_starts(), Recorder(store, seconds=1e9)
     for index in (0, 3):
-        recorder.record(index, status={"r2d_26": Status.DONE}, error=None, clip_start=np.zeros((2, 4)))
+        recorder.record(index, status={"r2d_26": Status.DONE}, words="", clip_start=np.zeros((2, 4)))
     with pytest.raises(StoreError, match="'jump/ä 1' do not start where they did"):
         recorder.flush()
     assert store.backbone("r2d_26").status().tolist() == [0, 0, 0, Status.DONE, 0]  # the others of the batch are kept
