@@ -1,6 +1,6 @@
 """Which clips of which backbones an aggregator reads, checked against what a feature store holds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,8 @@ from .patterns import CHEAP, EXPENSIVE, Pattern, joined_patterns
 from .store import FeatureStore
 
 NOT_EXTRACTED = "not extracted yet"
+
+ClipsByBackbone = Mapping[str, Sequence[int] | npt.NDArray[np.int64]]  # name of a backbone -> places of clips
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,17 +51,29 @@ def wanted_clips(selection: Selection, choice: ClipChoice) -> dict[str, npt.NDAr
 
 def usable_videos(store: FeatureStore, selection: Selection) -> npt.NDArray[np.bool_]:
     """Return (M,) bool: which videos of the store have all clips that a selection may read."""
-    wanted = wanted_clips(selection, choose_clips(store, selection))
-    return np.all([store.backbone(selection.backbones[role]).has(own) for role, own in wanted.items()], axis=0)
+    return _have(store, _clips_by_backbone(store, selection))
 
 
 def missing_videos(store: FeatureStore, videos: Iterable[int], *, selection: Selection) -> dict[str, str]:
     """Return id -> reason for those ``videos`` (indices) that lack clips of a selection: failed, or not yet."""
-    groups = [store.backbone(name) for name in selection.backbones.values()]
-    done = usable_videos(store, selection)
-    errors = {index: reason for group in groups for index, reason in group.errors().items()}
+    return lacking_videos(store, videos, clips=_clips_by_backbone(store, selection))
+
+
+def lacking_videos(store: FeatureStore, videos: Iterable[int], *, clips: ClipsByBackbone) -> dict[str, str]:
+    """Return id -> reason for those ``videos`` (indices) that lack any of a backbone's ``clips``, by its name."""
+    done = _have(store, clips)
+    errors = {index: reason for name in clips for index, reason in store.backbone(name).errors().items()}
     lacking = [index for index in videos if not done[index]]
     return {store.manifest.videos[index].video_id: errors.get(index, NOT_EXTRACTED) for index in lacking}
+
+
+def _clips_by_backbone(store: FeatureStore, selection: Selection) -> ClipsByBackbone:
+    wanted = wanted_clips(selection, choose_clips(store, selection))
+    return {selection.backbones[role]: own for role, own in wanted.items()}
+
+
+def _have(store: FeatureStore, clips: ClipsByBackbone) -> npt.NDArray[np.bool_]:
+    return np.all([store.backbone(name).has(own) for name, own in clips.items()], axis=0)
 
 
 def select(

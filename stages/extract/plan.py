@@ -20,6 +20,7 @@ from ...pipeline.features.store import FeatureStore
 from ...pipeline.features.table_changes import TableChanges
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.strides import look_at_some, share_seen
 from .settings import ExtractSettings, RoleWeights
 from .task import BackboneJob, ExtractJob, cropped
 from .tasks import ALL_CLIPS, MISSING_CLIPS, NOTHING, Tasks
@@ -89,11 +90,18 @@ class BackbonePlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtractPlan:
-    """The tasks of a run, one per video, and what they cost; and what the manifest changes in an existing store."""
+    """The tasks of a run, one per video, and what they cost; and what the manifest changes in an existing store.
+
+    Args:
+        sampling: where the clips lie.
+        share_seen: of a typical video, what its clips of one view see together; None if no video was to be read.
+    """
 
     tasks: Tasks
     backbones: tuple[BackbonePlan, ...]
     num_bytes: int
+    sampling: ClipSampling
+    share_seen: float | None
     changes: TableChanges
 
 
@@ -164,6 +172,8 @@ def _prepare_backbone(
 def plan(prepared: PreparedExtraction, store: FeatureStore | None, *, changes: TableChanges) -> ExtractPlan:
     """Return what is left to do, and what it costs. Writes nothing.
 
+    A few of the videos are opened, to tell how much of them their clips see.
+
     Args:
         prepared: the run, with the clips that it makes due (`with_stored_clips`).
         store: as it will be when the run begins; None if none exists yet.
@@ -175,8 +185,15 @@ def plan(prepared: PreparedExtraction, store: FeatureStore | None, *, changes: T
     # The columns of an existing store are on disk already.
     fresh = len(manifest) if store is None else len(changes.added)
     shared = index_bytes(num_videos=fresh, num_views=sampling.views, num_clips=sampling.num_clips)
-    num_bytes = shared + sum(b.num_bytes for b in backbones)
-    return ExtractPlan(tasks=tasks, backbones=backbones, num_bytes=num_bytes, changes=changes)
+    stretches = look_at_some(tasks.videos)
+    return ExtractPlan(
+        tasks=tasks,
+        backbones=backbones,
+        num_bytes=shared + sum(own.num_bytes for own in backbones),
+        sampling=sampling,
+        share_seen=share_seen(stretches, sampling) if stretches else None,
+        changes=changes,
+    )
 
 
 def videos_asked(prepared: PreparedExtraction) -> npt.NDArray[np.bool_]:

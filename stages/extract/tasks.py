@@ -32,6 +32,11 @@ class Tasks(Sequence[ExtractTask]):
         """Return (M,) int8, what a backbone has to do of each video."""
         return self._states[name]
 
+    @property
+    def videos(self) -> Sequence[Video]:
+        """The videos that there is something to do of, each made only when it is asked for."""
+        return _Chosen(self._videos, self._indices)
+
     def __len__(self) -> int:
         return len(self._indices)
 
@@ -58,3 +63,24 @@ class Tasks(Sequence[ExtractTask]):
             extended=tuple(name for name, state in states.items() if state == MISSING_CLIPS),
             content=self._contents.get(index),
         )
+
+
+class _Chosen(Sequence[Video]):
+    """Some of the videos of a manifest, by their places."""
+
+    def __init__(self, videos: Sequence[Video], places: npt.NDArray[np.int64]) -> None:
+        self._videos, self._places = videos, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, place: int) -> Video: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Video]: ...
+
+    def __getitem__(self, place: int | slice) -> Video | list[Video]:
+        if isinstance(place, slice):
+            return [self._videos[index] for index in self._places[place].tolist()]
+        return self._videos[int(self._places[place])]

@@ -11,7 +11,7 @@ from ...pipeline.features.clip_selection import NOT_EXTRACTED, choose_clips, sel
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.training.learning_split import labelled, shared_groups_words
-from ...pipeline.training.split_choice import read_splits, videos_of_split
+from ...pipeline.training.split_choice import Splits, read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of
 from .settings import ProbeSettings
 
@@ -64,6 +64,7 @@ class PreparedProbes:
     Attributes:
         targets: (V,) the class index of each of the store's videos.
         expected: indices into the store of the test split's videos that have a label.
+        splits: id -> split, in place of the store's own; None: those.
         unlabelled: how many videos of the two splits have none, and are left out.
         shared_groups: a sentence about groups on both sides of the split; "" if there is none.
     """
@@ -73,6 +74,7 @@ class PreparedProbes:
     task: Task
     targets: npt.NDArray[np.int64]
     expected: tuple[int, ...]
+    splits: Splits | None
     probes: tuple[ProbePlan, ...]
     unlabelled: int
     shared_groups: str
@@ -109,6 +111,7 @@ def prepare(settings: ProbeSettings) -> PreparedProbes:
         task=task,
         targets=targets,
         expected=test,
+        splits=splits,
         probes=probes,
         unlabelled=sum(map(len, listed.values())) - len(train) - len(test),
         shared_groups=shared_groups_words(store.manifest, split=settings.split, splits=splits),
