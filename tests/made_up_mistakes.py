@@ -113,8 +113,8 @@ BEGUN = {
 }
 FOLDERS = (
     "folders/fall/a.mp4", "folders/jump/b.mp4", "flat/a.mp4", "stray/fall/a.mp4", "stray/b.mp4", "splits/train/a.mp4",
-    "splits/test/b.mp4", "class_without/fall/page.html", "class_without/jump/notes.txt", "frames/1/0001.jpg", "full/notes",
-    "folder.csv/a.mp4",
+    "splits/test/b.mp4", "class_without/fall/page.html", "class_without/jump/notes.txt", "frames/1/0001.jpg",
+    "full/notes", "folder.csv/a.mp4",
 )  # fmt: skip
 
 
