@@ -87,9 +87,13 @@ def plan_segments(wanted: Sequence[int], keyframes: np.ndarray) -> list[Segment]
     return [segment for segment in segments if segment.wanted]
 
 
-def has_disposable_frames(codec: str, container: str) -> bool:
-    """Return whether decoding may leave out frames that are neither wanted nor referred to."""
-    return codec in _CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(_LOSSLESS_CONTAINERS)
+def has_disposable_frames(codec: str, container: str, *, variable_rate: bool) -> bool:
+    """Return whether decoding may leave out frames that are neither wanted nor referred to.
+
+    At a variable rate frames may have been lost before they were stored. Only where none is left out does it show that
+    a decoder skips what refers to them.
+    """
+    return not variable_rate and codec in _CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(_LOSSLESS_CONTAINERS)
 
 
 class UnsoundShortcutError(Exception):
@@ -269,9 +273,9 @@ class FrameWalker:
             place = self._index.place(frame.pts)
             if place is not None and place < start:  # a leading picture: it needs what came before the keyframe
                 continue
-            # The first frame must be the keyframe sought, and every later one must follow in order: then no reference
-            # can have been missing. Anything else is doubt.
-            in_order = place is not None and (place == start if last is None else place > last)
+            # The first frame must be the keyframe sought, and every later one must follow in order, without a break if
+            # none is left out: then no reference can have been missing. Anything else is doubt.
+            in_order = place is not None and (place == start if last is None else self._follows(place, last))
             if not in_order or place is None or place > remaining[-1] or frame.is_corrupt:
                 break
             last = place
@@ -281,3 +285,7 @@ class FrameWalker:
                 if not remaining:
                     return
         raise UnsoundShortcutError
+
+    def _follows(self, place: int, last: int) -> bool:
+        """Return whether the frame at ``place`` may come after the one at ``last``."""
+        return place > last if self._disposes else place == last + 1

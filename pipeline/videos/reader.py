@@ -199,16 +199,16 @@ class VideoReader:
             self._find_damage = partial(_look_again, self._path, damage, threads=threads)
         if damage and damaged == KEEP:
             self.timeline = self.timeline.without(damage.frames)
+        self.info = _info(Path(path), contents, self._display, self.timeline)
         self._walker = FrameWalker(
             self._path,
             self._index,
-            disposes=has_disposable_frames(contents.codec, contents.container),
+            disposes=has_disposable_frames(contents.codec, contents.container, variable_rate=self.info.variable_rate),
             threads=threads,
             shortcuts=shortcuts,
             damage=damage,
             find_damage=self._find_damage,
         )
-        self.info = _info(Path(path), contents, self._display, self.timeline)
 
     def __enter__(self) -> Self:
         return self
