@@ -98,6 +98,7 @@ def decode_video(video: Video, *, sampling: ClipSampling, due: Mapping[Preproces
     """
     shape = (sampling.views, sampling.num_clips, sampling.num_frames)
     clips = {own: _blank((*shape, own.crop, own.crop, 3)) for own in due}
+    arrays = {own: tensor.numpy() for own, tensor in clips.items()}  # the same memory, quicker to write to in pieces
     with VideoReader(video.path, damaged=sampling.damaged) as reader:
         starts = _starts(reader.timeline, video, sampling)
         wanted = _wanted(reader.timeline, starts, video, sampling=sampling, due=due)
@@ -111,7 +112,7 @@ def decode_video(video: Video, *, sampling: ClipSampling, due: Mapping[Preproces
         )
         for (own, view, places), seen in seen_together(pictures):
             for clip, place in places:
-                clips[own][view, clip, place] = seen
+                arrays[own][view, clip, place] = seen.numpy()
         left_out = _left_out(reader, video, sampling) if sampling.damaged == KEEP else None
     return DecodedClips(starts, clips, left_out)
 
