@@ -84,7 +84,7 @@ class Decoder:
         self._context = _context(stream, threads, strict=strict)
         self.matrix: bytes | None = None
         self._number, self._ended = 0, False
-        self._ratio: Fraction | None = None
+        self._terms, self._ratio = (1, 1), cast(Fraction | None, None)
         # Only on the calling thread: a decoder's own threads would wait for Python's lock.
         self._listens = threads == 1 and stream.codec_context.codec.canonical_name in _TOLD_BY_LOG
         self.notes = notes
@@ -99,11 +99,11 @@ class Decoder:
 
         As long as it stays the same, the same object comes back: this is asked for each packet.
         """
-        ratio = fraction(self._own.sample_aspect_ratio)
-        if ratio is None or ratio.numerator == ratio.denominator:
-            self._ratio = None
-        elif self._ratio is None or ratio.as_integer_ratio() != self._ratio.as_integer_ratio():
-            self._ratio = ratio
+        own = self._own.sample_aspect_ratio
+        terms = (own.numerator, own.denominator) if own else (1, 1)
+        if terms != self._terms:
+            ratio = fraction(own)
+            self._terms, self._ratio = terms, None if ratio == 1 else ratio
         return self._ratio
 
     def _peek(self, packet: av.Packet) -> None:
