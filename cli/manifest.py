@@ -66,7 +66,9 @@ def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) 
     """Probe every file of MANIFEST, and list what is in it and what is wrong.
 
     Problems: missing, unreadable, no video stream, no frames, encrypted, duplicate id, empty label, and start or end
-    beyond the duration. Every problem is printed in full; the good videos only while the table is short, or with --all.
+    beyond the duration. Notes, which keep no video from being used: gaps, rates and durations that cannot be right,
+    timestamps that begin again, a second file behind the first, and pictures whose size, rotation or pixel format
+    changes. All are printed in full; the good videos only while the table is short, or with --all.
 
     \b
     Exit code: 0 if all is well, 3 if some videos have problems,
@@ -90,7 +92,7 @@ for official in official_commands():
 
 def as_text(report: "CheckReport", *, show_all: bool = False) -> str:
     """Return the table of the videos, or of those with problems if there are many, and a summary."""
-    shown = report.videos if show_all or len(report.videos) <= MAX_ROWS else report.faulty
+    shown = report.videos if show_all or len(report.videos) <= MAX_ROWS else report.remarkable
     header = ["line", "path", "codec", "size", "rate", "duration", "frames", "problem"]
     parts = [format_table(header, [_row(video) for video in shown], right=(0, 3, 4, 5, 6))] if shown else []
     if hidden := len(report.videos) - len(shown):
@@ -107,12 +109,14 @@ def as_document(report: "CheckReport") -> dict[str, Any]:
         "num_files": len(report.files),
         "num_videos_with_problems": len(report.faulty),
         "problems": report.problem_counts,
+        "notes": report.note_counts,
         "videos": [_entry(video) for video in report.videos],
     }
 
 
 def _row(report: "VideoReport") -> list[str]:
-    problems = "; ".join(problem.message for problem in report.problems)
+    told = [problem.message for problem in report.problems] + [f"note: {note.message}" for note in report.notes]
+    problems = "; ".join(told)
     info = report.info
     if info is None:
         return [str(report.line), report.video.written_path, "", "", "", "", "", problems]
@@ -141,6 +145,7 @@ def _entry(report: "VideoReport") -> dict[str, Any]:
         "end": video.end,
         "info": None,
         "problems": [{"kind": problem.kind, "message": problem.message} for problem in report.problems],
+        "notes": [{"kind": note.kind, "message": note.message} for note in report.notes],
     }
     if info is not None:
         entry["info"] = {key: _plain(value) for key, value in asdict(info).items() if key != "path"}
@@ -162,6 +167,9 @@ def _summary(report: "CheckReport") -> str:
         lines[0] += f" ({', '.join(f'{codec} {count}' for codec, count in codecs.most_common())})"
     counts = ", ".join(f"{count} {kind}" for kind, count in report.problem_counts.items())
     lines.append(f"{len(report.faulty)} with problems: {counts}" if counts else "No problems.")
+    if report.note_counts:
+        noted = ", ".join(f"{count} {kind}" for kind, count in report.note_counts.items())
+        lines.append(f"{sum(1 for video in report.videos if video.notes)} with notes: {noted}")
     return "\n".join(lines)
 
 

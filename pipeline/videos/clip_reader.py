@@ -1,5 +1,7 @@
 """A video's clips as its backbones see them: decoded once, resized and cropped for each preprocessing."""
 
+import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -8,9 +10,10 @@ import torch
 from ..manifests.manifest import Video
 from ..seeds import derived_seed
 from .clips import ClipSampling, frame_indices, view_starts
+from .frame_times import Timeline
 from .preprocessing import Preprocessing
 from .reader import VideoReader
-from .transforms import augment, preprocess_test
+from .transforms import Look, central_look, random_look
 
 
 def due_clips(wanted: Iterable[tuple[Preprocessing, np.ndarray]]) -> dict[Preprocessing, np.ndarray]:
@@ -47,19 +50,43 @@ def decode_clips(
     """
     shape = (sampling.views, sampling.num_clips, sampling.num_frames)
     clips = {own: _blank((*shape, own.crop, own.crop, 3)) for own in due}
-    somewhere = np.any(list(due.values()), axis=0)
-    interval = {"start": video.start, "end": video.end}
     with VideoReader(video.path) as reader:
-        timeline = reader.timeline
-        starts = view_starts(sampling, timeline, video_id=video.video_id, **interval)  # (R, N)
-        places = [(view, int(clip)) for view in range(sampling.views) for clip in np.flatnonzero(somewhere)]
-        # In the order of time over all views: the video is decoded once, forwards.
-        places.sort(key=lambda place: starts[place])
-        indices = [frame_indices(timeline, starts[place], sampling, **interval) for place in places]
-        for (view, clip), frames in zip(places, reader.read_clips(indices), strict=True):
-            for own in (own for own, mask in due.items() if mask[clip]):
-                clips[own][view, clip] = see(frames, own, view=view, seed=(sampling.seed, video.video_id))
+        starts = view_starts(
+            sampling, reader.timeline, video_id=video.video_id, start=video.start, end=video.end
+        )  # (R, N)
+        wanted = _wanted(reader.timeline, starts, video, sampling=sampling, due=due)
+        seed, size = (sampling.seed, video.video_id), (reader.info.width, reader.info.height)
+        looks = {(own, view): _look(own, size=size, view=view, seed=seed) for own in due for view in range(len(starts))}
+        # In the order of time over all views: the video is decoded once, forwards, and one picture is held.
+        for frame, picture in reader.pictures(wanted):
+            for (own, view), places in wanted[frame].items():
+                seen = see(picture, looks[own, view])
+                for clip, place in places:
+                    clips[own][view, clip, place] = seen
     return starts, clips
+
+
+# frame -> preprocessing and view -> clips and places in them
+_Wanted = dict[int, dict[tuple[Preprocessing, int], list[tuple[int, int]]]]
+
+
+def _wanted(
+    timeline: Timeline,
+    starts: np.ndarray,
+    video: Video,
+    *,
+    sampling: ClipSampling,
+    due: Mapping[Preprocessing, np.ndarray],
+) -> _Wanted:
+    """Return which frames are wanted, and what for, given the clips' ``starts`` (R, N) float64 seconds."""
+    wanted: _Wanted = defaultdict(lambda: defaultdict(list))
+    somewhere = np.any(list(due.values()), axis=0)
+    for view, clip in itertools.product(range(len(starts)), np.flatnonzero(somewhere).tolist()):
+        frames = frame_indices(timeline, starts[view, clip], sampling, start=video.start, end=video.end)
+        for place, frame in enumerate(frames.tolist()):
+            for own in (own for own, mask in due.items() if mask[clip]):
+                wanted[frame][own, view].append((clip, place))
+    return wanted
 
 
 def _blank(shape: tuple[int, ...]) -> torch.Tensor:
@@ -67,20 +94,40 @@ def _blank(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(np.zeros(shape, np.uint8))
 
 
-def see(frames: np.ndarray, preprocessing: Preprocessing, *, view: int, seed: tuple[int, str]) -> torch.Tensor:
-    """Return one clip as a view sees it: the first view has the test's centre crop, every other its own crop and flip.
+def _look(preprocessing: Preprocessing, *, size: tuple[int, int], view: int, seed: tuple[int, str]) -> Look:
+    """Return how a view is seen: the first has the test's centre crop, every other its own crop and flip.
 
     All clips of a view are cropped alike, so that their maps keep one geometry.
 
     Args:
-        frames: (L, H, W, 3) uint8.
         preprocessing: of the backbone.
+        size: (width, height) of the video.
         view: number of the view.
         seed: of the sampling, and the video's id.
+    """
+    if view == 0:
+        return central_look(preprocessing)
+    return random_look(size, preprocessing, np.random.default_rng(derived_seed(*seed, view, "look")))
+
+
+def see(picture: np.ndarray, look: Look) -> torch.Tensor:
+    """Return (crop, crop, 3) uint8 of one picture, (H, W, 3) uint8."""
+    return look(picture[None])[0]
+
+
+def see_frames(reader: VideoReader, frames: np.ndarray, look: Look) -> torch.Tensor:
+    """Return the frames of one clip as ``look`` sees them, each by its own size; one picture is held at a time.
+
+    Args:
+        reader: of the video.
+        frames: (L,) places in its timeline.
+        look: how.
 
     Returns:
         (L, crop, crop, 3) uint8.
+
+    Raises:
+        VideoError: if a frame does not decode.
     """
-    if view == 0:
-        return preprocess_test(frames, preprocessing)
-    return augment(frames, preprocessing, np.random.default_rng(derived_seed(*seed, view, "look")))
+    seen = {place: see(picture, look) for place, picture in reader.pictures(frames.tolist())}
+    return torch.stack([seen[place] for place in frames.tolist()])

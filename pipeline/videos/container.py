@@ -10,6 +10,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..errors import VideoError
+from .stated import decode_stated
 
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -62,10 +63,8 @@ def choose_stream(container: InputContainer, *, threads: int) -> VideoStream:
 
 def decode_packets(stream: VideoStream, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
     """Yield the frames of ``packets`` as the decoder returns them, and at the end those that it still holds."""
-    for packet in packets:
-        if packet.size:  # an empty packet, which AVI has for repeated frames, would end the decoding
-            yield from stream.decode(packet)
-    yield from stream.decode(None)
+    # An empty packet, which AVI has for repeated frames, would end the decoding.
+    yield from decode_stated(stream, (packet for packet in packets if packet.size))
 
 
 def decode(path: Path, *, threads: int, encrypted: bool = False) -> Iterator[av.VideoFrame]:

@@ -115,9 +115,10 @@ class FrameWalker:
             except UnsoundShortcutError:
                 self.shortcuts = False
         if num_done < len(wanted):
-            yield from self._walk_plainly(wanted[num_done:])
+            yield from self.walk_plainly(wanted[num_done:])
 
-    def _walk_plainly(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    def walk_plainly(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield the same as `walk` by decoding from the video's beginning."""
         remaining = list(reversed(wanted))
         for count, frame in enumerate(decode(self._path, threads=self._threads, encrypted=self._index.encrypted)):
             place = self._index.place(frame.pts, count=count)

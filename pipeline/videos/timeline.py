@@ -13,9 +13,10 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from ..errors import VideoError
-from .clips import Timeline
 from .container import choose_stream, decode, decode_packets, decoding_error, open_container, reason
 from .decoding import FrameIndex
+from .frame_times import Timeline
+from .joined import begin_again, joins, one_after_the_other
 
 # Containers that carry presentation times, and codecs whose every packet becomes one frame. Not so: AVI (decoding order
 # only), MPEG-4 part 2 (frames not coded), VP8 (invisible frames).
@@ -41,6 +42,7 @@ class Packets:
         pts: (P,) int64, presentation times; meaningless if ``has_pts`` is false.
         has_pts: (P,) bool.
         dts: (P,) int64, decoding times; the presentation times if there are none.
+        has_dts: (P,) bool.
         duration: (P,) int64, 0 where unknown.
         keyframe: (P,) bool, decoding can begin here.
         shown: (P,) bool, false if an edit list cuts the frame away.
@@ -49,6 +51,7 @@ class Packets:
     pts: np.ndarray
     has_pts: np.ndarray
     dts: np.ndarray
+    has_dts: np.ndarray
     duration: np.ndarray
     keyframe: np.ndarray
     shown: np.ndarray
@@ -65,6 +68,7 @@ class Contents:
         rate: frames per second, by the file's own claim.
         aspect_ratio: width of a pixel over its height, if the file gives it.
         encrypted: whether the file says that it is.
+        header_seconds: how long the file says that it is, all streams together; None if it does not.
         packets: all of them.
         head: the first few frames, in the decoder's order.
     """
@@ -75,15 +79,20 @@ class Contents:
     rate: Fraction
     aspect_ratio: Fraction | None
     encrypted: bool
+    header_seconds: float | None
     packets: Packets
     head: tuple[av.VideoFrame, ...]
 
 
-def _row(packet: av.Packet) -> tuple[int, bool, int, int, bool, bool]:
+_Row = tuple[int, bool, int, bool, int, bool, bool]
+
+
+def _row(packet: av.Packet) -> _Row:
     """Return what `Packets` keeps of ``packet``, in the order of its fields."""
     pts = packet.pts or 0
     dts = pts if packet.dts is None else packet.dts
-    return pts, packet.pts is not None, dts, packet.duration or 0, packet.is_keyframe, not packet.is_discard
+    known = packet.pts is not None, packet.dts is not None
+    return pts, known[0], dts, known[1], packet.duration or 0, packet.is_keyframe, not packet.is_discard
 
 
 class _PacketLog:
@@ -92,7 +101,7 @@ class _PacketLog:
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         self._container = container
         self._stream = stream
-        self._rows: list[tuple[int, bool, int, int, bool, bool]] = []
+        self._rows: list[_Row] = []
         self.encrypted = stream.codec_tag in _ENCRYPTED_TAGS
 
     def __iter__(self) -> Iterator[av.Packet]:
@@ -143,6 +152,7 @@ def read_contents(path: Path) -> Contents:
             rate=stream.average_rate or stream.guessed_rate or _DEFAULT_FPS,
             aspect_ratio=stream.sample_aspect_ratio,
             encrypted=log.encrypted,
+            header_seconds=container.duration / av.time_base if container.duration else None,
             packets=table,
             head=head,
         )
@@ -168,9 +178,20 @@ def packets_tell_time(contents: Contents) -> bool:
     if contents.container == "mpegts" and any(frame.interlaced_frame for frame in head):
         return False  # a packet may be one field of two
     shown = np.sort(packets.pts[packets.shown])
-    if not packets.has_pts.all() or np.any(np.diff(shown) == 0):
+    if not packets.has_pts.all() or np.any(np.diff(shown) == 0) or _begins_again(contents):
         return False
     return [frame.pts for frame in head] == shown[: len(head)].tolist()
+
+
+def _begins_again(contents: Contents) -> bool:
+    packets = contents.packets
+    return begin_again(
+        pts=packets.pts,
+        dts=packets.dts,
+        has_dts=packets.has_dts,
+        keyframe=packets.keyframe,
+        container=contents.container,
+    )
 
 
 def timeline_of_packets(contents: Contents) -> tuple[Timeline, FrameIndex]:
@@ -202,25 +223,34 @@ def timeline_of_frames(path: Path, contents: Contents, *, threads: int) -> tuple
     times, durations = zip(*frames, strict=True)
     none = np.zeros(0, np.int64)
     index = FrameIndex(size=len(frames), pts=None, keyframes=none, keyframe_dts=none, encrypted=contents.encrypted)
-    return _timeline(_display_times(times, contents), durations[-1] or 0, contents), index
+    shown, restarts = _display_times(times, contents)
+    return _timeline(shown, durations[-1] or 0, contents, joins=restarts.tolist()), index
 
 
-def _display_times(pts: Sequence[int | None], contents: Contents) -> np.ndarray:
+def _display_times(pts: Sequence[int | None], contents: Contents) -> tuple[np.ndarray, np.ndarray]:
     """Return (F,) strictly increasing int64 times for frames that came, in order of display, with ``pts``.
 
     A file that stores only decoding times (AVI) also shows its frames at these times, in order of display; the decoder
-    then gives each frame the time of another. If not even those fit, frames follow evenly, at the rate that the file
-    claims.
+    then gives each frame the time of another. Where timestamps begin again, parts are shown one after the other. If
+    nothing fits, frames follow evenly, at the rate that the file claims.
+
+    Returns:
+        The times, and (J,) int64, the frames with which timestamps begin again.
     """
-    known = [time for time in pts if time is not None]
-    for times in (known, contents.packets.dts.tolist(), sorted(known)):
-        if len(times) == len(pts) and all(earlier < later for earlier, later in itertools.pairwise(times)):
-            return np.array(times, dtype=np.int64)
+    known = np.array([time for time in pts if time is not None], dtype=np.int64)
+    restarts, none = joins(known, container=contents.container), np.zeros(0, np.int64)
+    candidates = [(known, none), (contents.packets.dts, none)]
+    following = one_after_the_other(known, restarts)
+    if following is not None:
+        candidates.append((following, restarts))
+    for times, begun in (*candidates, (np.sort(known), none)):
+        if len(times) == len(pts) and len(joins(times, container=contents.container)) == 0:
+            return times, begun
     step = 1 / (contents.rate * contents.time_base)
-    return np.round(np.arange(len(pts)) * float(step)).astype(np.int64)
+    return np.round(np.arange(len(pts)) * float(step)).astype(np.int64), none
 
 
-def _timeline(pts: np.ndarray, last_duration: float, contents: Contents) -> Timeline:
+def _timeline(pts: np.ndarray, last_duration: float, contents: Contents, *, joins: Sequence[int] = ()) -> Timeline:
     """Return the timeline of frames at ``pts`` (F,) int64; its end follows from the last frame's duration."""
     if last_duration <= 0:
         steps = np.diff(pts)
@@ -229,4 +259,4 @@ def _timeline(pts: np.ndarray, last_duration: float, contents: Contents) -> Time
     unit = float(contents.time_base)
     # Subtracted as integers, which is exact however late the file's own clock begins.
     seconds = (pts - pts[0]).astype(np.float64) * unit
-    return Timeline(pts=seconds, duration=float(seconds[-1] + last_duration * unit))
+    return Timeline(pts=seconds, duration=float(seconds[-1] + last_duration * unit), joins=tuple(joins))

@@ -10,6 +10,7 @@ from pathlib import Path
 from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.manifests.manifest import Draft, Video, read_draft
 from ...pipeline.videos.reader import VideoInfo
+from .notes import NOTE_KINDS, Note, notes_of
 from .plan import plan
 from .settings import CheckSettings
 from .task import PROBLEM_KINDS, Problem, interval_problem, probe_file
@@ -17,12 +18,16 @@ from .task import PROBLEM_KINDS, Problem, interval_problem, probe_file
 
 @dataclass(frozen=True, slots=True)
 class VideoReport:
-    """What was found about one row of the manifest; ``info`` is None if the file could not be probed."""
+    """What was found about one row of the manifest; ``info`` is None if the file could not be probed.
+
+    Problems keep a video from being used, or part of it; notes do not.
+    """
 
     line: int
     video: Video
     info: VideoInfo | None
     problems: tuple[Problem, ...]
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,21 @@ class CheckReport:
         return tuple(report for report in self.videos if report.problems)
 
     @property
+    def remarkable(self) -> tuple[VideoReport, ...]:
+        """The rows with a problem or a note."""
+        return tuple(report for report in self.videos if report.problems or report.notes)
+
+    @property
     def problem_counts(self) -> dict[str, int]:
         """How many rows have each kind of problem, in the order of `PROBLEM_KINDS`."""
         counts = Counter(kind for report in self.videos for kind in {problem.kind for problem in report.problems})
         return {kind: counts[kind] for kind in PROBLEM_KINDS if counts[kind]}
+
+    @property
+    def note_counts(self) -> dict[str, int]:
+        """How many rows have each kind of note, in the order of `NOTE_KINDS`."""
+        counts = Counter(note.kind for report in self.videos for note in report.notes)
+        return {kind: counts[kind] for kind in NOTE_KINDS if counts[kind]}
 
     @property
     def files(self) -> dict[Path, VideoInfo | None]:
@@ -85,4 +101,5 @@ def _reports(draft: Draft, found: dict[Path, VideoInfo | Problem]) -> Iterator[V
     for line, video in zip(draft.lines, draft.videos, strict=True):
         result = found[video.path]
         info, problem = (None, result) if isinstance(result, Problem) else (result, interval_problem(video, result))
-        yield VideoReport(line, video, info, (*([problem] if problem else []), *flaws[line]))
+        notes = notes_of(info) if info is not None else ()
+        yield VideoReport(line, video, info, (*([problem] if problem else []), *flaws[line]), notes)

@@ -236,9 +236,9 @@ def test_pixels_become_square(ratio, width):
     assert Display(frame, aspect_ratio=ratio).size == (width, 48)
 
 
-def test_a_change_of_size_within_a_video_keeps_the_first_size():
+def test_a_frame_of_another_size_keeps_its_own():
     display = Display(av.VideoFrame(64, 48, "yuv420p"), aspect_ratio=None)
-    assert display.show(av.VideoFrame(32, 64, "yuv420p")).shape == (48, 64, 3)
+    assert display.show(av.VideoFrame(32, 64, "yuv420p")).shape == (64, 32, 3)
 
 
 @pytest.mark.parametrize(
