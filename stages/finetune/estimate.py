@@ -106,7 +106,7 @@ def _memory_by_strategy(settings: FinetuneSettings, prepared: PreparedFinetuning
 
 def _step_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, model: EndToEnd) -> float:
     """Return the seconds of a step, clips included, over a few steps after the first."""
-    videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.training)
+    videos = training_videos(settings, prepared, prepared.training)
     gradients = strategy_gradients(
         model, strategy=settings.strategy, objective=objective_of(settings, prepared), accumulate=settings.accumulate
     )
@@ -124,7 +124,7 @@ def _step_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, mode
 @torch.no_grad()
 def _validation_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, model: EndToEnd) -> float:
     """Return the seconds of all held-out videos, estimated from the first of them."""
-    videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.validation)
+    videos = training_videos(settings, prepared, prepared.validation)
     began = time.perf_counter()
     batch = batch_of([videos.spread_clips(0)])
     if len(batch):

@@ -25,6 +25,7 @@ from ...pipeline.files import write_json
 from ...pipeline.settings import recorded_names
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
 from ...pipeline.training.clips import TrainingClips, collate
+from ...pipeline.training.keeping import keep_decoded, memory_share
 from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.run_directory import RunDirectory
@@ -96,6 +97,12 @@ def train(prepared: PreparedBackboneTraining, directory: RunDirectory, *, progre
     settings, training = prepared.settings, prepared.training
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    keep_decoded(
+        [clips.source for clips in prepared.clips],
+        settings=settings.keeping,
+        memory_bytes=memory_share(settings.cache_gib),
+        say=progress.notice,
+    )
     model = _build_model(prepared)
     fitted = _fit(prepared, directory, model, progress)
     weights = collect_weights(

@@ -8,7 +8,6 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -18,11 +17,10 @@ from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
 from vidpipe.pipeline.errors import VideoError
 from vidpipe.pipeline.manifests.manifest import read_manifest
 from vidpipe.pipeline.training.batches import prefetched, shuffled_batches
-from vidpipe.pipeline.training.clips import TrainingClips, VideoSource, collate, estimated_bytes, read_reduced
+from vidpipe.pipeline.training.clips import TrainingClips, VideoSource, collate, estimated_bytes
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import read_all
-from vidpipe.pipeline.videos.transforms import resize_short_side
 
 
 def command(world: Path, out: Path, *more: str) -> list[str]:
@@ -154,13 +152,6 @@ def test_an_output_that_cannot_be_is_an_error_not_a_traceback(world: Path):
 def test_a_name_that_the_system_refuses_is_a_video_that_failed():
     with pytest.raises(VideoError, match="cannot be opened"):
         read_all(Path("/" + "x" * 300 + ".mp4"))
-
-
-def test_reading_reduced_frames_is_reading_and_then_reducing(world: Path):
-    path = read_manifest(world / "m.csv").videos[0].path
-    whole = read_all(path)
-    assert np.array_equal(read_reduced(path, short_side=1000), whole)
-    assert np.array_equal(read_reduced(path, short_side=20), resize_short_side(whole, 20).numpy())
 
 
 def test_a_run_of_other_settings_is_refused(world: Path, tmp_path: Path):
