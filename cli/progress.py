@@ -48,9 +48,8 @@ class Bar:
 
         self._notes, self._milestone, self._untypical = 0, "", untypical
         # A slow average for the time left: videos differ much in length.
-        self._bar = tqdm(total=total, initial=done, unit=unit, desc=what, smoothing=0.1)
-        if untypical:
-            self._bar.bar_format = _WITHOUT_FORECAST
+        form = _WITHOUT_FORECAST if untypical else None
+        self._bar = tqdm(total=total, initial=done, unit=unit, desc=what, smoothing=0.1, bar_format=form)
 
     def advance(self, number: int = 1, *, note: str = "") -> None:
         """Move the bar."""

@@ -15,7 +15,8 @@ class Heard:
 
     def begin(self, what: str, *, total: int, unit: str, done: int = 0, untypical: int = 0) -> None:
         """Note it."""
-        self.calls.append(f"{what}: {done} of {total} {unit}s")
+        words = f", the next {untypical} untypical" if untypical else ""
+        self.calls.append(f"{what}: {done} of {total} {unit}s{words}")
 
     def advance(self, number: int = 1, *, note: str = "") -> None:
         """Note it."""

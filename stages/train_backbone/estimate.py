@@ -93,7 +93,7 @@ def estimate(settings: TrainBackboneSettings) -> BackboneEstimate:
     own, num_training = settings.optimisation, len(prepared.training.source.videos)
     num_validation = kept.num_videos - num_training
     steps = len(shuffled_batches(num_training, batch_size=own.batch_size, seed=own.seed, epoch=0))
-    first, later = _epoch_seconds(prepared, network, reading, kept, steps=steps, in_memory=in_memory)
+    first, later = epoch_seconds(prepared, network, reading, kept, steps=steps, in_memory=in_memory)
     left = 0 if already_done else own.epochs - epochs_done
     gmacs = _clip_gmacs(prepared)
     return BackboneEstimate(
@@ -144,7 +144,7 @@ def _clip_gmacs(prepared: PreparedBackboneTraining) -> float:
     return backbone_macs(own.backbone, num_frames=frames, size=own.crop, num_classes=num_classes) / 1e9
 
 
-def _epoch_seconds(
+def epoch_seconds(
     prepared: PreparedBackboneTraining,
     network: NetworkTimes,
     reading: ReadingTimes,
