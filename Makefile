@@ -6,10 +6,13 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: demo demo-videos demo-cheap demo-expensive demo-features demo-all-cheap demo-all-expensive demo-faster \
-	demo-results test check docs bench clean
+	demo-results test check wheel docs bench clean
 
-$(STAMP): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vidpipe needs Python 3.11 or newer; set PYTHON=...")'
+CHECK_PYTHON = $(PYTHON) -c \
+	'import sys; sys.exit(sys.version_info < (3, 11) and "vidpipe needs Python 3.11 or newer; set PYTHON=...")'
+
+$(STAMP): pyproject.toml setup.py constraints.txt
+	$(CHECK_PYTHON)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
 	touch $@
@@ -92,6 +95,12 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright
+
+# The wheel, and the smallest path with it in an empty environment of every Python there is: what a user gets.
+wheel: export PIP_ARGS := $(PIP_ARGS)
+wheel:
+	$(CHECK_PYTHON)
+	$(PYTHON) .ci/try_wheel.py
 
 # The pages of docs/ as a site, in site/.
 docs: $(STAMP)

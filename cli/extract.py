@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.settings import build
+from ..pipeline.videos.damage import DAMAGE_WORDS
 from ..stages.extract.settings import ExtractSettings
 from .defaults import with_defaults
 from .main import SOME_FAILED
@@ -116,7 +117,13 @@ def _summary_text(summary: "ExtractSummary") -> str:
     ]
     if summary.num_clips:
         lines.append(f"  {summary.num_clips:,} clips; decoding {summary.decode_seconds:.1f} s, {computing}")
+    lines += (f"  {name}: {words}" for name, words in summary.left_out.items())
     lines += (f"  failed: {name}: {reason}" for name, reason in summary.failed.items())
+    if damaged := sum(reason.startswith(DAMAGE_WORDS) for reason in summary.failed.values()):
+        lines.append(
+            f"{damaged:,} of the failed are damaged or cut short. --damaged keep, with another store, uses "
+            "their clips outside of the damage."
+        )
     if summary.failed:
         lines.append("The same command with --retry-failed tries the failed videos again.")
     return "\n".join(lines)

@@ -13,6 +13,7 @@ from ..pipeline.manifests.settings import FoldersSettings
 from ..pipeline.settings import build
 from ..stages.check_manifest.settings import CheckSettings
 from .main import SOME_FAILED
+from .manifest_example import example, schema
 from .manifest_official import official_commands
 from .manifest_output import MAX_ROWS, check_output, counted, write, written_text
 from .options import setting_options
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 def command() -> None:
     """Make and check manifests: the lists of videos that everything else starts from.
 
-    A manifest is a CSV or Parquet file with the columns path, label, split, and optionally video_id, start, end.
+    A manifest is a CSV or Parquet file with the columns path, label, split, and optionally video_id, start, end:
+    'vidpipe manifest schema' says what each means, and 'vidpipe manifest example' prints one.
     """
 
 
@@ -65,8 +67,9 @@ def from_folders(*, output: Path, force: bool, **options: Any) -> None:
 def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) -> None:
     """Probe every file of MANIFEST, and list what is in it and what is wrong.
 
-    Problems: missing, unreadable, no video stream, no frames, encrypted, duplicate id, empty label, and start or end
-    beyond the duration. Notes, which keep no video from being used: gaps, rates and durations that cannot be right,
+    Problems: missing, empty, unreadable, no video stream, picture, no frames, encrypted, truncated (less is there than
+    the header announces), damaged (frames that decode wrongly, or not at all), duplicate id, empty label, and start or
+    end beyond the duration. Notes, which keep no video from being used: gaps, rates and durations that cannot be right,
     timestamps that begin again, a second file behind the first, and pictures whose size, rotation or pixel format
     changes. All are printed in full; the good videos only while the table is short, or with --all.
 
@@ -86,8 +89,8 @@ def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) 
     ctx.exit(SOME_FAILED if report.faulty else 0)
 
 
-for official in official_commands():
-    command.add_command(official)
+for further in (*official_commands(), schema, example):
+    command.add_command(further)
 
 
 def as_text(report: "CheckReport", *, show_all: bool = False) -> str:

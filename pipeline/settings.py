@@ -4,7 +4,9 @@ This is stated once, in the library: the command line generates its options from
 """
 
 import dataclasses
+import json
 import math
+import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field
@@ -14,6 +16,7 @@ from typing import Any, TypeVar, dataclass_transform
 from .errors import SettingsError, named
 
 KEY = "vidpipe"  # of our entry in a field's metadata
+_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # a sha256, of which the beginning is enough
 T = TypeVar("T")
 
 
@@ -230,6 +233,27 @@ def differing(have: Any, asked: Any, *, absent: Any = None, at: str = "") -> Ite
             yield from differing(have.get(key, absent), asked.get(key, absent), absent=absent, at=name)
     elif have != asked:
         yield at, have, asked
+
+
+def describe_differences(have: Any, asked: Any, *, options: Mapping[str, str] | None = None) -> list[str]:
+    """Return a phrase for each field of two nested JSON values that differs.
+
+    Args:
+        have: what is there.
+        asked: what should be.
+        options: dotted name -> the field by which a user sets it; other fields stand under their dotted name.
+    """
+    fields = {name: named(field) for name, field in (options or {}).items()}
+    found = (
+        f"{fields.get(name, name)} is {_shorten(old)} there, {_shorten(new)} here"
+        for name, old, new in differing(have, asked)
+    )
+    return list(dict.fromkeys(found))  # one setting may stand in two places
+
+
+def _shorten(value: Any, *, limit: int = 120) -> str:
+    text = _DIGEST.sub(r"\1…", json.dumps(value))
+    return text if len(text) <= limit else text[:limit] + "…"
 
 
 def _sentence(facts: Facts) -> str:

@@ -247,6 +247,7 @@ def options_of(command: click.Command) -> set[str]:
 def test_commands_and_options_in_the_text_are_ones_that_there_are(page: Path) -> None:
     known = options_of(main) | FOREIGN_OPTIONS
     for code in re.findall(r"`([^`\n]+)`", prose_of(page)):
+        code = re.sub(r"^python -m vidpipe\b", "vidpipe", code)  # the same command
         words = shlex.split(code) if code.startswith(("vidpipe ", "python ")) else code.split()
         if words[0] == "vidpipe":
             command, rest = find_command(words[1:])

@@ -12,7 +12,13 @@ notebook needs stands here. A name loads what it needs when it is first used, so
 
 import importlib
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+# In a checkout the packages lie beside this folder, not in it. Python started there finds this folder before what is
+# installed: without the next two lines it would then find half of vidpipe.
+if not Path(__file__).with_name("pipeline").is_dir():
+    __path__.append(str(Path(__file__).parents[1]))
 
 if TYPE_CHECKING:
     from vidpipe.pipeline.aggregators.base import AggregatorSpec

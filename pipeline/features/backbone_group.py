@@ -139,9 +139,9 @@ class BackboneGroup:
         Args:
             video_index: which video of the manifest.
             status: `Status.DONE` only after `write` has returned.
-            error: the reason, for `Status.FAILED`.
+            error: the reason, for `Status.FAILED`; for `Status.DONE` what of a damaged video was left out, if it is.
         """
-        if (status == Status.FAILED) != bool(error):
+        if (status == Status.FAILED and not error) or (status == Status.PENDING and error):
             raise ValueError(f"a reason belongs to a failed video and to no other; got {status!r}, {error!r}")
         with disk_full_explained(self.path):
             # The reason before the status: a failed video without a reason would look like a damaged store. It is
@@ -157,9 +157,16 @@ class BackboneGroup:
 
     def errors(self) -> dict[int, str]:
         """Return video index -> reason, for the videos that failed."""
-        failed = np.flatnonzero(self.status() == Status.FAILED)
-        reasons = read_array(self._array("error")) if len(failed) else []
-        return {int(index): str(reasons[index]) for index in failed}
+        return self._texts(Status.FAILED)
+
+    def left_out(self) -> dict[int, str]:
+        """Return video index -> what of a damaged video was not used, for those that are done all the same."""
+        return {index: words for index, words in self._texts(Status.DONE).items() if words}
+
+    def _texts(self, status: Status) -> dict[int, str]:
+        found = np.flatnonzero(self.status() == status)
+        texts = read_array(self._array("error")) if len(found) else []
+        return {int(index): str(texts[index]) for index in found}
 
     def pending(self, *, retry_failed: bool = False) -> np.ndarray:
         """Return (n,) int64, in order: the indices of the videos still to be done, and of the failed ones if asked."""

@@ -85,7 +85,7 @@ def _write_store(store: FeatureStore, file: h5py.File, compression: str, progres
     attributes = {**store.attributes, "backbones": {group.name: group.attributes for group in groups}}
     for name, value in sorted(attributes.items()):
         file.attrs[name] = json.dumps(value, sort_keys=True) if name in _JSON_ATTRIBUTES else value
-    states = {group.name: (group, group.status(), group.errors()) for group in groups}
+    states = {group.name: (group, group.status(), group.errors() | group.left_out()) for group in groups}
     starts = store.clip_starts()
     most = sum(group.raw_bytes_per_video for group in groups)
     with under_way(progress, "exporting", total=len(store.manifest), unit="video"):

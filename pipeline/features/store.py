@@ -18,7 +18,6 @@ that are equal file by file. All files have checksums, and appear whole or not a
 import os
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -294,7 +293,7 @@ def _store_attributes(manifest: Manifest, sampling: ClipSampling) -> dict[str, A
             "kind": KIND,
             "manifest_digest": manifest.digest,
             "num_videos": len(manifest),
-            "sampling": asdict(sampling),
+            "sampling": sampling.record(),
         }
     )
 

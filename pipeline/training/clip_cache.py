@@ -26,7 +26,7 @@ from ..files import PARTIAL, free_bytes, write_atomically
 from ..manifests.manifest import Video
 from ..videos.software import decoder_versions
 from .kept_videos import DamagedEntryError, open_kept, write_kept
-from .reduced import ReducedVideo, decoded
+from .reduced import ReducedVideo, Reduction, decoded
 
 RESERVED_BYTES = 10**9  # of the disk, for checkpoints and everything else: a cache must never be what fills it
 _SUFFIX = ".frames"
@@ -77,15 +77,15 @@ class ClipCache:
         self._used_bytes, self._counted_at, self._count_seconds = 0.0, -float("inf"), 0.0
         self._stopped = False
 
-    def see(self, video: Video, make: Callable[[ReducedVideo], Made], *, short_side: int) -> Made | None:
+    def see(self, video: Video, make: Callable[[ReducedVideo], Made], *, reduction: Reduction) -> Made | None:
         """Return what ``make`` makes of the video, decoded first and kept if it is not here yet; None if it cannot be.
 
         Raises:
             VideoError: as ``make`` raises it.
         """
-        path = entry_path(self.folder, video, short_side=short_side)
+        path = entry_path(self.folder, video, reduction=reduction)
         for _ in range(2):  # what is damaged is made again, once
-            if path is None or not (path.exists() or self._keep(video, path, short_side=short_side)):
+            if path is None or not (path.exists() or self._keep(video, path, reduction=reduction)):
                 return None
             try:
                 with open_kept(path) as opened:
@@ -122,12 +122,12 @@ class ClipCache:
         """Return how many bytes may still be written here."""
         return max(0.0, min(self.most_bytes - used_bytes(self.folder), free_bytes(self.folder) - RESERVED_BYTES))
 
-    def _keep(self, video: Video, path: Path, *, short_side: int) -> bool:
+    def _keep(self, video: Video, path: Path, *, reduction: Reduction) -> bool:
         """Decode a video into ``path``; return whether it is there now."""
         if self._stopped or path in self._left_out or not self._claim(path):
             return False
         try:
-            with decoded(video, short_side=short_side) as opened:
+            with decoded(video, reduction=reduction) as opened:
                 places = opened.usable_places(video)
                 width, height = opened.size
                 if not self._reserve(len(places) * width * height * 3):
@@ -143,7 +143,7 @@ class ClipCache:
             return False
         finally:
             self._release(path)
-        if entry_path(self.folder, video, short_side=short_side) != path:  # the file was changed meanwhile
+        if entry_path(self.folder, video, reduction=reduction) != path:  # the file was changed meanwhile
             _remove(path)
             return False
         return True
@@ -203,14 +203,15 @@ class ClipCache:
         return free
 
 
-def entry_path(folder: Path, video: Video, *, short_side: int) -> Path | None:
+def entry_path(folder: Path, video: Video, *, reduction: Reduction) -> Path | None:
     """Return where the frames of a video belong, by all that decides them; None if there is no such file."""
     try:
         path = video.path.resolve()
         status = path.stat()
     except (OSError, RuntimeError):
         return None
-    identity = [str(path), status.st_size, status.st_mtime_ns, video.start, video.end, short_side, *_made_by()]
+    identity = [str(path), status.st_size, status.st_mtime_ns, video.start, video.end]
+    identity += [reduction.short_side, reduction.damaged, *_made_by()]
     return folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]}{_SUFFIX}"
 
 

@@ -12,13 +12,14 @@ from ..errors import VideoError
 from ..manifests.manifest import Video
 from ..seeds import derived_seed
 from ..videos.clips import ClipSampling, frame_indices, random_starts, uniform_starts
+from ..videos.damage import REFUSE
 from ..videos.frame_times import Timeline
 from ..videos.preprocessing import Preprocessing
 from ..videos.transforms import central_look, jitter_range, random_look
 from .batches import prefetched
 from .clip_cache import ClipCache
 from .distributed import gathered, rank, world_size
-from .reduced import ReducedVideo, decoded, in_memory, num_bytes
+from .reduced import ReducedVideo, Reduction, decoded, in_memory, num_bytes
 
 Clip = tuple[torch.Tensor, int]
 Made = TypeVar("Made")
@@ -36,16 +37,17 @@ class VideoSource:
         videos: which ones.
         crop: side in pixels of the largest square that is cut from them.
         cache: keep decoded videos in memory (or on disk, with `keep_on`).
+        damaged: what to do with damaged videos: see `VideoReader`.
 
     Attributes:
         videos: all of them.
-        short_side: pixels, to which short sides are reduced.
+        reduction: how they are read.
         failures: id -> reason, of those that could not be read so far.
     """
 
-    def __init__(self, videos: Sequence[Video], *, crop: int, cache: bool = False) -> None:
+    def __init__(self, videos: Sequence[Video], *, crop: int, cache: bool = False, damaged: str = REFUSE) -> None:
         self.videos = tuple(videos)
-        self.short_side = jitter_range(crop)[1]
+        self.reduction = Reduction(short_side=jitter_range(crop)[1], damaged=damaged)
         self.failures: dict[str, str] = {}
         self._seen: set[int] = set()
         self._cache: dict[int, ReducedVideo | None] | None = {} if cache else None
@@ -80,10 +82,10 @@ class VideoSource:
             if held is not None:
                 return make(held)
         elif self._disk is not None:
-            made = self._disk.see(video, make, short_side=self.short_side)
+            made = self._disk.see(video, make, reduction=self.reduction)
             if made is not None:
                 return made
-        with decoded(video, short_side=self.short_side) as opened:
+        with decoded(video, reduction=self.reduction) as opened:
             return make(opened)
 
     def _held(self, cache: dict[int, ReducedVideo | None], index: int) -> ReducedVideo | None:
@@ -91,7 +93,7 @@ class VideoSource:
         # Without a lock: two threads may decode the same video, with the same result, and neither waits for the other.
         if index not in cache:
             try:
-                cache[index] = in_memory(self.videos[index], short_side=self.short_side)
+                cache[index] = in_memory(self.videos[index], reduction=self.reduction)
             except VideoError:
                 cache[index] = None
         return cache[index]
@@ -170,7 +172,7 @@ class TrainingClips:
         return frame_indices(timeline, start, self.sampling, start=video.start, end=video.end)
 
 
-def estimated_bytes(videos: Sequence[Video], *, short_side: int) -> int:
+def estimated_bytes(videos: Sequence[Video], *, reduction: Reduction) -> int:
     """Return what the decoded videos take, in bytes, estimated from a sample spread over them.
 
     Videos that cannot be opened count as nothing.
@@ -181,7 +183,7 @@ def estimated_bytes(videos: Sequence[Video], *, short_side: int) -> int:
     total = 0
     for video in sample:
         try:
-            total += num_bytes(video, short_side=short_side)
+            total += num_bytes(video, reduction=reduction)
         except VideoError:
             continue
     return total * len(videos) // len(sample)

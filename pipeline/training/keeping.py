@@ -83,7 +83,7 @@ def _say_nothing(_: str) -> None:
 
 
 def _bytes_of(source: VideoSource) -> int:
-    return estimated_bytes(source.videos, short_side=source.short_side)
+    return estimated_bytes(source.videos, reduction=source.reduction)
 
 
 def look_ahead(sources: Sequence[VideoSource], *, settings: ClipCacheSettings) -> Outlook:
@@ -115,7 +115,7 @@ def _size(path: Path) -> int | None:
 
 def _paths(folder: Path, sources: Sequence[VideoSource]) -> list[Path]:
     """Return the files of all videos that can be found."""
-    paths = (entry_path(folder, video, short_side=own.short_side) for own in sources for video in own.videos)
+    paths = (entry_path(folder, video, reduction=own.reduction) for own in sources for video in own.videos)
     return [path for path in paths if path is not None]
 
 

@@ -6,17 +6,32 @@ the disk, so that where they come from changes no bit of the result.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from ..manifests.manifest import Video
 from ..videos.clip_reader import see
+from ..videos.damage import REFUSE, REPORT
 from ..videos.frame_times import Timeline
 from ..videos.parts import usable_parts
 from ..videos.reader import VideoReader
 from ..videos.transforms import Look, resize_short_side, resized_size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reduction:
+    """How videos are read.
+
+    Args:
+        short_side: pixels, to which longer short sides of pictures are reduced.
+        damaged: what to do with damaged videos: see `VideoReader`.
+    """
+
+    short_side: int
+    damaged: str = REFUSE
+
 
 Pictures = Callable[[Iterable[int]], Iterable[tuple[int, np.ndarray]]]
 
@@ -55,13 +70,14 @@ class ReducedVideo:
 
 
 @contextmanager
-def decoded(video: Video, *, short_side: int) -> Iterator[ReducedVideo]:
-    """Yield the video as its file gives it, short sides reduced to at most ``short_side`` pixels.
+def decoded(video: Video, *, reduction: Reduction) -> Iterator[ReducedVideo]:
+    """Yield the video as its file gives it, its pictures reduced.
 
     Raises:
-        VideoError: if the file holds no video that decodes.
+        VideoError: if the file holds no video that decodes, or is refused as damaged.
     """
-    with VideoReader(video.path) as reader:
+    short_side = reduction.short_side
+    with VideoReader(video.path, damaged=reduction.damaged) as reader:
 
         def pictures(places: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
             return ((place, reduced(picture, short_side)) for place, picture in reader.pictures(places))
@@ -82,13 +98,13 @@ def reduced_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     return size if min(size) <= short_side else resized_size(size, short_side)
 
 
-def in_memory(video: Video, *, short_side: int) -> ReducedVideo:
+def in_memory(video: Video, *, reduction: Reduction) -> ReducedVideo:
     """Return the video with all its usable frames decoded and held in memory.
 
     Raises:
         VideoError: if they do not all decode.
     """
-    with decoded(video, short_side=short_side) as opened:
+    with decoded(video, reduction=reduction) as opened:
         held = dict(opened.pictures(opened.usable_places(video).tolist()))
         return ReducedVideo(
             timeline=opened.timeline,
@@ -97,12 +113,12 @@ def in_memory(video: Video, *, short_side: int) -> ReducedVideo:
         )
 
 
-def num_bytes(video: Video, *, short_side: int) -> int:
+def num_bytes(video: Video, *, reduction: Reduction) -> int:
     """Return what the reduced frames of a video take, in bytes, if all are as large as the first; reads headers only.
 
     Raises:
         VideoError: if the file holds no video that decodes.
     """
-    with decoded(video, short_side=short_side) as opened:
+    with decoded(video, reduction=replace(reduction, damaged=REPORT)) as opened:
         width, height = opened.size
         return len(opened.usable_places(video)) * width * height * 3

@@ -11,7 +11,6 @@ import json
 import os
 import pickle
 import platform
-import re
 import weakref
 from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +29,7 @@ from ..files import (
     write_json,
     write_text,
 )
-from ..settings import differing
+from ..settings import describe_differences
 from .distributed import is_first
 
 # Kind of run (what `kind` or `stage` of its settings says) -> the command that makes it.
@@ -41,7 +40,6 @@ RUN_COMMANDS = {
     "end-to-end": "vidpipe finetune",
 }
 _SWEEP_FILE = "sweep.json"
-_DIGEST = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")  # a sha256, of which the beginning is enough
 _PACKAGES = ("vidpipe", "torch", "numpy", "zarr", "av", "safetensors", "scikit-learn")
 Record = dict[str, Any]
 
@@ -244,22 +242,6 @@ def _software_versions() -> dict[str, str]:
     return found
 
 
-def describe_differences(have: Any, asked: Any, *, options: Mapping[str, str] | None = None) -> list[str]:
-    """Return a phrase for each field of two nested JSON values that differs.
-
-    Args:
-        have: what is there.
-        asked: what should be.
-        options: dotted name -> the field by which a user sets it; other fields stand under their dotted name.
-    """
-    fields = {name: named(field) for name, field in (options or {}).items()}
-    found = (
-        f"{fields.get(name, name)} is {_shorten(old)} there, {_shorten(new)} here"
-        for name, old, new in differing(have, asked)
-    )
-    return list(dict.fromkeys(found))  # one setting may stand in two places
-
-
 def _command_of(settings: Mapping[str, Any]) -> str | None:
     """Return the command that makes runs with such settings."""
     return RUN_COMMANDS.get(settings.get("kind") or settings.get("stage") or "")
@@ -285,8 +267,3 @@ def _make_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{path} cannot be made a directory: {error.strerror}") from error
-
-
-def _shorten(value: Any, *, limit: int = 120) -> str:
-    text = _DIGEST.sub(r"\1…", json.dumps(value))
-    return text if len(text) <= limit else text[:limit] + "…"

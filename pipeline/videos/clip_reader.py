@@ -3,6 +3,7 @@
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch
 from ..manifests.manifest import Video
 from ..seeds import derived_seed
 from .clips import ClipSampling, frame_indices, view_starts
+from .damage import KEEP
 from .frame_times import Timeline
 from .preprocessing import Preprocessing
 from .reader import VideoReader
@@ -31,29 +33,72 @@ def due_clips(wanted: Iterable[tuple[Preprocessing, np.ndarray]]) -> dict[Prepro
     return due
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What of a damaged video was not used.
+
+    Args:
+        num_frames: that are damaged or missing.
+        num_all_frames: that it would have without the damage.
+        num_clips: that would have touched the damage and lie elsewhere now, over all views.
+        num_all_clips: over all views.
+    """
+
+    num_frames: int
+    num_all_frames: int
+    num_clips: int
+    num_all_clips: int
+
+    def __str__(self) -> str:
+        return (
+            f"left out: {self.num_frames} of {self.num_all_frames} frames, damaged or missing; "
+            f"{self.num_clips} of {self.num_all_clips} clips lie elsewhere"
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DecodedClips:
+    """The clips of a video.
+
+    Args:
+        starts: (R, N) float64 seconds.
+        clips: preprocessing -> (R, N, L, S, S, 3) uint8; zero where a clip was not wanted.
+        left_out: what was not used because it is damaged; None if all could be.
+    """
+
+    starts: np.ndarray
+    clips: dict[Preprocessing, torch.Tensor]
+    left_out: LeftOut | None
+
+
 def decode_clips(
     video: Video, *, sampling: ClipSampling, due: Mapping[Preprocessing, np.ndarray]
 ) -> tuple[np.ndarray, dict[Preprocessing, torch.Tensor]]:
+    """Return what `decode_video` does, but for what was left out: the clips' starts, and by preprocessing the clips.
+
+    Raises:
+        VideoError: likewise.
+    """
+    decoded = decode_video(video, sampling=sampling, due=due)
+    return decoded.starts, decoded.clips
+
+
+def decode_video(video: Video, *, sampling: ClipSampling, due: Mapping[Preprocessing, np.ndarray]) -> DecodedClips:
     """Decode a video once, from front to back, and prepare its clips for each preprocessing.
 
     Args:
         video: which one.
-        sampling: where its clips lie.
+        sampling: where its clips lie, and whether they may be clips of a damaged video.
         due: preprocessing -> (N,) bool, the clips that are wanted with it; the others stay zero, and clips that
             nobody wants are not decoded.
 
-    Returns:
-        The clips' starts, (R, N) float64 seconds, and by preprocessing the clips, (R, N, L, S, S, 3) uint8.
-
     Raises:
-        VideoError: if a frame that a clip needs does not decode.
+        VideoError: if a frame that a clip needs does not decode or is damaged.
     """
     shape = (sampling.views, sampling.num_clips, sampling.num_frames)
     clips = {own: _blank((*shape, own.crop, own.crop, 3)) for own in due}
-    with VideoReader(video.path) as reader:
-        starts = view_starts(
-            sampling, reader.timeline, video_id=video.video_id, start=video.start, end=video.end
-        )  # (R, N)
+    with VideoReader(video.path, damaged=sampling.damaged) as reader:
+        starts = _starts(reader.timeline, video, sampling)
         wanted = _wanted(reader.timeline, starts, video, sampling=sampling, due=due)
         seed, size = (sampling.seed, video.video_id), (reader.info.width, reader.info.height)
         looks = {(own, view): _look(own, size=size, view=view, seed=seed) for own in due for view in range(len(starts))}
@@ -63,7 +108,28 @@ def decode_clips(
                 seen = see(picture, looks[own, view])
                 for clip, place in places:
                     clips[own][view, clip, place] = seen
-    return starts, clips
+        left_out = _left_out(reader, video, sampling) if sampling.damaged == KEEP else None
+    return DecodedClips(starts, clips, left_out)
+
+
+def _starts(timeline: Timeline, video: Video, sampling: ClipSampling) -> np.ndarray:
+    return view_starts(sampling, timeline, video_id=video.video_id, start=video.start, end=video.end)  # (R, N)
+
+
+def _left_out(reader: VideoReader, video: Video, sampling: ClipSampling) -> LeftOut | None:
+    """Return what of a damaged video its clips avoid."""
+    damage, missing = reader.find_damage(), reader.missing.num_frames if reader.missing else 0
+    if not damage and not missing:
+        return None
+    whole = replace(reader.timeline, damaged=None)
+    starts = _starts(whole, video, sampling)
+    frames = (frame_indices(whole, start, sampling, start=video.start, end=video.end) for start in starts.flat)
+    return LeftOut(
+        num_frames=damage.num_frames + missing,
+        num_all_frames=len(whole) + missing,
+        num_clips=sum(damage.touches(own) for own in frames),
+        num_all_clips=starts.size,
+    )
 
 
 # frame -> preprocessing and view -> clips and places in them

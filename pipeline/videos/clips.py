@@ -7,12 +7,15 @@ different frames where there are enough. Modelled on torchcodec's samplers.
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
 from ..errors import VideoError
 from ..seeds import derived_seed
 from ..settings import check_fields, setting, settings
+from .damage import DAMAGE_POLICIES, DAMAGED_HELP, REFUSE
 from .frame_times import ROUNDING_SECONDS, Timeline, are_even
 from .parts import Part, usable_parts
 
@@ -72,9 +75,17 @@ class ClipSampling:
         default="uniform", help="Clips spread over the whole video, or one after the other.", choices=_PLACEMENTS
     )
     seed: int = setting(default=0, help="Of the random views.")
+    damaged: str = setting(default=REFUSE, help=DAMAGED_HELP, choices=DAMAGE_POLICIES)
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def record(self) -> dict[str, Any]:
+        """Return the fields as stores and runs keep them: older ones know only of videos without damage."""
+        fields = asdict(self)
+        if self.damaged == REFUSE:
+            del fields["damaged"]
+        return fields
 
 
 def clip_span_frames(sampling: ClipSampling) -> int:

@@ -49,6 +49,7 @@ class Timeline:
         pts: (F,) float64 seconds, strictly increasing, in presentation order; the first shown frame is at 0.
         duration: seconds, the end of the last frame.
         joins: the frames with which the file's own timestamps begin again: parts of it are shown one after the other.
+        damaged: (F,) bool, the frames that no clip may use; None if all can be used.
 
     Attributes:
         distances: (F,) float64 seconds from each frame to the next, the last one's to the end.
@@ -62,6 +63,7 @@ class Timeline:
     pts: np.ndarray
     duration: float
     joins: tuple[int, ...] = ()
+    damaged: np.ndarray | None = None
     distances: np.ndarray = field(init=False)
     firsts: np.ndarray = field(init=False)
     ends: np.ndarray = field(init=False)
@@ -88,6 +90,10 @@ class Timeline:
 
     def __len__(self) -> int:
         return len(self.pts)
+
+    def without(self, damaged: np.ndarray) -> "Timeline":
+        """Return the same timeline, in which the frames that ``damaged`` (F,) bool marks are used by no clip."""
+        return Timeline(pts=self.pts, duration=self.duration, joins=self.joins, damaged=damaged)
 
     @property
     def gaps(self) -> tuple[Gap, ...]:

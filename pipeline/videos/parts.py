@@ -1,6 +1,9 @@
-"""Which parts of a video clips may lie in: what its manifest names, cut at the gaps."""
+"""Which parts of a video clips may lie in: what its manifest names, cut at the gaps and without what is damaged."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..errors import VideoError
 from .frame_times import Timeline
@@ -28,10 +31,12 @@ def _interval(timeline: Timeline, start: float | None, end: float | None) -> Par
 
 
 def usable_parts(timeline: Timeline, start: float | None, end: float | None) -> list[Part]:
-    """Return what is shown between ``start`` and ``end``, in seconds, cut at the gaps: at least one part.
+    """Return what is shown between ``start`` and ``end``, in seconds, cut at the gaps and the damage.
+
+    There is at least one part.
 
     Raises:
-        VideoError: if nothing of the video lies between them.
+        VideoError: if nothing of the video lies between them, or nothing that is undamaged.
     """
     whole = _interval(timeline, start, end)
     stops = [*timeline.firsts[1:].tolist(), len(timeline)]
@@ -42,4 +47,19 @@ def usable_parts(timeline: Timeline, start: float | None, end: float | None) -> 
         if inside[0] < inside[1] and begins < ends:
             parts.append(Part(start=begins, end=min(whole.end, ends), first=inside[0], stop=inside[1]))
     # If all of it lies in a gap: the frame before stays on the screen.
-    return parts or [whole]
+    parts = parts or [whole]
+    if timeline.damaged is None:
+        return parts
+    sound = [piece for part in parts for piece in _undamaged(part, timeline, timeline.damaged)]
+    if not sound:
+        raise VideoError("damaged: no frame that could be used is left")
+    return sound
+
+
+def _undamaged(part: Part, timeline: Timeline, damaged: np.ndarray) -> Iterator[Part]:
+    """Yield the stretches of ``part`` in which no frame is damaged."""
+    edges = np.diff(damaged[part.first : part.stop].astype(np.int8), prepend=1, append=1)
+    firsts, stops = np.flatnonzero(edges == -1) + part.first, np.flatnonzero(edges == 1) + part.first
+    for first, stop in zip(firsts.tolist(), stops.tolist(), strict=True):
+        end = part.end if stop == part.stop else float(timeline.pts[stop])
+        yield Part(start=max(part.start, float(timeline.pts[first])), end=end, first=first, stop=stop)

@@ -1,23 +1,34 @@
 """Video files as arrays of frames: what a file holds, when its frames are shown, and the frames themselves."""
 
 import itertools
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import av
 import numpy as np
 
 from ..errors import VideoError
 from .appended import appended_at
 from .container import decode
+from .damage import KEEP, REFUSE, Damage
+from .decoder import Notes
 from .decoding import FrameWalker, has_disposable_frames
 from .frame_times import Gap, Timeline
 from .frames import Display, Form
-from .timeline import Contents, packets_tell_time, read_contents, timeline_of_frames, timeline_of_packets
+from .timeline import (
+    Contents,
+    find_damage,
+    packets_tell_time,
+    read_contents,
+    timeline_of_frames,
+    timeline_of_packets,
+)
 
 # Gaps between frames that differ from the usual one by less than this share come from rounding, not a variable rate.
 _RATE_TOLERANCE = 0.05
@@ -63,6 +74,10 @@ class VideoInfo:
         gaps: when nothing is shown for long.
         restarts_seconds: when the file's own timestamps begin again: parts are shown one after the other.
         changes: where size, rotation or pixel format change; known only if all frames were decoded.
+        truncated: how many frames are missing of those that the file announces, in words; "" if none is.
+        damage: which frames are wrong, in words; "" if none is, or if not all frames were decoded.
+        num_missing_frames: how many are missing.
+        num_damaged_frames: how many are wrong.
     """
 
     path: Path
@@ -83,6 +98,10 @@ class VideoInfo:
     gaps: tuple[Gap, ...]
     restarts_seconds: tuple[float, ...]
     changes: tuple[Change, ...] = ()
+    truncated: str = ""
+    damage: str = ""
+    num_missing_frames: int = 0
+    num_damaged_frames: int = 0
 
 
 def _is_variable(timeline: Timeline, time_base: Fraction) -> bool:
@@ -114,7 +133,19 @@ def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) 
         appended_at=None,
         gaps=timeline.gaps,
         restarts_seconds=tuple(timeline.pts[list(timeline.joins)].tolist()),
+        truncated=str(contents.missing) if contents.missing else "",
+        num_missing_frames=contents.missing.num_frames if contents.missing else 0,
     )
+
+
+def _look_again(
+    path: Path, damage: Damage, look: Callable[[av.VideoFrame], None] | None = None, *, threads: int
+) -> Damage:
+    """Return ``damage``, which is known, and ``look`` at each frame if that is wanted."""
+    if look:
+        for frame in decode(path, threads=threads, notes=Notes()):
+            look(frame)
+    return damage
 
 
 class VideoReader:
@@ -125,6 +156,8 @@ class VideoReader:
         threads: of the decoder; several videos side by side with one each are faster than one video with more.
         shortcuts: whether to seek, and to leave out frames that are not needed; the frames are the same either way.
         decode_timeline: take the timeline from decoding the whole file even if the packets give it.
+        damaged: ``refuse`` refuses a file that is cut short, and reading a damaged frame; ``keep`` decodes all of the
+            file first and marks what is damaged in the timeline, so that clips lie elsewhere.
 
     Raises:
         VideoError: if the file holds no video that decodes; the message is the reason.
@@ -132,23 +165,45 @@ class VideoReader:
     Attributes:
         info: what the file holds.
         timeline: when its frames are shown; indices of frames refer to it.
+        missing: what a file that is cut short lacks; None if nothing is known to be missing.
         container: the name of the demuxer that reads it.
     """
 
     def __init__(
-        self, path: Path | str, *, threads: int = 1, shortcuts: bool = True, decode_timeline: bool = False
+        self,
+        path: Path | str,
+        *,
+        threads: int = 1,
+        shortcuts: bool = True,
+        decode_timeline: bool = False,
+        damaged: str = REFUSE,
     ) -> None:
         self._path = Path(path).absolute()
         self._open = ExitStack()
         contents = read_contents(self._path)
-        if not decode_timeline and packets_tell_time(contents):
-            self.timeline, index = timeline_of_packets(contents)
-        else:
-            self.timeline, index = timeline_of_frames(self._path, contents, threads=threads)
+        self.missing = contents.missing
+        if self.missing and damaged == REFUSE:
+            raise VideoError(str(self.missing))
         self.container = contents.container
         self._display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
-        disposes = has_disposable_frames(contents.codec, contents.container)
-        self._walker = FrameWalker(self._path, index, disposes=disposes, threads=threads, shortcuts=shortcuts)
+        if not decode_timeline and packets_tell_time(contents):
+            self.timeline, self._index = timeline_of_packets(contents)
+            self._find_damage = partial(find_damage, self._path, contents, self._index, threads=threads)
+            damage = self._find_damage() if damaged == KEEP or contents.faults else None
+        else:
+            self.timeline, self._index, damage = timeline_of_frames(self._path, contents, threads=threads)
+            self._find_damage = partial(_look_again, self._path, damage, threads=threads)
+        if damage and damaged == KEEP:
+            self.timeline = self.timeline.without(damage.frames)
+        self._walker = FrameWalker(
+            self._path,
+            self._index,
+            disposes=has_disposable_frames(contents.codec, contents.container),
+            threads=threads,
+            shortcuts=shortcuts,
+            damage=damage,
+            find_damage=self._find_damage,
+        )
         self.info = _info(Path(path), contents, self._display, self.timeline)
 
     def __enter__(self) -> Self:
@@ -162,6 +217,20 @@ class VideoReader:
     def close(self) -> None:
         """Close what unfinished reading has left open."""
         self._open.close()
+
+    def find_damage(self) -> Damage:
+        """Return what is wrong with the video; decodes all of it if that is not known yet."""
+        return self._walker.known_damage()
+
+    def survey(self) -> tuple[Damage, list[tuple[int, Form]]]:
+        """Return what is wrong with the video, and place and form of each frame that decodes; decodes all of it."""
+        forms: list[tuple[int | None, Form]] = []
+
+        def look(frame: av.VideoFrame) -> None:
+            forms.append((self._index.place(frame.pts, count=len(forms)), self._display.form(frame)))
+
+        damage = self._find_damage(look)
+        return damage, [(place, form) for place, form in forms if place is not None]
 
     def pictures(self, places: Iterable[int]) -> Generator[tuple[int, np.ndarray]]:
         """Yield the frames at ``places``, decoding the video once, forwards, and no further than needed.
@@ -180,15 +249,6 @@ class VideoReader:
         """
         for place, frame in self._walker.walk(np.unique(self._checked(list(places))).tolist()):
             yield place, self._display.show(frame)
-
-    def forms(self) -> Iterator[Form]:
-        """Yield what each frame is like, in order, decoding the whole video.
-
-        Raises:
-            VideoError: if not all of its frames decode.
-        """
-        for _, frame in self._walker.walk_plainly(range(len(self.timeline))):
-            yield self._display.form(frame)
 
     def read_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the frames at ``indices``, in their order; repeats are allowed.
@@ -241,6 +301,8 @@ class VideoReader:
             while not all(place in held for place in clip.tolist()):
                 place, picture = next(found)
                 held[place] = picture
+            if number == len(clips) - 1:
+                next(found, None)  # only its end tells whether all frames were sound
             yield _stacked([held[place] for place in clip.tolist()])
             held = {place: picture for place, picture in held.items() if last_use[place] > number}
 
@@ -267,28 +329,37 @@ def _stacked(pictures: list[np.ndarray]) -> np.ndarray:
     return np.stack(pictures)
 
 
-def probe(path: Path | str, *, decode: bool = False) -> VideoInfo:
+def probe(path: Path | str, *, decode: bool = False, damaged: str = REFUSE) -> VideoInfo:
     """Return what the video file at ``path`` holds.
 
     Args:
         path: the file.
         decode: decode every frame, to be sure that all of them can be, and to see whether they change.
+        damaged: ``refuse`` makes damage an error; with ``report`` the info tells of it.
 
     Raises:
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
     """
-    with VideoReader(path) as reader:
+    with VideoReader(path, damaged=damaged) as reader:
         info = replace(reader.info, appended_at=appended_at(Path(path), container=reader.container))
-        return replace(info, changes=_changes(reader.forms(), reader.timeline)) if decode else info
+        if not decode:
+            return info
+        damage, forms = reader.survey()
+        if damage and damaged == REFUSE:
+            raise VideoError(str(damage))
+        return replace(
+            info,
+            damage=str(damage) if damage else "",
+            num_damaged_frames=damage.num_frames,
+            changes=_changes(forms, reader.timeline),
+        )
 
 
-def _changes(forms: Iterable[Form], timeline: Timeline) -> tuple[Change, ...]:
-    """Return where ``forms``, of all frames of ``timeline``, change."""
-    pairs = itertools.pairwise(forms)
-    places = range(1, len(timeline))
+def _changes(forms: Iterable[tuple[int, Form]], timeline: Timeline) -> tuple[Change, ...]:
+    """Return where ``forms``, of frames of ``timeline`` and with their places, change."""
     return tuple(
         Change(seconds=float(timeline.pts[place]), frame=place, before=before, after=after)
-        for place, (before, after) in zip(places, pairs, strict=True)
+        for (_, before), (place, after) in itertools.pairwise(forms)
         if before != after
     )
 
@@ -311,8 +382,10 @@ def iterate_frames(path: Path | str, *, threads: int = 1) -> Iterator[np.ndarray
     """
     path = Path(path).absolute()
     contents = read_contents(path)
+    if contents.missing:
+        raise VideoError(str(contents.missing))
     display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
-    for frame in decode(path, threads=threads, encrypted=contents.encrypted):
+    for frame in decode(path, threads=threads):
         yield display.show(frame)
 
 

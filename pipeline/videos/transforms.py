@@ -30,7 +30,8 @@ def _as_clip(clip: Clip) -> Tensor:
     """
     if isinstance(clip, np.ndarray):
         usable = clip.flags.writeable and clip.flags.c_contiguous
-        clip = torch.from_numpy(clip if usable else clip.copy(order="C"))
+        # NumPy gives an axis of one picture the stride 0, in which torch does not know channels-last memory.
+        clip = torch.from_numpy(clip if usable else clip.copy(order="C")).view(clip.shape)
     if clip.dtype != torch.uint8 or clip.ndim != 4 or clip.shape[3] != 3 or clip.numel() == 0:
         raise SettingsError(f"a clip must be uint8 (L, H, W, 3) and not empty; got {clip.dtype} {tuple(clip.shape)}")
     return clip.contiguous()

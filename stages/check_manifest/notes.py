@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ...pipeline.manifests.manifest import Video
 from ...pipeline.videos.reader import Change, VideoInfo
 
-GAP, RATE, DURATION = "gap", "implausible rate", "implausible duration"
+GAP, IN_GAP = "gap", "interval in a gap"
+RATE, DURATION = "implausible rate", "implausible duration"
 RESTART, APPENDED = "timestamps begin again", "second file"
 SIZE, ROTATION, PIXEL_FORMAT = "size changes", "rotation changes", "pixel format changes"
-NOTE_KINDS = (GAP, RATE, DURATION, RESTART, APPENDED, SIZE, ROTATION, PIXEL_FORMAT)
+NOTE_KINDS = (GAP, IN_GAP, RATE, DURATION, RESTART, APPENDED, SIZE, ROTATION, PIXEL_FORMAT)
 
 _MOST_FPS, _LEAST_FPS = 1000, 0.1
 
@@ -38,6 +40,16 @@ def _gaps(info: VideoInfo) -> Note | None:
         return None
     told = [f"from {gap.start:.2f} s to {gap.start + gap.seconds:.2f} s ({gap.seconds:.2f} s)" for gap in info.gaps]
     return Note(GAP, f"{GAP}: no frames {_listed(told)}")
+
+
+def interval_notes(video: Video, info: VideoInfo) -> tuple[Note, ...]:
+    """Return what there is to know of ``start`` and ``end`` of a row, given its file."""
+    start, end = video.start or 0.0, info.duration_seconds if video.end is None else video.end
+    for gap in info.gaps:
+        if gap.start <= start and end <= gap.start + gap.seconds:
+            told = f"between start and end ({start:g} s, {end:g} s) there are no frames; the last one before is used"
+            return (Note(IN_GAP, f"{IN_GAP}: {told}"),)
+    return ()
 
 
 def _rate(info: VideoInfo) -> Note | None:

@@ -10,10 +10,10 @@ from pathlib import Path
 from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.manifests.manifest import Draft, Video, read_draft
 from ...pipeline.videos.reader import VideoInfo
-from .notes import NOTE_KINDS, Note, notes_of
+from .notes import NOTE_KINDS, Note, interval_notes, notes_of
 from .plan import plan
 from .settings import CheckSettings
-from .task import PROBLEM_KINDS, Problem, interval_problem, probe_file
+from .task import PROBLEM_KINDS, Problem, damage_problems, interval_problem, probe_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,5 +101,6 @@ def _reports(draft: Draft, found: dict[Path, VideoInfo | Problem]) -> Iterator[V
     for line, video in zip(draft.lines, draft.videos, strict=True):
         result = found[video.path]
         info, problem = (None, result) if isinstance(result, Problem) else (result, interval_problem(video, result))
-        notes = notes_of(info) if info is not None else ()
-        yield VideoReport(line, video, info, (*([problem] if problem else []), *flaws[line]), notes)
+        damage = () if info is None else damage_problems(info)
+        notes = () if info is None else (*notes_of(info), *interval_notes(video, info))
+        yield VideoReport(line, video, info, (*([problem] if problem else []), *damage, *flaws[line]), notes)

@@ -13,8 +13,9 @@ from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.runs import weights_of
 from ...pipeline.inference.stored_inputs import describe_backbone, describe_engine
 from ...pipeline.manifests.manifest import Manifest
+from ...pipeline.settings import describe_differences
 from ...pipeline.training.learning_split import class_differences
-from ...pipeline.training.run_directory import RunDirectory, describe_differences
+from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import (
     AGGREGATOR,
     COMMANDS,

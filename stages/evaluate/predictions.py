@@ -94,6 +94,7 @@ def predict_decoded(
             [manifest.videos[i] for i in expected],
             engine=settings.engine,
             workers=settings.workers,
+            damaged=settings.damaged,
             batch_size=settings.batch_size,
             advance=progress.advance,
         )

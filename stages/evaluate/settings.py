@@ -6,6 +6,7 @@ from pathlib import Path
 from ...pipeline.backbones.engine_settings import PRECISIONS, EngineSettings
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.settings import check_fields, setting, settings
+from ...pipeline.videos.damage import DAMAGE_POLICIES, DAMAGED_HELP
 
 _VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # with the value of "not given"
 
@@ -30,6 +31,9 @@ class EvaluateSettings:
     )
     batch: int = setting(default=0, help="Clips a call of a backbone; 0: what suits the device.")
     threads: int | None = setting(default=None, help="Of the backbones over videos.", at_least=1, unset="the cores")
+    damaged: str | None = setting(
+        default=None, help=DAMAGED_HELP, choices=DAMAGE_POLICIES, unset="as in the run's training"
+    )
     workers: int | None = setting(default=None, help="Threads that decode videos.", at_least=0, unset="the cores")
 
     def __post_init__(self) -> None:

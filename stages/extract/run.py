@@ -35,6 +35,7 @@ class ExtractSummary:
         done: videos extracted by this run.
         already_done: videos that had been extracted before it.
         failed: id -> reason, of the requested videos; those of earlier runs as well.
+        left_out: id -> what of a damaged video was not used; likewise.
         num_clips: clips run, each counted once per backbone.
         seconds: wall clock; ``decode_seconds`` and ``compute_seconds`` (by backbone) add up over workers, and overlap.
     """
@@ -43,6 +44,7 @@ class ExtractSummary:
     done: int
     already_done: int
     failed: dict[str, str]
+    left_out: dict[str, str]
     num_clips: int
     gmacs: float
     seconds: float
@@ -185,7 +187,7 @@ def _record(store: FeatureStore, groups: dict[str, BackboneGroup], result: TaskR
         store.set_clip_starts(index, result.clip_start)
     for name in result.task.backbones:
         if result.error is None:
-            groups[name].mark(index, Status.DONE)
+            groups[name].mark(index, Status.DONE, result.left_out)
         else:
             groups[name].mark(index, Status.FAILED, result.error)
 
@@ -204,12 +206,19 @@ def _summary(
         for index, reason in group.errors().items()
         if split in (None, videos[index].split)
     }
+    left_out = {
+        videos[index].video_id: words
+        for group in groups.values()
+        for index, words in group.left_out().items()
+        if split in (None, videos[index].split)
+    }
     wanted = sum(split in (None, video.split) for video in videos)
     return ExtractSummary(
         store=prepared.settings.store,
         done=totals.done,
         already_done=wanted - len(todo.tasks),
         failed=dict(sorted(failed.items())),
+        left_out=dict(sorted(left_out.items())),
         num_clips=totals.num_clips,
         gmacs=sum(own.gmacs for own in todo.backbones),
         seconds=seconds,

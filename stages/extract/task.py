@@ -14,7 +14,7 @@ from ...pipeline.backbones.weights import Weights, load_weights
 from ...pipeline.errors import VideoError, WeightsError
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Video
-from ...pipeline.videos.clip_reader import decode_clips, due_clips
+from ...pipeline.videos.clip_reader import decode_video, due_clips
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import Preprocessing
 
@@ -64,6 +64,7 @@ class TaskResult:
     Args:
         error: why the video failed, or None.
         clip_start: (R, N) float64 seconds; None if the video failed.
+        left_out: what of a damaged video was not used, in words; "" if all could be.
         num_clips: clips that went through the backbones, each counted once per backbone.
         decode_seconds: time spent on reading, resizing and cropping.
         compute_seconds: time spent in each backbone, by name.
@@ -72,6 +73,7 @@ class TaskResult:
     task: ExtractTask
     error: str | None
     clip_start: np.ndarray | None = None
+    left_out: str = ""
     num_clips: int = 0
     decode_seconds: float
     compute_seconds: dict[str, float] = field(default_factory=dict)
@@ -85,12 +87,14 @@ class LoadedVideo:
         clip_start: (R, N) float64 seconds.
         clips: by preprocessing, uint8 (R, N, L, S, S, 3); zero for clips that no backbone with that preprocessing
             needs.
+        left_out: what of a damaged video was not used, in words; "" if all could be.
         error: why the video cannot be read, or None.
     """
 
     task: ExtractTask
     seconds: float
     clip_start: np.ndarray | None = None
+    left_out: str = ""
     clips: dict[Preprocessing, torch.Tensor] | None = None
     error: str | None = None
 
@@ -173,10 +177,16 @@ def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
     backbones = [prepare(job)[name] for name in task.backbones]
     due = due_clips((own.preprocessing, own.clips) for own in backbones)
     try:
-        clip_start, clips = decode_clips(task.video, sampling=job.sampling, due=due)
+        decoded = decode_video(task.video, sampling=job.sampling, due=due)
     except VideoError as error:
         return LoadedVideo(task=task, seconds=time.perf_counter() - began, error=str(error))
-    return LoadedVideo(task=task, seconds=time.perf_counter() - began, clip_start=clip_start, clips=clips)
+    return LoadedVideo(
+        task=task,
+        seconds=time.perf_counter() - began,
+        clip_start=decoded.starts,
+        clips=decoded.clips,
+        left_out=str(decoded.left_out or ""),
+    )
 
 
 def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
@@ -205,6 +215,7 @@ def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
         task=task,
         error=None,
         clip_start=loaded.clip_start,
+        left_out=loaded.left_out,
         num_clips=sum(int(own.clips.sum()) for own in backbones.values()) * job.sampling.views,
         decode_seconds=loaded.seconds,
         compute_seconds=seconds,

@@ -150,7 +150,8 @@ def _clips(
     """Return which clips are expensive, and how clips are cut: by the start, else the settings, else the weights."""
     if start is not None:
         own = ClipSampling(**start.made["sampling"])
-        return Pattern.parse(start.made["pattern"]), replace(own, num_clips=start.made["num_clips"], views=1)
+        own = replace(own, num_clips=start.made["num_clips"], views=1, damaged=settings.damaged or own.damaged)
+        return Pattern.parse(start.made["pattern"]), own
     begun = next((own for own in weights.values() if own is not None), None)
     if begun is None:
         frames, rate = usual_clip(next(iter(settings.backbones.values())).backbone)
@@ -158,7 +159,7 @@ def _clips(
     else:
         frames, rate, fps = begun.num_frames, begun.sampling_rate, begun.fps
     sampling = ClipSampling(num_frames=frames, sampling_rate=rate, fps=fps, num_clips=_DEFAULT_CLIPS)
-    asked = {name: getattr(settings, name) for name in ("num_frames", "sampling_rate", "fps", "num_clips")}
+    asked = {name: getattr(settings, name) for name in ("num_frames", "sampling_rate", "fps", "num_clips", "damaged")}
     sampling = replace(sampling, **{name: value for name, value in asked.items() if value is not None})
     if settings.pattern is not None:
         return settings.pattern, sampling
@@ -254,7 +255,7 @@ def outcome(settings: FinetuneSettings, prepared: PreparedFinetuning) -> dict[st
         "num_clips": prepared.sampling.num_clips,
         "backbones": begun,
         "classes": list(prepared.classes),
-        "sampling": asdict(prepared.sampling),
+        "sampling": prepared.sampling.record(),
         "manifest_digest": prepared.manifest.digest,
         "split": settings.split,
         "val_fraction": settings.val_fraction,

@@ -17,7 +17,7 @@ def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, pl
     videos = [prepared.manifest.videos[place] for place in places]
     crop = max(own.crop for own in prepared.preprocessing.values())
     return TrainingVideos(
-        VideoSource(videos, crop=crop),
+        VideoSource(videos, crop=crop, damaged=prepared.sampling.damaged),
         labels=prepared.targets[list(places)].tolist(),
         sampling=prepared.sampling,
         preprocessing=prepared.preprocessing,

@@ -65,7 +65,7 @@ def _outcome(prepared: PreparedProbes) -> dict[str, Any]:
     settings, store = prepared.settings, prepared.store
     return {
         "kind": KIND,
-        "sampling": asdict(store.sampling),
+        "sampling": store.sampling.record(),
         "manifest_digest": store.manifest.digest,
         "split": settings.split,
         "test_split": settings.test_split,

@@ -14,7 +14,7 @@ from ...pipeline.files import PARTIAL, held_folder, remove_leftovers, write_json
 from ...pipeline.manifests.manifest import Manifest, write_manifest
 from ...pipeline.rendering.design import accuracy_bounds, scene_classes
 from ...pipeline.rendering.words import describe_set
-from ...pipeline.training.run_directory import describe_differences
+from ...pipeline.settings import describe_differences
 from .plan import VIDEO_FOLDER, design, identity, list_videos, plan
 from .settings import RenderSettings
 from .task import run_task

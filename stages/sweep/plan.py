@@ -248,7 +248,7 @@ def shared_outcome(settings: SweepSettings) -> dict[str, Any]:
         "splits": None if splits is None else digest(splits),
         "device": resolve_device(settings.training.device).type,
         "manifest_digest": store.manifest.digest,
-        "sampling": asdict(store.sampling),
+        "sampling": store.sampling.record(),
         "test_split": settings.test_split,
         "threads": settings.threads,
     }

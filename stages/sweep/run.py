@@ -22,9 +22,8 @@ from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import held_folder, write_csv, write_json
-from ...pipeline.settings import recorded_names
+from ...pipeline.settings import describe_differences, recorded_names
 from ...pipeline.training.learning_split import unlabelled_words
-from ...pipeline.training.run_directory import describe_differences
 from ..train_aggregator.settings import TrainAggregatorSettings
 from .plan import SweepPlan, SweepTask, plan, resolve, shared_outcome
 from .settings import SweepSettings

@@ -149,7 +149,7 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
         "num_clips": selection.num_clips,
         "backbones": {role: describe_backbone(group) for role, group in groups.items()},
         "classes": list(prepared.classes),
-        "sampling": asdict(store.sampling),
+        "sampling": store.sampling.record(),
         "manifest_digest": store.manifest.digest,
         "split": settings.split,
         "splits_sha256": None if prepared.splits is None else digest(prepared.splits),

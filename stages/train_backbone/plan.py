@@ -11,6 +11,7 @@ from ...pipeline.training.learning_split import check_classes, labelled
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.damage import REFUSE
 from ...pipeline.videos.preprocessing import preprocessing_for
 from .settings import LONGEST_WARMUP, TrainBackboneSettings
 
@@ -93,7 +94,7 @@ def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, spli
     videos = [subset.videos[place] for place in labelled(subset, range(len(subset)), split=split)]
     preprocessing = preprocessing_for(settings.crop)
     return TrainingClips(
-        VideoSource(videos, crop=preprocessing.crop),
+        VideoSource(videos, crop=preprocessing.crop, damaged=settings.damaged),
         labels=task.targets(manifest, videos=videos).tolist(),
         sampling=sampling_of(settings),
         preprocessing=preprocessing,
@@ -109,6 +110,8 @@ def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
     # by digest and by type.
     for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "keeping", "device"):
         del own[place]
+    if own["damaged"] == REFUSE:  # what runs did that do not mention it
+        del own["damaged"]
     return {
         "stage": "train-backbone",
         "manifest_digest": prepared.manifest.digest,

@@ -54,7 +54,8 @@ def time_reading(clips: TrainingClips) -> ReadingTimes:
     some = [videos.index(video) for video in spread]
     clips.random_clip(some[0], epoch=0)  # the first one ever loads libraries
     read = _seconds_each(lambda place: clips.random_clip(place, epoch=0), some)
-    source = VideoSource(spread, crop=clips.preprocessing.crop, cache=True)
+    damaged = clips.source.reduction.damaged
+    source = VideoSource(spread, crop=clips.preprocessing.crop, cache=True, damaged=damaged)
     held = TrainingClips(
         source,
         labels=[0] * len(spread),

@@ -106,8 +106,8 @@ def test_a_complete_set_ends_with_0_and_takes_an_old_list_of_missing_videos_away
     ("change", "message"),
     [
         (("--split", "2"), "holds no trainlist02.txt; it holds classInd.txt, testlist01.txt, trainlist01.txt"),
-        (("--split", "4"), "4 is not in the range 1<=x<=3"),
-        (("--videos", "none"), "'none' does not exist"),
+        (("--split", "4"), "--split must be from 1 to 3; got 4"),
+        (("--videos", "none"), "--videos: none is no folder; give the folder of the videos"),
         (("-o", "u.txt"), "u.txt: a manifest's name ends in .csv or .parquet, not in '.txt'"),
         (("--annotations", "UCF-101"), "must be the one folder that holds the official files"),
         (("--classes", "x"), "No such option"),

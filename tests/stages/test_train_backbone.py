@@ -19,6 +19,7 @@ from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.manifests.manifest import read_manifest
 from vidpipe.pipeline.training.batches import prefetched, shuffled_batches
 from vidpipe.pipeline.training.clips import TrainingClips, VideoSource, collate, estimated_bytes
+from vidpipe.pipeline.training.reduced import Reduction
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import read_all
@@ -91,7 +92,7 @@ def test_an_unreadable_video_is_reported_and_left_out(world: Path, tmp_path: Pat
         *[a.replace(f"{world}/m.csv", f"{tmp_path}/m.csv") for a in command(world, tmp_path / "run", "--epochs=2")]
     )
     assert result.exit_code == 3
-    assert "failed: broken: cannot be opened" in result.stderr
+    assert "failed: broken: is text, not a video" in result.stderr
     assert json.loads((tmp_path / "run" / "failures.json").read_text()).keys() == {"broken"}
 
 
@@ -197,7 +198,9 @@ def test_the_cache_changes_nothing_where_frames_are_small(world: Path):
 
 def test_the_cache_is_foreseen(world: Path):
     videos = read_manifest(world / "m.csv").videos
-    assert estimated_bytes(videos, short_side=1000) == sum(read_all(video.path).nbytes for video in videos)
+    assert estimated_bytes(videos, reduction=Reduction(short_side=1000)) == sum(
+        read_all(video.path).nbytes for video in videos
+    )
 
 
 def test_batches_hold_every_index_once_and_none_is_alone():

@@ -19,15 +19,17 @@ from vidpipe.pipeline.training.clip_cache import ClipCache, entry_path
 from vidpipe.pipeline.training.clips import TrainingClips, VideoSource
 from vidpipe.pipeline.training.keeping import announcement, default_folder, keep_decoded, look_ahead
 from vidpipe.pipeline.training.kept_videos import DamagedEntryError, open_kept, write_kept
-from vidpipe.pipeline.training.reduced import ReducedVideo, decoded, in_memory, num_bytes
+from vidpipe.pipeline.training.reduced import ReducedVideo, Reduction, decoded, in_memory, num_bytes
 from vidpipe.pipeline.training.settings import ClipCacheSettings
 from vidpipe.pipeline.videos.clips import ClipSampling
+from vidpipe.pipeline.videos.damage import KEEP
 from vidpipe.pipeline.videos.frame_times import Timeline
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import VideoReader, read_all
 from vidpipe.pipeline.videos.transforms import resize_short_side
 
-CROP, SHORT_SIDE = 32, 46  # the largest draw of the scale jitter
+CROP = 32
+REDUCTION = Reduction(short_side=46)  # the largest draw of the scale jitter
 
 
 @pytest.fixture(scope="module")
@@ -105,15 +107,15 @@ def test_nothing_is_decoded_twice(videos: list[Video], tmp_path: Path, no_decode
 
 def test_frames_are_reduced_as_they_are_decoded_and_only_those_that_clips_may_hold(videos: list[Video]):
     large, part, small = videos
-    held = in_memory(large, short_side=SHORT_SIDE)
+    held = in_memory(large, reduction=REDUCTION)
     whole = read_all(large.path)
     assert np.array_equal(np.stack([p for _, p in held.pictures(range(20))]), resize_short_side(whole, 46).numpy())
     assert held.size == (69, 46)
-    unchanged = in_memory(small, short_side=SHORT_SIDE)
+    unchanged = in_memory(small, reduction=REDUCTION)
     assert np.array_equal(np.stack([p for _, p in unchanged.pictures(range(6))]), read_all(small.path))
-    places = in_memory(part, short_side=SHORT_SIDE).usable_places(part)
+    places = in_memory(part, reduction=REDUCTION).usable_places(part)
     assert places.tolist() == list(range(30, 45))
-    assert [num_bytes(own, short_side=SHORT_SIDE) for own in videos] == [20 * 69 * 46 * 3, 15 * 46 * 58 * 3, 34560]
+    assert [num_bytes(own, reduction=REDUCTION) for own in videos] == [20 * 69 * 46 * 3, 15 * 46 * 58 * 3, 34560]
 
 
 def test_a_file_keeps_the_timeline_and_each_frames_own_size(tmp_path: Path):
@@ -138,22 +140,28 @@ def test_a_file_keeps_the_timeline_and_each_frames_own_size(tmp_path: Path):
 
 def test_another_file_another_part_another_size_is_another_entry(videos: list[Video], tmp_path: Path):
     video = dataclasses.replace(videos[0], path=tmp_path / "v.mp4")
-    assert entry_path(tmp_path, video, short_side=46) is None
+    assert entry_path(tmp_path, video, reduction=REDUCTION) is None
     video.path.write_bytes(videos[0].path.read_bytes())
-    names = [entry_path(tmp_path, video, short_side=46), entry_path(tmp_path, video, short_side=47)]
-    names.append(entry_path(tmp_path, dataclasses.replace(video, end=0.3), short_side=46))
-    assert entry_path(tmp_path, dataclasses.replace(video, video_id="w"), short_side=46) == names[0]
+    names = [
+        entry_path(tmp_path, video, reduction=REDUCTION),
+        entry_path(tmp_path, video, reduction=Reduction(short_side=47)),
+    ]
+    names.append(entry_path(tmp_path, video, reduction=Reduction(short_side=46, damaged=KEEP)))
+    names.append(entry_path(tmp_path, dataclasses.replace(video, end=0.3), reduction=REDUCTION))
+    assert entry_path(tmp_path, dataclasses.replace(video, video_id="w"), reduction=REDUCTION) == names[0]
     os.utime(video.path, (1, 1))
-    names.append(entry_path(tmp_path, video, short_side=46))
+    names.append(entry_path(tmp_path, video, reduction=REDUCTION))
     (tmp_path / "link.mp4").symlink_to(video.path)
-    assert entry_path(tmp_path, dataclasses.replace(video, path=tmp_path / "link.mp4"), short_side=46) == names[-1]
-    assert len(set(names)) == 4
+    assert (
+        entry_path(tmp_path, dataclasses.replace(video, path=tmp_path / "link.mp4"), reduction=REDUCTION) == names[-1]
+    )
+    assert len(set(names)) == 5
 
 
 def test_other_software_makes_other_entries(videos: list[Video], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    before = entry_path(tmp_path, videos[0], short_side=46)
+    before = entry_path(tmp_path, videos[0], reduction=REDUCTION)
     monkeypatch.setattr(clip_cache, "decoder_versions", lambda: ("av 1",))
-    assert entry_path(tmp_path, videos[0], short_side=46) != before
+    assert entry_path(tmp_path, videos[0], reduction=REDUCTION) != before
 
 
 @pytest.mark.parametrize("where", ["frame", "index", "trailer", "cut", "empty", "text"])
@@ -176,7 +184,7 @@ def test_what_is_damaged_is_decoded_again(videos: list[Video], tmp_path: Path, w
 
 def test_the_folder_grows_no_further_than_it_may(videos: list[Video], tmp_path: Path):
     read, said = seen(clips_of(videos)), []
-    most = num_bytes(videos[0], short_side=SHORT_SIDE) + 40_000
+    most = num_bytes(videos[0], reduction=REDUCTION) + 40_000
     assert same(read, seen(clips_of(videos, disk=open_cache(tmp_path, said, most=most))))
     assert sum(path.stat().st_size for path in entries(tmp_path)) <= most
     assert len(entries(tmp_path)) == 2  # the smallest still fits
@@ -265,7 +273,7 @@ sys.stdin.read()
 def test_what_another_process_is_decoding_is_left_to_it_and_removed_once_that_is_dead(
     videos: list[Video], tmp_path: Path
 ):
-    path = entry_path(tmp_path, videos[0], short_side=SHORT_SIDE)
+    path = entry_path(tmp_path, videos[0], reduction=REDUCTION)
     assert path is not None
     draft = tmp_path / f"{path.name}.{'0' * 32}.partial"
     words = [sys.executable, "-c", HOLD, str(tmp_path), str(path)]
@@ -288,7 +296,7 @@ def test_it_is_said_before_anything_is_written(videos: list[Video], tmp_path: Pa
     said: list[str] = []
     settings = ClipCacheSettings(clip_cache=tmp_path / "kept", clip_cache_gb=1.0)
     source = VideoSource(videos, crop=CROP)
-    foreseen = sum(num_bytes(video, short_side=SHORT_SIDE) for video in videos)
+    foreseen = sum(num_bytes(video, reduction=REDUCTION) for video in videos)
     outlook = look_ahead([source], settings=settings)
     assert (outlook.num_kept, outlook.missing_bytes, outlook.fits) == (0, foreseen, True)
     assert not (tmp_path / "kept").exists()
@@ -339,10 +347,10 @@ def test_a_file_that_changes_while_it_is_decoded_is_not_kept(
     video = dataclasses.replace(videos[0], path=tmp_path / "v.mp4")
     video.path.write_bytes(videos[0].path.read_bytes())
 
-    def decoded_slowly(own: Video, *, short_side: int):
+    def decoded_slowly(own: Video, *, reduction: Reduction):
         os.utime(own.path, (1, 1))
-        return decoded(own, short_side=short_side)
+        return decoded(own, reduction=reduction)
 
     monkeypatch.setattr(clip_cache, "decoded", decoded_slowly)
     assert seen(clips_of([video], disk=open_cache(tmp_path / "kept")))[0] is not None
-    assert entries(tmp_path / "kept") == [entry_path(tmp_path / "kept", video, short_side=SHORT_SIDE)]
+    assert entries(tmp_path / "kept") == [entry_path(tmp_path / "kept", video, reduction=REDUCTION)]

@@ -10,7 +10,8 @@ import torch
 from vidpipe.cli.spelling import option_name
 from vidpipe.pipeline.errors import FileError, OutOfSpaceError, RunError
 from vidpipe.pipeline.files import write_atomically
-from vidpipe.pipeline.training.run_directory import RunDirectory, describe_differences
+from vidpipe.pipeline.settings import describe_differences
+from vidpipe.pipeline.training.run_directory import RunDirectory
 
 SETTINGS = {"aggregator": "fast-gru", "optimisation": {"epochs": 3, "learning_rate": 0.1}, "classes": ["a", "b"]}
 
