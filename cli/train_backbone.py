@@ -14,7 +14,7 @@ from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown, show_warnings
-from .tables import duration_text, size_text
+from .tables import duration_text, kept_text, size_text
 
 if TYPE_CHECKING:
     from ..stages.train_backbone.estimate import BackboneEstimate
@@ -89,7 +89,7 @@ def estimate_text(costs: "BackboneEstimate") -> str:
         + (f", and {size_text(costs.gpu_bytes)} of the GPU" if costs.gpu_bytes is not None else ""),
         f"at most {size_text(costs.run_bytes)} on disk for the run, its checkpoint included; "
         f"{size_text(costs.free_bytes)} are free",
-        _kept_text(costs),
+        kept_text(costs.kept, in_memory=costs.in_memory),
     ]
     if costs.already_done:
         return "\n".join([*lines, "nothing is left to do: this run is finished"])
@@ -101,15 +101,3 @@ def estimate_text(costs: "BackboneEstimate") -> str:
             f"the first epoch, {costs.epoch_seconds:.1f} s for each other one{done}",
         ]
     )
-
-
-def _kept_text(costs: "BackboneEstimate") -> str:
-    """Return where decoded videos will be kept, as a line of text."""
-    kept = costs.kept
-    if costs.in_memory:
-        return f"decoded videos: {size_text(kept.num_bytes)} in memory"
-    if not kept.most_bytes:
-        return f"decoded videos: {size_text(kept.num_bytes)}, which are not kept"
-    there = f", {size_text(kept.kept_bytes)} of it there already" if kept.num_kept else ""
-    most = f"at most {size_text(kept.most_bytes)}{'' if kept.fits else ': not all can be kept'}"
-    return f"decoded videos: {size_text(kept.num_bytes)} in {kept.folder}{there}, {most}"

@@ -47,6 +47,11 @@ class Outlook:
         return self.num_bytes <= self.most_bytes and self.missing_bytes <= free_bytes(self.folder) - RESERVED_BYTES
 
 
+def fits_in_memory(outlook: Outlook, *, memory_bytes: float) -> bool:
+    """Return whether all videos are kept in memory, since the disk has no room for all."""
+    return not outlook.fits and outlook.num_bytes <= memory_bytes
+
+
 def keep_decoded(sources: Sequence[VideoSource], *, settings: ClipCacheSettings, memory_bytes: float, say: Say) -> None:
     """Let the videos of ``sources`` be kept once they are decoded, on disk or, without room there, in memory.
 

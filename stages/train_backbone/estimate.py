@@ -9,7 +9,7 @@ from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.costs.flops import backbone_macs
 from ...pipeline.files import free_bytes
 from ...pipeline.training.batches import decoding_threads, shuffled_batches
-from ...pipeline.training.keeping import Outlook, look_ahead, memory_share
+from ...pipeline.training.keeping import Outlook, fits_in_memory, look_ahead, memory_share
 from ...pipeline.training.run_directory import RunDirectory
 from .plan import PreparedBackboneTraining, outcome, prepare
 from .run import OPTIONS
@@ -87,7 +87,7 @@ def estimate(settings: TrainBackboneSettings) -> BackboneEstimate:
     epochs_done, already_done = _progress_of_run(prepared)
     sources = [clips.source for clips in prepared.clips]
     kept = look_ahead(sources, settings=settings.keeping)
-    in_memory = not kept.fits and kept.num_bytes <= memory_share(settings.cache_gib)
+    in_memory = fits_in_memory(kept, memory_bytes=memory_share(settings.cache_gib))
     reading = time_reading(prepared.training)
     network = time_network(prepared)
     own, num_training = settings.optimisation, len(prepared.training.source.videos)
