@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,14 @@ def choose_stride(typed: Values, videos: Sequence[Video], *, num_frames: int, us
     own = typed.get("sampling_rate")
     if own is None and begun is not None:
         return Chosen(values={"sampling_rate": begun}, said=(f"stride {begun}, with which this run began",))
+    # Before any file is opened, as this refuses what cannot be.
+    asked = ClipSampling(num_frames=num_frames, sampling_rate=usual if own is None else own, fps=typed.get("fps"))
     stretches = look_at_some(videos)
     if not stretches:
         return Chosen() if own is not None else Chosen(values={"sampling_rate": usual})
-    fps = typed.get("fps")
-    fitting = fitting_stride(stretches, num_frames=num_frames, fps=fps)
+    fitting = fitting_stride(stretches, num_frames=num_frames, fps=asked.fps)
     stride = fitting if own is None else own
-    sampling = ClipSampling(num_frames=num_frames, sampling_rate=stride, fps=fps, num_clips=1)
-    share = share_seen(stretches, sampling)
+    share = share_seen(stretches, replace(asked, sampling_rate=stride, num_clips=1))
     sees = f"stride {stride}: a clip of {num_frames} frames sees {share:.0%} of a typical video ({_length(stretches)})"
     if own is None:
         return Chosen(values={"sampling_rate": stride}, said=(f"{sees}; {named('sampling_rate')} for another",))

@@ -41,7 +41,7 @@ DOORS = {
     "av": ("pipeline/videos/",),
     "sklearn": ("pipeline/evaluation/metrics.py", "pipeline/evaluation/linear_probe.py"),
     "matplotlib": ("pipeline/evaluation/",),
-    "scipy": ("pipeline/evaluation/confidence.py",),
+    "scipy": ("pipeline/evaluation/confidence.py", "pipeline/evaluation/comparison.py"),
     "pyarrow": ("pipeline/manifests/table.py",),
     "tqdm": ("cli/progress.py",),
 }

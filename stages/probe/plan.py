@@ -12,7 +12,7 @@ from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.training.learning_split import labelled
-from ...pipeline.training.split_choice import read_splits, videos_of_split
+from ...pipeline.training.split_choice import Splits, read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of
 from .settings import ProbeSettings
 
@@ -65,6 +65,7 @@ class PreparedProbes:
     Attributes:
         targets: (V,) the class index of each of the store's videos.
         expected: indices into the store of the test split's videos that have a label.
+        splits: id -> split, in place of the store's own; None: those.
         unlabelled: how many videos of the two splits have none, and are left out.
     """
 
@@ -73,6 +74,7 @@ class PreparedProbes:
     task: Task
     targets: npt.NDArray[np.int64]
     expected: tuple[int, ...]
+    splits: Splits | None
     probes: tuple[ProbePlan, ...]
     unlabelled: int
 
@@ -108,6 +110,7 @@ def prepare(settings: ProbeSettings) -> PreparedProbes:
         task=task,
         targets=targets,
         expected=test,
+        splits=splits,
         probes=probes,
         unlabelled=sum(map(len, listed.values())) - len(train) - len(test),
     )

@@ -149,6 +149,15 @@ def test_mistakes_are_left_for_the_stage_to_tell(tmp_path: Path):
         assert (chosen.values, chosen.said) == ({}, ())
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("fps", "inf"), ("fps", "nan"), ("fps", "0"), ("frames", "-8"), ("stride", "0")]
+)
+def test_clips_that_cannot_be_are_refused_in_words(films: Path, tmp_path: Path, name: str, value: str):
+    result = train(films, tmp_path / "run", **{name: value})
+    assert result.exit_code == 2
+    assert f"--{name} must be " in result.stderr
+
+
 def test_extraction_takes_the_clips_of_the_weights(trained: tuple[Path, Result], films: Path, tmp_path: Path):
     weights = f"r2d_14_w8={trained[0] / 'weights.safetensors'}"
     given = {"manifest": films / "m.csv", "store": tmp_path / "s.zarr", "cheap": weights, "threads": 1}
