@@ -24,13 +24,13 @@ import torch
 from ..errors import FileError, OutOfSpaceError, VideoError
 from ..files import PARTIAL, free_bytes, write_atomically
 from ..manifests.manifest import Video
-from ..videos.software import decoder_versions
+from ..videos.software import decoder_versions, decoding_digest
 from .kept_videos import DamagedEntryError, open_kept, write_kept
 from .reduced import ReducedVideo, Reduction, decoded
 
 RESERVED_BYTES = 10**9  # of the disk, for checkpoints and everything else: a cache must never be what fills it
 _SUFFIX = ".frames"
-_RECIPE = 1  # to be raised when decoding, reducing or the files change
+_RECIPE = 1  # to be raised when the reduction or the files change; a change of decoding shows by itself
 _LIVE_SECONDS = 3600  # what was used since then may belong to a training that goes on
 _TOUCH_SECONDS = 600
 _SCAN_SECONDS = 10
@@ -218,7 +218,7 @@ def entry_path(folder: Path, video: Video, *, reduction: Reduction) -> Path | No
 def _made_by() -> tuple[object, ...]:
     """Return what decides the pixels beside the video: the same software may round otherwise on another CPU."""
     cpu = torch.backends.cpu.get_cpu_capability()
-    return _RECIPE, torch.__version__, *decoder_versions(), platform.machine(), cpu
+    return _RECIPE, torch.__version__, decoding_digest(), *decoder_versions(), platform.machine(), cpu
 
 
 def _place_of(path: Path) -> int:

@@ -22,7 +22,7 @@ from ..videos.transforms import Look, resize_short_side, resized_size
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reduction:
-    """How videos are read.
+    """How videos are read: whatever can be set and decides the pixels stands here, and in the names of kept files.
 
     Args:
         short_side: pixels, to which longer short sides of pictures are reduced.

@@ -159,9 +159,11 @@ def test_another_file_another_part_another_size_is_another_entry(videos: list[Vi
 
 
 def test_other_software_makes_other_entries(videos: list[Video], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    before = entry_path(tmp_path, videos[0], reduction=REDUCTION)
-    monkeypatch.setattr(clip_cache, "decoder_versions", lambda: ("av 1",))
-    assert entry_path(tmp_path, videos[0], reduction=REDUCTION) != before
+    names = [entry_path(tmp_path, videos[0], reduction=REDUCTION)]
+    for name, changed in (("decoder_versions", ("av 1",)), ("decoding_digest", "0"), ("_RECIPE", 0)):
+        monkeypatch.setattr(clip_cache, name, changed if name == "_RECIPE" else lambda own=changed: own)
+        names.append(entry_path(tmp_path, videos[0], reduction=REDUCTION))
+    assert len(set(names)) == 4
 
 
 @pytest.mark.parametrize("where", ["frame", "index", "trailer", "cut", "empty", "text"])
