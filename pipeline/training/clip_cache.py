@@ -31,6 +31,7 @@ from .reduced import ReducedVideo, Reduction, decoded
 RESERVED_BYTES = 10**9  # of the disk, for checkpoints and everything else: a cache must never be what fills it
 _SUFFIX = ".frames"
 _RECIPE = 1  # to be raised when the reduction or the files change; a change of decoding shows by itself
+_WITHOUT = "Those that are there are used."
 _LIVE_SECONDS = 3600  # what was used since then may belong to a training that goes on
 _TOUCH_SECONDS = 600
 _SCAN_SECONDS = 10
@@ -133,7 +134,7 @@ class ClipCache:
                 if not self._reserve(len(places) * width * height * 3):
                     self._left_out.add(path)
                     return False
-                write_atomically(path, lambda draft: _fill(draft, opened, places.tolist()))
+                write_atomically(path, lambda draft: _fill(draft, opened, places.tolist()), advice=_WITHOUT)
         except VideoError:
             # It is read clip by clip: perhaps no clip needs the frame that does not decode.
             self._left_out.add(path)
@@ -171,8 +172,10 @@ class ClipCache:
         return False
 
     def _stop(self, error: Exception) -> None:
-        self._stopped = True
-        self._say_once(f"no more decoded videos are kept, training goes on without: {error}")
+        with self._lock:
+            first, self._stopped = not self._stopped, True
+        if first:
+            self._say(f"no more decoded videos are kept, training goes on without: {error}")
 
     def _say_once(self, text: str) -> None:
         with self._lock:
