@@ -15,6 +15,7 @@ from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown
+from .table_changes import changes_text
 from .tables import duration_text, size_text
 
 if TYPE_CHECKING:
@@ -63,7 +64,8 @@ def _show_plan(plan: "ExtractPlan", *, quiet: bool) -> None:
 
 def plan_text(plan: "ExtractPlan") -> str:
     """Return a plan as lines of text."""
-    lines = [f"{len(plan.tasks):,} videos to do"]
+    lines = changes_text(plan.changes)
+    lines += [f"{len(plan.tasks):,} videos to do"]
     for own in plan.backbones:
         grid = "×".join(map(str, own.feature_shape))
         lines.append(
@@ -100,12 +102,16 @@ def _estimate_text(estimate: "Estimate") -> str:
 
 
 def _estimate_document(estimate: "Estimate") -> dict[str, Any]:
-    document = dataclasses.asdict(estimate)
-    plan = document.pop("plan")
-    plan["num_videos"] = len(plan.pop("tasks"))
-    for own, source in zip(plan["backbones"], estimate.plan.backbones, strict=True):
-        own |= {"num_clips": source.num_clips, "gmacs": source.gmacs}
-    return {**plan, **document, "hours": estimate.total_seconds / 3600}
+    plan = estimate.plan
+    fields = [own.name for own in dataclasses.fields(estimate) if own.name != "plan"]
+    return {
+        "num_videos": len(plan.tasks),
+        "backbones": [dataclasses.asdict(own) | {"gmacs": own.gmacs} for own in plan.backbones],
+        "num_bytes": plan.num_bytes,
+        "changes": dataclasses.asdict(plan.changes),
+        **{name: getattr(estimate, name) for name in fields},
+        "hours": estimate.total_seconds / 3600,
+    }
 
 
 def _summary_text(summary: "ExtractSummary") -> str:

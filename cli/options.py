@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from ..pipeline.errors import VidpipeError, renamed
+from ..pipeline.manifests.locations import local_path
 from ..pipeline.settings import KEY, Facts, nested_settings
 from .spelling import option_name
 
@@ -133,8 +134,22 @@ def _click_type(plain: Any, facts: Facts) -> click.ParamType | type:
     if facts.commas:
         return _Listed(plain)
     if plain is Path:
-        return click.Path(path_type=Path)
+        return LocalPath()
     return _Parsed(plain) if hasattr(plain, "parse") else plain
+
+
+class LocalPath(click.Path):
+    """A path as people write it: `~/` is the home folder even where the shell leaves it, and `file://` is read."""
+
+    def __init__(self, **checks: bool) -> None:
+        super().__init__(path_type=Path, **checks)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, checked as `click.Path` does."""
+        try:
+            return super().convert(local_path(value) if isinstance(value, str) else value, param, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class _Parsed(click.ParamType):

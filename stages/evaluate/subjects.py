@@ -13,7 +13,7 @@ from ...pipeline.errors import RunError, SettingsError, named
 from ...pipeline.evaluation.linear_probe import LinearProbe
 from ...pipeline.evaluation.looks import BACKBONE, PROBE
 from ...pipeline.features.arrays import pooled_features
-from ...pipeline.features.clip_selection import missing_videos
+from ...pipeline.features.clip_selection import ClipsByBackbone, lacking_videos
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.runs import Predictions
 from ...pipeline.inference.stored_inputs import describe_backbone
@@ -95,15 +95,15 @@ def scored_backbone(name: str, store: FeatureStore) -> Scored:
             "(there: the backbone, here: the store), so its own scores say nothing here. Leave it out, or fit a probe "
             "on its maps"
         )
-    num_clips = int(group.due.sum())
+    num_clips = int(group.due_everywhere.sum())
     subject = Subject(path=Path(name), kind=BACKBONE, method=BACKBONE, num_clips=num_clips, classes=classes)
     return Scored(subject=subject, predict=partial(_average, name, store))
 
 
 def _average(name: str, store: FeatureStore, expected: Videos) -> Predictions:
     group, task = store.backbone(name), task_of(store.manifest)
-    videos, missing = _extracted(store, expected, [name])
-    clips = np.flatnonzero(group.due)
+    clips = np.flatnonzero(group.due_everywhere)
+    videos, missing = _extracted(store, expected, {name: clips})
     scores = [_mean_scores(task, torch.from_numpy(group.read_scores(i)[clips])) for i in videos]
     gmacs = group.provenance["gmacs_per_clip"] * len(clips)
     return Predictions(scores=torch.stack(scores), gmacs=gmacs, videos=videos, missing=missing)
@@ -114,17 +114,17 @@ def _mean_scores(task: Task, clips: torch.Tensor) -> torch.Tensor:
     return task.scores(task.probabilities(clips).mean(dim=0))
 
 
-def _extracted(store: FeatureStore, expected: Videos, backbones: list[str]) -> tuple[Videos, dict[str, str]]:
-    """Return those of the videos that all the backbones have done, and id -> reason for the others.
+def _extracted(store: FeatureStore, expected: Videos, clips: ClipsByBackbone) -> tuple[Videos, dict[str, str]]:
+    """Return those of the videos that have all these clips, and id -> reason for the others.
 
     Raises:
         SettingsError: if there is none.
     """
-    missing = missing_videos(store, expected, backbones=backbones)
+    missing = lacking_videos(store, expected, clips=clips)
     videos = tuple(i for i in expected if store.manifest.videos[i].video_id not in missing)
     if not videos:
         raise SettingsError(
-            f"none of the {len(expected)} videos is extracted with {' and '.join(backbones)} in {store.path}. Run "
+            f"none of the {len(expected)} videos is extracted with {' and '.join(clips)} in {store.path}. Run "
             "vidpipe extract first"
         )
     return videos, missing
@@ -174,7 +174,7 @@ def _check_probe(run: RunDirectory, sources: list[dict[str, Any]], store: Featur
     differences = differences or [
         f"the store lacks some of its clips of {name}"
         for name in backbones
-        if not store.backbone(name).due[_clips_of(sources, name)].all()
+        if not store.backbone(name).due_everywhere[_clips_of(sources, name)].all()
     ]
     if differences:
         raise RunError(
@@ -190,7 +190,7 @@ def _clips_of(sources: list[dict[str, Any]], name: str) -> list[int]:
 def _probe_scores(
     probe: LinearProbe, clips: Mapping[str, tuple[int, ...]], store: FeatureStore, expected: Videos
 ) -> Predictions:
-    videos, missing = _extracted(store, expected, list(clips))
+    videos, missing = _extracted(store, expected, clips)
     groups = {name: store.backbone(name) for name in clips}
     pooled = [pooled_features(groups[name], videos, clips=own) for name, own in clips.items()]
     backbones = sum(groups[name].provenance["gmacs_per_clip"] * len(own) for name, own in clips.items())

@@ -110,6 +110,8 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
     prepared = prepare(settings)
     if prepared.unlabelled and is_first():
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups and is_first():
+        progress.milestone(prepared.shared_groups)
     # Everything that can be refused is refused above, before processes wait for each other.
     with joined_processes(resolve_device(settings.device)) as device:
         already_done = (settings.out / "result.json").is_file()

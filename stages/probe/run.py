@@ -57,6 +57,8 @@ def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, An
     prepared = prepare(settings)
     if prepared.unlabelled:
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups:
+        progress.milestone(prepared.shared_groups)
     with RunDirectory.open_or_create(settings.out, settings=_outcome(prepared), options=_OPTIONS) as directory:
         directory.reopen_without(_METRICS_FILE)
         if not directory.is_done:
@@ -171,7 +173,8 @@ def _held_out_accuracies(
         return {}
     ids = np.array([prepared.store.manifest.videos[index].video_id for index in own.training])
     of_classes = {name: ids[targets == index].tolist() for index, name in enumerate(classes)}
-    held = held_out_ids(of_classes, fraction=_HELD_OUT, key="probe")
+    groups = {video.video_id: video.group for video in map(prepared.store.manifest.videos.__getitem__, own.training)}
+    held = held_out_ids(of_classes, fraction=_HELD_OUT, key="probe", groups=groups)
     if not held:
         raise SettingsError(
             f"no class has two training videos, so none can be held out to choose {named('strengths')}; give one "

@@ -92,6 +92,8 @@ def run(
     whole = plan(settings, known=known)
     if whole.unlabelled:
         progress.milestone(unlabelled_words(whole.unlabelled))
+    if whole.shared_groups:
+        progress.milestone(whole.shared_groups)
     todo = unfinished(settings, whole)
     failed: dict[str, str] = {}
     patterns = list(dict.fromkeys([*known, *settings.patterns]))

@@ -84,6 +84,8 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
     prepared = prepare(settings)
     if prepared.unlabelled:
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups:
+        progress.milestone(prepared.shared_groups)
     with RunDirectory.open_or_create(settings.out, settings=outcome(prepared), options=OPTIONS) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         already_done = directory.is_done

@@ -2,13 +2,14 @@
 
 import csv
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from made_up_stores import MadeUp, make_store
+from made_up_stores import MadeUp, make_store, take_over
 from refusals import assert_refused
 
 from vidpipe.cli.evaluate import document_text
@@ -410,6 +411,12 @@ def test_runs_on_other_splits_of_one_store_are_scored_on_their_own_and_averaged(
     first, second, third = (run["metrics"]["top1"] for run in found["runs"])
     (group,) = found["groups"]
     assert group["top1_mean"] == pytest.approx((first + (second + third) / 2) / 2)  # splits weigh the same
+
+    # The run's splits hold in a store that has changed since: it must not be scored on what it was trained on.
+    grown = shutil.copytree(place / "s.zarr", tmp_path / "grown.zarr")
+    take_over(grown, lambda videos: (videos.pop(5), videos.append(replace(videos[-1], video_id="new"))))
+    found = evaluate(EvaluateSettings(store=grown, runs=runs[:1], out=tmp_path / "report"))
+    assert found["runs"][0]["metrics"]["num_expected"] == 9
 
     path = tmp_path / "split1" / "splits.json"
     path.write_text(path.read_text().replace('"train"', '"test"', 1))
