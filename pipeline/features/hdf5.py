@@ -208,7 +208,9 @@ def _read_store(file: Node, path: Path, progress: Progress) -> None:
     manifest = Manifest(tuple(_video(group) for group in groups))
     if manifest.digest != file.attrs["manifest_digest"]:
         raise StoreError(f"{file.filename} does not hold the videos that were exported: the manifest's digest differs.")
-    store = FeatureStore.create(path, manifest=manifest, sampling=ClipSampling(**json.loads(file.attrs["sampling"])))
+    store = FeatureStore.create(
+        path, manifest=manifest, sampling=ClipSampling.of_record(json.loads(file.attrs["sampling"]))
+    )
     parts = {name: store.add_backbone(name, **attrs) for name, attrs in json.loads(file.attrs["backbones"]).items()}
     with under_way(progress, "importing", total=len(groups), unit="video"):
         for index, group in enumerate(groups):

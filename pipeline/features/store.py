@@ -162,7 +162,7 @@ class FeatureStore:
     @cached_property
     def sampling(self) -> ClipSampling:
         """Where the clips lie in each video."""
-        return ClipSampling(**self.attributes["sampling"])
+        return ClipSampling.of_record(self.attributes["sampling"])
 
     @property
     def num_videos(self) -> int:

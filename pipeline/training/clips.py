@@ -17,6 +17,8 @@ from ..videos.clip_reader import see, see_frames
 from ..videos.clips import ClipSampling, frame_indices, random_starts, uniform_starts
 from ..videos.damage import REFUSE, REPORT
 from ..videos.frame_times import Timeline
+from ..videos.hdr import TONE_MAP
+from ..videos.memory import MAX_PIXELS, memory_errors_told
 from ..videos.preprocessing import Preprocessing
 from ..videos.reader import VideoReader
 from ..videos.transforms import Look, central_look, jitter_range, random_look, resize_short_side
@@ -42,13 +44,29 @@ class OpenVideo:
     see: Callable[[np.ndarray, Look], torch.Tensor]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reading:
+    """What to do with odd videos; the fields are those of `ClipSampling`, which explains them."""
+
+    damaged: str = REFUSE
+    hdr: str = TONE_MAP
+    max_pixels: int | None = MAX_PIXELS
+
+    @classmethod
+    def of(cls, sampling: ClipSampling) -> "Reading":
+        """Return what ``sampling`` says of them."""
+        return cls(damaged=sampling.damaged, hdr=sampling.hdr, max_pixels=sampling.max_pixels)
+
+
 _PROBED_VIDEOS = 64  # enough to estimate what a manifest takes in memory
 
 
-def open_source(videos: Sequence[Video], *, crop: int, cache_bytes: float, damaged: str = REFUSE) -> "VideoSource":
+def open_source(
+    videos: Sequence[Video], *, crop: int, cache_bytes: float, reading: Reading = Reading()
+) -> "VideoSource":
     """Return the videos, kept decoded in memory if by estimate they fit into ``cache_bytes``."""
     fits = cache_bytes > 0 and estimated_bytes(videos, short_side=jitter_range(crop)[1]) <= cache_bytes
-    return VideoSource(videos, crop=crop, cache=fits, damaged=damaged)
+    return VideoSource(videos, crop=crop, cache=fits, reading=reading)
 
 
 class VideoSource:
@@ -61,11 +79,13 @@ class VideoSource:
         videos: which ones.
         crop: side in pixels of the largest square that is cut from them.
         cache: keep decoded videos in memory.
-        damaged: what to do with damaged videos: see `VideoReader`.
+        reading: what to do with odd videos.
     """
 
-    def __init__(self, videos: Sequence[Video], *, crop: int, cache: bool = False, damaged: str = REFUSE) -> None:
-        self._damaged = damaged
+    def __init__(
+        self, videos: Sequence[Video], *, crop: int, cache: bool = False, reading: Reading = Reading()
+    ) -> None:
+        self._reading = reading
         self.videos = tuple(videos)
         self.failures: dict[str, str] = {}
         self._seen: set[int] = set()
@@ -88,7 +108,7 @@ class VideoSource:
         try:
             if self._cache is not None:
                 return make(_kept(*self._decoded(index)))
-            with VideoReader(video.path, damaged=self._damaged) as reader:
+            with memory_errors_told("decoding"), self._open(video) as reader:
                 return make(_opened(reader))
         except VideoError as error:
             with self._lock:
@@ -107,11 +127,17 @@ class VideoSource:
         found = {video_id: reason for own in gathered(self.failures) for video_id, reason in own.items()}
         return dict(sorted(found.items()))
 
+    def _open(self, video: Video) -> VideoReader:
+        own = self._reading
+        return VideoReader(
+            video.path, damaged=own.damaged, hdr=own.hdr, max_pixels=own.max_pixels, short_side=self._short_side
+        )
+
     def _decoded(self, index: int) -> "tuple[Timeline, _Pictures]":
         assert self._cache is not None
         # Without a lock: two threads may decode the same video, with the same result, and neither waits for the other.
         if index not in self._cache:
-            with VideoReader(self.videos[index].path, damaged=self._damaged) as reader:
+            with memory_errors_told("decoding"), self._open(self.videos[index]) as reader:
                 self._cache[index] = reader.timeline, _sound_pictures(reader, short_side=self._short_side)
         return self._cache[index]
 

@@ -6,7 +6,7 @@ from functools import partial
 from ...pipeline.end_to_end.steps import ClipBatch
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
-from ...pipeline.training.clips import open_source
+from ...pipeline.training.clips import Reading, open_source
 from ...pipeline.training.distributed import local_processes, rank, world_size
 from .plan import PreparedFinetuning
 from .settings import FinetuneSettings
@@ -23,7 +23,7 @@ def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, pl
             videos,
             crop=crop,
             cache_bytes=settings.cache_gib * GIB / local_processes(),
-            damaged=prepared.sampling.damaged,
+            reading=Reading.of(prepared.sampling),
         ),
         labels=prepared.targets[list(places)].tolist(),
         sampling=prepared.sampling,
