@@ -58,12 +58,11 @@ class Reading:
         return cls(damaged=sampling.damaged, hdr=sampling.hdr, max_pixels=sampling.max_pixels)
 
 
+_USUAL = Reading()
 _PROBED_VIDEOS = 64  # enough to estimate what a manifest takes in memory
 
 
-def open_source(
-    videos: Sequence[Video], *, crop: int, cache_bytes: float, reading: Reading = Reading()
-) -> "VideoSource":
+def open_source(videos: Sequence[Video], *, crop: int, cache_bytes: float, reading: Reading = _USUAL) -> "VideoSource":
     """Return the videos, kept decoded in memory if by estimate they fit into ``cache_bytes``."""
     fits = cache_bytes > 0 and estimated_bytes(videos, short_side=jitter_range(crop)[1]) <= cache_bytes
     return VideoSource(videos, crop=crop, cache=fits, reading=reading)
@@ -82,9 +81,7 @@ class VideoSource:
         reading: what to do with odd videos.
     """
 
-    def __init__(
-        self, videos: Sequence[Video], *, crop: int, cache: bool = False, reading: Reading = Reading()
-    ) -> None:
+    def __init__(self, videos: Sequence[Video], *, crop: int, cache: bool = False, reading: Reading = _USUAL) -> None:
         self._reading = reading
         self.videos = tuple(videos)
         self.failures: dict[str, str] = {}
@@ -129,9 +126,7 @@ class VideoSource:
 
     def _open(self, video: Video) -> VideoReader:
         own = self._reading
-        return VideoReader(
-            video.path, damaged=own.damaged, hdr=own.hdr, max_pixels=own.max_pixels, short_side=self._short_side
-        )
+        return VideoReader(video.path, damaged=own.damaged, hdr=own.hdr, max_pixels=own.max_pixels)
 
     def _decoded(self, index: int) -> "tuple[Timeline, _Pictures]":
         assert self._cache is not None
@@ -240,20 +235,20 @@ def read_reduced(path: Path, *, short_side: int) -> list[np.ndarray]:
         VideoError: if the video does not decode, or is damaged.
     """
     with VideoReader(path) as reader:
-        return [_reduced(picture, short_side) for _, picture in reader.pictures(range(len(reader.timeline)))]
+        return [_reduced(shown(short_side), short_side) for _, shown in reader.shown(range(len(reader.timeline)))]
 
 
 def _sound_pictures(reader: VideoReader, *, short_side: int) -> "_Pictures":
     """Return the frames of a video that are not damaged, reduced likewise."""
     try:
         every = range(len(reader.timeline))
-        return _Pictures({place: _reduced(picture, short_side) for place, picture in reader.pictures(every)}, "")
+        return _Pictures({place: _reduced(shown(short_side), short_side) for place, shown in reader.shown(every)}, "")
     except VideoError:
         damage = reader.find_damage()
         sound = np.flatnonzero(~damage.frames).tolist()
         if not damage or not sound:
             raise
-        found = {place: _reduced(picture, short_side) for place, picture in reader.pictures(sound)}
+        found = {place: _reduced(shown(short_side), short_side) for place, shown in reader.shown(sound)}
         return _Pictures(found, str(damage))
 
 

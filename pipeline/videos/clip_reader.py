@@ -1,6 +1,7 @@
 """A video's clips as its backbones see them: decoded once, resized and cropped for each preprocessing."""
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from ..seeds import derived_seed
 from .clips import ClipSampling, frame_indices, view_starts
 from .damage import KEEP
 from .frame_times import Timeline
+from .memory import check_available, memory_errors_told
 from .preprocessing import Preprocessing
 from .reader import VideoReader
 from .transforms import Look, central_look, random_look
@@ -95,21 +97,35 @@ def decode_video(video: Video, *, sampling: ClipSampling, due: Mapping[Preproces
     Raises:
         VideoError: if a frame that a clip needs does not decode or is damaged.
     """
-    shape = (sampling.views, sampling.num_clips, sampling.num_frames)
-    clips = {own: _blank((*shape, own.crop, own.crop, 3)) for own in due}
-    with VideoReader(video.path, damaged=sampling.damaged) as reader:
+    check_available(clips_bytes(sampling, due), "for its clips")
+    with (
+        memory_errors_told("decoding"),
+        VideoReader(video.path, damaged=sampling.damaged, hdr=sampling.hdr, max_pixels=sampling.max_pixels) as reader,
+    ):
+        clips = {own: _blank((*_shape(sampling), own.crop, own.crop, 3)) for own in due}
         starts = _starts(reader.timeline, video, sampling)
         wanted = _wanted(reader.timeline, starts, video, sampling=sampling, due=due)
         seed, size = (sampling.seed, video.video_id), (reader.info.width, reader.info.height)
         looks = {(own, view): _look(own, size=size, view=view, seed=seed) for own in due for view in range(len(starts))}
         # In the order of time over all views: the video is decoded once, forwards, and one picture is held.
-        for frame, picture in reader.pictures(wanted):
+        for frame, shown in reader.shown(wanted):
             for (own, view), places in wanted[frame].items():
-                seen = see(picture, looks[own, view])
+                look = looks[own, view]
+                seen = see(shown(look.short_side), look)
                 for clip, place in places:
                     clips[own][view, clip, place] = seen
+            del shown  # the picture, before the next is decoded
         left_out = _left_out(reader, video, sampling) if sampling.damaged == KEEP else None
     return DecodedClips(starts, clips, left_out)
+
+
+def _shape(sampling: ClipSampling) -> tuple[int, int, int]:
+    return sampling.views, sampling.num_clips, sampling.num_frames
+
+
+def clips_bytes(sampling: ClipSampling, due: Iterable[Preprocessing]) -> int:
+    """Return what a video's clips take in memory, uint8, for each preprocessing."""
+    return math.prod(_shape(sampling)) * sum(3 * own.crop**2 for own in due)
 
 
 def _starts(timeline: Timeline, video: Video, sampling: ClipSampling) -> np.ndarray:
@@ -195,5 +211,5 @@ def see_frames(reader: VideoReader, frames: np.ndarray, look: Look) -> torch.Ten
     Raises:
         VideoError: if a frame does not decode.
     """
-    seen = {place: see(picture, look) for place, picture in reader.pictures(frames.tolist())}
+    seen = {place: see(shown(look.short_side), look) for place, shown in reader.shown(frames.tolist())}
     return torch.stack([seen[place] for place in frames.tolist()])

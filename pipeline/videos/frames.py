@@ -1,5 +1,6 @@
 """From a decoded frame to the picture that is shown: RGB, upright, with square pixels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -139,6 +140,9 @@ class Form:
     hdr: str = ""
 
 
+Shown = Callable[[int | None], np.ndarray]  # from `Display.show`'s ``short_side`` to its picture
+
+
 class Display:
     """How the stored frames of a video become the pictures that it shows, in square pixels, each with its own size.
 
@@ -149,8 +153,6 @@ class Display:
         color_trc: the transfer characteristics that the file gives, by ITU-T H.273; what a frame says itself counts.
         hdr: ``tone-map`` makes ordinary pictures of those in high dynamic range, ``as-is`` takes their values as if
             they were ordinary ones already, as the ffmpeg program does.
-        short_side: pixels that suffice whoever looks at a picture. Those that are tone-mapped are reduced to that
-            first, since each pixel costs time; others keep their size.
     """
 
     def __init__(
@@ -160,12 +162,11 @@ class Display:
         aspect_ratio: Fraction | None,
         color_trc: int = 2,
         hdr: str = AS_IS,
-        short_side: int | None = None,
     ) -> None:
         first = first if isinstance(first, Glance) else glance(first)
         self.aspect_ratio = _usable_aspect_ratio(aspect_ratio)
         self._first_stated = first.stated.aspect_ratio
-        self._color_trc, self._tone_maps, self._short_side = color_trc, hdr == TONE_MAP, short_side
+        self._color_trc, self._tone_maps = color_trc, hdr == TONE_MAP
         self._stretcher, self._converter = VideoReformatter(), VideoReformatter()
         self.first_form = self._form(first)
 
@@ -190,12 +191,18 @@ class Display:
             hdr=transfer_of(seen.color_trc, by_file=self._color_trc),
         )
 
-    def show(self, frame: av.VideoFrame) -> np.ndarray:
-        """Return the picture of ``frame``, (H, W, 3) uint8 RGB, by the colour matrix and range it states."""
+    def show(self, frame: av.VideoFrame, *, short_side: int | None = None) -> np.ndarray:
+        """Return the picture of ``frame``, (H, W, 3) uint8 RGB, by the colour matrix and range it states.
+
+        Args:
+            frame: as decoded.
+            short_side: pixels that suffice for whoever looks at the picture. If it is tone-mapped it is reduced to that
+                first, since each pixel costs time; others keep their size, whatever this says.
+        """
         seen = glance(frame)
         transfer = transfer_of(seen.color_trc, by_file=self._color_trc)
         if transfer and self._tone_maps:
-            return self._show_tone_mapped(frame, seen, transfer)
+            return self._show_tone_mapped(frame, seen, transfer, short_side)
         interpolation, size = _UNSCALED, self._square_size(seen)
         if (frame.width, frame.height) != size:
             interpolation = _STRETCHED
@@ -204,9 +211,24 @@ class Display:
         picture = _reformat(self._converter, frame, size, "rgb24", interpolation).to_ndarray()
         return np.ascontiguousarray(seen.orientation.apply(picture))
 
-    def _show_tone_mapped(self, frame: av.VideoFrame, seen: Glance, transfer: str) -> np.ndarray:
+    def shown(self, frame: av.VideoFrame) -> "Shown":
+        """Return what makes the picture of ``frame`` when it is asked for, and keeps it."""
+        kept: dict[int | None, np.ndarray] = {}
+        tone_mapped = self._tone_maps and transfer_of(frame.color_trc, by_file=self._color_trc)
+
+        def picture(short_side: int | None = None) -> np.ndarray:
+            asked = short_side if tone_mapped else None
+            if asked not in kept:
+                kept[asked] = self.show(frame, short_side=asked)
+            return kept[asked]
+
+        return picture
+
+    def _show_tone_mapped(
+        self, frame: av.VideoFrame, seen: Glance, transfer: str, short_side: int | None
+    ) -> np.ndarray:
         width, height = self._square_size(seen)
-        scale = min(1.0, (self._short_side or width) / min(width, height))
+        scale = min(1.0, (short_side or width) / min(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         interpolation = _UNSCALED if size == (frame.width, frame.height) else _STRETCHED
         picture = _reformat(self._converter, frame, size, "rgb48le", interpolation).to_ndarray()

@@ -20,7 +20,7 @@ from .damage import KEEP, REFUSE, Damage
 from .decoder import Notes
 from .decoding import FrameWalker, has_disposable_frames
 from .frame_times import Gap, Timeline
-from .frames import Display, Form
+from .frames import Display, Form, Shown
 from .hdr import AS_IS
 from .memory import MAX_PIXELS, memory_errors_told
 from .timeline import (
@@ -143,13 +143,12 @@ def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) 
     )
 
 
-def _display(contents: Contents, *, hdr: str, short_side: int | None = None) -> Display:
+def _display(contents: Contents, *, hdr: str) -> Display:
     return Display(
         contents.head[0],
         aspect_ratio=contents.aspect_ratio,
         color_trc=contents.color_trc,
         hdr=hdr,
-        short_side=short_side,
     )
 
 
@@ -179,7 +178,6 @@ class VideoReader:
         damaged: ``refuse`` refuses a file that is cut short, and reading a damaged frame; ``keep`` decodes all of the
             file first and marks what is damaged in the timeline, so that clips lie elsewhere.
         hdr: what to do with pictures in high dynamic range: see `Display`.
-        short_side: pixels that suffice, likewise.
         max_pixels: refuse a video with larger pictures; None: only one that memory cannot hold. Large videos are read
             one after the other on a machine: `Turn`.
 
@@ -202,7 +200,6 @@ class VideoReader:
         decode_timeline: bool = False,
         damaged: str = REFUSE,
         hdr: str = AS_IS,
-        short_side: int | None = None,
         max_pixels: int | None = MAX_PIXELS,
     ) -> None:
         self._path = Path(path).absolute()
@@ -213,7 +210,7 @@ class VideoReader:
             if self.missing and damaged == REFUSE:
                 raise VideoError(str(self.missing))
             self.container = contents.container
-            self._display = _display(contents, hdr=hdr, short_side=short_side)
+            self._display = _display(contents, hdr=hdr)
             damage = self._find_timeline(
                 contents, decode_timeline=decode_timeline, damaged=damaged, threads=threads, max_pixels=max_pixels
             )
@@ -289,8 +286,17 @@ class VideoReader:
             VideoError: if one of the frames does not decode.
             IndexError: if the timeline has no such frame.
         """
+        for place, shown in self.shown(places):
+            yield place, shown(None)
+
+    def shown(self, places: Iterable[int]) -> Generator[tuple[int, Shown]]:
+        """Yield the frames at ``places`` as `pictures` does, but instead of each picture what makes it.
+
+        That takes the pixels of the shorter side that suffice, which spares time where pictures are tone-mapped:
+        `Display.show`.
+        """
         for place, frame in self._walker.walk(np.unique(self._checked(list(places))).tolist()):
-            yield place, self._display.show(frame)
+            yield place, self._display.shown(frame)
 
     def read_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the frames at ``indices``, in their order; repeats are allowed.
