@@ -10,10 +10,12 @@ import click
 from ..pipeline.settings import build
 from ..pipeline.videos.damage import DAMAGE_WORDS
 from ..stages.extract.settings import ExtractSettings
+from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
-from .presets import SETTING_NAMES, extract_defaults, preset_option
+from .presets import preset_option
 from .progress import progress_shown
+from .table_changes import changes_text
 from .tables import duration_text, size_text
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ Example:
 
 
 @click.command("extract", epilog=EPILOG)
-@preset_option(extract_defaults, names=SETTING_NAMES)
+@preset_option("extract")
 @setting_options(ExtractSettings)
 @click.option("--dry-run", is_flag=True, help="Time a few of the videos, print what the run will cost, write nothing.")
 @json_option
@@ -42,7 +44,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     """
     from ..stages.extract.run import run
 
-    settings = build(ExtractSettings, options)
+    settings = build(ExtractSettings, with_defaults(ctx, "extract", options))
     if dry_run:
         from ..stages.extract.estimate import estimate
 
@@ -62,14 +64,28 @@ def _show_plan(plan: "ExtractPlan", *, quiet: bool) -> None:
 
 def plan_text(plan: "ExtractPlan") -> str:
     """Return a plan as lines of text."""
-    lines = [f"{len(plan.tasks):,} videos to do"]
+    lines = changes_text(plan.changes)
+    lines += [f"{len(plan.tasks):,} videos to do"]
     for own in plan.backbones:
         grid = "×".join(map(str, own.feature_shape))
         lines.append(
             f"  {own.role:<9} {own.name:<16} {own.num_clips:>9,} clips × {own.gmacs_per_clip:.3f} GMAC = "
             f"{own.gmacs:,.0f} GMAC; maps {grid}, at most {size_text(own.num_bytes)}"
         )
-    return "\n".join([*lines, f"  at most {size_text(plan.num_bytes)} on disk"])
+    return "\n".join([*lines, *_clip_lines(plan), f"  at most {size_text(plan.num_bytes)} on disk"])
+
+
+def _clip_lines(plan: "ExtractPlan") -> list[str]:
+    """Return what a video's clips are, and how much of it they see; nothing if no video is to be read."""
+    own = plan.sampling
+    if plan.share_seen is None:
+        return []
+    rate = "" if own.fps is None else f", {own.fps:g} frames a second"
+    clips = f"of {own.num_frames} frames at stride {own.sampling_rate}{rate}"
+    seen = f"{plan.share_seen:.0%} of a typical video"
+    if own.num_clips == 1:
+        return [f"  1 clip {clips}: it sees {seen}"]
+    return [f"  {own.num_clips} clips {clips}: together they see {seen}"]
 
 
 def _estimate_text(estimate: "Estimate") -> str:
@@ -86,12 +102,16 @@ def _estimate_text(estimate: "Estimate") -> str:
 
 
 def _estimate_document(estimate: "Estimate") -> dict[str, Any]:
-    document = dataclasses.asdict(estimate)
-    plan = document.pop("plan")
-    plan["num_videos"] = len(plan.pop("tasks"))
-    for own, source in zip(plan["backbones"], estimate.plan.backbones, strict=True):
-        own |= {"num_clips": source.num_clips, "gmacs": source.gmacs}
-    return {**plan, **document, "hours": estimate.total_seconds / 3600}
+    plan = estimate.plan
+    fields = [own.name for own in dataclasses.fields(estimate) if own.name != "plan"]
+    return {
+        "num_videos": len(plan.tasks),
+        "backbones": [dataclasses.asdict(own) | {"gmacs": own.gmacs} for own in plan.backbones],
+        "num_bytes": plan.num_bytes,
+        "changes": dataclasses.asdict(plan.changes),
+        **{name: getattr(estimate, name) for name in fields},
+        "hours": estimate.total_seconds / 3600,
+    }
 
 
 def _summary_text(summary: "ExtractSummary") -> str:

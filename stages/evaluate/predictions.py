@@ -48,7 +48,7 @@ def predict_stored(
         scores=predict(model, inputs, videos, batch_size=settings.batch_size),
         gmacs=video_gmacs(model, inputs),
         videos=videos,
-        missing=missing_videos(store, expected, backbones=inputs.selection.backbones.values()),
+        missing=missing_videos(store, expected, selection=inputs.selection),
     )
 
 

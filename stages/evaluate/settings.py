@@ -22,7 +22,10 @@ class EvaluateSettings:
         default=None,
         help="In place of a store, for end-to-end runs: decode these videos and run each run's own backbones.",
     )
-    runs: tuple[Path, ...] = setting(help="Run directory; give several.")
+    runs: tuple[Path, ...] = setting(default=(), help="Run directory, also of a probe; give several.")
+    backbones: tuple[str, ...] = setting(
+        default=(), help="Score this backbone of the store too: its own clip scores, averaged; may be repeated."
+    )
     out: Path = setting(help="Directory for tables and pictures.")
     split: str = setting(default="test", help="The videos to score.")
     batch_size: int = setting(default=32, help="Videos a step of the aggregator.", at_least=1)
@@ -55,8 +58,17 @@ class EvaluateSettings:
             )
         places = [path.resolve() for path in self.runs]
         twice = [str(path) for path in self.runs if places.count(path.resolve()) > 1]
-        if not self.runs or twice:
-            raise SettingsError(f"give each run once, and one at least: {named('runs')} DIR; got {twice or 'none'}")
+        if not (self.runs or self.backbones):
+            raise SettingsError(f"give what to score, {named('runs')} DIR or {named('backbones')} NAME; got neither")
+        if twice:
+            raise SettingsError(f"give each run once: {named('runs')} DIR; got {twice}")
+        if len(set(self.backbones)) < len(self.backbones):
+            raise SettingsError(f"give each {named('backbones')} once; got {', '.join(self.backbones)}")
+        if self.backbones and self.manifest is not None:
+            raise SettingsError(
+                f"{named('backbones')} {self.backbones[0]}: only a store holds the scores of a backbone's clips. Give "
+                f"{named('store')} in place of {named('manifest')}, or leave {named('backbones')} out"
+            )
         given = [named(name) for name, default in _VIDEO_OPTIONS.items() if getattr(self, name) != default]
         if self.store is not None and given:
             raise SettingsError(

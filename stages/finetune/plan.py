@@ -22,7 +22,7 @@ from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.distributed import world_size
-from ...pipeline.training.learning_split import hold_out, labelled
+from ...pipeline.training.learning_split import hold_out, labelled, shared_groups_words
 from ...pipeline.training.run_kinds import END_TO_END
 from ...pipeline.training.split_choice import videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of, task_record
@@ -43,6 +43,8 @@ class PreparedFinetuning:
         targets: (V, …) each video's labels as the task encodes them.
         training: indices of the videos to train on.
         validation: indices of the held-out ones.
+        unlabelled: how many videos of the training split have no label, and are left out.
+        shared_groups: a sentence about groups on both sides of the split; "" if there is none.
         pattern: which of the N places are expensive.
         sampling: of the clips, its ``num_clips`` N.
         weights: role -> weights to begin with; None: from scratch.
@@ -62,6 +64,7 @@ class PreparedFinetuning:
     training: tuple[int, ...]
     validation: tuple[int, ...]
     unlabelled: int
+    shared_groups: str
     pattern: Pattern
     sampling: ClipSampling
     weights: Mapping[str, Weights | None]
@@ -131,6 +134,7 @@ def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
         training=training,
         validation=validation,
         unlabelled=len(listed) - len(known),
+        shared_groups=shared_groups_words(manifest, split=settings.split),
         pattern=pattern,
         sampling=sampling,
         weights={role: weights[role] for role in roles},

@@ -5,6 +5,7 @@ Source: Yang et al., Beyond Short Clips: End-to-End Video-level Learning with Co
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ...pipeline.costs.gmacs import backbones_gmacs
 from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import Objective, predict, strategy_gradients
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
+from ...pipeline.evaluation.figures import draw_or_warn
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.features.patterns import ROLES
@@ -29,6 +31,7 @@ from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.settings import recorded_names
 from ...pipeline.training.batches import decoding_threads, prefetched
 from ...pipeline.training.distributed import (
+    gathered,
     is_first,
     joined_processes,
     rank,
@@ -41,6 +44,7 @@ from ...pipeline.training.loop import FitResult, Schedule, fit
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import AGGREGATOR_FIELDS, WEIGHTS_FILE, backbone_file
+from ...pipeline.training.symptoms import SAMENESS, symptoms
 from .memory import check_memory, memory_limit, out_of_memory
 from .model import build_model
 from .plan import PreparedFinetuning, outcome, prepare
@@ -66,6 +70,7 @@ class FinetuneSummary:
         gmacs: 10^9 multiply-accumulates per video, at test.
         failures: id -> reason, of the videos that could not be read.
         seconds: of all training steps, across interruptions.
+        warnings: what looks as if nothing, or the wrong thing, was learnt.
     """
 
     out: Path
@@ -83,6 +88,7 @@ class FinetuneSummary:
     gmacs: float
     failures: dict[str, str]
     seconds: float
+    warnings: tuple[str, ...]
 
 
 def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneSummary:
@@ -103,6 +109,8 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
     prepared = prepare(settings)
     if prepared.unlabelled and is_first():
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups and is_first():
+        progress.milestone(prepared.shared_groups)
     # Everything that can be refused is refused above, before processes wait for each other.
     with joined_processes(resolve_device(settings.device)) as device:
         already_done = (settings.out / "result.json").is_file()
@@ -140,6 +148,7 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
         num_training=len(prepared.training),
         num_validation=len(prepared.validation),
         already_done=already_done,
+        warnings=tuple(result.get("warnings", ())),  # runs of earlier versions have none
         fresh=tuple(role for role, own in prepared.weights.items() if own and own.classes != prepared.classes),
         **{name: result[name] for name in ("metrics", "epochs", "num_weights", "gmacs", "failures", "seconds")},
     )
@@ -216,6 +225,7 @@ def _validate(
     names, device = objective.figures, next(model.parameters()).device
     # In double precision, so that the sum hardly depends on how the videos are shared among processes.
     sums = torch.zeros(len(names), dtype=torch.float64)
+    answers: list[torch.Tensor] = []
     # One video at a time, so that validation never needs more memory than training.
     order = [[place] for place in range(rank(), count, world_size())]
     for made in prefetched(videos.spread_clips, order, workers=decoding_threads(settings.workers)):
@@ -225,7 +235,11 @@ def _validate(
             video, clips = predict(model, batch, strategy=settings.strategy, precision=objective.precision)
             figures = objective.loss(video, clips, targets=batch.targets, total=count)[1]
             sums += torch.stack([figures[name].double().cpu() for name in names])
-    return dict(zip((f"val_{name}" for name in names), sum_over_processes(sums.to(device)).tolist(), strict=True))
+            answers.append(video.float().cpu())
+    every = list(chain.from_iterable(gathered(answers)))
+    sameness = float(objective.task.sameness(torch.cat(every))) if every else 0.0
+    means = dict(zip((f"val_{name}" for name in names), sum_over_processes(sums.to(device)).tolist(), strict=True))
+    return means | {f"val_{SAMENESS}": sameness}
 
 
 def _write(
@@ -250,7 +264,8 @@ def _write(
     for role, weights in trained.items():
         save_weights(settings.out / backbone_file(role), weights)
     title = f"{prepared.spec.name}, {prepared.pattern}, end to end"
-    save_curves(fitted.history, settings.out / "curves.png", title=title, figure=prepared.task.figure)
+    draw = partial(save_curves, fitted.history, title=title, figure=prepared.task.figure)
+    draw_or_warn(settings.out / "curves.png", draw)
     write_json(settings.out / "failures.json", failures)
     directory.finish(
         {
@@ -260,11 +275,27 @@ def _write(
             "gmacs": video_gmacs(settings, prepared),
             "seconds": sum(record["seconds"] for record in fitted.history),
             "failures": failures,
+            "warnings": _symptoms(settings, prepared, fitted),
             "backbones": {
                 role: backbone_record(own.backbone, digest=own.digest, preprocessing=asdict(own.preprocessing))
                 for role, own in trained.items()
             },
         }
+    )
+
+
+def _symptoms(settings: FinetuneSettings, prepared: PreparedFinetuning, fitted: FitResult) -> tuple[str, ...]:
+    task, own = prepared.task, prepared.targets[list(prepared.training)]
+    blind = task.blind_loss(
+        own, num_classes=len(prepared.classes), label_smoothing=settings.optimisation.label_smoothing
+    )
+    return symptoms(
+        fitted.history,
+        best_epoch=fitted.best_epoch,
+        # The loss is the video's and the clips'.
+        blind_loss=blind * (1 + settings.clip_weight),
+        figure=task.figure,
+        validated=bool(prepared.validation),
     )
 
 

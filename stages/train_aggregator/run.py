@@ -17,6 +17,7 @@ from torch import Tensor
 from ...pipeline.aggregators.video_model import VideoModel, build_video_model
 from ...pipeline.aggregators.weights import save_aggregator
 from ...pipeline.backbones.devices import resolve_device
+from ...pipeline.evaluation.figures import draw_or_warn
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
@@ -28,8 +29,15 @@ from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
-from ...pipeline.training.run_kinds import AGGREGATOR_FIELDS, ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
+from ...pipeline.training.run_kinds import (
+    AGGREGATOR_FIELDS,
+    ENGINES_FIELD,
+    LABELS_FIELD,
+    SPLITS_FILE,
+    WEIGHTS_FILE,
+)
 from ...pipeline.training.settings import OptimisationSettings
+from ...pipeline.training.symptoms import SAMENESS, symptoms
 from .plan import PreparedAggregatorTraining, outcome, prepare
 from .settings import TrainAggregatorSettings
 
@@ -50,6 +58,7 @@ class TrainAggregatorSummary:
         gmacs: 10^9 multiply-accumulates per video, backbones included.
         seconds: of all training, across interruptions.
         missing: id -> reason, of the videos of the training split without features, which were not used.
+        warnings: what looks as if nothing, or the wrong thing, was learnt.
     """
 
     out: Path
@@ -65,6 +74,7 @@ class TrainAggregatorSummary:
     gmacs: float
     seconds: float
     missing: dict[str, str]
+    warnings: tuple[str, ...]
 
 
 def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> TrainAggregatorSummary:
@@ -82,9 +92,17 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
     prepared = prepare(settings)
     if prepared.unlabelled:
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups:
+        progress.milestone(prepared.shared_groups)
     asked = outcome(settings, prepared)
-    added = (ENGINES_FIELD,)
-    with RunDirectory.open_or_create(settings.out, settings=asked, added=added, options=_OPTIONS) as directory:
+    directory = RunDirectory.open_or_create(
+        settings.out,
+        settings=asked,
+        added=(ENGINES_FIELD, LABELS_FIELD),
+        superseded={"manifest_digest": LABELS_FIELD},
+        options=_OPTIONS,
+    )
+    with directory:
         # Weights are written before the result, so if they are gone, somebody has removed them.
         directory.reopen_without(WEIGHTS_FILE)
         if prepared.splits is not None:
@@ -102,6 +120,7 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
         num_validation=len(prepared.validation),
         already_done=already_done,
         missing=prepared.missing,
+        warnings=tuple(result.get("warnings", ())),  # runs of earlier versions have none
         **{name: result[name] for name in ("num_weights", "metrics", "epochs", "gmacs", "seconds")},
     )
 
@@ -125,7 +144,8 @@ def train(
     history = fitted.history if fitted else []
     if fitted:
         title = f"{settings.aggregator}, {prepared.selection.pattern}"
-        save_curves(history, settings.out / "curves.png", title=title, figure=prepared.task.figure)
+        draw = partial(save_curves, history, title=title, figure=prepared.task.figure)
+        draw_or_warn(settings.out / "curves.png", draw)
     directory.finish(
         {
             "metrics": fitted.best if fitted else {},
@@ -133,7 +153,24 @@ def train(
             "num_weights": sum(weight.numel() for weight in model.parameters()),
             "gmacs": video_gmacs(model, prepared.inputs),
             "seconds": sum((record["seconds"] for record in history), 0.0) or time.monotonic() - began,
+            "warnings": _symptoms(settings, prepared, fitted) if fitted else (),
         }
+    )
+
+
+def _symptoms(
+    settings: TrainAggregatorSettings, prepared: PreparedAggregatorTraining, fitted: FitResult
+) -> tuple[str, ...]:
+    task, own = prepared.task, prepared.targets[list(prepared.training)]
+    blind = task.blind_loss(
+        own, num_classes=len(prepared.classes), label_smoothing=settings.optimisation.label_smoothing
+    )
+    return symptoms(
+        fitted.history,
+        best_epoch=fitted.best_epoch,
+        blind_loss=blind,
+        figure=task.figure,
+        validated=bool(prepared.validation),
     )
 
 
@@ -180,7 +217,7 @@ def _loss(
     (maps, scores, targets), task = batch, prepared.task
     predicted = model(maps, scores, prepared.selection.roles)
     loss = task.loss(predicted, targets=targets, label_smoothing=label_smoothing)
-    return loss, {task.figure: task.goodness(predicted, targets=targets).mean()}
+    return loss, {task.figure: task.goodness(predicted, targets=targets).mean(), SAMENESS: task.sameness(predicted)}
 
 
 def _validate(model: VideoModel, prepared: PreparedAggregatorTraining, batch_size: int) -> dict[str, float]:
@@ -189,4 +226,5 @@ def _validate(model: VideoModel, prepared: PreparedAggregatorTraining, batch_siz
     return {
         "val_loss": float(task.loss(predicted, targets=targets)),
         f"val_{task.figure}": float(task.goodness(predicted, targets=targets).mean()),
+        f"val_{SAMENESS}": float(task.sameness(predicted)),
     }

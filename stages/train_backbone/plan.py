@@ -7,7 +7,7 @@ from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.registry import feature_shape, usual_clip
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.clips import Reading, TrainingClips, open_source
-from ...pipeline.training.learning_split import check_classes, labelled
+from ...pipeline.training.learning_split import check_classes, labelled, shared_groups_words
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
@@ -29,6 +29,7 @@ class PreparedBackboneTraining:
         training: the clips to train on.
         validation: those that choose the best epoch; None: the last epoch is best.
         unlabelled: how many videos of these splits have no label, and are left out.
+        shared_groups: a sentence about groups on both sides of the split; "" if there is none.
     """
 
     settings: TrainBackboneSettings
@@ -38,6 +39,7 @@ class PreparedBackboneTraining:
     training: TrainingClips
     validation: TrainingClips | None
     unlabelled: int
+    shared_groups: str
 
     @property
     def clips(self) -> tuple[TrainingClips, ...]:
@@ -66,6 +68,7 @@ def prepare(settings: TrainBackboneSettings) -> PreparedBackboneTraining:
         task=task,
         training=_clips(manifest, task, settings, settings.split),
         validation=_clips(manifest, task, settings, settings.val_split) if settings.val_split else None,
+        shared_groups=shared_groups_words(manifest, split=settings.split),
         unlabelled=sum(video.split in splits and not video.labels for video in manifest.videos),
     )
 

@@ -54,11 +54,20 @@ def _truncated(video: Path) -> Path:
 def test_a_good_manifest_is_shown_and_exits_with_zero(tmp_path, video):
     result = _check(_manifest(tmp_path, "v/good.mp4,a,train,,,", "v/good.mp4,a|b,test,again,0.5,1.0"))
     assert result.exit_code == 0, result.output
-    header, rule, first, second, _, summary, verdict = result.stdout.splitlines()
+    header, rule, first, second, *classes, summary, verdict = result.stdout.splitlines()
     assert header.split() == ["line", "path", "codec", "size", "rate", "duration", "frames", "problem"]
     assert set(rule) == {"-", " "}
     assert first.split() == ["2", "v/good.mp4", "h264", "64×48", "30.00/s", "1.07", "s", "32"]
     assert second.split() == ["3", *first.split()[1:]]
+    assert [line.split() for line in classes] == [
+        [],
+        ["class", "test", "train"],
+        ["-----", "----", "-----"],
+        ["a", "1", "1"],
+        ["b", "1", "0"],
+        ["all", "1", "1"],
+        [],
+    ]
     assert summary == "2 videos in 1 file: 0:00:01 h of video (h264 1)"
     assert verdict == "No problems."
 
@@ -162,6 +171,7 @@ def test_json_is_one_document_with_every_field_and_nothing_else(tmp_path, video)
         "split": "train",
         "start": 0.25,
         "end": None,
+        "columns": {},
         "problems": [],
         "notes": [],
     }

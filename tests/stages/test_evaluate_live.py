@@ -37,7 +37,8 @@ from vidpipe.pipeline.videos.clip_reader import decode_clips
 from vidpipe.pipeline.videos.clips import ClipSampling, frame_indices, view_starts
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import read_timeline
-from vidpipe.stages.evaluate.run import group_runs, report
+from vidpipe.stages.evaluate.grouping import group_runs
+from vidpipe.stages.evaluate.run import report
 from vidpipe.stages.evaluate.run import run as evaluate
 from vidpipe.stages.evaluate.scores import evaluate as scores_of
 from vidpipe.stages.evaluate.settings import EvaluateSettings
@@ -177,7 +178,7 @@ def test_scores_are_those_of_the_network_that_was_trained(world: Path, tmp_path:
 def test_costs_are_those_of_the_clips_that_run(world: Path, tmp_path: Path) -> None:
     names = ("fast", "average", "expensive", "cheap")
     found = scores_of(replace(from_videos(world, tmp_path, *names), split="train"))
-    gmacs = {scores.run.path.name: scores.gmacs for scores in found.runs}
+    gmacs = {scores.subject.path.name: scores.gmacs for scores in found.runs}
     assert gmacs["cheap"] < gmacs["average"] < gmacs["fast"] < gmacs["expensive"]
     each = {role: backbone_macs(name, num_frames=8, size=32, num_classes=3) / 1e9 for role, name in NAMES.items()}
     assert gmacs["average"] == pytest.approx(each["expensive"] + 3 * each["cheap"], rel=1e-12)
@@ -187,11 +188,12 @@ def test_costs_are_those_of_the_clips_that_run(world: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", RUNS)
 def test_costs_are_what_training_has_counted_to_the_last_bit(world: Path, tmp_path: Path, name: str) -> None:
     (found,) = scores_of(replace(from_videos(world, tmp_path, name), split="train")).runs
-    roles, own = Pattern.parse(RUNS[name].pattern).roles(4), found.run.result["backbones"]
+    run = RunDirectory.open(found.subject.path)
+    roles, own = Pattern.parse(RUNS[name].pattern).roles(4), run.result["backbones"]
     names, crops = ({role: one for role, one in zip(NAMES, of, strict=True) if role in own}
                     for of in (NAMES.values(), RUNS[name].crops))  # fmt: skip
     shapes = {role: feature_shape(names[role], num_frames=8, size=crops[role]) for role in own}
-    spec = load_aggregator(found.run.path / "weights.safetensors")[1].spec
+    spec = load_aggregator(run.path / "weights.safetensors")[1].spec
     clips = backbones_gmacs(names, roles=roles, crops=crops, num_frames=8, num_classes=3)
     assert found.gmacs == clips + aggregator_macs(spec, shapes=shapes, roles=roles) / 1e9
 
@@ -302,7 +304,7 @@ def test_several_runs_have_networks_and_missing_videos_of_their_own(world: Path,
         assert missing == run["missing"]
 
 
-def test_other_videos_are_welcome_and_other_classes_are_not(world: Path, tmp_path: Path) -> None:
+def test_other_videos_are_welcome_and_other_classes_are_wrong_or_refused(world: Path, tmp_path: Path) -> None:
     rows = (world / "m.csv").read_text().splitlines()
 
     def scored(*lines: str) -> EvaluateSettings:
@@ -311,10 +313,15 @@ def test_other_videos_are_welcome_and_other_classes_are_not(world: Path, tmp_pat
 
     new = [row.replace(",test", ",new").replace(",train", ",new") for row in (*rows[:4], rows[5])]
     assert evaluate(scored(*new))["runs"][0]["metrics"]["num_scored"] == 4
-    with pytest.raises(RunError, match=r"other\.csv: classes: 'run' only there \(there: the run, here: the manifest\)"):
-        evaluate(scored(*new[:3]))
-    with pytest.raises(RunError, match="classes: 'run' only there, 'sing' only here"):
-        evaluate(scored(*(row.replace(",run", ",sing") for row in new)))
+    # A test set need not show every class, and a class that the run does not know is never right.
+    (few,) = evaluate(scored(*new[:3]))["runs"]
+    assert (few["metrics"]["num_scored"], few["absent_classes"], few["unknown_classes"]) == (2, ["run"], {})
+    (other,) = evaluate(scored(*(row.replace(",run", ",sing") for row in new)))["runs"]
+    assert (other["absent_classes"], other["unknown_classes"]) == (["run"], {"sing": 1})
+    assert [own["name"] for own in other["metrics"]["classes"]][-1] == "sing"
+    with pytest.raises(RunError, match=r"other\.csv: classes: .*'run' only there, 'a', 'b', 'c' only here"):
+        foreign = (row.replace(",run", ",a").replace(",fall", ",b").replace(",jump", ",c") for row in new)
+        evaluate(scored(*foreign))
     with pytest.raises(ManifestError, match="no split 'new'; it has: test"):
         evaluate(scored(*rows))
     with pytest.raises(ManifestError, match="'v0' has 2 labels"):
@@ -454,7 +461,7 @@ def groups_of(world: Path, scratch: Path, *wanted: MadeUpRun) -> list[list[str]]
     """Return the names of the runs that stand together; runs are called 0, 1, and so on."""
     runs = tuple(make_run(scratch / str(number), own) for number, own in enumerate(wanted))
     found = scores_of(replace(from_videos(world, scratch / "out", "fast"), runs=runs, split="train")).runs
-    return [[found[place].run.path.name for place in group.members] for group in group_runs(found)]
+    return [[found[place].subject.path.name for place in group.members] for group in group_runs(found)]
 
 
 def test_seeds_that_began_from_runs_of_their_own_make_one_group(world: Path, tmp_path: Path) -> None:
