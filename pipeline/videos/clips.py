@@ -21,7 +21,7 @@ from .hdr import AS_IS, HDR_HELP, HDR_POLICIES, TONE_MAP
 from .memory import MAX_PIXELS, MAX_PIXELS_HELP, UNBOUNDED
 from .parts import Part, usable_parts
 
-_OLDER: dict[str, Any] = {"damaged": REFUSE, "hdr": AS_IS}  # what stores and runs mean that do not mention it
+IMPLIED: dict[str, Any] = {"damaged": REFUSE, "hdr": AS_IS}  # what stores and runs mean that do not mention it
 
 _PLACEMENTS = ("uniform", "dense")
 
@@ -94,7 +94,7 @@ class ClipSampling:
         """
         fields = asdict(self)
         del fields["max_pixels"]
-        for name, older in _OLDER.items():
+        for name, older in IMPLIED.items():
             if fields[name] == older:
                 del fields[name]
         return fields
@@ -102,7 +102,7 @@ class ClipSampling:
     @classmethod
     def of_record(cls, fields: Mapping[str, Any]) -> Self:
         """Return the sampling that `record` made ``fields`` of, or that an earlier version did."""
-        return cls(**{**_OLDER, **fields})
+        return cls(**{**IMPLIED, **fields})
 
 
 def clip_span_frames(sampling: ClipSampling) -> int:

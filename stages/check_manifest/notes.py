@@ -10,7 +10,8 @@ GAP, IN_GAP = "gap", "interval in a gap"
 RATE, DURATION = "implausible rate", "implausible duration"
 RESTART, APPENDED = "timestamps begin again", "second file"
 SIZE, ROTATION, PIXEL_FORMAT = "size changes", "rotation changes", "pixel format changes"
-NOTE_KINDS = (GAP, IN_GAP, RATE, DURATION, RESTART, APPENDED, SIZE, ROTATION, PIXEL_FORMAT)
+HDR, RANGE = "HDR", "dynamic range changes"
+NOTE_KINDS = (GAP, IN_GAP, RATE, DURATION, RESTART, APPENDED, SIZE, ROTATION, PIXEL_FORMAT, HDR, RANGE)
 
 _MOST_FPS, _LEAST_FPS = 1000, 0.1
 
@@ -31,7 +32,7 @@ class Note:
 
 def notes_of(info: VideoInfo) -> tuple[Note, ...]:
     """Return what there is to know of a video."""
-    found = [_gaps(info), _rate(info), _duration(info), _restarts(info), _appended(info), *_changes(info)]
+    found = [_gaps(info), _rate(info), _duration(info), _restarts(info), _appended(info), *_changes(info), _hdr(info)]
     return tuple(note for note in found if note is not None)
 
 
@@ -91,7 +92,12 @@ def _changes(info: VideoInfo) -> list[Note | None]:
         _change(info.changes, SIZE, lambda change: _pair(change, "width", "height")),
         _change(info.changes, ROTATION, lambda change: _pair(change, "rotation")),
         _change(info.changes, PIXEL_FORMAT, lambda change: _pair(change, "pixel_format")),
+        _change(info.changes, RANGE, lambda change: (change.before.hdr or "SDR", change.after.hdr or "SDR")),
     ]
+
+
+def _hdr(info: VideoInfo) -> Note | None:
+    return Note(HDR, f"{HDR} ({info.hdr})") if info.hdr else None
 
 
 def _pair(change: Change, *fields: str) -> tuple[str, str]:
