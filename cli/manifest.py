@@ -95,7 +95,8 @@ def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) 
     the header announces), damaged (frames that decode wrongly, or not at all), duplicate id, empty label, and start or
     end beyond the duration. Notes, which keep no video from being used: gaps, rates and durations that cannot be right,
     timestamps that begin again, a second file behind the first, pictures whose size, rotation, pixel format or
-    dynamic range changes, and HDR (PQ or HLG). All are printed in full; the good videos only while the table is short, or with --all.
+    dynamic range changes, and HDR (PQ or HLG). All are printed in full; the good videos only while the table is short,
+    or with --all.
 
     \b
     Exit code: 0 if all is well, 3 if some videos have problems,
