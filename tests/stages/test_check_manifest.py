@@ -247,7 +247,7 @@ def test_reasons_become_kinds(tmp_path, monkeypatch):
     assert classify("encrypted (cenc)").kind == "encrypted"
     assert classify("cannot be opened: x") == check_manifest.Problem("unreadable", "unreadable: cannot be opened: x")
 
-    def denied(path, *, decode, damaged):
+    def denied(path, *, decode, damaged, max_pixels):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(check_manifest, "probe", denied)
