@@ -6,25 +6,19 @@ from functools import partial
 from ...pipeline.end_to_end.steps import ClipBatch
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
-from ...pipeline.training.clips import Reading, open_source
-from ...pipeline.training.distributed import local_processes, rank, world_size
+from ...pipeline.training.clips import VideoSource
+from ...pipeline.training.distributed import rank, world_size
 from .plan import PreparedFinetuning
 from .settings import FinetuneSettings
-
-GIB = 2**30
 
 
 def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, places: Sequence[int]) -> TrainingVideos:
     """Return the clips of the videos at ``places`` in the manifest, for training."""
     videos = [prepared.manifest.videos[place] for place in places]
-    crop = max(own.crop for own in prepared.preprocessing.values())
+    own = prepared.sampling
+    crop = max(preprocessing.crop for preprocessing in prepared.preprocessing.values())
     return TrainingVideos(
-        open_source(
-            videos,
-            crop=crop,
-            cache_bytes=settings.cache_gib * GIB / local_processes(),
-            reading=Reading.of(prepared.sampling),
-        ),
+        VideoSource(videos, crop=crop, damaged=own.damaged, hdr=own.hdr, max_pixels=own.max_pixels),
         labels=prepared.targets[list(places)].tolist(),
         sampling=prepared.sampling,
         preprocessing=prepared.preprocessing,
