@@ -227,7 +227,7 @@ def test_an_interrupt_leaves_the_rest_undone(tmp_path, monkeypatch):
         raise VideoError("no video stream")
 
     class Interrupted(Heard):
-        def begin(self, what, *, total, unit, done=0):
+        def begin(self, what, *, total, unit, done=0, untypical=0):
             threading.Timer(0.1, release.set).start()  # the probe that is under way ends after the interrupt
             raise KeyboardInterrupt
 
