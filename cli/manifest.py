@@ -90,12 +90,13 @@ def from_folders(ctx: click.Context, *, output: Path, force: bool, **options: An
 def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) -> None:
     """Probe every file of MANIFEST, and list what is in it and what is wrong; then the classes and splits.
 
-    Problems: missing, empty, unreadable, no video stream, picture, no frames, encrypted, truncated (less is there than
+    Problems: missing, empty, unreadable, no video stream, picture, no frames, encrypted, too
+    large (for memory, or --max-pixels), truncated (less is there than
     the header announces), damaged (frames that decode wrongly, or not at all), duplicate id, empty label, and start or
     end beyond the duration. Notes, which keep no video from being used: gaps, rates and durations that cannot be right,
-    timestamps that begin again, a second file behind the first, several video streams, and pictures whose size,
-    rotation or pixel format changes. All are printed in full; the good videos only while the table is short, or with
-    --all.
+    timestamps that begin again, a second file behind the first, several video streams, pictures whose size, rotation,
+    pixel format or dynamic range changes, and HDR (PQ or HLG). All are printed in full; the good videos only while the
+    table is short, or with --all.
 
     \b
     Exit code: 0 if all is well, 3 if some videos have problems,

@@ -34,7 +34,13 @@ class ExecutionError(VidpipeError, RuntimeError):
 
 
 class WorkerLostError(ExecutionError):
-    """A task brought its workers down, one after the other."""
+    """A task brought its workers down, one after the other.
+
+    Attributes:
+        deaths: how many.
+    """
+
+    deaths = _RETRIES + 1
 
 
 class Progress(Protocol):

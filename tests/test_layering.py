@@ -24,6 +24,7 @@ ROOMS = (
     "inference",
 )
 ROOT_MODULES = {
+    "available_memory",
     "errors",
     "registry",
     "seeds",

@@ -229,7 +229,9 @@ def _read_store(file: Node, path: Path, progress: Progress) -> None:
     manifest = Manifest(_video(group, columns) for group in groups)
     if manifest.digest != file.attrs["manifest_digest"]:
         raise StoreError(f"{file.filename} does not hold the videos that were exported: the manifest's digest differs.")
-    store = FeatureStore.create(path, manifest=manifest, sampling=ClipSampling(**json.loads(file.attrs["sampling"])))
+    store = FeatureStore.create(
+        path, manifest=manifest, sampling=ClipSampling.of_record(json.loads(file.attrs["sampling"]))
+    )
     parts = {name: store.add_backbone(name, **attrs) for name, attrs in json.loads(file.attrs["backbones"]).items()}
     if groups and CONTENT in groups[0].attrs:
         store.record_content()

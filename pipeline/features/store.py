@@ -37,7 +37,7 @@ import zarr
 from ..errors import StoreError
 from ..files import appearing_whole, disk_full_explained, is_draft, lock_folder, remove_leftovers
 from ..manifests.manifest import Manifest
-from ..videos.clips import ClipSampling
+from ..videos.clips import IMPLIED, ClipSampling
 from .backbone_group import BackboneGroup
 from .columns import CONTENT, VideoTable, listed_rows, read_places, read_table, write_table
 from .compression import DEFAULT_COMPRESSION
@@ -222,7 +222,8 @@ class FeatureStore:
         Raises:
             StoreError: naming each difference.
         """
-        stored, wanted = self.attributes["sampling"], canonical(sampling.record())
+        # With what the records do not mention, so that a difference in it is named by its value.
+        stored, wanted = ({**IMPLIED, **own} for own in (self.attributes["sampling"], canonical(sampling.record())))
         refuse_differences(
             self.path, differences({"sampling": stored}, {"sampling": wanted}), advice=sampling_advice(stored, wanted)
         )
@@ -249,7 +250,7 @@ class FeatureStore:
     @cached_property
     def sampling(self) -> ClipSampling:
         """Where the clips lie in each video."""
-        return ClipSampling(**self.attributes["sampling"])
+        return ClipSampling.of_record(self.attributes["sampling"])
 
     @property
     def num_rows(self) -> int:

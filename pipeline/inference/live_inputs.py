@@ -22,6 +22,7 @@ from ..manifests.manifest import Video
 from ..training.batches import prefetched
 from ..videos.clip_reader import decode_clips, due_clips
 from ..videos.clips import ClipSampling
+from ..videos.memory import memory_errors_told
 from ..videos.preprocessing import Preprocessing
 from .inputs import Clips
 
@@ -109,7 +110,8 @@ class LiveInputs:
         try:
             for role, engine in self._engines.items():
                 places = self._places[role]
-                features, own = engine.run(decoded[self._preprocessing[role]][places])
+                with memory_errors_told("running the backbones"):
+                    features, own = engine.run(decoded[self._preprocessing[role]][places])
                 if role in self.shapes:
                     maps[role] = features
                 scores[places] = own[:, : self.num_scores]

@@ -18,6 +18,7 @@ from ..training.batches import decoding_threads
 from ..training.run_directory import RunDirectory
 from ..training.run_kinds import WEIGHTS_FILE, backbone_file, backbones_of
 from ..videos.clips import ClipSampling
+from ..videos.memory import MAX_PIXELS
 from .live_inputs import LiveInputs
 from .predict import Advance, predict, video_gmacs
 
@@ -46,6 +47,8 @@ def predict_videos(
     engine: EngineSettings,
     workers: int | None = None,
     damaged: str | None = None,
+    hdr: str | None = None,
+    max_pixels: int | None = MAX_PIXELS,
     batch_size: int = 32,
     advance: Advance = lambda: None,
 ) -> Predictions:
@@ -57,6 +60,8 @@ def predict_videos(
         engine: how to run the backbones; the aggregator runs on the same device.
         workers: threads that decode; None: as many as the machine has cores.
         damaged: what to do with damaged videos, ``refuse`` or ``keep``; None: as in the run's training.
+        hdr: what to do with videos in high dynamic range, ``tone-map`` or ``as-is``; None: likewise.
+        max_pixels: refuse videos with larger pictures; None: only those that memory cannot hold.
         batch_size: videos per step of the aggregator.
         advance: called after each video.
 
@@ -66,12 +71,12 @@ def predict_videos(
         RunError: if a backbone is not the one that the run trained.
     """
     model = model_of(run, device=resolve_device(engine.device))
-    sampling = ClipSampling(**run.settings["sampling"])
+    sampling = ClipSampling.of_record(run.settings["sampling"])
     inputs = LiveInputs(
         weights_of(run),
         videos=videos,
         pattern=Pattern.parse(run.settings["pattern"]),
-        sampling=replace(sampling, damaged=damaged or sampling.damaged),
+        sampling=replace(sampling, damaged=damaged or sampling.damaged, hdr=hdr or sampling.hdr, max_pixels=max_pixels),
         engine=engine,
         workers=decoding_threads(workers),
         needs_features=model.aggregator.needs_features,

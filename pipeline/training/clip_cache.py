@@ -214,7 +214,7 @@ def entry_path(folder: Path, video: Video, *, reduction: Reduction) -> Path | No
     except (OSError, RuntimeError):
         return None
     identity = [str(path), status.st_size, status.st_mtime_ns, video.start, video.end]
-    identity += [reduction.short_side, reduction.damaged, *_made_by()]
+    identity += [reduction.short_side, reduction.damaged, reduction.hdr, *_made_by()]
     return folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]}{_SUFFIX}"
 
 

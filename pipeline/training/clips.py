@@ -14,6 +14,8 @@ from ..seeds import derived_seed
 from ..videos.clips import ClipSampling, frame_indices, random_starts, uniform_starts
 from ..videos.damage import REFUSE
 from ..videos.frame_times import Timeline
+from ..videos.hdr import TONE_MAP
+from ..videos.memory import MAX_PIXELS
 from ..videos.preprocessing import Preprocessing
 from ..videos.transforms import central_look, jitter_range, random_look
 from .batches import prefetched
@@ -38,6 +40,8 @@ class VideoSource:
         crop: side in pixels of the largest square that is cut from them.
         cache: keep decoded videos in memory (or on disk, with `keep_on`).
         damaged: what to do with damaged videos: see `VideoReader`.
+        hdr: what to do with HDR, likewise.
+        max_pixels: refuse videos with larger pictures, likewise.
 
     Attributes:
         videos: all of them.
@@ -45,9 +49,18 @@ class VideoSource:
         failures: id -> reason, of those that could not be read so far.
     """
 
-    def __init__(self, videos: Sequence[Video], *, crop: int, cache: bool = False, damaged: str = REFUSE) -> None:
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        *,
+        crop: int,
+        cache: bool = False,
+        damaged: str = REFUSE,
+        hdr: str = TONE_MAP,
+        max_pixels: int | None = MAX_PIXELS,
+    ) -> None:
         self.videos = tuple(videos)
-        self.reduction = Reduction(short_side=jitter_range(crop)[1], damaged=damaged)
+        self.reduction = Reduction(short_side=jitter_range(crop)[1], damaged=damaged, hdr=hdr, max_pixels=max_pixels)
         self.failures: dict[str, str] = {}
         self._seen: set[int] = set()
         self._cache: dict[int, ReducedVideo | None] | None = {} if cache else None

@@ -15,6 +15,8 @@ from ..manifests.manifest import Video
 from ..videos.clip_reader import see
 from ..videos.damage import REFUSE, REPORT
 from ..videos.frame_times import Timeline
+from ..videos.hdr import TONE_MAP
+from ..videos.memory import MAX_PIXELS, memory_errors_told
 from ..videos.parts import usable_parts
 from ..videos.reader import VideoReader
 from ..videos.transforms import Look, resize_short_side, resized_size
@@ -27,10 +29,14 @@ class Reduction:
     Args:
         short_side: pixels, to which longer short sides of pictures are reduced.
         damaged: what to do with damaged videos: see `VideoReader`.
+        hdr: what to do with HDR, likewise.
+        max_pixels: refuse videos with larger pictures, likewise; decides no pixels.
     """
 
     short_side: int
     damaged: str = REFUSE
+    hdr: str = TONE_MAP
+    max_pixels: int | None = MAX_PIXELS
 
 
 Pictures = Callable[[Iterable[int]], Iterable[tuple[int, np.ndarray]]]
@@ -77,10 +83,15 @@ def decoded(video: Video, *, reduction: Reduction) -> Iterator[ReducedVideo]:
         VideoError: if the file holds no video that decodes, or is refused as damaged.
     """
     short_side = reduction.short_side
-    with VideoReader(video.path, damaged=reduction.damaged) as reader:
+    with (
+        memory_errors_told("decoding"),
+        VideoReader(
+            video.path, damaged=reduction.damaged, hdr=reduction.hdr, max_pixels=reduction.max_pixels
+        ) as reader,
+    ):
 
         def pictures(places: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
-            return ((place, reduced(picture, short_side)) for place, picture in reader.pictures(places))
+            return ((place, reduced(shown(short_side), short_side)) for place, shown in reader.shown(places))
 
         size = reduced_size((reader.info.width, reader.info.height), short_side)
         yield ReducedVideo(timeline=reader.timeline, size=size, pictures=pictures)

@@ -1,8 +1,9 @@
 """A video's clips as its backbones see them: decoded once, resized and cropped for each preprocessing."""
 
 import itertools
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from ..seeds import derived_seed
 from .clips import ClipSampling, frame_indices, view_starts
 from .damage import KEEP
 from .frame_times import Timeline
+from .memory import check_available, memory_errors_told
 from .preprocessing import Preprocessing
 from .reader import VideoReader
 from .seeing import seen_together
@@ -96,25 +98,31 @@ def decode_video(video: Video, *, sampling: ClipSampling, due: Mapping[Preproces
     Raises:
         VideoError: if a frame that a clip needs does not decode or is damaged.
     """
-    shape = (sampling.views, sampling.num_clips, sampling.num_frames)
-    clips = {own: _blank((*shape, own.crop, own.crop, 3)) for own in due}
-    arrays = {own: tensor.numpy() for own, tensor in clips.items()}  # the same memory, quicker to write to in pieces
-    with VideoReader(video.path, damaged=sampling.damaged) as reader:
+    check_available(clips_bytes(sampling, due), "for its clips")
+    with (
+        memory_errors_told("decoding"),
+        VideoReader(video.path, damaged=sampling.damaged, hdr=sampling.hdr, max_pixels=sampling.max_pixels) as reader,
+    ):
+        clips = {own: _blank((*_shape(sampling), own.crop, own.crop, 3)) for own in due}
+        arrays = {own: tensor.numpy() for own, tensor in clips.items()}  # the same memory, quicker to write in pieces
         starts = _starts(reader.timeline, video, sampling)
         wanted = _wanted(reader.timeline, starts, video, sampling=sampling, due=due)
         seed, size = (sampling.seed, video.video_id), (reader.info.width, reader.info.height)
         looks = {(own, view): _look(own, size=size, view=view, seed=seed) for own in due for view in range(len(starts))}
-        # In the order of time over all views: the video is decoded once, forwards, and a few pictures are held.
-        pictures = (
-            ((own, view, places), looks[own, view], picture)
-            for frame, picture in reader.pictures(wanted)
-            for (own, view), places in wanted[frame].items()
-        )
-        for (own, view, places), seen in seen_together(pictures):
+        for (own, view, places), seen in seen_together(_pictures(reader, wanted, looks)):
             for clip, place in places:
                 arrays[own][view, clip, place] = seen.numpy()
         left_out = _left_out(reader, video, sampling) if sampling.damaged == KEEP else None
     return DecodedClips(starts, clips, left_out)
+
+
+def _shape(sampling: ClipSampling) -> tuple[int, int, int]:
+    return sampling.views, sampling.num_clips, sampling.num_frames
+
+
+def clips_bytes(sampling: ClipSampling, due: Iterable[Preprocessing]) -> int:
+    """Return what a video's clips take in memory, uint8, for each preprocessing."""
+    return math.prod(_shape(sampling)) * sum(3 * own.crop**2 for own in due)
 
 
 def _starts(timeline: Timeline, video: Video, sampling: ClipSampling) -> np.ndarray:
@@ -137,6 +145,7 @@ def _left_out(reader: VideoReader, video: Video, sampling: ClipSampling) -> Left
     )
 
 
+_Use = tuple[Preprocessing, int, list[tuple[int, int]]]  # preprocessing, view, and clips and places in them
 # frame -> preprocessing and view -> clips and places in them
 _Wanted = dict[int, dict[tuple[Preprocessing, int], list[tuple[int, int]]]]
 
@@ -158,6 +167,17 @@ def _wanted(
             for own in (own for own, mask in due.items() if mask[clip]):
                 wanted[frame][own, view].append((clip, place))
     return wanted
+
+
+def _pictures(
+    reader: VideoReader, wanted: _Wanted, looks: Mapping[tuple[Preprocessing, int], Look]
+) -> Iterator[tuple[_Use, Look, np.ndarray]]:
+    """Yield what each picture is wanted for, how it is seen, and it, (H, W, 3) uint8; decodes once, forwards."""
+    for frame, shown in reader.shown(wanted):
+        for (own, view), places in wanted[frame].items():
+            look = looks[own, view]
+            yield (own, view, places), look, shown(look.short_side)
+        del shown  # the picture, before the next is decoded
 
 
 def _blank(shape: tuple[int, ...]) -> torch.Tensor:
@@ -184,21 +204,3 @@ def _look(preprocessing: Preprocessing, *, size: tuple[int, int], view: int, see
 def see(picture: np.ndarray, look: Look) -> torch.Tensor:
     """Return (crop, crop, 3) uint8 of one picture, (H, W, 3) uint8."""
     return look(picture[None])[0]
-
-
-def see_frames(reader: VideoReader, frames: np.ndarray, look: Look) -> torch.Tensor:
-    """Return the frames of one clip as ``look`` sees them, each by its own size; a few pictures are held at a time.
-
-    Args:
-        reader: of the video.
-        frames: (L,) places in its timeline.
-        look: how.
-
-    Returns:
-        (L, crop, crop, 3) uint8.
-
-    Raises:
-        VideoError: if a frame does not decode.
-    """
-    seen = dict(seen_together((place, look, picture) for place, picture in reader.pictures(frames.tolist())))
-    return torch.stack([seen[place] for place in frames.tolist()])

@@ -6,9 +6,9 @@ different frames where there are enough. Modelled on torchcodec's samplers.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,7 +17,11 @@ from ..seeds import derived_seed
 from ..settings import check_fields, setting, settings
 from .damage import DAMAGE_POLICIES, DAMAGED_HELP, REFUSE
 from .frame_times import ROUNDING_SECONDS, Timeline, are_even
+from .hdr import AS_IS, HDR_HELP, HDR_POLICIES, TONE_MAP
+from .memory import MAX_PIXELS, MAX_PIXELS_HELP, UNBOUNDED
 from .parts import Part, usable_parts
+
+IMPLIED: dict[str, Any] = {"damaged": REFUSE, "hdr": AS_IS}  # what stores and runs mean that do not mention it
 
 _PLACEMENTS = ("uniform", "dense")
 
@@ -76,16 +80,29 @@ class ClipSampling:
     )
     seed: int = setting(default=0, help="Of the random views.")
     damaged: str = setting(default=REFUSE, help=DAMAGED_HELP, choices=DAMAGE_POLICIES)
+    hdr: str = setting(default=TONE_MAP, help=HDR_HELP, choices=HDR_POLICIES)
+    max_pixels: int | None = setting(default=MAX_PIXELS, help=MAX_PIXELS_HELP, at_least=1, unset=UNBOUNDED)
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     def record(self) -> dict[str, Any]:
-        """Return the fields as stores and runs keep them: older ones know only of videos without damage."""
+        """Return the fields as stores and runs keep them: all that clips depend on.
+
+        Older ones know only of videos without damage, and took HDR as it is. How large a video may be decides which
+        ones can be had, not what they give.
+        """
         fields = asdict(self)
-        if self.damaged == REFUSE:
-            del fields["damaged"]
+        del fields["max_pixels"]
+        for name, older in IMPLIED.items():
+            if fields[name] == older:
+                del fields[name]
         return fields
+
+    @classmethod
+    def of_record(cls, fields: Mapping[str, Any]) -> Self:
+        """Return the sampling that `record` made ``fields`` of, or that an earlier version did."""
+        return cls(**{**IMPLIED, **fields})
 
 
 def clip_span_frames(sampling: ClipSampling) -> int:

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 from ..errors import VideoError
 from .damage import Fault
 from .decoder import Decoder, Notes, reason
+from .memory import MAX_PIXELS
 from .what_it_is import check_beginning, check_is_file, why_not_opened
 
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -78,21 +79,25 @@ def _is_still(stream: VideoStream) -> bool:
     return stream.frames == 1 and stream.duration is None
 
 
-def decode(path: Path, *, threads: int, notes: Notes | None = None) -> Iterator[av.VideoFrame]:
+def decode(
+    path: Path, *, threads: int, notes: Notes | None = None, max_pixels: int | None = MAX_PIXELS
+) -> Iterator[av.VideoFrame]:
     """Yield the frames of a video from its beginning, as its decoder returns them.
 
     Args:
         path: the file.
         threads: of the decoder.
         notes: where to note what goes wrong, and to go on; without, the first sign of damage is an error.
+        max_pixels: of a picture; None: only what memory cannot hold is refused.
 
     Raises:
-        VideoError: if the file cannot be opened, or, without ``notes``, is damaged.
+        VideoError: if the file cannot be opened, its pictures are too large, or, without ``notes``, is damaged.
     """
     count, own = 0, notes or Notes()
     with open_container(path) as container:
         stream = choose_stream(container)
-        for frame in Decoder(stream, threads=threads, notes=own).decode_all(until_an_error(container, stream, own)):
+        decoder = Decoder(stream, threads=threads, notes=own, max_pixels=max_pixels)
+        for frame in decoder.decode_all(until_an_error(container, stream, own)):
             if notes is None and not own.sound:
                 break
             yield frame

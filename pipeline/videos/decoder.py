@@ -19,7 +19,9 @@ from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 
+from ..errors import VideoError
 from .damage import Fault
+from .memory import MAX_PIXELS, Size, bounded_threads, check_size
 from .ratios import fraction
 from .stated import decode_stated, matrix_of
 
@@ -30,6 +32,8 @@ _TOLD_BY_LOG = ("hevc", "mjpeg", "wmv1", "wmv2", "wmv3", "vc1", "msmpeg4v1", "ms
 # FFmpeg's own decoders of VP8 and VP9 check nothing. Those of libvpx give the same pictures in about the same time and
 # find most damage.
 _STRICTER = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+_UNKNOWN_BITS = 24  # of a stored pixel, where the file does not tell its format before it is decoded
 
 MARKED = "marked as corrupt by the decoder"
 _NOTHING = nullcontext([])
@@ -71,16 +75,31 @@ class Decoder:
 
     Args:
         stream: of an open file; its packets are given to `decode`, from wherever its container stands.
-        threads: of the decoder; 1 decodes on the calling thread.
+        threads: of the decoder; 1 decodes on the calling thread. Large pictures get fewer.
         notes: where to note what goes wrong.
         strict: whether to take the decoder that finds most damage, rather than FFmpeg's own; pictures are the same.
+        max_pixels: refuse larger pictures, which may come within a video; None: only what memory cannot hold.
+
+    Raises:
+        VideoError: if the stream's pictures are too large.
 
     Attributes:
         matrix: the display matrix of the first frame, if the decoder leaves it out.
     """
 
-    def __init__(self, stream: VideoStream, *, threads: int, notes: Notes, strict: bool = True) -> None:
+    def __init__(
+        self,
+        stream: VideoStream,
+        *,
+        threads: int,
+        notes: Notes,
+        strict: bool = True,
+        max_pixels: int | None = MAX_PIXELS,
+    ) -> None:
         self._own = stream.codec_context
+        self.size, self._max_pixels = size_of(stream), max_pixels
+        threads = bounded_threads(threads, self.size)
+        check_size(self.size, max_pixels=max_pixels, threads=threads)
         self._context = _context(stream, threads, strict=strict)
         self.matrix: bytes | None = None
         self._number, self._ended = 0, False
@@ -129,19 +148,45 @@ class Decoder:
             try:
                 frames = self._context.decode(packet)
             except FFmpegError as error:
+                if isinstance(error, MemoryError):
+                    raise VideoError(f"too large: memory ran out while decoding at {self.size}") from error
                 self.notes.lost.add(self._number)
                 self.notes.faults.append(Fault(self._number, reason(error)))
             else:
                 if log := [own for own in log if own[0] <= av.logging.ERROR]:
                     self.notes.faults.append(Fault(self._number, log[0][2].strip()))
+        for frame in frames:
+            self._check(frame)
         self.notes.num_corrupt += sum(frame.is_corrupt for frame in frames)
         self._number += packet is not None
         return frames
+
+    def _check(self, frame: av.VideoFrame) -> None:
+        """Refuse pictures that have become too large: headers may say less, and sizes may change."""
+        if frame.width * frame.height > self.size.pixels:
+            self.size = Size(
+                width=frame.width,
+                height=frame.height,
+                bits=frame.format.padded_bits_per_pixel,
+                codec=self.size.codec,
+            )
+            check_size(self.size, max_pixels=self._max_pixels)
 
     def decode_all(self, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
         """Yield the frames of ``packets`` as the decoder returns them, and at the end those that it still holds."""
         # An empty packet, which AVI has for repeated frames, would end the decoding.
         return decode_stated(self, (packet for packet in packets if packet.size))
+
+
+def size_of(stream: VideoStream) -> Size:
+    """Return what the file says about the pictures of ``stream``."""
+    context = stream.codec_context
+    return Size(
+        width=context.width,
+        height=context.height,
+        bits=context.format.padded_bits_per_pixel if context.format else _UNKNOWN_BITS,
+        codec=context.codec.canonical_name,
+    )
 
 
 def _context(stream: VideoStream, threads: int, *, strict: bool) -> av.VideoCodecContext:

@@ -15,6 +15,7 @@ from ..errors import VideoError
 from .container import choose_stream, demux, open_container, until_an_error
 from .damage import Damage
 from .decoder import Decoder, Notes
+from .memory import MAX_PIXELS
 
 # A seek costs about as much as decoding this many small frames, so it must skip more to be worth it.
 MIN_SKIPPED_FRAMES = 12
@@ -119,6 +120,7 @@ class FrameWalker:
         shortcuts: whether to take any.
         damage: what is wrong with the video, if that is known.
         find_damage: decodes all of it to find out.
+        max_pixels: of a picture; None: only what memory cannot hold is refused.
     """
 
     def __init__(
@@ -131,10 +133,12 @@ class FrameWalker:
         shortcuts: bool,
         damage: Damage | None,
         find_damage: Callable[[], Damage],
+        max_pixels: int | None = MAX_PIXELS,
     ) -> None:
         self._path = path
         self._index = index
         self._threads = threads
+        self._max_pixels = max_pixels
         self._disposes = disposes
         self._find_damage = find_damage
         self.damage = damage
@@ -190,7 +194,7 @@ class FrameWalker:
         notes = Notes()
         with open_container(self._path) as container:
             stream = choose_stream(container)
-            decoder = Decoder(stream, threads=self._threads, notes=notes)
+            decoder = Decoder(stream, threads=self._threads, notes=notes, max_pixels=self._max_pixels)
             frames = decoder.decode_all(until_an_error(container, stream, notes))
             yield from self._pick_plainly(frames, remaining, wanted=wanted, notes=notes)
             decoder.decode(None)
@@ -223,7 +227,7 @@ class FrameWalker:
         notes = Notes()
         with open_container(self._path) as container:
             stream = choose_stream(container)
-            decoder = Decoder(stream, threads=self._threads, notes=notes)
+            decoder = Decoder(stream, threads=self._threads, notes=notes, max_pixels=self._max_pixels)
             try:
                 for segment in plan_segments(remaining[::-1], self._index.keyframes):
                     decoder.begin_anew()

@@ -1,5 +1,6 @@
 """From a decoded frame to the picture that is shown: RGB, upright, with square pixels."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -7,7 +8,8 @@ import av
 import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from .stated import stated
+from .hdr import AS_IS, TONE_MAP, tone_mapped, transfer_of
+from .stated import Stated, stated
 
 # The default of the ffmpeg program: for pictures that keep their size, the result equals its fast paths bit for bit.
 _UNSCALED = Interpolation.BICUBIC
@@ -67,10 +69,49 @@ def orientation_of(matrix: np.ndarray) -> Orientation:
     return Orientation()
 
 
-def _frame_orientation(frame: av.VideoFrame) -> Orientation:
-    """Return how ``frame`` must be turned for display."""
-    matrix = stated(frame).matrix
-    return Orientation() if matrix is None else orientation_of(np.frombuffer(matrix, dtype=np.int32)[:9])
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Glance:
+    """What is kept of a frame whose picture is not.
+
+    Args:
+        width: pixels, as stored.
+        height: pixels, as stored.
+        pixel_format: as ``yuv420p``.
+        bit_depth: bits per component.
+        stated: what the stream states about it.
+        pts: when it is shown, in units of the stream's time base; None if unknown.
+        interlaced: whether it is made of two fields.
+        color_trc: its transfer characteristics, by ITU-T H.273.
+    """
+
+    width: int
+    height: int
+    pixel_format: str
+    bit_depth: int
+    stated: Stated
+    pts: int | None
+    interlaced: bool
+    color_trc: int
+
+    @property
+    def orientation(self) -> Orientation:
+        """How it must be turned for display."""
+        matrix = self.stated.matrix
+        return Orientation() if matrix is None else orientation_of(np.frombuffer(matrix, dtype=np.int32)[:9])
+
+
+def glance(frame: av.VideoFrame) -> Glance:
+    """Return what is worth keeping of ``frame`` once its picture is gone."""
+    return Glance(
+        width=frame.width,
+        height=frame.height,
+        pixel_format=frame.format.name,
+        bit_depth=max(component.bits for component in frame.format.components),
+        stated=stated(frame),
+        pts=frame.pts,
+        interlaced=frame.interlaced_frame,
+        color_trc=frame.color_trc,
+    )
 
 
 def _usable_aspect_ratio(aspect_ratio: Fraction | None) -> Fraction:
@@ -89,12 +130,17 @@ class Form:
         height: pixels, as displayed.
         rotation: clockwise degrees by which the stored frame is turned for display: 0, 90, 180 or 270.
         pixel_format: of the stored frame, as ``yuv420p``.
+        hdr: ``PQ`` or ``HLG``; "" for an ordinary picture.
     """
 
     width: int
     height: int
     rotation: int
     pixel_format: str
+    hdr: str = ""
+
+
+Shown = Callable[[int | None], np.ndarray]  # from `Display.show`'s ``short_side`` to its picture
 
 
 class Display:
@@ -104,13 +150,25 @@ class Display:
         first: the video's first frame.
         aspect_ratio: width of a pixel over its height, as the file gives it; where the stream changes its own from one
             frame to another, that counts.
+        color_trc: the transfer characteristics that the file gives, by ITU-T H.273; what a frame says itself counts.
+        hdr: ``tone-map`` makes ordinary pictures of those in high dynamic range, ``as-is`` takes their values as if
+            they were ordinary ones already, as the ffmpeg program does.
     """
 
-    def __init__(self, first: av.VideoFrame, *, aspect_ratio: Fraction | None) -> None:
+    def __init__(
+        self,
+        first: av.VideoFrame | Glance,
+        *,
+        aspect_ratio: Fraction | None,
+        color_trc: int = 2,
+        hdr: str = AS_IS,
+    ) -> None:
+        first = first if isinstance(first, Glance) else glance(first)
         self.aspect_ratio = _usable_aspect_ratio(aspect_ratio)
-        self._first_stated = stated(first).aspect_ratio
+        self._first_stated = first.stated.aspect_ratio
+        self._color_trc, self._tone_maps = color_trc, hdr == TONE_MAP
         self._stretcher, self._converter = VideoReformatter(), VideoReformatter()
-        self.first_form = self.form(first)
+        self.first_form = self._form(first)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -119,28 +177,68 @@ class Display:
 
     def form(self, frame: av.VideoFrame) -> Form:
         """Return what ``frame`` is like."""
-        width, height = self._square_size(frame)
-        orientation = _frame_orientation(frame)
-        if orientation.transpose:
-            width, height = height, width
-        return Form(width=width, height=height, rotation=orientation.degrees, pixel_format=frame.format.name)
+        return self._form(glance(frame))
 
-    def show(self, frame: av.VideoFrame) -> np.ndarray:
-        """Return the picture of ``frame``, (H, W, 3) uint8 RGB, by the colour matrix and range it states."""
-        interpolation, size = _UNSCALED, self._square_size(frame)
-        orientation = _frame_orientation(frame)
+    def _form(self, seen: Glance) -> Form:
+        width, height = self._square_size(seen)
+        if seen.orientation.transpose:
+            width, height = height, width
+        return Form(
+            width=width,
+            height=height,
+            rotation=seen.orientation.degrees,
+            pixel_format=seen.pixel_format,
+            hdr=transfer_of(seen.color_trc, by_file=self._color_trc),
+        )
+
+    def show(self, frame: av.VideoFrame, *, short_side: int | None = None) -> np.ndarray:
+        """Return the picture of ``frame``, (H, W, 3) uint8 RGB, by the colour matrix and range it states.
+
+        Args:
+            frame: as decoded.
+            short_side: pixels that suffice for whoever looks at the picture. If it is tone-mapped it is reduced to that
+                first, since each pixel costs time; others keep their size, whatever this says.
+        """
+        seen = glance(frame)
+        transfer = transfer_of(seen.color_trc, by_file=self._color_trc)
+        if transfer and self._tone_maps:
+            return self._show_tone_mapped(frame, seen, transfer, short_side)
+        interpolation, size = _UNSCALED, self._square_size(seen)
         if (frame.width, frame.height) != size:
             interpolation = _STRETCHED
             if frame.format.name in _STRETCHED_FIRST:
                 frame, interpolation = _reformat(self._stretcher, frame, size, None, _STRETCHED), _UNSCALED
         picture = _reformat(self._converter, frame, size, "rgb24", interpolation).to_ndarray()
-        return np.ascontiguousarray(orientation.apply(picture))
+        return np.ascontiguousarray(seen.orientation.apply(picture))
 
-    def _square_size(self, frame: av.VideoFrame) -> tuple[int, int]:
-        """Return (width, height) of the stored ``frame`` with square pixels."""
-        own = stated(frame).aspect_ratio
+    def shown(self, frame: av.VideoFrame) -> "Shown":
+        """Return what makes the picture of ``frame`` when it is asked for, and keeps it."""
+        kept: dict[int | None, np.ndarray] = {}
+        tone_mapped = self._tone_maps and transfer_of(frame.color_trc, by_file=self._color_trc)
+
+        def picture(short_side: int | None = None) -> np.ndarray:
+            asked = short_side if tone_mapped else None
+            if asked not in kept:
+                kept[asked] = self.show(frame, short_side=asked)
+            return kept[asked]
+
+        return picture
+
+    def _show_tone_mapped(
+        self, frame: av.VideoFrame, seen: Glance, transfer: str, short_side: int | None
+    ) -> np.ndarray:
+        width, height = self._square_size(seen)
+        scale = min(1.0, (short_side or width) / min(width, height))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        interpolation = _UNSCALED if size == (frame.width, frame.height) else _STRETCHED
+        picture = _reformat(self._converter, frame, size, "rgb48le", interpolation).to_ndarray()
+        return np.ascontiguousarray(seen.orientation.apply(tone_mapped(picture, transfer)))
+
+    def _square_size(self, seen: Glance) -> tuple[int, int]:
+        """Return (width, height) of a stored frame with square pixels."""
+        own = seen.stated.aspect_ratio
         ratio = self.aspect_ratio if own == self._first_stated else _usable_aspect_ratio(own)
-        return max(1, round(frame.width * ratio)), frame.height
+        return max(1, round(seen.width * ratio)), seen.height
 
 
 def _reformat(

@@ -21,7 +21,9 @@ from .damage import KEEP, REFUSE, Damage
 from .decoder import Notes
 from .decoding import FrameWalker, has_disposable_frames
 from .frame_times import Gap, Timeline
-from .frames import Display, Form
+from .frames import Display, Form, Shown
+from .hdr import AS_IS
+from .memory import MAX_PIXELS, memory_errors_told
 from .streams import num_video_streams
 from .timeline import (
     Contents,
@@ -75,7 +77,8 @@ class VideoInfo:
         appended_at: the byte at which a second file begins in this one, which is not read; None if none does.
         gaps: when nothing is shown for long.
         restarts_seconds: when the file's own timestamps begin again: parts are shown one after the other.
-        changes: where size, rotation or pixel format change; known only if all frames were decoded.
+        hdr: ``PQ`` or ``HLG`` if the first frame is in high dynamic range; else "".
+        changes: where size, rotation, pixel format or dynamic range change; known only if all frames were decoded.
         truncated: how many frames are missing of those that the file announces, in words; "" if none is.
         damage: which frames are wrong, in words; "" if none is, or if not all frames were decoded.
         num_missing_frames: how many are missing.
@@ -100,6 +103,7 @@ class VideoInfo:
     appended_at: int | None
     gaps: tuple[Gap, ...]
     restarts_seconds: tuple[float, ...]
+    hdr: str = ""
     changes: tuple[Change, ...] = ()
     truncated: str = ""
     damage: str = ""
@@ -126,8 +130,8 @@ def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) 
         height=display.size[1],
         rotation=display.first_form.rotation,
         sample_aspect_ratio=display.aspect_ratio,
-        pixel_format=first.format.name,
-        bit_depth=max(component.bits for component in first.format.components),
+        pixel_format=first.pixel_format,
+        bit_depth=first.bit_depth,
         average_fps=len(timeline) / timeline.duration,
         num_frames=len(timeline),
         duration_seconds=timeline.duration,
@@ -137,17 +141,32 @@ def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) 
         appended_at=None,
         gaps=timeline.gaps,
         restarts_seconds=tuple(timeline.pts[list(timeline.joins)].tolist()),
+        hdr=display.first_form.hdr,
         truncated=str(contents.missing) if contents.missing else "",
         num_missing_frames=contents.missing.num_frames if contents.missing else 0,
     )
 
 
+def _display(contents: Contents, *, hdr: str) -> Display:
+    return Display(
+        contents.head[0],
+        aspect_ratio=contents.aspect_ratio,
+        color_trc=contents.color_trc,
+        hdr=hdr,
+    )
+
+
 def _look_again(
-    path: Path, damage: Damage, look: Callable[[av.VideoFrame], None] | None = None, *, threads: int
+    path: Path,
+    damage: Damage,
+    look: Callable[[av.VideoFrame], None] | None = None,
+    *,
+    threads: int,
+    max_pixels: int | None,
 ) -> Damage:
     """Return ``damage``, which is known, and ``look`` at each frame if that is wanted."""
     if look:
-        for frame in decode(path, threads=threads, notes=Notes()):
+        for frame in decode(path, threads=threads, notes=Notes(), max_pixels=max_pixels):
             look(frame)
     return damage
 
@@ -162,9 +181,12 @@ class VideoReader:
         decode_timeline: take the timeline from decoding the whole file even if the packets give it.
         damaged: ``refuse`` refuses a file that is cut short, and reading a damaged frame; ``keep`` decodes all of the
             file first and marks what is damaged in the timeline, so that clips lie elsewhere.
+        hdr: what to do with pictures in high dynamic range: see `Display`.
+        max_pixels: refuse a video with larger pictures; None: only one that memory cannot hold. Large videos are read
+            one after the other on a machine: `Turn`.
 
     Raises:
-        VideoError: if the file holds no video that decodes; the message is the reason.
+        VideoError: if the file holds no video that decodes, or too large a one; the message is the reason.
 
     Attributes:
         info: what the file holds.
@@ -181,24 +203,24 @@ class VideoReader:
         shortcuts: bool = True,
         decode_timeline: bool = False,
         damaged: str = REFUSE,
+        hdr: str = AS_IS,
+        max_pixels: int | None = MAX_PIXELS,
     ) -> None:
         self._path = Path(path).absolute()
         self._open = ExitStack()
-        contents = read_contents(self._path)
-        self.missing = contents.missing
-        if self.missing and damaged == REFUSE:
-            raise VideoError(str(self.missing))
-        self.container = contents.container
-        self._display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
-        if not decode_timeline and packets_tell_time(contents):
-            self.timeline, self._index = timeline_of_packets(contents)
-            self._find_damage = partial(find_damage, self._path, contents, self._index, threads=threads)
-            damage = self._find_damage() if damaged == KEEP or contents.faults else None
-        else:
-            self.timeline, self._index, damage = timeline_of_frames(self._path, contents, threads=threads)
-            self._find_damage = partial(_look_again, self._path, damage, threads=threads)
-        if damage and damaged == KEEP:
-            self.timeline = self.timeline.without(damage.frames)
+        try:
+            contents = read_contents(self._path, max_pixels=max_pixels, held=self._open)
+            self.missing = contents.missing
+            if self.missing and damaged == REFUSE:
+                raise VideoError(str(self.missing))
+            self.container = contents.container
+            self._display = _display(contents, hdr=hdr)
+            damage = self._find_timeline(
+                contents, decode_timeline=decode_timeline, damaged=damaged, threads=threads, max_pixels=max_pixels
+            )
+        except BaseException:
+            self.close()
+            raise
         self.info = _info(Path(path), contents, self._display, self.timeline)
         self._walker = FrameWalker(
             self._path,
@@ -208,7 +230,24 @@ class VideoReader:
             shortcuts=shortcuts,
             damage=damage,
             find_damage=self._find_damage,
+            max_pixels=max_pixels,
         )
+
+    def _find_timeline(
+        self, contents: Contents, *, decode_timeline: bool, damaged: str, threads: int, max_pixels: int | None
+    ) -> Damage | None:
+        """Set out when frames are shown and how to find them; return what is wrong with them, if that is known."""
+        path, bounds = self._path, {"threads": threads, "max_pixels": max_pixels}
+        if not decode_timeline and packets_tell_time(contents):
+            self.timeline, self._index = timeline_of_packets(contents)
+            self._find_damage = partial(find_damage, path, contents, self._index, **bounds)
+            damage = self._find_damage() if damaged == KEEP or contents.faults else None
+        else:
+            self.timeline, self._index, damage = timeline_of_frames(path, contents, **bounds)
+            self._find_damage = partial(_look_again, path, damage, **bounds)
+        if damage and damaged == KEEP:
+            self.timeline = self.timeline.without(damage.frames)
+        return damage
 
     def __enter__(self) -> Self:
         return self
@@ -251,8 +290,17 @@ class VideoReader:
             VideoError: if one of the frames does not decode.
             IndexError: if the timeline has no such frame.
         """
+        for place, shown in self.shown(places):
+            yield place, shown(None)
+
+    def shown(self, places: Iterable[int]) -> Generator[tuple[int, Shown]]:
+        """Yield the frames at ``places`` as `pictures` does, but instead of each picture what makes it.
+
+        That takes the pixels of the shorter side that suffice, which spares time where pictures are tone-mapped:
+        `Display.show`.
+        """
         for place, frame in self._walker.walk(np.unique(self._checked(list(places))).tolist()):
-            yield place, self._display.show(frame)
+            yield place, self._display.shown(frame)
 
     def read_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the frames at ``indices``, in their order; repeats are allowed.
@@ -333,18 +381,21 @@ def _stacked(pictures: list[np.ndarray]) -> np.ndarray:
     return np.stack(pictures)
 
 
-def probe(path: Path | str, *, decode: bool = False, damaged: str = REFUSE) -> VideoInfo:
+def probe(
+    path: Path | str, *, decode: bool = False, damaged: str = REFUSE, max_pixels: int | None = MAX_PIXELS
+) -> VideoInfo:
     """Return what the video file at ``path`` holds.
 
     Args:
         path: the file.
         decode: decode every frame, to be sure that all of them can be, and to see whether they change.
         damaged: ``refuse`` makes damage an error; with ``report`` the info tells of it.
+        max_pixels: refuse a video with larger pictures; None: only one that memory cannot hold.
 
     Raises:
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
     """
-    with VideoReader(path, damaged=damaged) as reader:
+    with memory_errors_told("decoding"), VideoReader(path, damaged=damaged, max_pixels=max_pixels) as reader:
         info = replace(
             reader.info,
             appended_at=appended_at(Path(path), container=reader.container),
@@ -389,12 +440,13 @@ def iterate_frames(path: Path | str, *, threads: int = 1) -> Iterator[np.ndarray
         VideoError: if the file holds no video, or when a frame does not decode.
     """
     path = Path(path).absolute()
-    contents = read_contents(path)
-    if contents.missing:
-        raise VideoError(str(contents.missing))
-    display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
-    for frame in decode(path, threads=threads):
-        yield display.show(frame)
+    with ExitStack() as held:
+        contents = read_contents(path, held=held)
+        if contents.missing:
+            raise VideoError(str(contents.missing))
+        display = _display(contents, hdr=AS_IS)
+        for frame in decode(path, threads=threads):
+            yield display.show(frame)
 
 
 def read_all(path: Path | str, *, threads: int = 1) -> np.ndarray:

@@ -3,13 +3,16 @@
 Both may change within a video. PyAV's frames carry neither in a way that lasts, so each gets a note as it is decoded.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol, cast
 
 import av
 from av.buffer import Buffer
+from av.sidedata.sidedata import SideDataContainer
+
+_side_data = cast(Callable[[av.VideoFrame], Mapping[str, Buffer]], SideDataContainer)
 
 # Packets whose frames are not out yet; decoders hold back at most 16 frames, and a packet may give none.
 _MOST_HELD_BACK = 64
@@ -110,7 +113,6 @@ def _with_end(packets: Iterable[av.Packet]) -> Iterator[av.Packet | None]:
 
 def matrix_of(frame: av.VideoFrame) -> bytes | None:
     """Return the display matrix that a frame carries, 9 int32; None if it has none."""
-    if len(carried := cast(Mapping[str, Buffer], frame.side_data)) == 0:
-        return None
-    found = carried.get("DISPLAYMATRIX")
+    # Not frame.side_data: the two would hold each other, and with them the picture, until Python looks for cycles.
+    found = _side_data(frame).get("DISPLAYMATRIX")
     return None if found is None else bytes(found)

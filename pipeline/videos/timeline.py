@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -18,10 +19,12 @@ from ..errors import VideoError
 from .announced import Announced, Found, Missing, announced, missing_frames
 from .container import choose_stream, decode, demux, open_container
 from .damage import Damage, Fault, damaged_frames, own_packets
-from .decoder import MARKED, Decoder, Notes, reason
+from .decoder import MARKED, Decoder, Notes, reason, size_of
 from .decoding import FrameIndex
 from .frame_times import Timeline
+from .frames import Glance, glance
 from .joined import begin_again, joins, one_after_the_other
+from .memory import MAX_PIXELS, Size, Turn, decoding_bytes
 from .ratios import fraction
 from .what_it_is import picture_name
 
@@ -33,6 +36,8 @@ _TRUSTED_CODECS = ("h264", "hevc", "vp9", "av1", "gif", "mjpeg", "prores")
 # Frames that are decoded at once and compared with the packets. It shows streams that begin within a group of pictures,
 # hidden reordering, and fields.
 _NUM_HEAD_FRAMES = 8
+
+_BLOCK_ROWS = 4096  # packets
 
 _ENCRYPTED_TAGS = ("encv", "drmi")  # ISO/IEC 23001-7 and FairPlay sample entries
 _ENCRYPTION_SIDE_DATA = ("encryption_info", "encryption_init_info")
@@ -79,7 +84,9 @@ class Contents:
         encrypted: whether the file says that it is.
         header_seconds: how long the file says that it is, all streams together; None if it does not.
         packets: all of them.
-        head: the first few frames, in the decoder's order.
+        color_trc: the transfer characteristics that the file gives, by ITU-T H.273.
+        size: of its pictures, as the file says, or the first few are if that is more.
+        head: the first few frames, in the decoder's order, without their pictures.
         faults: packets that are not whole, by what their container says.
         missing: what is missing of the frames that the file announces; None if nothing is.
     """
@@ -92,7 +99,9 @@ class Contents:
     encrypted: bool
     header_seconds: float | None
     packets: Packets
-    head: tuple[av.VideoFrame, ...]
+    color_trc: int
+    size: Size
+    head: tuple[Glance, ...]
     faults: tuple[Fault, ...]
     missing: Missing | None
 
@@ -125,6 +134,8 @@ class _PacketLog:
         # Other streams are only read where their length counts: it costs time.
         self._others = promised.end_of_all is not None
         self._rows: list[_Row] = []
+        self._blocks: list[list[np.ndarray]] = []  # of the rows before: arrays take an eighth of the memory
+        self._num_read = 0
         self.encrypted = stream.codec_tag in _ENCRYPTED_TAGS
         self.faults: list[Fault] = []
         self.end_of_others = 0.0
@@ -137,11 +148,22 @@ class _PacketLog:
                 if packet.stream_index != self._stream.index:
                     self._note_end(packet)
                     continue
-                self._rows.append(_row(packet))
+                self._note(_row(packet))
                 self.encrypted = self.encrypted or any(packet.has_sidedata(kind) for kind in _ENCRYPTION_SIDE_DATA)
                 yield packet
         except FFmpegError as error:
-            self.faults.append(Fault(len(self._rows), f"reading ended in an error: {reason(error)}"))
+            self.faults.append(Fault(self._num_read, f"reading ended in an error: {reason(error)}"))
+
+    def _note(self, row: _Row) -> None:
+        self._rows.append(row)
+        self._num_read += 1
+        if len(self._rows) == _BLOCK_ROWS:
+            self._pack()
+
+    def _pack(self) -> None:
+        if self._rows:
+            self._blocks.append([np.array(column) for column in zip(*self._rows, strict=True)])
+            self._rows = []
 
     def _note_end(self, packet: av.Packet) -> None:
         unit = fraction(packet.time_base)
@@ -155,9 +177,10 @@ class _PacketLog:
         Raises:
             VideoError: if there was no packet.
         """
-        if not self._rows:
+        if not self._num_read:
             raise VideoError("no frames decode")
-        packets = Packets(*(np.array(column) for column in zip(*self._rows, strict=True)))
+        self._pack()
+        packets = Packets(*(np.concatenate(column) for column in zip(*self._blocks, strict=True)))
         packets.duration[np.argmax(packets.pts)] += self._dropped_at_the_end()
         return packets
 
@@ -174,23 +197,30 @@ class _PacketLog:
 
     def num_indexed(self) -> int:
         """Return how many samples that are not empty an MP4's index lists; at least as many as were read."""
-        index, read = self._indexed(), len(self._rows)
+        index, read = self._indexed(), self._num_read
         # Only where the numbers differ is it worth looking at each: empty samples are frames that were dropped.
         return max(read, sum(entry.size > 0 for entry in index)) if len(index) > read else read
 
 
-def read_contents(path: Path) -> Contents:
+def read_contents(path: Path, *, max_pixels: int | None = MAX_PIXELS, held: ExitStack | None = None) -> Contents:
     """Read a file's packets from beginning to end and decode its first frames.
 
+    Args:
+        path: the file.
+        max_pixels: refuse videos with larger pictures.
+        held: where a large video's turn is kept until it need not be decoded any more; None: only until it is read.
+
     Raises:
-        VideoError: if the file cannot be opened or read, holds no video, or none of its first frames decodes.
+        VideoError: if the file cannot be opened or read, holds no video or too large a one, or none of its first frames
+            decodes.
     """
-    with open_container(path) as container:
+    with ExitStack() as own, open_container(path) as container:
         stream = choose_stream(container)
+        (held or own).enter_context(Turn(decoding_bytes(size_of(stream))))
         promised = announced(path, container, stream)
         log = _PacketLog(container, stream, promised=promised)
         packets = iter(log)
-        head = _decode_head(stream, packets, log)
+        size, head = _decode_head(stream, packets, log, max_pixels=max_pixels)
         for _ in packets:
             pass
         table = log.table()
@@ -209,6 +239,8 @@ def read_contents(path: Path) -> Contents:
             encrypted=log.encrypted,
             header_seconds=container.duration / av.time_base if container.duration else None,
             packets=table,
+            color_trc=stream.codec_context.color_trc,
+            size=size,
             head=head,
             faults=(*log.faults, *_corrupt_packets(table, container.format.name)),
             missing=missing,
@@ -239,17 +271,19 @@ def _corrupt_packets(packets: Packets, container: str) -> Iterator[Fault]:
             yield Fault(number, "a part of it is missing")
 
 
-def _decode_head(stream: VideoStream, packets: Iterator[av.Packet], log: _PacketLog) -> tuple[av.VideoFrame, ...]:
+def _decode_head(
+    stream: VideoStream, packets: Iterator[av.Packet], log: _PacketLog, *, max_pixels: int | None
+) -> tuple[Size, tuple[Glance, ...]]:
+    """Return the size of the pictures, and the first few frames; their pictures are not kept."""
     # FFmpeg's own decoder, which alone knows how the file says that its pictures are turned.
-    notes, head = Notes(), []
-    decoder = Decoder(stream, threads=1, notes=notes, strict=False)
-    for frame in itertools.islice(decoder.decode_all(packets), _NUM_HEAD_FRAMES):
-        head.append(frame)  # noqa: PERF402 - reading goes on where it stopped
+    notes, head = Notes(), list[Glance]()
+    decoder = Decoder(stream, threads=1, notes=notes, strict=False, max_pixels=max_pixels)
+    head.extend(map(glance, itertools.islice(decoder.decode_all(packets), _NUM_HEAD_FRAMES)))
     if log.encrypted and not notes.sound:
         raise VideoError("encrypted")
     if not head and notes.faults:
         raise VideoError(f"no frames decode ({notes.reason})")
-    return tuple(head)
+    return decoder.size, tuple(head)
 
 
 def packets_tell_time(contents: Contents) -> bool:
@@ -257,7 +291,7 @@ def packets_tell_time(contents: Contents) -> bool:
     packets, head = contents.packets, contents.head
     if contents.codec not in _TRUSTED_CODECS or not contents.container.startswith(_TRUSTED_FORMATS):
         return False
-    if contents.container == "mpegts" and any(frame.interlaced_frame for frame in head):
+    if contents.container == "mpegts" and any(frame.interlaced for frame in head):
         return False  # a packet may be one field of two
     shown = np.sort(packets.pts[packets.shown])
     if not packets.has_pts.all() or np.any(np.diff(shown) == 0) or _begins_again(contents):
@@ -293,7 +327,9 @@ def timeline_of_packets(contents: Contents) -> tuple[Timeline, FrameIndex]:
     return _timeline(pts, int(packets.duration[order[-1]]), contents), index
 
 
-def timeline_of_frames(path: Path, contents: Contents, *, threads: int) -> tuple[Timeline, FrameIndex, Damage]:
+def timeline_of_frames(
+    path: Path, contents: Contents, *, threads: int, max_pixels: int | None
+) -> tuple[Timeline, FrameIndex, Damage]:
     """Return the timeline found by decoding the whole file, how to find its frames, and what is wrong with them.
 
     No picture is kept.
@@ -301,7 +337,7 @@ def timeline_of_frames(path: Path, contents: Contents, *, threads: int) -> tuple
     Raises:
         VideoError: if decoding gives no frame, or the file is encrypted.
     """
-    frames, notes = _decode_all(path, contents, threads=threads)
+    frames, notes = _decode_all(path, contents, threads=threads, max_pixels=max_pixels)
     if not frames:
         raise VideoError("no frames decode")
     none, packets = np.zeros(0, np.int64), contents.packets
@@ -314,7 +350,15 @@ def timeline_of_frames(path: Path, contents: Contents, *, threads: int) -> tuple
     return timeline, index, _damage(frames, notes, contents, own=own, places=range(len(frames)))
 
 
-def find_damage(path: Path, contents: Contents, index: FrameIndex, look: Look | None = None, *, threads: int) -> Damage:
+def find_damage(
+    path: Path,
+    contents: Contents,
+    index: FrameIndex,
+    look: Look | None = None,
+    *,
+    threads: int,
+    max_pixels: int | None,
+) -> Damage:
     """Return what is wrong with a file whose packets tell its timeline, by decoding all of it; no picture is kept.
 
     Args:
@@ -323,11 +367,12 @@ def find_damage(path: Path, contents: Contents, index: FrameIndex, look: Look | 
         index: how to find its frames.
         look: is called with each frame that decodes, in order.
         threads: of the decoder.
+        max_pixels: of a picture; it becomes an error of the video if there are more.
 
     Raises:
-        VideoError: if the file is encrypted.
+        VideoError: if the file is encrypted, or its pictures become too large.
     """
-    frames, notes = _decode_all(path, contents, threads=threads, look=look)
+    frames, notes = _decode_all(path, contents, threads=threads, max_pixels=max_pixels, look=look)
     places = [index.place(frame.pts) for frame in frames]
     for place in sorted(set(range(index.size)).difference(places)):
         notes.lost.add(int(index.packets[place]))
@@ -346,10 +391,10 @@ class _Decoded:
 
 
 def _decode_all(
-    path: Path, contents: Contents, *, threads: int, look: Look | None = None
+    path: Path, contents: Contents, *, threads: int, max_pixels: int | None, look: Look | None = None
 ) -> tuple[list[_Decoded], Notes]:
     notes, frames = Notes(), []
-    for frame in decode(path, threads=threads, notes=notes):
+    for frame in decode(path, threads=threads, notes=notes, max_pixels=max_pixels):
         intra = frame.pict_type == PictureType.I
         frames.append(_Decoded(frame.pts, frame.dts, frame.duration or 0, frame.is_corrupt, intra))
         if look:

@@ -10,7 +10,8 @@ GAP, IN_GAP = "gap", "interval in a gap"
 RATE, DURATION = "implausible rate", "implausible duration"
 RESTART, APPENDED, STREAMS = "timestamps begin again", "second file", "several videos"
 SIZE, ROTATION, PIXEL_FORMAT = "size changes", "rotation changes", "pixel format changes"
-NOTE_KINDS = (GAP, IN_GAP, RATE, DURATION, RESTART, APPENDED, STREAMS, SIZE, ROTATION, PIXEL_FORMAT)
+HDR, RANGE = "HDR", "dynamic range changes"
+NOTE_KINDS = (GAP, IN_GAP, RATE, DURATION, RESTART, APPENDED, STREAMS, SIZE, ROTATION, PIXEL_FORMAT, HDR, RANGE)
 
 _MOST_FPS, _LEAST_FPS = 1000, 0.1
 
@@ -39,6 +40,7 @@ def notes_of(info: VideoInfo) -> tuple[Note, ...]:
         _appended(info),
         _streams(info),
         *_changes(info),
+        _hdr(info),
     ]
     return tuple(note for note in found if note is not None)
 
@@ -106,7 +108,12 @@ def _changes(info: VideoInfo) -> list[Note | None]:
         _change(info.changes, SIZE, lambda change: _pair(change, "width", "height")),
         _change(info.changes, ROTATION, lambda change: _pair(change, "rotation")),
         _change(info.changes, PIXEL_FORMAT, lambda change: _pair(change, "pixel_format")),
+        _change(info.changes, RANGE, lambda change: (change.before.hdr or "SDR", change.after.hdr or "SDR")),
     ]
+
+
+def _hdr(info: VideoInfo) -> Note | None:
+    return Note(HDR, f"{HDR} ({info.hdr})") if info.hdr else None
 
 
 def _pair(change: Change, *fields: str) -> tuple[str, str]:

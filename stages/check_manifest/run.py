@@ -93,7 +93,9 @@ def _probe_all(files: FilesToProbe, settings: CheckSettings, progress: Progress)
         def submit() -> None:
             # A few at a time: a million waiting futures would take a gigabyte.
             for number in islice(todo, _FILES_PER_WORKER * workers - len(waiting)):
-                waiting[pool.submit(probe_file, files.path(number), decode=settings.decode)] = number
+                waiting[
+                    pool.submit(probe_file, files.path(number), decode=settings.decode, max_pixels=settings.max_pixels)
+                ] = number
 
         try:
             submit()

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ...pipeline.settings import check_fields, setting, settings
+from ...pipeline.videos.memory import MAX_PIXELS, MAX_PIXELS_HELP, UNBOUNDED
 
 
 @settings
@@ -14,6 +15,7 @@ class CheckSettings:
         default=True,
         help="Decode every frame, the only way to find files that are cut short; otherwise only read the headers.",
     )
+    max_pixels: int | None = setting(default=MAX_PIXELS, help=MAX_PIXELS_HELP, at_least=1, unset=UNBOUNDED)
     workers: int | None = setting(default=None, help="Files probed at a time.", at_least=1, unset="one a core")
 
     def __post_init__(self) -> None:

@@ -6,14 +6,26 @@ from pathlib import Path
 from ...pipeline.errors import VideoError
 from ...pipeline.manifests.manifest import DUPLICATE_ID, EMPTY_LABEL, Video
 from ...pipeline.videos.damage import REPORT
+from ...pipeline.videos.memory import MAX_PIXELS
 from ...pipeline.videos.reader import VideoInfo, probe
 
 MISSING, _UNREADABLE = "missing", "unreadable"
 _NO_VIDEO_STREAM, _NO_FRAMES, _ENCRYPTED = "no video stream", "no frames", "encrypted"
-_TRUNCATED, _DAMAGED, _PICTURE, _EMPTY = "truncated", "damaged", "picture", "empty"
+_TRUNCATED, _DAMAGED, _PICTURE, _EMPTY, _TOO_LARGE = "truncated", "damaged", "picture", "empty", "too large"
 _BEYOND_DURATION = "beyond the duration"
 PROBLEM_KINDS = (
-    *(MISSING, _EMPTY, _UNREADABLE, _NO_VIDEO_STREAM, _PICTURE, _NO_FRAMES, _ENCRYPTED, _TRUNCATED, _DAMAGED),
+    *(
+        MISSING,
+        _EMPTY,
+        _UNREADABLE,
+        _NO_VIDEO_STREAM,
+        _PICTURE,
+        _NO_FRAMES,
+        _ENCRYPTED,
+        _TOO_LARGE,
+        _TRUNCATED,
+        _DAMAGED,
+    ),
     *(DUPLICATE_ID, EMPTY_LABEL, _BEYOND_DURATION),
 )
 
@@ -22,6 +34,7 @@ _WORDS = {
     MISSING: "is a link",
     _EMPTY: "is empty",
     _PICTURE: "is a picture",
+    _TOO_LARGE: "too large",
     _TRUNCATED: "truncated",
     _DAMAGED: "damaged",
 }
@@ -35,12 +48,12 @@ class Problem:
     message: str
 
 
-def probe_file(path: Path, *, decode: bool = True) -> VideoInfo | Problem:
+def probe_file(path: Path, *, decode: bool = True, max_pixels: int | None = MAX_PIXELS) -> VideoInfo | Problem:
     """Return what is in a file, or why it cannot be read."""
     try:
         if not path.exists() and not path.is_symlink():
             return Problem(MISSING, "missing: there is no such file")
-        return probe(path, decode=decode, damaged=REPORT)
+        return probe(path, decode=decode, damaged=REPORT, max_pixels=max_pixels)
     except VideoError as error:
         return classify(str(error))
     except OSError as error:

@@ -95,6 +95,8 @@ def predict_decoded(
             engine=settings.engine,
             workers=settings.workers,
             damaged=settings.damaged,
+            hdr=settings.hdr,
+            max_pixels=settings.max_pixels,
             batch_size=settings.batch_size,
             advance=progress.advance,
         )

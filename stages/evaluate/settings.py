@@ -7,6 +7,8 @@ from ...pipeline.backbones.engine_settings import PRECISIONS, EngineSettings
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.videos.damage import DAMAGE_POLICIES, DAMAGED_HELP
+from ...pipeline.videos.hdr import HDR_HELP, HDR_POLICIES
+from ...pipeline.videos.memory import MAX_PIXELS, MAX_PIXELS_HELP, UNBOUNDED
 
 _VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # with the value of "not given"
 
@@ -37,6 +39,8 @@ class EvaluateSettings:
     damaged: str | None = setting(
         default=None, help=DAMAGED_HELP, choices=DAMAGE_POLICIES, unset="as in the run's training"
     )
+    hdr: str | None = setting(default=None, help=HDR_HELP, choices=HDR_POLICIES, unset="as in the run's training")
+    max_pixels: int | None = setting(default=MAX_PIXELS, help=MAX_PIXELS_HELP, at_least=1, unset=UNBOUNDED)
     workers: int | None = setting(default=None, help="Threads that decode videos.", at_least=0, unset="the cores")
 
     def __post_init__(self) -> None:

@@ -21,6 +21,7 @@ from ...pipeline.features.table_changes import TableChanges
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.strides import look_at_some, share_seen
+from .memory import check_fits
 from .settings import ExtractSettings, RoleWeights
 from .task import BackboneJob, ExtractJob, cropped
 from .tasks import ALL_CLIPS, MISSING_CLIPS, NOTHING, Tasks
@@ -118,6 +119,7 @@ def prepare_run(settings: ExtractSettings) -> PreparedExtraction:
     # Settings are checked before weights are read, and all of it before anything is written.
     backbones = tuple(_prepare_backbone(settings, role, given, clips) for role, given, clips in roles)
     check_roles({own.job.role: (own.name, own.gmacs_per_clip) for own in backbones})
+    check_fits(settings, [own.weights for own in backbones])
     job = _job(settings, [own.job for own in backbones])
     return PreparedExtraction(settings=settings, manifest=manifest, job=job, backbones=backbones)
 

@@ -25,7 +25,7 @@ from ...pipeline.files import check_free_space
 from ...pipeline.training.batches import prefetched
 from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepare_run, videos_asked, with_stored_clips
 from .settings import ExtractSettings
-from .task import ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task
+from .task import ExtractJob, ExtractTask, TaskResult, compute, load, lost_task, prepare, run_task
 
 _DECODED_AHEAD = 2  # decoded videos that wait in memory for the backbones
 
@@ -185,6 +185,7 @@ def _results(
             scheduler=settings.scheduler,
             workers=settings.workers,
             threads_per_worker=job.engine.threads or 1,
+            lost=lost_task,
         )
 
 

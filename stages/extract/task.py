@@ -12,11 +12,13 @@ from ...pipeline.backbones.engine import Engine, build_engine
 from ...pipeline.backbones.engine_settings import EngineSettings
 from ...pipeline.backbones.weights import Weights, load_weights
 from ...pipeline.errors import VideoError, WeightsError
+from ...pipeline.execution import WorkerLostError
 from ...pipeline.features.content import file_digest
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Video
 from ...pipeline.videos.clip_reader import decode_video, due_clips
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.memory import memory_errors_told
 from ...pipeline.videos.preprocessing import Preprocessing
 
 Stored = tuple[np.ndarray, np.ndarray]  # (R, N, T', H', W', C) float16 maps and (R, N, K) float32 scores
@@ -250,7 +252,8 @@ def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
         return TaskResult(task=task, error=loaded.error, decode_seconds=loaded.seconds)
     backbones = {name: prepare(job)[name] for name in task.backbones}
     try:
-        computed, seconds = _run_backbones(backbones, loaded)
+        with memory_errors_told("running the backbones"):
+            computed, seconds = _run_backbones(backbones, loaded)
     except VideoError as error:
         return TaskResult(task=task, error=str(error), decode_seconds=loaded.seconds)
     # Opened only now, in the worker: handles of files do not travel between processes.
@@ -308,6 +311,12 @@ def run_backbone(
     for array, one in zip((maps, scores), computed, strict=True):
         array[:, due] = one.reshape(views, -1, *one.shape[1:])
     return maps, scores
+
+
+def lost_task(task: ExtractTask, error: WorkerLostError) -> TaskResult:
+    """Return the result of a task whose workers kept dying."""
+    reason = f"its workers died, {error.deaths} one after the other: out of memory? Fewer workers leave more to each"
+    return TaskResult(task=task, error=reason, decode_seconds=0.0)
 
 
 def run_task(job: ExtractJob, task: ExtractTask) -> TaskResult:

@@ -148,13 +148,17 @@ def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
     )
 
 
+_ASKED = ("num_frames", "sampling_rate", "fps", "num_clips", "damaged", "hdr")  # of clips, if they are given
+
+
 def _clips(
     settings: FinetuneSettings, start: Start | None, weights: Mapping[str, Weights | None]
 ) -> tuple[Pattern, ClipSampling]:
     """Return which clips are expensive, and how clips are cut: by the start, else the settings, else the weights."""
     if start is not None:
-        own = ClipSampling(**start.made["sampling"])
-        own = replace(own, num_clips=start.made["num_clips"], views=1, damaged=settings.damaged or own.damaged)
+        own = ClipSampling.of_record(start.made["sampling"])
+        own = replace(own, num_clips=start.made["num_clips"], views=1, max_pixels=settings.max_pixels)
+        own = replace(own, damaged=settings.damaged or own.damaged, hdr=settings.hdr or own.hdr)
         return Pattern.parse(start.made["pattern"]), own
     begun = next((own for own in weights.values() if own is not None), None)
     if begun is None:
@@ -163,7 +167,8 @@ def _clips(
     else:
         frames, rate, fps = begun.num_frames, begun.sampling_rate, begun.fps
     sampling = ClipSampling(num_frames=frames, sampling_rate=rate, fps=fps, num_clips=_DEFAULT_CLIPS)
-    asked = {name: getattr(settings, name) for name in ("num_frames", "sampling_rate", "fps", "num_clips", "damaged")}
+    sampling = replace(sampling, max_pixels=settings.max_pixels)
+    asked = {name: getattr(settings, name) for name in _ASKED}
     sampling = replace(sampling, **{name: value for name, value in asked.items() if value is not None})
     if settings.pattern is not None:
         return settings.pattern, sampling

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 
 from ...pipeline.aggregators.weights import save_aggregator
+from ...pipeline.available_memory import is_out_of_memory
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.weights import Weights, collect_weights, save_weights
 from ...pipeline.costs.flops import aggregator_macs
 from ...pipeline.costs.gmacs import backbones_gmacs
-from ...pipeline.end_to_end.memory.available import is_out_of_memory
 from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import Objective, predict, strategy_gradients
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of

@@ -10,6 +10,8 @@ from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import ClipCacheSettings, OptimisationSettings
 from ...pipeline.videos.damage import DAMAGE_POLICIES, DAMAGED_HELP
+from ...pipeline.videos.hdr import HDR_HELP, HDR_POLICIES
+from ...pipeline.videos.memory import MAX_PIXELS, MAX_PIXELS_HELP, UNBOUNDED
 
 _MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use: a typing error should not take an hour to show
 
@@ -91,6 +93,8 @@ class FinetuneSettings:
     damaged: str | None = setting(
         default=None, help=DAMAGED_HELP, choices=DAMAGE_POLICIES, unset="the start's, or refuse"
     )
+    hdr: str | None = setting(default=None, help=HDR_HELP, choices=HDR_POLICIES, unset="the start's, or tone-map")
+    max_pixels: int | None = setting(default=MAX_PIXELS, help=MAX_PIXELS_HELP, at_least=1, unset=UNBOUNDED)
     flip: bool = setting(default=True, help="Mirror half of the videos.")
     split: str = setting(default="train", help="The videos to train on.")
     val_fraction: float = setting(

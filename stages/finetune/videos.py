@@ -15,9 +15,10 @@ from .settings import FinetuneSettings
 def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, places: Sequence[int]) -> TrainingVideos:
     """Return the clips of the videos at ``places`` in the manifest, for training."""
     videos = [prepared.manifest.videos[place] for place in places]
-    crop = max(own.crop for own in prepared.preprocessing.values())
+    own = prepared.sampling
+    crop = max(preprocessing.crop for preprocessing in prepared.preprocessing.values())
     return TrainingVideos(
-        VideoSource(videos, crop=crop, damaged=prepared.sampling.damaged),
+        VideoSource(videos, crop=crop, damaged=own.damaged, hdr=own.hdr, max_pixels=own.max_pixels),
         labels=prepared.targets[list(places)].tolist(),
         sampling=prepared.sampling,
         preprocessing=prepared.preprocessing,

@@ -10,8 +10,8 @@ from threading import Lock
 
 import torch
 
+from ...pipeline.available_memory import is_out_of_memory
 from ...pipeline.costs.gmacs import stored_gmacs
-from ...pipeline.end_to_end.memory.available import is_out_of_memory
 from ...pipeline.errors import RunError, VidpipeError, named
 from ...pipeline.evaluation.metrics import CHANCE, MAJORITY
 from ...pipeline.features.store import FeatureStore

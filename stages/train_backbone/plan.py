@@ -12,6 +12,7 @@ from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.damage import REFUSE
+from ...pipeline.videos.hdr import AS_IS
 from ...pipeline.videos.preprocessing import preprocessing_for
 from .settings import LONGEST_WARMUP, TrainBackboneSettings
 
@@ -97,7 +98,13 @@ def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, spli
     videos = [subset.videos[place] for place in labelled(subset, range(len(subset)), split=split)]
     preprocessing = preprocessing_for(settings.crop)
     return TrainingClips(
-        VideoSource(videos, crop=preprocessing.crop, damaged=settings.damaged),
+        VideoSource(
+            videos,
+            crop=preprocessing.crop,
+            damaged=settings.damaged,
+            hdr=settings.hdr,
+            max_pixels=settings.max_pixels,
+        ),
         labels=task.targets(manifest, videos=videos).tolist(),
         sampling=sampling_of(settings),
         preprocessing=preprocessing,
@@ -111,10 +118,21 @@ def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
     own = asdict(prepared.settings)
     # What changes the speed or the place of a run but not its outcome; the manifest and the device stand there already,
     # by digest and by type.
-    for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "keeping", "device"):
+    for place in (
+        "manifest",
+        "out",
+        "threads",
+        "workers",
+        "checkpoint_seconds",
+        "cache_gib",
+        "keeping",
+        "device",
+        "max_pixels",
+    ):
         del own[place]
-    if own["damaged"] == REFUSE:  # what runs did that do not mention it
-        del own["damaged"]
+    for name, older in (("damaged", REFUSE), ("hdr", AS_IS)):  # what runs did that do not mention it
+        if own[name] == older:
+            del own[name]
     return {
         "stage": "train-backbone",
         "manifest_digest": prepared.manifest.digest,

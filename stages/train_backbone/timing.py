@@ -54,8 +54,15 @@ def time_reading(clips: TrainingClips) -> ReadingTimes:
     some = [videos.index(video) for video in spread]
     clips.random_clip(some[0], epoch=0)  # the first one ever loads libraries
     read = _seconds_each(lambda place: clips.random_clip(place, epoch=0), some)
-    damaged = clips.source.reduction.damaged
-    source = VideoSource(spread, crop=clips.preprocessing.crop, cache=True, damaged=damaged)
+    own = clips.source.reduction
+    source = VideoSource(
+        spread,
+        crop=clips.preprocessing.crop,
+        cache=True,
+        damaged=own.damaged,
+        hdr=own.hdr,
+        max_pixels=own.max_pixels,
+    )
     held = TrainingClips(
         source,
         labels=[0] * len(spread),

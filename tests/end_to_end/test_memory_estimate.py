@@ -16,11 +16,12 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from vidpipe.cli.spelling import option_name
+from vidpipe.pipeline import available_memory
 from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.video_model import build_video_model
+from vidpipe.pipeline.available_memory import is_out_of_memory
 from vidpipe.pipeline.backbones.registry import build_backbone
-from vidpipe.pipeline.end_to_end.memory import available as available_memory
-from vidpipe.pipeline.end_to_end.memory.available import available_bytes, is_out_of_memory
+from vidpipe.pipeline.end_to_end.memory.available import available_bytes
 from vidpipe.pipeline.end_to_end.memory.estimate import TrainingShape, advice, estimated_bytes, fitting, with_headroom
 from vidpipe.pipeline.end_to_end.memory.tracking import storage_bytes, tracked_memory
 from vidpipe.pipeline.end_to_end.network import EndToEnd

@@ -198,10 +198,10 @@ def test_a_shared_file_is_probed_once_and_files_are_probed_at_the_same_time(tmp_
     other.write_bytes(video.read_bytes())
     together, probed, real_probe = threading.Barrier(2, timeout=20), [], check_manifest.probe
 
-    def probe(path, *, decode, damaged):
+    def probe(path, *, decode, damaged, max_pixels):
         probed.append(path.name)
         together.wait()  # breaks, and fails the run, unless two files are in the works at once
-        return real_probe(path, decode=decode, damaged=damaged)
+        return real_probe(path, decode=decode, damaged=damaged, max_pixels=max_pixels)
 
     monkeypatch.setattr(check_manifest, "probe", probe)
     rows = ("v/good.mp4,a,train,,,", "v/other.mp4,a,train,,,", "v/good.mp4,a,test,again,,")
@@ -221,13 +221,13 @@ def test_the_order_and_the_outcome_do_not_depend_on_the_workers(tmp_path, video)
 def test_an_interrupt_leaves_the_rest_undone(tmp_path, monkeypatch):
     started, release = [], threading.Event()
 
-    def probe(path, *, decode, damaged):
+    def probe(path, *, decode, damaged, max_pixels):
         started.append(path)
         release.wait(20)
         raise VideoError("no video stream")
 
     class Interrupted(Heard):
-        def begin(self, what, *, total, unit, done=0):
+        def begin(self, what, *, total, unit, done=0, untypical=0):
             threading.Timer(0.1, release.set).start()  # the probe that is under way ends after the interrupt
             raise KeyboardInterrupt
 
@@ -247,7 +247,7 @@ def test_reasons_become_kinds(tmp_path, monkeypatch):
     assert classify("encrypted (cenc)").kind == "encrypted"
     assert classify("cannot be opened: x") == check_manifest.Problem("unreadable", "unreadable: cannot be opened: x")
 
-    def denied(path, *, decode, damaged):
+    def denied(path, *, decode, damaged, max_pixels):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(check_manifest, "probe", denied)

@@ -24,6 +24,7 @@ from vidpipe.pipeline.training.settings import ClipCacheSettings
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.damage import KEEP
 from vidpipe.pipeline.videos.frame_times import Timeline
+from vidpipe.pipeline.videos.hdr import AS_IS
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import VideoReader, read_all
 from vidpipe.pipeline.videos.transforms import resize_short_side
@@ -147,6 +148,7 @@ def test_another_file_another_part_another_size_is_another_entry(videos: list[Vi
         entry_path(tmp_path, video, reduction=Reduction(short_side=47)),
     ]
     names.append(entry_path(tmp_path, video, reduction=Reduction(short_side=46, damaged=KEEP)))
+    names.append(entry_path(tmp_path, video, reduction=Reduction(short_side=46, hdr=AS_IS)))
     names.append(entry_path(tmp_path, dataclasses.replace(video, end=0.3), reduction=REDUCTION))
     assert entry_path(tmp_path, dataclasses.replace(video, video_id="w"), reduction=REDUCTION) == names[0]
     os.utime(video.path, (1, 1))
@@ -155,7 +157,7 @@ def test_another_file_another_part_another_size_is_another_entry(videos: list[Vi
     assert (
         entry_path(tmp_path, dataclasses.replace(video, path=tmp_path / "link.mp4"), reduction=REDUCTION) == names[-1]
     )
-    assert len(set(names)) == 5
+    assert len(set(names)) == 6
 
 
 def test_other_software_makes_other_entries(videos: list[Video], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -228,11 +230,11 @@ def test_a_video_that_does_not_decode_whole_is_read_clip_by_clip(
     videos: list[Video], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     class Broken(VideoReader):
-        def pictures(self, places):
-            for place, picture in super().pictures(places):
+        def shown(self, places):
+            for place, shown in super().shown(places):
                 if place == 19:
                     raise VideoError("broken at frame 19")
-                yield place, picture
+                yield place, shown
 
     monkeypatch.setattr(reduced, "VideoReader", Broken)
     read = clips_of(videos[:1])
