@@ -92,8 +92,14 @@ def rendered(own: argparse.Namespace) -> list[tuple[str, Path, Sequence[int]]]:
     easier = own.out / "training_videos"
     vidpipe("render", easier, "--videos=1440", "--seed=8", "--events=4", "--test-fraction=0")
     recipes = {
-        "cheap": [CHEAP, f"--manifest={easier}/manifest.csv", "--epochs=20", "--learning-rate=2e-3"],
-        "expensive": [EXPENSIVE, f"--manifest={videos}/manifest.csv", "--epochs=40", "--learning-rate=3e-3"],
+        "cheap": [CHEAP, f"--manifest={easier}/manifest.csv", "--epochs=20", "--stride=1", "--learning-rate=2e-3"],
+        "expensive": [
+            EXPENSIVE,
+            f"--manifest={videos}/manifest.csv",
+            "--epochs=40",
+            "--stride=1",
+            "--learning-rate=3e-3",
+        ],
     }
 
     def train(role: str) -> None:

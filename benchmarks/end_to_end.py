@@ -48,7 +48,7 @@ class Experiment:
     manifest: Path
     epochs: int  # of the backbone, a clip of each video an epoch
     live_epochs: int  # end to end, N clips of each video an epoch
-    clips: tuple[str, ...] = ()
+    clips: tuple[str, ...] = ("--stride=1",)
     dropout: float = 0.0
 
 
@@ -130,7 +130,7 @@ def one_run(own: Experiment, seed: int) -> dict[str, Any]:
 def cached(out: Path, name: str, *, store: str, seed: int, suffix: str = "") -> None:
     """Train an aggregator on the cache."""
     words = (f"--store={out}/{store}.zarr", f"--out={out}/{name}{suffix}", f"--aggregator={name}", f"--seed={seed}")
-    vidpipe("train-aggregator", *words, "--val-fraction=0", "--epochs=40")
+    vidpipe("train-aggregator", *words, "--val-fraction=0", "--preset=large", "--epochs=40")
 
 
 def live(own: Experiment, out: Path, name: str, *, seed: int) -> None:

@@ -146,6 +146,7 @@ def one_run(own: argparse.Namespace, manifest: Path, out: Path, *, seed: int, di
         f"--epochs={own.aggregator_epochs}",
         f"--seed={seed}",
         "--patience=0",
+        "--preset=large",
         "--dropout=0.5",
     ]
     _, seconds["train FASTER"] = vidpipe("train-aggregator", *store, "--aggregator=fast-gru", "--pattern=1:3", *words)

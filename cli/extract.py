@@ -9,9 +9,10 @@ import click
 
 from ..pipeline.settings import build
 from ..stages.extract.settings import ExtractSettings
+from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
-from .presets import SETTING_NAMES, extract_defaults, preset_option
+from .presets import preset_option
 from .progress import progress_shown
 from .tables import duration_text, size_text
 
@@ -28,7 +29,7 @@ Example:
 
 
 @click.command("extract", epilog=EPILOG)
-@preset_option(extract_defaults, names=SETTING_NAMES)
+@preset_option("extract")
 @setting_options(ExtractSettings)
 @click.option("--dry-run", is_flag=True, help="Time a few of the videos, print what the run will cost, write nothing.")
 @json_option
@@ -41,7 +42,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     """
     from ..stages.extract.run import run
 
-    settings = build(ExtractSettings, options)
+    settings = build(ExtractSettings, with_defaults(ctx, "extract", options))
     if dry_run:
         from ..stages.extract.estimate import estimate
 
@@ -68,7 +69,20 @@ def plan_text(plan: "ExtractPlan") -> str:
             f"  {own.role:<9} {own.name:<16} {own.num_clips:>9,} clips × {own.gmacs_per_clip:.3f} GMAC = "
             f"{own.gmacs:,.0f} GMAC; maps {grid}, at most {size_text(own.num_bytes)}"
         )
-    return "\n".join([*lines, f"  at most {size_text(plan.num_bytes)} on disk"])
+    return "\n".join([*lines, *_clip_lines(plan), f"  at most {size_text(plan.num_bytes)} on disk"])
+
+
+def _clip_lines(plan: "ExtractPlan") -> list[str]:
+    """Return what a video's clips are, and how much of it they see; nothing if no video is to be read."""
+    own = plan.sampling
+    if plan.share_seen is None:
+        return []
+    rate = "" if own.fps is None else f", {own.fps:g} frames a second"
+    clips = f"of {own.num_frames} frames at stride {own.sampling_rate}{rate}"
+    seen = f"{plan.share_seen:.0%} of a typical video"
+    if own.num_clips == 1:
+        return [f"  1 clip {clips}: it sees {seen}"]
+    return [f"  {own.num_clips} clips {clips}: together they see {seen}"]
 
 
 def _estimate_text(estimate: "Estimate") -> str:

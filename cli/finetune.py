@@ -8,9 +8,10 @@ import click
 
 from ..pipeline.settings import build
 from ..stages.finetune.settings import FinetuneSettings
+from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
-from .progress import progress_shown
+from .progress import progress_shown, show_warnings
 from .tables import duration_text, size_text
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
     from ..stages.finetune.estimate import estimate
     from ..stages.finetune.run import run
 
-    settings = build(FinetuneSettings, options)
+    settings = build(FinetuneSettings, with_defaults(ctx, "finetune", options, aloud=first_of_launched()))
     if dry_run:
         document = estimate(settings)
         click.echo(json.dumps(dataclasses.asdict(document), indent=2) if as_json else estimate_text(document))
@@ -56,6 +57,7 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
     else:
         click.echo(summary_text(summary))
+        show_warnings(summary.warnings)
     if summary.failures:
         for video_id, reason in summary.failures.items():
             click.echo(f"failed: {video_id}: {reason}", err=True)

@@ -22,7 +22,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 
 def setting_options(
-    kind: type, *, leave_out: Container[str] = (), words: Mapping[str, str] | None = None
+    kind: type,
+    *,
+    leave_out: Container[str] = (),
+    words: Mapping[str, str] | None = None,
+    recipes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Callable[[F], F]:
     """Return a decorator that gives a command an option for each field of the settings ``kind``.
 
@@ -33,9 +37,10 @@ def setting_options(
         kind: settings of the library.
         leave_out: fields that the command line does not offer, or offers in another way.
         words: field -> its help, where a command can say more than the field.
+        recipes: name of a recipe -> its values, if which one applies is found out later; for the help.
     """
     offered = [own for own in _fields(kind, _UNSAID) if own[0].name not in leave_out]
-    options = [_option(*own, words=(words or {}).get(own[0].name)) for own in offered]
+    options = [_option(*own, words=(words or {}).get(own[0].name), recipes=recipes or {}) for own in offered]
     # Decorators apply from the last to the first, and help should list options in the order of the fields.
     return lambda command: functools.reduce(lambda made, add: add(made), reversed(options), command)
 
@@ -55,7 +60,9 @@ def _default(own: dataclasses.Field) -> Any:
     return own.default if own.default_factory is dataclasses.MISSING else own.default_factory()
 
 
-def _option(own: dataclasses.Field, hint: Any, default: Any, *, words: str | None = None) -> Callable[[F], F]:
+def _option(
+    own: dataclasses.Field, hint: Any, default: Any, *, words: str | None, recipes: Mapping[str, Mapping[str, Any]]
+) -> Callable[[F], F]:
     facts: Facts = own.metadata[KEY]
     facts = facts if words is None else dataclasses.replace(facts, help=words, unset="")
     plain, many = _plain_type(hint)
@@ -70,16 +77,19 @@ def _option(own: dataclasses.Field, hint: Any, default: Any, *, words: str | Non
         traits |= {"default": default, "show_default": not facts.commas}
     elif facts.commas:
         traits |= {"default": (), "show_default": False}
+    by_recipe = {recipe: values[own.name] for recipe, values in recipes.items() if own.name in values}
     traits = {"show_default": True, **traits}
-    return click.option(name, own.name, cls=_SettingOption, facts=facts, type=_click_type(plain, facts), **traits)
+    traits |= {"cls": _SettingOption, "facts": facts, "recipes": by_recipe, "type": _click_type(plain, facts)}
+    return click.option(name, own.name, **traits)
 
 
 class _SettingOption(click.Option):
     """An option whose help lists the possible names, and says what applies if nobody, not even a preset, gives it."""
 
-    def __init__(self, *declarations: Any, facts: Facts, **words: Any) -> None:
+    def __init__(self, *declarations: Any, facts: Facts, recipes: Mapping[str, Any], **words: Any) -> None:
         super().__init__(*declarations, **words)
         self.facts = facts
+        self.recipes = recipes
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         """Return the option and its help, for the overview."""
@@ -93,6 +103,10 @@ class _SettingOption(click.Option):
             )
         if self.facts.commas and isinstance(self.default, tuple) and self.default:
             words = f"{words}  [default: {','.join(map(str, self.default))}]"
+        asked = {} if ctx.default_map is None else ctx.default_map
+        if len(set(self.recipes.values())) > 1 and self.name not in asked:
+            each = ", ".join(f"{name} {value}" for name, value in self.recipes.items())
+            words = words.replace(f"[default: {self.default}]", f"[default: {each}]")
         if self.facts.unset and "[default: " not in words:  # what click adds if there is a default
             words = f"{words}  [default: {self.facts.unset}]"
         return record[0], words

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import click
@@ -25,6 +25,12 @@ Clock = Callable[[], float]
 def progress_shown() -> "Progress":
     """Return an object that shows a stage's progress on stderr."""
     return Bar() if sys.stderr.isatty() else Lines()
+
+
+def show_warnings(warnings: Iterable[str]) -> None:
+    """Say on stderr what looks wrong with a result."""
+    for text in warnings:
+        click.echo(f"Warning: {text}.", err=True)
 
 
 class Bar:

@@ -11,9 +11,12 @@ import click
 from ..pipeline.errors import spelled
 from ..pipeline.settings import build
 from ..stages.calls import OF_EACH_RUN
+from ..stages.presets import recipes_of
 from ..stages.sweep.settings import SweepSettings
+from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
+from .presets import preset_option
 from .progress import progress_shown
 from .spelling import option_name
 from .tables import duration_text, format_table, size_text
@@ -33,7 +36,8 @@ OWN = {"aggregator", "pattern", "num_clips", "seed", "local_copies"}
 
 
 @click.command("sweep", epilog=EPILOG)
-@setting_options(SweepSettings, leave_out=OF_EACH_RUN)
+@preset_option("sweep")
+@setting_options(SweepSettings, leave_out=OF_EACH_RUN, recipes=recipes_of("sweep"))
 @click.option("--dry-run", is_flag=True, help="Time a few steps, print what the sweep will cost, write nothing.")
 @json_option
 @click.pass_context
@@ -47,7 +51,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     """
     from ..stages.sweep.run import run
 
-    settings = build(SweepSettings, options)
+    settings = build(SweepSettings, with_defaults(ctx, "sweep", options))
     if dry_run:
         from ..stages.sweep.estimate import estimate
 

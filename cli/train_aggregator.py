@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.settings import build
+from ..stages.presets import recipes_of
 from ..stages.train_aggregator.settings import TrainAggregatorSettings
+from .defaults import with_defaults
 from .options import json_option, setting_options
-from .presets import SETTING_NAMES, aggregator_defaults, preset_option
-from .progress import progress_shown
+from .presets import preset_option
+from .progress import progress_shown, show_warnings
 
 if TYPE_CHECKING:
     from ..stages.train_aggregator.run import TrainAggregatorSummary
@@ -23,10 +25,11 @@ Example, FASTER with one expensive clip in four:
 
 
 @click.command("train-aggregator", epilog=EPILOG)
-@preset_option(aggregator_defaults, names=SETTING_NAMES)
-@setting_options(TrainAggregatorSettings, leave_out={"local_copies"})
+@preset_option("train_aggregator")
+@setting_options(TrainAggregatorSettings, leave_out={"local_copies"}, recipes=recipes_of("train_aggregator"))
 @json_option
-def command(*, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     """Train an aggregator on cached feature maps; the backbones do not change.
 
     Writes weights.safetensors, metrics.jsonl, curves.png and result.json into the run directory. After a stop or a
@@ -34,8 +37,13 @@ def command(*, as_json: bool, **options: Any) -> None:
     """
     from ..stages.train_aggregator.run import run
 
+    options = with_defaults(ctx, "train_aggregator", options)
     summary = run(build(TrainAggregatorSettings, options), progress=progress_shown())
-    click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
+    else:
+        click.echo(summary_text(summary))
+        show_warnings(summary.warnings)
 
 
 def summary_text(summary: "TrainAggregatorSummary") -> str:

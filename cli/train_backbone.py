@@ -7,11 +7,13 @@ from typing import Any
 import click
 
 from ..pipeline.settings import build
+from ..stages.presets import recipes_of
 from ..stages.train_backbone.settings import TrainBackboneSettings
+from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
-from .presets import SETTING_NAMES, backbone_defaults, preset_option
-from .progress import progress_shown
+from .presets import preset_option
+from .progress import progress_shown, show_warnings
 
 EPILOG = """\b
 Example, the small cheap backbone of the demo:
@@ -20,21 +22,23 @@ Example, the small cheap backbone of the demo:
 
 
 @click.command("train-backbone", epilog=EPILOG)
-@preset_option(backbone_defaults, names=("kinetics", *SETTING_NAMES))
-@setting_options(TrainBackboneSettings, leave_out={"zero_init_residual"})
+@preset_option("train_backbone")
+@setting_options(TrainBackboneSettings, leave_out={"zero_init_residual"}, recipes=recipes_of("train_backbone"))
 @json_option
 @click.pass_context
 def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
     """Train a clip backbone from scratch and write its weights.
 
-    Clips are the backbone's usual ones, unless you or a preset say otherwise: 8 frames in a row; for slow_only 8 at
-    stride 8, for r2plus1d_*_ptv 16 at stride 2, for i3d and slowfast 32 at stride 2.
+    A clip has the backbone's usual frames, unless you or a preset say otherwise: 8; for r2plus1d_*_ptv 16, for i3d and
+    slowfast 32. Its stride follows the videos: a clip spans half of a typical one, or two seconds of it. The recipe
+    follows their number. What was chosen is said first, and recorded in the weights and the run.
 
     Writes weights.safetensors (with class list and preprocessing), metrics.jsonl, curves.png and failures.json into the
     run directory. After a stop or a kill, the same command goes on and ends with the same weights.
     """
     from ..stages.train_backbone.run import run
 
+    options = with_defaults(ctx, "train_backbone", options)
     summary = run(build(TrainBackboneSettings, options), progress=progress_shown())
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
@@ -50,6 +54,7 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
         else:
             click.echo(f"Trained {what} in {summary.seconds:.0f} s: {figures}.")
         click.echo(f"Weights: {summary.weights} (sha256 {summary.digest[:12]}…)")
+        show_warnings(summary.warnings)
     if summary.failures:
         for video_id, reason in summary.failures.items():
             click.echo(f"failed: {video_id}: {reason}", err=True)

@@ -1,7 +1,8 @@
 """Not a stage: the stages as plain functions, whose keywords are the fields of their settings.
 
 Paths, patterns and weights of a role may be given as text, as on the command line; what is not given has its default.
-Fields of nested settings, such as ``epochs`` or ``num_clips``, are keywords like all others.
+Fields of nested settings, such as ``epochs`` or ``num_clips``, are keywords like all others; so is ``preset``, where
+the command has it.
 """
 
 import dataclasses
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..pipeline.errors import SettingsError, VidpipeError, named, renamed, spelled
+from ..pipeline.execution import SILENT
 from ..pipeline.settings import build, flat_types, nested_settings
+from .defaults import choose
 
 if TYPE_CHECKING:
     from .check_manifest.run import CheckReport
@@ -131,8 +134,29 @@ def _call(stage: str, name: str, given: Mapping[str, Any]) -> Any:
     kind = getattr(importlib.import_module(f".{stage}.settings", __package__), name)
     words = dict(given)
     passed = {"progress": words.pop("progress")} if "progress" in words else {}
-    settings = build(kind, _read(kind, words))
+    words, asked = _under_preset(stage, words)
+    read = _read(kind, words)
+    chosen = choose(stage, read | asked)
+    for sentence in chosen.said:
+        passed.get("progress", SILENT).milestone(spelled(sentence))
+    settings = build(kind, read | chosen.values)
     return importlib.import_module(f".{stage}.run", __package__).run(settings, **passed)
+
+
+def _under_preset(stage: str, words: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return ``words`` over the values of the preset that they name, and the preset if it still has to be fitted.
+
+    Raises:
+        SettingsError: if there is no such preset.
+    """
+    presets = importlib.import_module(".presets", __package__)
+    if stage not in presets.NAMES or "preset" not in words:
+        return words, {}
+    name = words.pop("preset")
+    if name is None:
+        return words, {}
+    values = presets.preset_values(stage, name)
+    return (words, {"preset": name}) if name in presets.RECIPES else (values | words, {})
 
 
 def _read(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:

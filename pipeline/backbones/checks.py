@@ -34,10 +34,26 @@ def check_clip(weights: Weights, sampling: ClipSampling) -> None:
     trained = (weights.num_frames, weights.sampling_rate, weights.fps)
     asked = (sampling.num_frames, sampling.sampling_rate, sampling.fps)
     if trained != asked:
-        rate = f"and leave {named('fps')} out" if weights.fps is None else f"{named('fps')} {weights.fps}"
         raise SettingsError(
             f"{weights.backbone} was trained on clips of {_clip_text(*trained)}; asked for are {_clip_text(*asked)}. "
-            f"Give {named('num_frames')} {weights.num_frames} {named('sampling_rate')} {weights.sampling_rate} {rate}"
+            f"Give {_typed(*trained)}"
+        )
+
+
+def check_same_clips(clips: Mapping[str, tuple[int, int, float | None]]) -> None:
+    """Refuse an expensive and a cheap backbone that were trained on clips of different kinds: one store has one kind.
+
+    Args:
+        clips: role -> frames, stride and rate of the clips.
+
+    Raises:
+        SettingsError: naming both.
+    """
+    if EXPENSIVE in clips and CHEAP in clips and clips[EXPENSIVE] != clips[CHEAP]:
+        raise SettingsError(
+            f"{named(EXPENSIVE)} was trained on clips of {_clip_text(*clips[EXPENSIVE])}, {named(CHEAP)} on clips of "
+            f"{_clip_text(*clips[CHEAP])}; both must see the same clips. Train one of them anew on the other's "
+            f"clips: give {_typed(*clips[EXPENSIVE])}"
         )
 
 
@@ -53,6 +69,12 @@ def check_roles(gmacs: Mapping[str, tuple[str, float]]) -> None:
     if EXPENSIVE in gmacs and CHEAP in gmacs and gmacs[EXPENSIVE][1] < gmacs[CHEAP][1]:
         costs = ", ".join(f"{name} {own:.3f}" for name, own in gmacs.values())
         raise SettingsError(f"{named('expensive')} costs less than {named('cheap')} (GMACs a clip: {costs}); swap them")
+
+
+def _typed(num_frames: int, sampling_rate: int, fps: float | None) -> str:
+    """Return what to type for such clips."""
+    rate = f"and leave {named('fps')} out" if fps is None else f"{named('fps')} {fps}"
+    return f"{named('num_frames')} {num_frames} {named('sampling_rate')} {sampling_rate} {rate}"
 
 
 def _clip_text(num_frames: int, sampling_rate: int, fps: float | None) -> str:

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -153,6 +154,23 @@ def load_weights(path: Path | str) -> Weights:
     return weights
 
 
+def read_clip(path: Path | str) -> tuple[int, int, float | None]:
+    """Return the clips that the weights at ``path`` were trained on: frames, stride, rate (None: the videos' own).
+
+    Only the file's head is read: nothing is checked but that it says so.
+
+    Raises:
+        WeightsError: if it does not.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        metadata = _metadata(path, file)
+    try:
+        return int(metadata["num_frames"]), int(metadata["sampling_rate"]), metadata["fps"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} does not say which clips it was trained on ({error}); make it anew") from error
+
+
 def load_backbone(weights: Weights) -> Backbone:
     """Return the backbone with these weights, strictly loaded, on the CPU, in evaluation mode, without dropout.
 
@@ -174,10 +192,17 @@ def load_backbone(weights: Weights) -> Backbone:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return vidpipe's metadata and the tensors of a safetensors file."""
+    with _opened(path) as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+        return _metadata(path, file), state
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a safetensors file, and explain what may go wrong in the block."""
     try:
         with safe_open(str(path), framework="pt") as file:
-            raw = (file.metadata() or {}).get(_METADATA_KEY)
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
+            yield file
     except FileNotFoundError as error:
         raise WeightsError(f"there is no weights file {path}") from error
     except (SafetensorError, OSError) as error:
@@ -185,12 +210,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             f"{path} cannot be read as a safetensors file ({error}). "
             "Give the .safetensors file that vidpipe train-backbone wrote; if it is that one, it is damaged."
         ) from error
+
+
+def _metadata(path: Path, file: Any) -> dict[str, Any]:
+    """Return vidpipe's metadata of an open safetensors file."""
+    raw = (file.metadata() or {}).get(_METADATA_KEY)
     if raw is None:
         raise WeightsError(
             f"{path} is a safetensors file without vidpipe's metadata: classes and preprocessing are unknown. "
             "Give a file that vidpipe train-backbone wrote."
         )
-    return _parse_json(path, raw), state
+    return _parse_json(path, raw)
 
 
 def _parse_json(path: Path, raw: str) -> dict[str, Any]:

@@ -57,6 +57,14 @@ class Task(Protocol):
         """Return (…) float32 in [0, 1], how good each row of ``scores`` (…, K) is; 1 is best."""
         ...
 
+    def blind_loss(self, targets: npt.NDArray[Any], *, num_classes: int, label_smoothing: float = 0.0) -> float:
+        """Return the least mean loss against ``targets`` (V, …) of an answer that is the same for every video."""
+        ...
+
+    def sameness(self, scores: Tensor) -> Tensor:
+        """Return a float32 scalar in [0, 1]: of all pairs of rows of ``scores`` (B, K), the share with one answer."""
+        ...
+
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return (…, K), the probabilities that ``scores`` (…, K) stand for, in float32 at least."""
         ...
@@ -115,6 +123,21 @@ class SingleLabel:
     def goodness(self, scores: Tensor, *, targets: Tensor) -> Tensor:
         """Return (…) float32, 1 where the maximum of a row of ``scores`` (…, K) is at its target (…), else 0."""
         return (scores.argmax(dim=-1) == targets).float()
+
+    def blind_loss(self, targets: npt.NDArray[Any], *, num_classes: int, label_smoothing: float = 0.0) -> float:
+        """Return the entropy of the classes' shares in ``targets`` (V,), smoothed as the loss smooths them."""
+        shares = np.bincount(targets, minlength=num_classes) / len(targets)
+        shares = (1 - label_smoothing) * shares + label_smoothing / num_classes
+        return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+
+    def sameness(self, scores: Tensor) -> Tensor:
+        """Return the share of pairs of rows of ``scores`` (B, K) with their maximum at the same class; 0 for one row.
+
+        The mean over small batches estimates that of all videos, which the share of the commonest class would not.
+        """
+        rows = len(scores)
+        counts = F.one_hot(scores.argmax(dim=-1), scores.shape[-1]).sum(dim=0).float()  # (K,)
+        return (counts * (counts - 1)).sum() / max(1, rows * (rows - 1))
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return (…, K), the softmax of ``scores`` (…, K)."""

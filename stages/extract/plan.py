@@ -17,6 +17,7 @@ from ...pipeline.features.format import backbone_bytes, index_bytes
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.strides import look_at_some, share_seen
 from .settings import ExtractSettings, RoleWeights
 from .task import BackboneJob, ExtractJob, ExtractTask, cropped
 
@@ -88,11 +89,18 @@ class BackbonePlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtractPlan:
-    """The tasks of a run, one per video, and what they cost."""
+    """The tasks of a run, one per video, and what they cost.
+
+    Args:
+        sampling: where the clips lie.
+        share_seen: of a typical video, what its clips of one view see together; None if no video was to be read.
+    """
 
     tasks: tuple[ExtractTask, ...]
     backbones: tuple[BackbonePlan, ...]
     num_bytes: int
+    sampling: ClipSampling
+    share_seen: float | None
 
 
 def prepare_run(settings: ExtractSettings) -> PreparedExtraction:
@@ -153,7 +161,10 @@ def _prepare_backbone(
 
 
 def plan(prepared: PreparedExtraction, store: FeatureStore | None) -> ExtractPlan:
-    """Return what is left to do, and what it costs; ``store`` is None if none exists yet. Writes nothing."""
+    """Return what is left to do, and what it costs; ``store`` is None if none exists yet. Writes nothing.
+
+    A few of the videos are opened, to tell how much of them their clips see.
+    """
     manifest, sampling = prepared.manifest, prepared.settings.sampling
     tasks = _tasks(prepared, store)
     counts = Counter(name for task in tasks for name in task.backbones)
@@ -161,7 +172,14 @@ def plan(prepared: PreparedExtraction, store: FeatureStore | None) -> ExtractPla
     # The columns of an existing store are on disk already.
     fresh = len(manifest) if store is None else 0
     shared = index_bytes(num_videos=fresh, num_views=sampling.views, num_clips=sampling.num_clips)
-    return ExtractPlan(tasks=tasks, backbones=backbones, num_bytes=shared + sum(b.num_bytes for b in backbones))
+    stretches = look_at_some([task.video for task in tasks])
+    return ExtractPlan(
+        tasks=tasks,
+        backbones=backbones,
+        num_bytes=shared + sum(own.num_bytes for own in backbones),
+        sampling=sampling,
+        share_seen=share_seen(stretches, sampling) if stretches else None,
+    )
 
 
 def _tasks(prepared: PreparedExtraction, store: FeatureStore | None) -> tuple[ExtractTask, ...]:

@@ -5,6 +5,7 @@ Source: Yang et al., Beyond Short Clips: End-to-End Video-level Learning with Co
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.settings import recorded_names
 from ...pipeline.training.batches import decoding_threads, prefetched
 from ...pipeline.training.distributed import (
+    gathered,
     is_first,
     joined_processes,
     rank,
@@ -41,6 +43,7 @@ from ...pipeline.training.loop import FitResult, Schedule, fit
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import AGGREGATOR_FIELDS, WEIGHTS_FILE, backbone_file
+from ...pipeline.training.symptoms import SAMENESS, symptoms
 from .memory import check_memory, memory_limit, out_of_memory
 from .model import build_model
 from .plan import PreparedFinetuning, outcome, prepare
@@ -66,6 +69,7 @@ class FinetuneSummary:
         gmacs: 10^9 multiply-accumulates per video, at test.
         failures: id -> reason, of the videos that could not be read.
         seconds: of all training steps, across interruptions.
+        warnings: what looks as if nothing, or the wrong thing, was learnt.
     """
 
     out: Path
@@ -83,6 +87,7 @@ class FinetuneSummary:
     gmacs: float
     failures: dict[str, str]
     seconds: float
+    warnings: tuple[str, ...]
 
 
 def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneSummary:
@@ -140,6 +145,7 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
         num_training=len(prepared.training),
         num_validation=len(prepared.validation),
         already_done=already_done,
+        warnings=tuple(result.get("warnings", ())),  # runs of earlier versions have none
         fresh=tuple(role for role, own in prepared.weights.items() if own and own.classes != prepared.classes),
         **{name: result[name] for name in ("metrics", "epochs", "num_weights", "gmacs", "failures", "seconds")},
     )
@@ -216,6 +222,7 @@ def _validate(
     names, device = objective.figures, next(model.parameters()).device
     # In double precision, so that the sum hardly depends on how the videos are shared among processes.
     sums = torch.zeros(len(names), dtype=torch.float64)
+    answers: list[torch.Tensor] = []
     # One video at a time, so that validation never needs more memory than training.
     order = [[place] for place in range(rank(), count, world_size())]
     for made in prefetched(videos.spread_clips, order, workers=decoding_threads(settings.workers)):
@@ -225,7 +232,11 @@ def _validate(
             video, clips = predict(model, batch, strategy=settings.strategy, precision=objective.precision)
             figures = objective.loss(video, clips, targets=batch.targets, total=count)[1]
             sums += torch.stack([figures[name].double().cpu() for name in names])
-    return dict(zip((f"val_{name}" for name in names), sum_over_processes(sums.to(device)).tolist(), strict=True))
+            answers.append(video.float().cpu())
+    every = list(chain.from_iterable(gathered(answers)))
+    sameness = float(objective.task.sameness(torch.cat(every))) if every else 0.0
+    means = dict(zip((f"val_{name}" for name in names), sum_over_processes(sums.to(device)).tolist(), strict=True))
+    return means | {f"val_{SAMENESS}": sameness}
 
 
 def _write(
@@ -260,11 +271,27 @@ def _write(
             "gmacs": video_gmacs(settings, prepared),
             "seconds": sum(record["seconds"] for record in fitted.history),
             "failures": failures,
+            "warnings": _symptoms(settings, prepared, fitted),
             "backbones": {
                 role: backbone_record(own.backbone, digest=own.digest, preprocessing=asdict(own.preprocessing))
                 for role, own in trained.items()
             },
         }
+    )
+
+
+def _symptoms(settings: FinetuneSettings, prepared: PreparedFinetuning, fitted: FitResult) -> tuple[str, ...]:
+    task, own = prepared.task, prepared.targets[list(prepared.training)]
+    blind = task.blind_loss(
+        own, num_classes=len(prepared.classes), label_smoothing=settings.optimisation.label_smoothing
+    )
+    return symptoms(
+        fitted.history,
+        best_epoch=fitted.best_epoch,
+        # The loss is the video's and the clips'.
+        blind_loss=blind * (1 + settings.clip_weight),
+        figure=task.figure,
+        validated=bool(prepared.validation),
     )
 
 

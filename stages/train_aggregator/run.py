@@ -30,6 +30,7 @@ from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import AGGREGATOR_FIELDS, ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
 from ...pipeline.training.settings import OptimisationSettings
+from ...pipeline.training.symptoms import SAMENESS, symptoms
 from .plan import PreparedAggregatorTraining, outcome, prepare
 from .settings import TrainAggregatorSettings
 
@@ -50,6 +51,7 @@ class TrainAggregatorSummary:
         gmacs: 10^9 multiply-accumulates per video, backbones included.
         seconds: of all training, across interruptions.
         missing: id -> reason, of the videos of the training split without features, which were not used.
+        warnings: what looks as if nothing, or the wrong thing, was learnt.
     """
 
     out: Path
@@ -65,6 +67,7 @@ class TrainAggregatorSummary:
     gmacs: float
     seconds: float
     missing: dict[str, str]
+    warnings: tuple[str, ...]
 
 
 def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> TrainAggregatorSummary:
@@ -102,6 +105,7 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
         num_validation=len(prepared.validation),
         already_done=already_done,
         missing=prepared.missing,
+        warnings=tuple(result.get("warnings", ())),  # runs of earlier versions have none
         **{name: result[name] for name in ("num_weights", "metrics", "epochs", "gmacs", "seconds")},
     )
 
@@ -133,7 +137,24 @@ def train(
             "num_weights": sum(weight.numel() for weight in model.parameters()),
             "gmacs": video_gmacs(model, prepared.inputs),
             "seconds": sum((record["seconds"] for record in history), 0.0) or time.monotonic() - began,
+            "warnings": _symptoms(settings, prepared, fitted) if fitted else (),
         }
+    )
+
+
+def _symptoms(
+    settings: TrainAggregatorSettings, prepared: PreparedAggregatorTraining, fitted: FitResult
+) -> tuple[str, ...]:
+    task, own = prepared.task, prepared.targets[list(prepared.training)]
+    blind = task.blind_loss(
+        own, num_classes=len(prepared.classes), label_smoothing=settings.optimisation.label_smoothing
+    )
+    return symptoms(
+        fitted.history,
+        best_epoch=fitted.best_epoch,
+        blind_loss=blind,
+        figure=task.figure,
+        validated=bool(prepared.validation),
     )
 
 
@@ -180,7 +201,7 @@ def _loss(
     (maps, scores, targets), task = batch, prepared.task
     predicted = model(maps, scores, prepared.selection.roles)
     loss = task.loss(predicted, targets=targets, label_smoothing=label_smoothing)
-    return loss, {task.figure: task.goodness(predicted, targets=targets).mean()}
+    return loss, {task.figure: task.goodness(predicted, targets=targets).mean(), SAMENESS: task.sameness(predicted)}
 
 
 def _validate(model: VideoModel, prepared: PreparedAggregatorTraining, batch_size: int) -> dict[str, float]:
@@ -189,4 +210,5 @@ def _validate(model: VideoModel, prepared: PreparedAggregatorTraining, batch_siz
     return {
         "val_loss": float(task.loss(predicted, targets=targets)),
         f"val_{task.figure}": float(task.goodness(predicted, targets=targets).mean()),
+        f"val_{SAMENESS}": float(task.sameness(predicted)),
     }

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -29,6 +30,7 @@ from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.settings import OptimisationSettings
+from ...pipeline.training.symptoms import SAMENESS, symptoms
 from ...pipeline.training.tasks import Task
 from ...pipeline.videos.preprocessing import Preprocessing
 from ...pipeline.videos.transforms import normalise
@@ -42,9 +44,15 @@ Batch = tuple[torch.Tensor, torch.Tensor] | None
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainBackboneSummary:
-    """The result of training: the weights, the best epoch's figures, and the videos that could not be read.
+    """The result of training.
 
-    ``already_done`` says whether the run had been finished before.
+    Attributes:
+        weights: the file.
+        already_done: whether the run had been finished before.
+        metrics: the best epoch's figures.
+        failures: id -> reason, of the videos that could not be read.
+        warnings: what looks as if nothing, or the wrong thing, was learnt.
+        seconds: of this call.
     """
 
     weights: Path
@@ -54,6 +62,7 @@ class TrainBackboneSummary:
     already_done: bool
     metrics: dict[str, Any]
     failures: dict[str, str]
+    warnings: tuple[str, ...]
     seconds: float
 
 
@@ -87,6 +96,7 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
         already_done=already_done,
         metrics=directory.result["metrics"],
         failures=failures,
+        warnings=tuple(directory.result.get("warnings", ())),  # runs of earlier versions have none
         seconds=time.perf_counter() - began,
     )
 
@@ -113,7 +123,20 @@ def train(prepared: PreparedBackboneTraining, directory: RunDirectory, *, progre
     found = [clips.source.all_failures(clips.central_clip, workers=workers) for clips in prepared.clips]
     failures = dict(sorted(ChainMap(*found).items()))
     write_json(settings.out / "failures.json", failures)
-    directory.finish({"metrics": fitted.best, "failures": failures})
+    warnings = _symptoms(prepared, fitted)
+    directory.finish({"metrics": fitted.best, "failures": failures, "warnings": warnings})
+
+
+def _symptoms(prepared: PreparedBackboneTraining, fitted: FitResult) -> tuple[str, ...]:
+    smoothing = prepared.settings.optimisation.label_smoothing
+    targets, num_classes = np.array(prepared.training.labels), len(prepared.classes)
+    return symptoms(
+        fitted.history,
+        best_epoch=fitted.best_epoch,
+        blind_loss=prepared.task.blind_loss(targets, num_classes=num_classes, label_smoothing=smoothing),
+        figure=prepared.task.figure,
+        validated=prepared.validation is not None,
+    )
 
 
 def _build_model(prepared: PreparedBackboneTraining) -> Backbone:
@@ -162,7 +185,7 @@ def clip_loss(
     preprocessing: Preprocessing,
     smoothing: float,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the loss of a batch of clips, and the mean of the task's figure over them.
+    """Return the loss of a batch of clips, the mean of the task's figure over them, and how alike their answers are.
 
     Args:
         model: on the device to use.
@@ -173,13 +196,13 @@ def clip_loss(
         smoothing: share of each target that is spread evenly over all classes.
 
     Returns:
-        A float32 scalar, and the figure's name -> a float32 scalar.
+        A float32 scalar, and name -> a float32 scalar for both figures.
     """
     device = next(model.parameters()).device
     clips, labels = batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
     scores = model(normalise(clips, preprocessing))[1].float()
     loss = task.loss(scores, targets=labels, label_smoothing=smoothing)
-    return loss, {task.figure: task.goodness(scores, targets=labels).mean()}
+    return loss, {task.figure: task.goodness(scores, targets=labels).mean(), SAMENESS: task.sameness(scores)}
 
 
 def _validate(model: nn.Module, task: Task, clips: TrainingClips, batch_size: int, workers: int) -> dict[str, float]:
@@ -188,10 +211,13 @@ def _validate(model: nn.Module, task: Task, clips: TrainingClips, batch_size: in
     order = [list(range(i, min(i + batch_size, count))) for i in range(0, count, batch_size)]
     device = next(model.parameters()).device
     loss = good = 0.0
+    every: list[torch.Tensor] = []
     for batch in map(collate, prefetched(clips.central_clip, order, workers=workers)):
         if batch is not None:
             scores = model(normalise(batch[0].to(device), clips.preprocessing))[1].float()
             labels = batch[1].to(device)
             loss += float(task.loss(scores, targets=labels, reduction="sum"))
             good += float(task.goodness(scores, targets=labels).sum())
-    return {"val_loss": loss / count, f"val_{task.figure}": good / count}
+            every.append(scores.cpu())
+    sameness = float(task.sameness(torch.cat(every))) if every else 0.0
+    return {"val_loss": loss / count, f"val_{task.figure}": good / count, f"val_{SAMENESS}": sameness}

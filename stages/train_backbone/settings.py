@@ -1,15 +1,16 @@
 """The settings of training a backbone."""
 
 import math
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import OptimisationSettings
 
-# From scratch on a small set; a preset has the paper's recipe for Kinetics.
+# From scratch: for many videos, and for few (preset "small"). Other presets have the paper's recipe for Kinetics.
 OPTIMISATION = OptimisationSettings(epochs=45, batch_size=32, optimizer="sgd", learning_rate=0.01, precision="auto")
+FEW = replace(OPTIMISATION, epochs=60, batch_size=16, optimizer="adamw", learning_rate=2e-3, weight_decay=0.05)
 LONGEST_WARMUP = 2.0  # epochs, where nobody says how many: from scratch takes longer than on features
 
 
@@ -29,7 +30,12 @@ class TrainBackboneSettings:
     num_frames: int | None = setting(
         default=None, help="Frames in a clip.", at_least=1, unset="what the backbone is known for; see above"
     )
-    sampling_rate: int | None = setting(default=None, help="Take every so many frames.", at_least=1, unset="likewise")
+    sampling_rate: int | None = setting(
+        default=None,
+        help="Take every so many frames.",
+        at_least=1,
+        unset="so that a clip spans half of a typical video, or two seconds",
+    )
     fps: float | None = setting(
         default=None,
         help="Resample to this rate by time.",

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +10,45 @@ import pytest
 from click.testing import CliRunner
 from made_up_stores import MadeUp, make_store
 
-from vidpipe.cli import extract, train_aggregator, train_backbone
+from vidpipe.cli import extract, sweep, train_aggregator, train_backbone
 from vidpipe.cli.main import main
-from vidpipe.cli.presets import SETTING_NAMES, aggregator_defaults, backbone_defaults, extract_defaults
+from vidpipe.cli.spelling import option_name
 from vidpipe.pipeline.costs.presets import FASTER16, FASTER32, KINETICS_AGGREGATOR, KINETICS_BACKBONE, SETTINGS
 from vidpipe.pipeline.costs.video_cost import setting_cost
+from vidpipe.pipeline.errors import spelled
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.settings import build
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.transforms import jitter_range
 from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
+from vidpipe.stages.presets import (
+    LARGE,
+    NAMES,
+    OF_THE_OPTIMIZER,
+    PAPER,
+    SMALL,
+    choose_preset,
+    preset_values,
+    recipes_of,
+)
 
 # Command, its preset's defaults, what it cannot do without, and its presets.
 COMMANDS = {
     "train-backbone": (
         train_backbone.command,
-        backbone_defaults,
+        partial(preset_values, "train_backbone"),
         "--manifest m --out o --backbone r2d_26",
-        ("kinetics", *SETTING_NAMES),
+        NAMES["train_backbone"],
     ),
-    "extract": (extract.command, extract_defaults, "--manifest m --store s", SETTING_NAMES),
-    "train-aggregator": (train_aggregator.command, aggregator_defaults, "--store s --out o", SETTING_NAMES),
+    "extract": (extract.command, partial(preset_values, "extract"), "--manifest m --store s", NAMES["extract"]),
+    "train-aggregator": (
+        train_aggregator.command,
+        partial(preset_values, "train_aggregator"),
+        "--store s --out o",
+        NAMES["train_aggregator"],
+    ),
+    "sweep": (sweep.command, partial(preset_values, "sweep"), "--store s --out o", NAMES["sweep"]),
 }
 CASES = [(command, preset) for command, (*_, presets) in COMMANDS.items() for preset in presets]
 
@@ -63,25 +81,27 @@ def typed(option: Any, value: Any) -> tuple[list[str], Any]:
     """Return the words for another value than ``value``, and that value."""
     if isinstance(value, bool):
         return [option.secondary_opts[0] if value else option.opts[0]], not value
-    others = {"sgd": "adamw", "uniform": "dense", "fast-gru": "lstm", "1:1": "1:3", "1:7": "1:3"}
+    others = {"sgd": "adamw", "adamw": "sgd", "uniform": "dense", "fast-gru": "lstm", "1:1": "1:3", "1:7": "1:3"}
     if isinstance(value, Pattern):
         other = Pattern.parse(others[str(value)])
+    elif isinstance(value, str):
+        other = others[value]
     else:
-        other = others[value] if isinstance(value, str) else value + 1
+        other = value / 2 if isinstance(value, float) else value + 1
     return [option.opts[-1], str(other)], other
 
 
 def test_the_names_are_those_of_the_settings():
-    assert set(SETTING_NAMES) == SETTINGS.keys()
+    assert set(PAPER) == SETTINGS.keys()
     for command, *_, presets in COMMANDS.values():
         (option,) = [own for own in command.params if own.name == "preset"]
         assert tuple(option.type.choices) == presets
 
 
-@pytest.mark.parametrize("setting", [FASTER16, FASTER32], ids=SETTING_NAMES)
+@pytest.mark.parametrize("setting", [FASTER16, FASTER32], ids=PAPER)
 def test_the_three_commands_agree_with_each_other_and_with_the_setting(setting):
     name = next(name for name, own in SETTINGS.items() if own is setting)
-    backbone, store, run = (parsed(command, "--preset", name) for command in COMMANDS)
+    backbone, store, run = (parsed(command, "--preset", name) for command in COMMANDS if command != "sweep")
     roles = {"cheap": RoleWeights.parse("r2d_26=w"), "expensive": RoleWeights.parse("r2plus1d_50=w")}
     settings = build(ExtractSettings, store | roles)
     assert settings.sampling == ClipSampling(num_frames=setting.num_frames, num_clips=setting.num_clips)
@@ -138,3 +158,41 @@ def test_an_aggregator_trains_by_a_preset(tmp_path: Path):
     optimisation = RunDirectory.open(tmp_path / "run").settings["optimisation"]
     assert (optimisation["optimizer"], optimisation["learning_rate"], optimisation["epochs"]) == ("sgd", 0.01, 2)
     assert optimisation["warmup_epochs"] == 0.2
+
+
+def test_what_was_measured_on_few_videos_is_the_recipe_for_few():
+    chosen = choose_preset("train_backbone", {}, num_videos=120)
+    assert chosen.values == preset_values("train_backbone", SMALL)
+    assert (chosen.values["optimizer"], chosen.values["learning_rate"]) == ("adamw", 2e-3)
+    (said,) = chosen.said
+    assert spelled(said, option_name).startswith("120 training videos: preset small (AdamW at 0.002, weight decay 0.05")
+    assert "; --preset large has SGD at 0.01" in spelled(said, option_name)
+    assert choose_preset("train_backbone", {}, num_videos=2000).values == preset_values("train_backbone", LARGE)
+
+
+@pytest.mark.parametrize("stage", ["train_backbone", "train_aggregator", "sweep"])
+@pytest.mark.parametrize("name", OF_THE_OPTIMIZER)
+def test_no_recipe_is_chosen_beside_an_option_of_the_optimizer(stage: str, name: str):
+    chosen = choose_preset(stage, {name: recipes_of(stage)[LARGE].get(name, 0.5)}, num_videos=120)
+    assert (chosen.values, chosen.said) == ({}, ())
+
+
+def test_how_long_and_in_which_batches_may_be_typed_beside_a_recipe():
+    chosen = choose_preset("train_backbone", {"epochs": 45, "batch_size": 8, "seed": 3}, num_videos=120)
+    assert {"epochs", "batch_size", "seed"}.isdisjoint(chosen.values)
+    assert chosen.values["optimizer"] == "adamw"
+    assert "batches of 8, 45 epochs); " in chosen.said[0]
+
+
+@pytest.mark.parametrize(("num_videos", "epochs"), [(6, 240), (60, 120), (110, 66), (120, 60), (1999, 60)])
+def test_fewer_videos_are_visited_more_often(num_videos: int, epochs: int):
+    assert choose_preset("train_backbone", {}, num_videos=num_videos).values["epochs"] == epochs
+    asked = choose_preset("train_backbone", {"preset": "large"}, num_videos=num_videos)
+    assert (asked.values["epochs"], "has" in asked.said[0]) == (45, False)
+
+
+def test_help_shows_both_recipes_until_one_is_asked_for():
+    plain = CliRunner().invoke(main, ["train-backbone", "--help"]).stdout
+    own = CliRunner().invoke(main, ["train-backbone", "--preset", "small", "--help"]).stdout
+    assert default_in_help(plain, "--optimizer") == "small adamw, large sgd"
+    assert default_in_help(own, "--optimizer") == "adamw"

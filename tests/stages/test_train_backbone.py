@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 from vidpipe.cli.main import main
 from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
 from vidpipe.pipeline.errors import VideoError
+from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.manifests.manifest import read_manifest
 from vidpipe.pipeline.training.batches import prefetched, shuffled_batches
 from vidpipe.pipeline.training.clips import TrainingClips, VideoSource, collate, estimated_bytes, read_reduced
@@ -134,10 +135,11 @@ def test_the_rate_trained_at_is_the_rate_extracted_at(world: Path, tmp_path: Pat
         "--clips=2",
         "--threads=1",
     ]
-    refused = invoke(*words)
+    refused = invoke(*words, "--fps=10")
     assert refused.exit_code == 2
     assert "--fps 15" in refused.stderr
-    assert invoke(*words, "--fps=15").exit_code == 0
+    assert invoke(*words).exit_code == 0
+    assert FeatureStore.open(tmp_path / "s.zarr").sampling.fps == 15
 
 
 def test_a_mistake_leaves_no_run_behind(world: Path, tmp_path: Path):
