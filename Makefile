@@ -28,7 +28,7 @@ EXPENSIVE := r2plus1d_14_w16
 VIDEOS ?= $(DEMO)/videos
 SET := $(VIDEOS)/manifest.csv
 STORE := $(DEMO)/features.zarr
-TRAIN := $(VIDPIPE) train-backbone --manifest $(SET) --stride 1 --batch-size 16 --threads 1 --workers 1 \
+TRAIN := $(VIDPIPE) train-backbone --manifest $(SET) --stride 1 --batch 16 --threads 1 --workers 1 \
 	--optimizer adamw --weight-decay 0.05 --seed $(SEED) --precision $(PRECISION)
 AGGREGATE := $(VIDPIPE) train-aggregator --store $(STORE) --seed $(SEED)
 
@@ -81,7 +81,7 @@ DEMO_WORDS = "" \
 	"What to type next: a linear classifier on the same features; other aggregators and patterns, each with its cost;" \
 	"the list of your own videos, in a folder a class, for which the commands above then do the same." \
 	"  $(BIN)/vidpipe probe --store $(STORE) --out $(DEMO)/probe" \
-	"  $(BIN)/vidpipe sweep --store $(STORE) --out $(DEMO)/sweep --aggregators average,gru,fast-gru --patterns first,1:1,1:3" \
+	"  $(BIN)/vidpipe sweep --store $(STORE) --out $(DEMO)/sweep --aggregator average,gru,fast-gru --pattern first,1:1,1:3" \
 	"  $(BIN)/vidpipe manifest from-folders VIDEOS -o my_videos.csv"
 
 # One process a core, each of one thread, takes half the time that one process takes on two cores. A file's tests stay

@@ -12,6 +12,7 @@ import click
 from ..pipeline.manifests.settings import FoldersSettings
 from ..pipeline.settings import build
 from ..stages.check_manifest.settings import CheckSettings
+from .groups import NearGroup
 from .main import SOME_FAILED
 from .manifest_example import example, schema
 from .manifest_official import official_commands
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from ..stages.check_manifest.run import CheckReport, VideoReport
 
 
-@click.group()
+@click.group(cls=NearGroup)
 def command() -> None:
     """Make and check manifests: the lists of videos that everything else starts from.
 
@@ -35,7 +36,7 @@ def command() -> None:
 
 @command.command("from-folders", short_help="List the videos of a directory in which each folder is a class.")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The manifest: .csv or .parquet.")
+@click.option("-o", "--out", "output", type=click.Path(path_type=Path), required=True, help="The manifest: .csv or .parquet.")
 @setting_options(FoldersSettings, leave_out={"directory"})
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 def from_folders(*, output: Path, force: bool, **options: Any) -> None:

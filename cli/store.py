@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..stages.store.settings import ExportSettings, VerifySettings
+from .groups import NearGroup
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .progress import progress_shown
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 MAX_FAILURES = 20  # printed in full; --json lists all
 
 
-@click.group()
+@click.group(cls=NearGroup)
 def command() -> None:
     """Inspect, verify, export and import feature stores."""
 

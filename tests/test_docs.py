@@ -33,7 +33,7 @@ MARK = re.compile(r"(too long|needs): \w.+")
 KINDS = {"bash", "console", "python", "text", "csv"}  # the last two hold no commands
 NOT_OURS = {"dask", "pip", "torchrun"}  # commands of others, which are never run
 FOREIGN_OPTIONS = {"--index-url"}  # of pip
-TINY = "--size 32 --epochs 1 --batch-size 12 --precision float32"
+TINY = "--size 32 --epochs 1 --batch 12 --precision float32"
 WEIGHTS = (
     "--expensive r2plus1d_14_w16=runs/expensive/weights.safetensors --cheap r2d_14_w16=runs/cheap/weights.safetensors"
 )

@@ -132,7 +132,7 @@ def test_values_out_of_their_bounds_are_refused_by_name(kind: type):
 def test_marks_are_shown_as_names_or_options():
     text = f"{named('num_frames')} and {named('batch_size')}"
     assert spelled(text) == "num_frames and batch_size"
-    assert spelled(text, option_name) == "--frames and --batch-size"
+    assert spelled(text, option_name) == "--frames and --batch"
     assert str(SettingsError(text)) == "num_frames and batch_size"
 
 

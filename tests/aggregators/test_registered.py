@@ -109,7 +109,7 @@ def test_concats_running_statistics_are_those_of_all_steps_however_many() -> Non
 
 
 def test_concat_cannot_normalise_a_single_vector() -> None:
-    with assert_refused(SettingsError, match="--batch-size 2 or more"):
+    with assert_refused(SettingsError, match="--batch 2 or more"):
         build_aggregator(spec("concat"))(torch.rand(1, 2, 1, 1, 1, 8), torch.empty(1, 2, 0))
 
 
