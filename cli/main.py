@@ -30,6 +30,8 @@ COMMANDS = {
     "sweep": ("sweep", "Train many aggregators on one store, and compare accuracy and cost."),
     "finetune": ("finetune", "Train backbones and aggregator together, end to end."),
     "evaluate": ("evaluate", "Score runs: accuracy against cost, predictions and pictures."),
+    "backbones": ("backbones", "List the clip backbones, with their costs."),
+    "aggregators": ("aggregators", "List the aggregators, with their costs."),
     "flops": ("flops", "Count what backbones, aggregators and whole settings cost."),
 }
 

@@ -36,7 +36,9 @@ def command() -> None:
 
 @command.command("from-folders", short_help="List the videos of a directory in which each folder is a class.")
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("-o", "--out", "output", type=click.Path(path_type=Path), required=True, help="The manifest: .csv or .parquet.")
+@click.option(
+    "-o", "--out", "output", type=click.Path(path_type=Path), required=True, help="The manifest: .csv or .parquet."
+)
 @setting_options(FoldersSettings, leave_out={"directory"})
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 def from_folders(*, output: Path, force: bool, **options: Any) -> None:

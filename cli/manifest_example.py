@@ -16,7 +16,9 @@ def schema() -> None:
 
 
 @click.command(short_help="Print an example of a manifest, or write it to begin with.")
-@click.option("-o", "--out", "output", type=click.Path(path_type=Path), help="Write it to this .csv, instead of printing it.")
+@click.option(
+    "-o", "--out", "output", type=click.Path(path_type=Path), help="Write it to this .csv, instead of printing it."
+)
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 def example(output: Path | None, force: bool) -> None:
     """Print a manifest that shows all that one may hold; put your own videos into it.

@@ -47,7 +47,10 @@ def info_command(store: Path, as_json: bool) -> None:
 @setting_options(VerifySettings, leave_out={"store", "tolerance"})
 @click.option("--manifest", type=click.Path(path_type=Path), help="The manifest that the store was made from.")
 @click.option(
-    "--weights", type=click.Path(path_type=Path), multiple=True, help="Weights of a backbone of the store; give all."
+    "--weights",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Weights of a backbone of the store, a file or the run that left it; give all.",
 )
 @json_option
 @click.pass_context

@@ -297,7 +297,11 @@ def test_dry_run_foresees_and_writes_nothing(world: Path, tmp_path: Path) -> Non
         (["--pattern=1:1"], 2, "--pattern 1:1 has cheap clips; give --cheap NAME"),
         (["--cheap=r2d_14_w16"], 2, "with two backbones, say which clips are expensive"),
         (["--expensive=r2d_99"], 2, "there is no backbone 'r2d_99'"),
-        (["--expensive=r2d_14_w16="], 2, "Invalid value for '--expensive': must be NAME or NAME=WEIGHTS"),
+        (
+            ["--expensive=r2d_14_w16="],
+            2,
+            "Invalid value for '--expensive': must be a weights file, a run, or NAME= before either",
+        ),
         (["--frames=6"], 2, "needs clips of a multiple of 8 frames"),
         (["--expensive-learning-rate=-1"], 2, "--expensive-learning-rate must be at least 0; got -1.0"),
         (["--from=/nowhere"], 1, "/nowhere is not a run directory"),
