@@ -56,8 +56,7 @@ demo-expensive:
 
 demo-features:
 	$(VIDPIPE) extract --manifest $(SET) --store $(STORE) --clips 8 --batch 16 --threads 1 --precision $(PRECISION) \
-		--cheap $(CHEAP)=$(DEMO)/cheap_backbone/weights.safetensors \
-		--expensive $(EXPENSIVE)=$(DEMO)/expensive_backbone/weights.safetensors
+		--cheap $(DEMO)/cheap_backbone --expensive $(DEMO)/expensive_backbone
 
 demo-all-cheap:
 	$(AGGREGATE) --aggregator average --pattern all-cheap --out $(DEMO)/all_cheap

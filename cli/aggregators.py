@@ -34,8 +34,7 @@ def command(*, as_json: bool, grid: str | None, **options: Any) -> None:
     """
     from ..stages.listing.run import list_aggregators
 
-    asked = options if grid is None else {**options, "grid": parse_grid(grid)}
-    settings = build(AggregatorsSettings, asked)
+    settings = build(AggregatorsSettings, {**options, "grid": None if grid is None else parse_grid(grid)})
     found = list_aggregators(settings)
     click.echo(json.dumps([_document(own) for own in found], indent=1) if as_json else as_text(found, settings))
 

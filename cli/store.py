@@ -70,7 +70,7 @@ def verify_command(
     \b
     Example:
       vidpipe store verify ucf101.zarr
-      vidpipe store verify ucf101.zarr --recompute 8 --manifest m.csv --weights cheap.safetensors
+      vidpipe store verify ucf101.zarr --recompute 8 --manifest m.csv --weights runs/cheap
     """  # noqa: D301 - click reads the escape as "keep these lines"
     from ..stages.store.commands import verify
 

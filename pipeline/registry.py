@@ -25,15 +25,20 @@ _WITHIN, _OF_PART, _LONG, _MOST_MEANT = 0.7, 0.9, 4, 3
 _SEPARATORS = re.compile(r"[\W_]+")
 
 
-def nearest(word: str, known: Iterable[str]) -> list[str]:
+def nearest(word: str, known: Iterable[str], *, least: float = _LIKE_ENOUGH) -> list[str]:
     """Return those of ``known`` that someone who typed ``word`` is likely to mean: mostly none or one.
 
     Case, hyphens, underscores and the like do not count. Names are also known by one of their parts.
+
+    Args:
+        word: what was typed.
+        known: what could have been.
+        least: how like a name must be, in (0, 1]; 1 is the same.
     """
     typed = _plain(word)
     likeness = {name: _likeness(typed, name) for name in known}
     best = max(likeness.values(), default=0.0)
-    if best < _LIKE_ENOUGH:
+    if best < least:
         return []
     return [name for name, own in likeness.items() if own > best - _AS_LIKE][:_MOST_MEANT]
 

@@ -5,7 +5,7 @@ notebook needs stands here. A name loads what it needs when it is first used, so
 
     import vidpipe
 
-    vidpipe.extract(manifest="m.csv", store="s.zarr", cheap="r2d_26=cheap.safetensors", num_clips=8)
+    vidpipe.extract(manifest="m.csv", store="s.zarr", cheap="runs/cheap", num_clips=8)
     vidpipe.train_aggregator(store="s.zarr", out="runs/average", aggregator="average")
     print(vidpipe.evaluate(store="s.zarr", runs=["runs/average"], out="results")["runs"][0]["metrics"])
 """

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..backbones.places import what_it_is
+from ..backbones.places import WEIGHTS_FILE, what_it_is
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
 from .base import AggregatorSpec
@@ -70,13 +70,17 @@ def save_aggregator(
     write_atomically(path, lambda partial: partial.write_bytes(data))
 
 
-def load_aggregator(path: Path) -> tuple[VideoModel, AggregatorWeights]:
+def load_aggregator(path: Path | str) -> tuple[VideoModel, AggregatorWeights]:
     """Return the aggregator of a weights file, in evaluation mode on the CPU, and what else the file says.
+
+    Args:
+        path: of the file, or of the folder of the run that left it.
 
     Raises:
         WeightsError: if the file is damaged, or not one of vidpipe's.
     """
-    weights = _read(path)
+    path = Path(path)
+    weights = _read(path / WEIGHTS_FILE if path.is_dir() else path)
     try:
         model = build_video_model(weights.spec, shapes=weights.shapes)
         model.load_state_dict(weights.state)

@@ -20,6 +20,7 @@ _BEGINNINGS = {
     b"<": "a page of HTML or XML: perhaps the answer of a web site in place of the file",
 }
 _ENOUGH = 64  # bytes, to tell
+_FILES_ALIKE = 0.75  # names of files are anything, so they must be more alike than names of commands
 
 
 def read_place(text: str) -> tuple[str, Path]:
@@ -83,7 +84,9 @@ def near_by(path: Path) -> str:
         here = here.parent  # what is missing may be a folder above
     try:
         beside = {own.stem if here.suffix else own.name: str(own) for own in sorted(here.parent.iterdir())}
-        found = nearest(here.stem if here.suffix else here.name, beside)  # all of them may end alike
+        found = nearest(
+            here.stem if here.suffix else here.name, beside, least=_FILES_ALIKE
+        )  # all of them may end alike
         return f"; did you mean {' or '.join(beside[name] for name in found)}?" if found else ""
     except OSError:
         return ""
