@@ -53,7 +53,9 @@ def main() -> None:
     sets = list(prepare_sets(own))
     runs = [
         record
-        for seed in range(own.seeds)  # seeds outermost: a first answer for all sets comes early
+        for seed in range(
+            own.first_seed, own.first_seed + own.seeds
+        )  # seeds outermost: a first answer for all sets comes early
         for name, manifest, backbone in sets
         for recipe in own.recipes
         for record in one_run(own, manifest, name=name, backbone=backbone, recipe=recipe, seed=seed)
@@ -69,6 +71,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--media", type=Path, required=True, help="directory that holds ut_interaction/")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="to run seeds side by side")
     parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=["once", "chosen"])
     parser.add_argument("--only", default="", help="sets whose name has this in it")
     parser.add_argument("--table", action="store_true", help="print the Markdown table instead of JSON")

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.settings import build
+from ..pipeline.videos.damage import DAMAGE_WORDS
 from ..stages.extract.settings import ExtractSettings
 from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown
+from .table_changes import changes_text
 from .tables import duration_text, size_text
 
 if TYPE_CHECKING:
@@ -62,7 +64,8 @@ def _show_plan(plan: "ExtractPlan", *, quiet: bool) -> None:
 
 def plan_text(plan: "ExtractPlan") -> str:
     """Return a plan as lines of text."""
-    lines = [f"{len(plan.tasks):,} videos to do"]
+    lines = changes_text(plan.changes)
+    lines += [f"{len(plan.tasks):,} videos to do"]
     for own in plan.backbones:
         grid = "×".join(map(str, own.feature_shape))
         lines.append(
@@ -99,12 +102,16 @@ def _estimate_text(estimate: "Estimate") -> str:
 
 
 def _estimate_document(estimate: "Estimate") -> dict[str, Any]:
-    document = dataclasses.asdict(estimate)
-    plan = document.pop("plan")
-    plan["num_videos"] = len(plan.pop("tasks"))
-    for own, source in zip(plan["backbones"], estimate.plan.backbones, strict=True):
-        own |= {"num_clips": source.num_clips, "gmacs": source.gmacs}
-    return {**plan, **document, "hours": estimate.total_seconds / 3600}
+    plan = estimate.plan
+    fields = [own.name for own in dataclasses.fields(estimate) if own.name != "plan"]
+    return {
+        "num_videos": len(plan.tasks),
+        "backbones": [dataclasses.asdict(own) | {"gmacs": own.gmacs} for own in plan.backbones],
+        "num_bytes": plan.num_bytes,
+        "changes": dataclasses.asdict(plan.changes),
+        **{name: getattr(estimate, name) for name in fields},
+        "hours": estimate.total_seconds / 3600,
+    }
 
 
 def _summary_text(summary: "ExtractSummary") -> str:
@@ -116,7 +123,13 @@ def _summary_text(summary: "ExtractSummary") -> str:
     ]
     if summary.num_clips:
         lines.append(f"  {summary.num_clips:,} clips; decoding {summary.decode_seconds:.1f} s, {computing}")
+    lines += (f"  {name}: {words}" for name, words in summary.left_out.items())
     lines += (f"  failed: {name}: {reason}" for name, reason in summary.failed.items())
+    if damaged := sum(reason.startswith(DAMAGE_WORDS) for reason in summary.failed.values()):
+        lines.append(
+            f"{damaged:,} of the failed are damaged or cut short. --damaged keep, with another store, uses "
+            "their clips outside of the damage."
+        )
     if summary.failed:
         lines.append("The same command with --retry-failed tries the failed videos again.")
     return "\n".join(lines)

@@ -25,7 +25,7 @@ COMMANDS = {
     "train-backbone": ("train_backbone", "Train a clip backbone from scratch."),
     "extract": ("extract", "Run an expensive and a cheap backbone over videos into a feature store."),
     "probe": ("probe", "Fit a linear classifier on pooled features: the quick baseline."),
-    "store": ("store", "Inspect, verify, export and import feature stores."),
+    "store": ("store", "Inspect, relabel, verify, export and import feature stores."),
     "train-aggregator": ("train_aggregator", "Train an aggregator on a feature store."),
     "sweep": ("sweep", "Train many aggregators on one store, and compare accuracy and cost."),
     "finetune": ("finetune", "Train backbones and aggregator together, end to end."),

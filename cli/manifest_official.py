@@ -4,13 +4,12 @@ import json
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..pipeline.errors import spelled
 from ..pipeline.files import write_text
-from ..pipeline.manifests.manifest import Manifest
 from ..pipeline.manifests.official.lists import (
     DATASETS,
     Imported,
@@ -22,8 +21,11 @@ from ..pipeline.manifests.table import check_suffix
 from ..pipeline.settings import build
 from .main import SOME_FAILED
 from .manifest_output import check_output, counted, write, written_text
-from .options import json_option, setting_options
+from .options import LocalPath, json_option, setting_options
 from .spelling import option_name
+
+if TYPE_CHECKING:
+    from ..pipeline.manifests.manifest import Manifest
 
 _MAX_SHOWN = 5  # ids and classes named in the report; the list beside the manifest has all ids
 
@@ -56,7 +58,7 @@ def official_commands() -> list[click.Command]:
     return [_command(name, dataset) for name, dataset in DATASETS.items()]
 
 
-def as_text(imported: Imported, manifest: Manifest, *, dataset: OfficialDataset, videos: Path, output: Path) -> str:
+def as_text(imported: Imported, manifest: "Manifest", *, dataset: OfficialDataset, videos: Path, output: Path) -> str:
     """Return what was written, what is missing, and the notes."""
     parts = [written_text(manifest, output)]
     if imported.missing:
@@ -71,7 +73,7 @@ def as_text(imported: Imported, manifest: Manifest, *, dataset: OfficialDataset,
     return "\n".join([*parts, *(spelled(note, option_name) for note in imported.notes)])
 
 
-def as_document(imported: Imported, manifest: Manifest, *, name: str, output: Path) -> dict[str, Any]:
+def as_document(imported: Imported, manifest: "Manifest", *, name: str, output: Path) -> dict[str, Any]:
     """Return the whole report in JSON's types."""
     return {
         "dataset": name,
@@ -122,7 +124,7 @@ def _options(dataset: OfficialDataset) -> list[Callable[[Any], Any]]:
     offered = {"split": dataset.num_splits > 1, "classes": dataset.class_list, "separator": dataset.separator}
     words = {"split": f"Which of them, 1 to {dataset.num_splits}.", "classes": f"The class list: {dataset.class_list}."}
     left_out = {field for field, there in offered.items() if not there}
-    target = click.Path(path_type=Path, dir_okay=False)
+    target = LocalPath(dir_okay=False)
     return [
         setting_options(ImportSettings, leave_out=left_out, words=words),
         click.option("-o", "--out", "output", type=target, required=True, help="The manifest: .csv or .parquet."),
@@ -157,7 +159,7 @@ def _check_outputs(output: Path, *, force: bool) -> None:
     check_output(_missing_list(output), force=force)
 
 
-def _write(imported: Imported, manifest: Manifest, output: Path) -> None:
+def _write(imported: Imported, manifest: "Manifest", output: Path) -> None:
     """Write the manifest, and beside it the ids of the missing videos; an older list is removed."""
     write(manifest, output)
     if imported.missing:

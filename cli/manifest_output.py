@@ -1,6 +1,6 @@
 """What the commands that make manifests share: writing a manifest, and showing what is in it."""
 
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +9,12 @@ import click
 from .tables import format_table
 
 if TYPE_CHECKING:
+    from ..pipeline.manifests.composition import Composition
+    from ..pipeline.manifests.folders import FolderList
     from ..pipeline.manifests.manifest import Manifest
 
+MAX_LOOK_ALIKES = 10
+_NAMES_SHOWN = 5
 MAX_ROWS = 50  # what one can still scroll through; longer tables are shortened
 
 
@@ -34,18 +38,63 @@ def write(manifest: "Manifest", output: Path) -> None:
 
 def written_text(manifest: "Manifest", output: Path) -> str:
     """Return how many videos each class has in each split, and what was written."""
+    from ..pipeline.manifests.composition import composition
+
+    made_of = composition(manifest.videos)
     wrote = f"Wrote {output}: {counted(len(manifest), 'video')} of {len(manifest.classes)} classes."
-    return f"{_split_table(manifest)}\n\n{wrote}"
+    return "\n".join([split_table(made_of), "", *look_alike_lines(made_of), wrote])
 
 
-def _split_table(manifest: "Manifest") -> str:
-    """Return classes × splits with the number of videos; only the totals if there are very many classes."""
-    counts = Counter((label, video.split) for video in manifest.videos for label in video.labels)
-    totals = Counter(video.split for video in manifest.videos)
-    classes = manifest.classes if len(manifest.classes) <= MAX_ROWS else ()
-    rows = [[label, *(str(counts[label, split]) for split in manifest.splits)] for label in classes]
-    rows.append(["all", *(str(totals[split]) for split in manifest.splits)])
-    return format_table(["class", *manifest.splits], rows, right=range(1, len(manifest.splits) + 1))
+def split_table(made_of: "Composition", *, most: int = MAX_ROWS, ends: int = 0) -> str:
+    """Return classes × splits with the number of videos.
+
+    Args:
+        made_of: the manifest.
+        most: how many classes are shown.
+        ends: how many of the largest and of the smallest classes are shown if there are more; the totals are always.
+    """
+    classes, splits = made_of.classes, made_of.splits
+    rows = [[label, *map(str, own.values())] for label, own in classes.items()]
+    if len(rows) > most:
+        order = sorted(classes, key=lambda label: (-made_of.totals[label], label))
+        rows = [[label, *map(str, classes[label].values())] for label in (*order[:ends], *order[len(order) - ends :])]
+        if ends:
+            rows.insert(ends, [f"… {len(classes) - 2 * ends:,} more", *("…" for _ in splits)])
+    if made_of.unlabelled:
+        rows.append([f"(no label: {made_of.unlabelled:,})", *("" for _ in splits)])
+    rows.append(["all", *map(str, splits.values())])
+    return format_table(["class", *splits], rows, right=range(1, len(splits) + 1))
+
+
+def look_alike_lines(made_of: "Composition", *, most: int = MAX_LOOK_ALIKES) -> list[str]:
+    """Return a line for each set of names that look alike, with escapes for what does not show."""
+    from ..pipeline.manifests.composition import shown
+
+    lines = []
+    for own in made_of.look_alikes[:most]:
+        names = ", ".join(f"{shown(name)} ({counted(count, 'video')})" for name, count in own.names.items())
+        lines.append(f"{own.column}s that look alike: {names}; they differ in {', '.join(own.differ_in)}.")
+    if (hidden := len(made_of.look_alikes) - most) > 0:
+        lines.append(f"… and {hidden:,} more that look alike; --json lists all.")
+    return [line[0].upper() + line[1:] for line in lines]
+
+
+def passed_over_lines(found: "FolderList") -> list[str]:
+    """Return what of a directory is not in its manifest, and what is although its name does not say so."""
+    from ..pipeline.manifests.found_files import visible
+
+    def some(names: Sequence[str]) -> str:
+        more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+        return ", ".join(map(visible, names[:_NAMES_SHOWN])) + more
+
+    lines = []
+    if found.by_content:
+        what = counted(len(found.by_content), "video")
+        lines.append(f"{what} without a video's extension, known by the first bytes: {some(found.by_content)}")
+    if found.passed_over:
+        lines.append(f"Passed over: {sum(map(len, found.passed_over.values())):,}")
+        lines += [f"  {len(names):,} {reason}: {some(names)}" for reason, names in sorted(found.passed_over.items())]
+    return lines
 
 
 def counted(number: int, noun: str) -> str:

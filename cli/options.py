@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from ..pipeline.errors import VidpipeError, renamed
+from ..pipeline.manifests.locations import local_path
 from ..pipeline.registry import did_you_mean
 from ..pipeline.settings import KEY, Facts, nested_settings
 from .spelling import declared, option_name
@@ -134,7 +135,7 @@ def _click_type(plain: Any, facts: Facts) -> click.ParamType | type:
     if facts.commas:
         return _Listed(plain)
     if plain is Path:
-        return click.Path(path_type=Path)
+        return LocalPath()
     return _Parsed(plain) if hasattr(plain, "parse") else plain
 
 
@@ -144,6 +145,20 @@ class NearChoice(click.Choice[str]):
     def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
         """Return the refusal of ``value``."""
         return super().get_invalid_choice_message(value, ctx) + did_you_mean(str(value), self.choices, begin=" Did")
+
+
+class LocalPath(click.Path):
+    """A path as people write it: `~/` is the home folder even where the shell leaves it, and `file://` is read."""
+
+    def __init__(self, **checks: bool) -> None:
+        super().__init__(path_type=Path, **checks)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path, checked as `click.Path` does."""
+        try:
+            return super().convert(local_path(value) if isinstance(value, str) else value, param, ctx)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class _Parsed(click.ParamType):

@@ -1,12 +1,14 @@
 """`vidpipe probe`."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import click
 
 from ..pipeline.settings import build
 from ..stages.probe.settings import ProbeSettings
+from .accuracies import INTERVAL_NOTE, accuracy_names, accuracy_text, baseline_rows, class_lines, comparison_line
 from .options import json_option, setting_options
 from .progress import progress_shown
 from .tables import format_table
@@ -16,7 +18,7 @@ Examples, each backbone alone, and the clips that an aggregator would see:
   vidpipe probe --store s.zarr --out runs/probe
   vidpipe probe --store s.zarr --out runs/probe_1_3 --pattern 1:3 --C 0.01 --C 1
 """
-COLUMNS = ("backbone", "clips", "GMACs", "features", "C", "train %", "top-1 %", "top-5 %", "class mean %", "scored")
+_BEFORE, _AFTER = ("backbone", "clips", "GMACs", "features", "C", "train %"), ("scored",)  # columns beside accuracies
 
 
 @click.command("probe", epilog=EPILOG)
@@ -37,19 +39,31 @@ def command(*, as_json: bool, **options: Any) -> None:
 
 def document_text(document: dict[str, Any]) -> str:
     """Return the document's figures as a table for the terminal, with remarks."""
-    parts = [format_table(COLUMNS, [_row(probe) for probe in document["probes"]], right=range(1, len(COLUMNS)))]
-    for probe in document["probes"]:
+    probes = document["probes"]
+    names = accuracy_names(max(len(probe["metrics"]["classes"]) for probe in probes))
+    columns = (*_BEFORE, *names.values(), *_AFTER)
+    rows = [_row(probe, names) for probe in probes] + [
+        [label, "", "0", *[""] * (len(_BEFORE) - 3), *accuracies, scored]
+        for label, accuracies, scored in baseline_rows(document.get("baselines", ()), names, all_runs=len(probes))
+    ]
+    parts = [format_table(columns, rows, right=range(1, len(columns))), INTERVAL_NOTE]
+    for probe in probes:
         parts += _remarks(probe, document)
+    # Runs of earlier versions have no such records.
+    parts += class_lines([probe for probe in probes if "absent_classes" in probe], document["test_split"])
+    top1 = {probe["name"]: probe["metrics"]["top1"] for probe in probes}
+    if line := comparison_line(document.get("comparisons", ()), top1):
+        parts += ["", line]
     return "\n".join([*parts, "", f"Probes and predictions: {document['out']}"])
 
 
-def _row(probe: dict[str, Any]) -> list[str]:
+def _row(probe: dict[str, Any], names: Iterable[str]) -> list[str]:
     metrics = probe["metrics"]
-    accuracies = (probe["train_accuracy"], metrics["top1"], metrics["top5"], metrics["mean_class_accuracy"])
+    accuracies = [f"{100 * probe['train_accuracy']:.1f}", *(accuracy_text(metrics, name) for name in names)]
     cost = f"{probe['gmacs']:.3g}" if probe["gmacs"] < 100 else f"{probe['gmacs']:,.0f}"
     scored = f"{metrics['num_scored']}/{metrics['num_expected']}"
     shape = [str(probe["num_clips"]), cost, f"{probe['num_features']:,}", f"{probe['strength']:g}"]
-    return [probe["name"], *shape, *(f"{100 * accuracy:.1f}" for accuracy in accuracies), scored]
+    return [probe["name"], *shape, *accuracies, scored]
 
 
 def _remarks(probe: dict[str, Any], document: dict[str, Any]) -> list[str]:

@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..pipeline.settings import build
 from ..stages.render.settings import RenderSettings
-from .options import json_option, setting_options
+from .options import LocalPath, json_option, setting_options
 from .progress import progress_shown
 
 EPILOG = """\b
@@ -19,7 +18,7 @@ Example, the set of the demo:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("out", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("out", type=LocalPath(file_okay=False))
 @setting_options(RenderSettings, leave_out={"out"})
 @json_option
 def command(*, as_json: bool, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`vidpipe store`: inspect, verify, export and import feature stores."""
+"""`vidpipe store`: inspect, relabel, verify, export and import feature stores."""
 
 import json
 from dataclasses import asdict
@@ -7,27 +7,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..stages.store.settings import ExportSettings, VerifySettings
+from ..stages.store.settings import ExportSettings, RelabelSettings, VerifySettings
 from .groups import NearGroup
 from .main import SOME_FAILED
-from .options import json_option, setting_options
+from .options import LocalPath, json_option, setting_options
 from .progress import progress_shown
+from .table_changes import changes_text
 from .tables import format_table, size_text
 
 if TYPE_CHECKING:
     from ..pipeline.features.verify import Recompute
-    from ..stages.store.commands import BackboneInfo, StoreInfo, VerifyReport
+    from ..stages.store.commands import BackboneInfo, FileCheck, StoreInfo, VerifyReport
 
 MAX_FAILURES = 20  # printed in full; --json lists all
 
 
 @click.group(cls=NearGroup)
 def command() -> None:
-    """Inspect, verify, export and import feature stores."""
+    """Inspect, relabel, verify, export and import feature stores."""
 
 
 @command.command("info", short_help="Show what a store holds, where it comes from, and what failed.")
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
 @json_option
 def info_command(store: Path, as_json: bool) -> None:
     """Show what STORE holds: provenance, videos by status, sizes, failures with their reasons.
@@ -42,13 +43,37 @@ def info_command(store: Path, as_json: bool) -> None:
     click.echo(as_document(asdict(found)) if as_json else as_text(found))
 
 
+@command.command("relabel", short_help="Give a store's videos the labels and splits of a manifest.")
+@click.argument("store", type=LocalPath())
+@click.argument("manifest", type=LocalPath())
+@setting_options(RelabelSettings, leave_out={"store", "manifest"})
+@json_option
+def relabel_command(store: Path, manifest: Path, *, as_json: bool, **options: Any) -> None:
+    """Give the videos of STORE the labels and splits of MANIFEST, and say what that changes. No video is read.
+
+    Videos are matched by their ids, and must have the same paths and intervals. Those that MANIFEST does not list stay
+    as they are, and those that STORE does not have are named: vidpipe extract adds them.
+
+    \b
+    Example:
+      vidpipe store relabel ucf101.zarr corrected.csv
+    """  # noqa: D301 - click reads the escape as "keep these lines"
+    from ..stages.store.commands import relabel
+
+    changes = relabel(RelabelSettings(store=store, manifest=manifest, **options))
+    if as_json:
+        click.echo(as_document(asdict(changes)))
+        return
+    click.echo("\n".join(changes_text(changes)) or "nothing changes: labels and splits are those of the manifest")
+
+
 @command.command("verify", short_help="Read a whole store again, and list what is wrong with it.")
-@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
 @setting_options(VerifySettings, leave_out={"store", "tolerance"})
-@click.option("--manifest", type=click.Path(path_type=Path), help="The manifest that the store was made from.")
+@click.option("--manifest", type=LocalPath(), help="A manifest of the store's videos: where they are.")
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     multiple=True,
     help="Weights of a backbone of the store, a file or the run that left it; give all.",
 )
@@ -75,7 +100,9 @@ def verify_command(
     from ..stages.store.commands import verify
 
     recompute = _recompute(store, manifest, weights) if options["num_recomputed"] else None
-    report = verify(VerifySettings(store=store, **options), recompute=recompute, progress=progress_shown())
+    files = _file_check(manifest) if options["content"] else None
+    settings = VerifySettings(store=store, **options)
+    report = verify(settings, recompute=recompute, files=files, progress=progress_shown())
     click.echo(as_document(asdict(report)) if as_json else report_text(report))
     ctx.exit(SOME_FAILED if report.problems else 0)
 
@@ -89,9 +116,17 @@ def _recompute(store: Path, manifest: Path | None, weights: tuple[Path, ...]) ->
     return recomputer(FeatureStore.open(store), manifest=manifest, weights=weights)
 
 
+def _file_check(manifest: Path | None) -> "FileCheck":
+    from ..stages.store.recompute import changed_files
+
+    if manifest is None:
+        raise click.UsageError("--content needs --manifest")
+    return lambda store, progress: changed_files(store, manifest=manifest, progress=progress)
+
+
 @command.command("export", short_help="Write a store as one HDF5 file.")
-@click.argument("store", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("store", type=LocalPath())
+@click.argument("output", type=LocalPath())
 @setting_options(ExportSettings, leave_out={"store", "output"})
 def export_command(**options: Any) -> None:
     """Write STORE as one HDF5 file OUTPUT: a group per video, with features and scores of each backbone.
@@ -110,8 +145,8 @@ def export_command(**options: Any) -> None:
 
 
 @command.command("import", short_help="Write an exported HDF5 file as a store again.")
-@click.argument("file", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
+@click.argument("file", type=LocalPath())
+@click.argument("output", type=LocalPath())
 def import_command(file: Path, output: Path) -> None:
     """Write the store that the HDF5 FILE was exported from to OUTPUT, equal to the original.
 
@@ -134,11 +169,12 @@ def as_text(info: "StoreInfo") -> str:
     """Return what a store holds as paragraphs."""
     splits = ", ".join(f"{split} {count:,}" for split, count in info.splits.items())
     sampling = ", ".join(f"{name} {value}" for name, value in info.sampling.items() if value is not None)
+    unlisted = f"\nunlisted  {info.num_unlisted:,} videos, left out of use" if info.num_unlisted else ""
     parts = [
         f"{info.path}: {info.num_videos:,} videos of {info.num_classes} classes ({splits}), "
         f"{size_text(info.stored_bytes)} on disk\n"
         f"clips     {sampling}\n"
-        f"manifest  {info.manifest_digest}"
+        f"manifest  {info.manifest_digest}{unlisted}"
     ]
     return "\n\n".join([*parts, *(_backbone_text(own) for own in info.backbones)])
 
@@ -148,7 +184,7 @@ def _backbone_text(own: "BackboneInfo") -> str:
     ratio = f", {own.stored_bytes / own.raw_bytes:.0%} of raw" if own.raw_bytes else ""
     shape = "×".join(map(str, own.feature_shape))
     rows = [
-        ("videos", ", ".join(f"{count:,} {status}" for status, count in own.counts.items())),
+        ("videos", ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in own.counts.items())),
         ("features", f"{shape} float16 for {own.clips_due} clips of each view; {own.num_classes} scores"),
         ("size", f"{size_text(own.stored_bytes)} on disk ({own.compression}{ratio})"),
         *((name, _value_text(value)) for name, value in own.provenance.items()),

@@ -13,6 +13,7 @@ from ..pipeline.settings import build
 from ..stages.calls import OF_EACH_RUN
 from ..stages.presets import recipes_of
 from ..stages.sweep.settings import SweepSettings
+from .accuracies import comparison_line
 from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
@@ -47,7 +48,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     Every combination of aggregator, pattern, number of clips and seed is one run in OUT/runs. After a stop or a kill,
     the same command goes on; with more names, numbers or seeds it adds to what is there. A run that fails is listed
     with its reason, the exit status is then 3, and the same command tries it again. Writes results.csv, summary.csv,
-    timings.csv, table3.md, table4.md, figure3.png and figure4.png.
+    comparisons.csv, timings.csv, table3.md, table4.md, figure3.png and figure4.png.
     """
     from ..stages.sweep.run import run
 
@@ -63,6 +64,8 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     reasons = {name: spelled(reason, option_name) for name, reason in summary.failed.items()}
     summary = dataclasses.replace(summary, failed=reasons)
     click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else summary_text(summary))
+    for picture, reason in summary.failed_pictures.items():
+        click.echo(f"Warning: {picture} could not be drawn ({reason}). No figure is lost.", err=True)
     if summary.failed:
         ctx.exit(SOME_FAILED)
 
@@ -92,6 +95,9 @@ def summary_text(summary: "SweepSummary") -> str:
     lines += [f"  failed: {name}: {reason}" for name, reason in summary.failed.items()]
     if summary.failed:
         lines.append("The same command tries them again.")
+    records = [dataclasses.asdict(own) for own in summary.comparisons]
+    if line := comparison_line(records, {summary.best: 1.0}):
+        lines.append(f"{line.removesuffix('.')}, of the first run of each.")
     if summary.files:
         lines.append(f"Tables and figures: {summary.out}")
     return "\n".join(lines)

@@ -25,6 +25,8 @@ _DRAFT = ".creating"  # ends the name of a folder that is not finished
 PARTIAL = ".partial"  # ends the name of a file that is not finished; Zarr's word
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _UNFINISHED = re.compile(rf".*\.[0-9a-f]{{32}}{re.escape(PARTIAL)}")  # as `_draft_of` names them
+# What begins a formula, in wide forms too, behind apostrophes if any.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP)  # of a folder, on some shared file systems
 _KEPT = "What is done is kept: free some space, and the same command goes on from there."
@@ -72,13 +74,29 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Write a CSV file, whole or not at all."""
+    """Write a report as CSV, whole or not at all; texts that a spreadsheet would run are escaped (`escaped_cell`)."""
 
     def write(draft: Path) -> None:
         with draft.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+            csv.writer(file, lineterminator="\n").writerows(map(escaped_cell, row) for row in rows)
 
     write_atomically(path, write)
+
+
+def escaped_cell(cell: Any) -> Any:
+    """Return a cell of a report with an apostrophe before a text that a spreadsheet would take for a formula.
+
+    Names of classes and files come from strangers. A text that begins with an apostrophe and would then be taken for
+    escaped gets one more, so that `plain_cell` gives back what was there. Numbers stay as they are.
+
+    Source: OWASP, CSV Injection.
+    """
+    return f"'{cell}" if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def plain_cell(cell: str) -> str:
+    """Return what a cell of a report said before `escaped_cell`; every reader of reports must use it."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
 
 
 def _draft_of(path: Path) -> Path:

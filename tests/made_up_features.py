@@ -56,7 +56,7 @@ def extract(store: FeatureStore, group: BackboneGroup, indices: Sequence[int]) -
             group.mark(index, Status.FAILED, "no video stream")
             continue
         group.write(index, *clips_of(index))
-        store.set_clip_starts(index, np.arange(8.0).reshape(2, 4) + index)
+        store.set_clip_starts({index: np.arange(8.0).reshape(2, 4) + index})
         group.mark(index, Status.DONE)
 
 

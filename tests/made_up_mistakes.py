@@ -60,6 +60,8 @@ MANIFESTS = {
     "one_position.csv": [HEADER, *(f"videos/v{i}.mp4,{CLASSES[i]},train" for i in range(3))],
     "other_classes.csv": [HEADER, "a.mp4,cat,train", "b.mp4,dog,train", "c.mp4,cat,test"],
     "unknown_videos.csv": [HEADER, "v000.mp4,high then low,train", "w.mp4,low then high,train"],
+    "moved_videos.csv": [f"video_id,{HEADER}", "v000,new/v000.mp4,high then low,train"],
+    "stretches.csv": [f"video_id,{HEADER},start", "v000,v000.mp4,high then low,train,1.5"],
     "other_labels.csv": [HEADER, "v000.mp4,low then high,train", "v001.mp4,low then high,test"],
 }  # fmt: skip
 LISTS = {

@@ -1,6 +1,6 @@
 """Small feature stores of made-up maps, in which a class is told by the order of two events."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 
 from vidpipe.pipeline.features.format import Status
 from vidpipe.pipeline.features.patterns import Pattern
-from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.features.store import EXTENDING, FeatureStore
 from vidpipe.pipeline.manifests.manifest import Manifest, Video
 from vidpipe.pipeline.videos.clips import ClipSampling
 
@@ -48,6 +48,14 @@ def make_store(path: Path, wanted: MadeUp = MadeUp()) -> Path:
         for role in roles:
             _fill(store, role, wanted)
     return path
+
+
+def take_over(path: Path, change: Callable[[list[Video]], object]) -> None:
+    """Give a store another manifest: its videos, changed."""
+    with FeatureStore.open_to_coordinate(path) as store:
+        videos = list(store.manifest.videos)
+        change(videos)
+        store.take_over(Manifest(tuple(videos)), rules=EXTENDING)
 
 
 def _video(index: int, wanted: MadeUp) -> Video:

@@ -41,8 +41,8 @@ DOORS = {
     "av": ("pipeline/videos/",),
     "sklearn": ("pipeline/evaluation/metrics.py", "pipeline/evaluation/linear_probe.py"),
     "matplotlib": ("pipeline/evaluation/",),
-    "scipy": ("pipeline/evaluation/confidence.py",),
-    "pyarrow": ("pipeline/manifests/table.py",),
+    "scipy": ("pipeline/evaluation/confidence.py", "pipeline/evaluation/comparison.py"),
+    "pyarrow": ("pipeline/manifests/",),  # the form that manifests have in memory
     "tqdm": ("cli/progress.py",),
 }
 MODULES = sorted(path for folder in RANK for path in (ROOT / folder).rglob("*.py"))

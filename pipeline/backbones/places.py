@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ..errors import WeightsError
 from ..features.patterns import ROLES
+from ..manifests.locations import local_path
 from ..registry import nearest
 
 SUFFIX = ".safetensors"
@@ -32,10 +33,10 @@ def read_place(text: str) -> tuple[str, Path]:
     name, equals, place = text.partition("=")
     # A path may hold an equals sign itself: then it exists as a whole, or a folder stands before the sign.
     if text and (not equals or "/" in name or Path(text).exists()):
-        return "", Path(text)
+        return "", Path(local_path(text))
     if not (name and place):
         raise ValueError(f"must be a weights file, a run, or NAME= before either; got {text!r}")
-    return name, Path(place)
+    return name, Path(local_path(place))
 
 
 def is_word(place: Path) -> bool:

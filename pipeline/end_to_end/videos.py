@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from ..seeds import derived_seed
-from ..training.clips import ReadFrames, VideoSource
-from ..videos.clips import ClipSampling, Timeline, frame_indices, random_starts, view_starts
+from ..training.clips import OpenVideo, VideoSource
+from ..videos.clips import ClipSampling, frame_indices, random_starts, view_starts
+from ..videos.frame_times import Timeline
 from ..videos.preprocessing import Preprocessing
-from ..videos.transforms import augment, preprocess_test
+from ..videos.transforms import Look, central_look, random_look
 from .steps import ClipBatch
 
 VideoClips = tuple[dict[str, torch.Tensor], int]  # role -> (N_role, L, S, S, 3) uint8, and the class
@@ -63,11 +64,11 @@ class TrainingVideos:
         def starts(timeline: Timeline) -> np.ndarray:
             return random_starts(self.sampling, timeline, rng=rng, stratified=True, start=video.start, end=video.end)
 
-        def see(frames: np.ndarray, preprocessing: Preprocessing) -> torch.Tensor:
-            # The same generator for each clip, so that all are cropped and mirrored alike.
-            return augment(frames, preprocessing, np.random.default_rng(look), flip=self.flip)
+        def look_of(preprocessing: Preprocessing, size: tuple[int, int]) -> Look:
+            # The same generator for each role, so that all clips are cropped and mirrored alike.
+            return random_look(size, preprocessing, np.random.default_rng(look), flip=self.flip)
 
-        return self._clips(index, starts, see)
+        return self._clips(index, starts, look_of)
 
     def spread_clips(self, index: int) -> VideoClips | None:
         """Return the N clips of video ``index`` that a test uses, and its label; or None likewise."""
@@ -76,21 +77,22 @@ class TrainingVideos:
         def starts(timeline: Timeline) -> np.ndarray:
             return view_starts(self.sampling, timeline, video_id=video.video_id, start=video.start, end=video.end)[0]
 
-        return self._clips(index, starts, preprocess_test)
+        return self._clips(index, starts, lambda preprocessing, _: central_look(preprocessing))
 
     def _clips(
         self,
         index: int,
         starts: Callable[[Timeline], np.ndarray],
-        see: Callable[[np.ndarray, Preprocessing], torch.Tensor],
+        look_of: Callable[[Preprocessing, tuple[int, int]], Look],
     ) -> VideoClips | None:
         video = self.source.videos[index]
 
-        def clips(timeline: Timeline, read: ReadFrames) -> VideoClips:
+        def clips(opened: OpenVideo) -> VideoClips:
             seen: dict[str, list[torch.Tensor]] = {role: [] for role in dict.fromkeys(self.roles)}
-            for role, start in zip(self.roles, starts(timeline), strict=True):
-                places = frame_indices(timeline, start, self.sampling, start=video.start, end=video.end)
-                seen[role].append(see(read(places), self.preprocessing[role]))
+            looks = {role: look_of(self.preprocessing[role], opened.size) for role in seen}
+            for role, start in zip(self.roles, starts(opened.timeline), strict=True):
+                places = frame_indices(opened.timeline, start, self.sampling, start=video.start, end=video.end)
+                seen[role].append(opened.see(places, looks[role]))
             return {role: torch.stack(own) for role, own in seen.items()}, self.labels[index]
 
         return self.source.see(index, clips)

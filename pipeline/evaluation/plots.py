@@ -1,40 +1,23 @@
-"""Pictures, drawn without a display: training curves, accuracy against cost, confusion matrices.
-
-The colours are Okabe and Ito's, which colour-blind readers can tell apart; groups also differ by marker.
-"""
+"""Pictures, drawn without a display: training curves, and accuracy against cost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 from matplotlib.transforms import Bbox
 
-from ..files import write_atomically
+from .drawn_names import drawn_names, drawn_title
+from .figures import save_figure, scale_cost, style_with
+from .looks import BLUE, GREY, VERMILLION, look_of
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")  # eight of each: as many as aggregators
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#E5E5E5",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "savefig.dpi": 200,
-}
-_MATRIX_STYLE: dict[Any, Any] = STYLE | {"axes.grid": False, "axes.spines.top": True, "axes.spines.right": True}
-_LOG_SPAN = 5.0  # costs that differ by more than this factor get a logarithmic axis
-_MOST_NUMBERED_CLASSES, _MOST_NAMED_CLASSES = 50, 100
-_LONGEST_CLASS_NAME = 28
+_LABEL_SIZE = 8
+_LOWEST, _HIGHEST = -2.0, 103.0  # of the axis of accuracies, in %: all of 0 to 100, and room for markers
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,15 +28,28 @@ class CostPoint:
         label: its name.
         gmacs: its cost, in GMACs per video.
         accuracy: in [0, 1]; the mean, if there are several seeds.
-        spread: half the length of its error bar, in the same unit; None: no bar.
-        family: points of one family share colour and marker.
+        interval: the ends of its error bar, in the same unit; None: no bar.
+        family: the method, which decides colour and marker.
     """
 
     label: str
     gmacs: float
     accuracy: float
-    spread: float | None = None
+    interval: tuple[float, float] | None = None
     family: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Line:
+    """A horizontal line in the picture of accuracy against cost, such as chance.
+
+    Attributes:
+        label: written beside it.
+        accuracy: in [0, 1].
+    """
+
+    label: str
+    accuracy: float
 
 
 def save_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str = "", figure: str = "accuracy") -> None:
@@ -65,84 +61,24 @@ def save_curves(records: Sequence[Mapping[str, Any]], path: Path, *, title: str 
         title: above the picture.
         figure: its name in the records.
     """
-    with rc_context(STYLE):
-        picture = Figure(figsize=(7.0, 2.9), layout="constrained")
-        for axes, name in zip(picture.subplots(1, 2), ("loss", figure), strict=True):
+    keys = {key for record in records for key in record}
+    shown = [name for name in ("loss", figure) if {name, f"val_{name}"} & keys] or ["loss"]
+    title, fonts = drawn_title(title)
+    with rc_context(style_with(fonts)):
+        picture = Figure(figsize=(3.5 * len(shown), 2.9), layout="constrained")
+        for axes, name in zip(picture.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
             _draw_curve(axes, records, name)
+        # Beside the panels, where no curve runs.
+        handles, labels = picture.axes[0].get_legend_handles_labels()
+        if handles:
+            picture.legend(handles, labels, loc="outside right upper")
         if title:
             picture.suptitle(title, fontsize=10)
         save_figure(picture, path)
 
 
-def save_accuracy_against_cost(points: Sequence[CostPoint], path: Path, *, title: str = "") -> None:
-    """Draw top-1 accuracy against GMACs per video, each point with its name beside it.
-
-    Args:
-        points: one per method.
-        path: of the PNG file.
-        title: above the picture.
-    """
-    with rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 3.8), layout="constrained")
-        axes = figure.subplots()
-        families = list(dict.fromkeys(point.family for point in points))
-        looks = [families.index(point.family) for point in points]
-        for point, look in zip(points, looks, strict=True):
-            _draw_point(axes, point, COLOURS[look % len(COLOURS)], MARKERS[look % len(MARKERS)])
-        scale_cost(axes, [point.gmacs for point in points])
-        axes.margins(x=0.18, y=0.22)
-        low, high = axes.get_ylim()
-        axes.set_ylim(max(low, -4), min(high, 104))  # no ticks beyond 0 and 100 %
-        axes.set(xlabel="GMACs a video", ylabel="Top-1 accuracy (%)", title=title)
-        axes.title.set_fontsize(10)
-        _place_labels(figure, axes, points, [COLOURS[look % len(COLOURS)] for look in looks])
-        save_figure(figure, path)
-
-
-def save_confusion_matrix(
-    matrix: npt.NDArray[np.int64], path: Path, *, classes: Sequence[str], title: str = ""
-) -> None:
-    """Draw a confusion matrix, each row coloured by its shares, with counts in the cells up to 50 classes.
-
-    Args:
-        matrix: (K, K) counts; rows are true classes, columns predicted ones.
-        path: of the PNG file.
-        classes: K names.
-        title: above the picture.
-    """
-    number = len(classes)
-    numbered = number <= _MOST_NUMBERED_CLASSES
-    digits = len(str(matrix.max(initial=0)))
-    cell = max(0.24, 0.075 * digits + 0.09) if numbered else max(0.02, 7.0 / number)  # inches
-    named = number <= _MOST_NAMED_CLASSES
-    longest = max(len(_shorten(name)) for name in classes) if named else 4
-    side, names = max(2.2, cell * number), 0.075 * longest + 0.5
-    with rc_context(_MATRIX_STYLE):
-        figure = Figure(figsize=(side + names + 0.7, side + names + (0.35 if title else 0.1)), layout="constrained")
-        axes = figure.subplots()
-        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        bar = axes.inset_axes((1 + 0.12 / side, 0, 0.14 / side, 1))  # inches over inches: the same width at any size
-        figure.colorbar(image, cax=bar, label="Share of the true class")
-        axes.set(xlabel="Predicted class", ylabel="True class", title=title)
-        axes.title.set_fontsize(10)
-        if named:
-            _name_classes(axes, classes, cell=side / number)
-        if numbered:
-            _number_cells(axes, matrix, shares)
-        save_figure(figure, path)
-
-
-def _shorten(name: str) -> str:
-    """Return a class name, cut to the length of a tick label."""
-    return name if len(name) <= _LONGEST_CLASS_NAME else name[: _LONGEST_CLASS_NAME - 1] + "…"
-
-
 def _draw_curve(axes: Axes, records: Sequence[Mapping[str, Any]], name: str) -> None:
-    for key, label, colour, style in (
-        (name, "training", COLOURS[0], "-"),
-        (f"val_{name}", "validation", COLOURS[1], "--"),
-    ):
+    for key, label, colour, style in ((name, "training", BLUE, "-"), (f"val_{name}", "validation", VERMILLION, "--")):
         found = [(record["epoch"] + 1, record[key]) for record in records if key in record]
         if found:
             epochs, values = zip(*found, strict=True)
@@ -152,63 +88,184 @@ def _draw_curve(axes: Axes, records: Sequence[Mapping[str, Any]], name: str) -> 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if name != "loss":
         axes.set_ylim(-0.02, 1.02)
-    if axes.lines:
-        axes.legend()
 
 
-def _draw_point(axes: Axes, point: CostPoint, colour: str, marker: str) -> None:
-    spread = None if point.spread is None else 100 * point.spread
+def save_accuracy_against_cost(
+    points: Sequence[CostPoint], path: Path, *, title: str = "", lines: Sequence[Line] = (), note: str = ""
+) -> None:
+    """Draw top-1 accuracy, from 0 to 100 %, against GMACs per video, each point with its name beside it.
+
+    Args:
+        points: one per method.
+        path: of the PNG file.
+        title: above the picture.
+        lines: what every method has to be compared with, such as chance.
+        note: below the picture, such as what the bars are.
+    """
+    names = drawn_names([point.label for point in points])
+    title, fonts = drawn_title(title)
+    with rc_context(style_with([*names.fonts, *fonts])):
+        figure = Figure(figsize=(6.4, max(4.0, 0.17 * len(points) + 1.6)), layout="constrained")
+        axes = figure.subplots()
+        for point in points:
+            _draw_point(axes, point)
+        scale_cost(axes, [point.gmacs for point in points])
+        axes.margins(x=0.18)
+        axes.set_ylim(_LOWEST, _HIGHEST)
+        axes.yaxis.set_major_locator(MultipleLocator(20))
+        axes.set(xlabel="GMACs a video", ylabel="Top-1 accuracy (%)", title=title)
+        axes.title.set_fontsize(10)
+        above = _draw_lines(axes, lines)
+        if note:
+            figure.supxlabel(note, fontsize=7, color=GREY)
+        figure.draw_without_rendering()  # settles the layout, so that places can be measured
+        if not _place_labels(figure, axes, points, names.shown, lines=lines):
+            _name_beside(figure, axes, points, names.shown, lowest=above)
+        save_figure(figure, path)
+
+
+def _draw_point(axes: Axes, point: CostPoint) -> None:
+    look = look_of(point.family)
+    ends = None if point.interval is None else [[100 * own] for own in _bars(point)]
     axes.errorbar(
         point.gmacs,
         100 * point.accuracy,
-        yerr=spread,
-        fmt=marker,
-        color=colour,
+        yerr=ends,
+        fmt=look.marker,
+        color=look.colour,
         markersize=7,
-        markeredgecolor="white",
-        markeredgewidth=0.8,
+        markerfacecolor=look.filling,
+        markeredgecolor=look.colour if look.is_hollow else "white",
+        markeredgewidth=1.2 if look.is_hollow else 0.8,
         capsize=3,
         linewidth=1.2,
     )
 
 
-def scale_cost(axes: Axes, costs: Sequence[float]) -> None:
-    """Make the cost axis logarithmic if the costs have a wide range, with plain numbers on it."""
-    if min(costs, default=0) > 0 and max(costs) / min(costs) > _LOG_SPAN:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        formatter = ScalarFormatter()
-        formatter.set_scientific(False)
-        axes.xaxis.set_major_formatter(formatter)
-        axes.xaxis.set_minor_formatter(NullFormatter())
+def _bars(point: CostPoint) -> tuple[float, float]:
+    """Return how far the error bar goes down and up from the point."""
+    low, high = point.interval or (point.accuracy, point.accuracy)
+    # Means of equal values are off in the last bit, and bars must not be negative.
+    return max(0.0, point.accuracy - low), max(0.0, high - point.accuracy)
 
 
-def _place_labels(figure: Figure, axes: Axes, points: Sequence[CostPoint], colours: Sequence[str]) -> None:
-    """Write each point's name where it overlaps no point, bar or other name and stays inside the axes."""
-    figure.draw_without_rendering()  # settles the layout, so that places can be measured
+def _draw_lines(axes: Axes, lines: Sequence[Line]) -> float:
+    """Draw horizontal lines, with their names beside the axes; names of lines at one height are joined.
+
+    Returns:
+        The height, in %, above which there is room for other names beside the axes.
+    """
+    heights: dict[float, list[str]] = {}
+    for line in lines:
+        heights.setdefault(round(100 * line.accuracy, 1), []).append(line.label)
+    gap = 5.0  # points of accuracy that a name takes
+    wanted = sorted(heights)
+    places = spread_out(wanted, gap=gap, highest=100.0)
+    for height, place in zip(wanted, places, strict=True):
+        axes.axhline(height, color=GREY, linestyle="--", linewidth=0.9, zorder=0.9)
+        text = f"{', '.join(heights[height])}: {height:.1f} %"
+        axes.annotate(
+            text,
+            (1.0, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(1.015, place),
+            textcoords=("axes fraction", "data"),
+            va="center",
+            fontsize=_LABEL_SIZE,
+            color=GREY,
+        )
+    return places[-1] + gap if places else _LOWEST
+
+
+def spread_out(places: Sequence[float], *, gap: float, highest: float = 1.0) -> list[float]:
+    """Return increasing ``places``, moved as little as needed to lie ``gap`` apart and not above ``highest``."""
+    # Upwards first, where names push each other; then down again from the top as far as they were pushed out.
+    moved: list[float] = []
+    for place in places:
+        moved.append(max(place, moved[-1] + gap) if moved else place)
+    limit = highest
+    for index in reversed(range(len(moved))):
+        moved[index] = min(moved[index], limit)
+        limit = moved[index] - gap
+    return moved
+
+
+def _place_labels(
+    figure: Figure, axes: Axes, points: Sequence[CostPoint], names: Sequence[str], *, lines: Sequence[Line]
+) -> bool:
+    """Write each point's name where it overlaps no point, bar, line or other name and stays inside the axes.
+
+    Returns:
+        Whether there is such a place for each; if not, nothing is written.
+    """
     renderer = FigureCanvasAgg(figure).get_renderer()
     inside = axes.get_window_extent(renderer)
-    taken = [_extent(axes, point, figure.dpi) for point in points]
-    for point, colour, own in zip(points, colours, list(taken), strict=True):
+    extents = [_extent(axes, point, figure.dpi) for point in points]
+    heights = [axes.transData.transform((points[0].gmacs, 100 * line.accuracy))[1] for line in lines]
+    taken = [*extents, *(Bbox([(inside.x0, y - 1), (inside.x1, y + 1)]) for y in heights)]
+    written = []
+    for point, name, own in zip(points, names, extents, strict=True):
         candidates = []
         for x, y, horizontal, vertical in _offsets(own, figure.dpi):
             text = axes.annotate(
-                point.label,
+                name,
                 (point.gmacs, 100 * point.accuracy),
                 xytext=(x, y),
                 textcoords="offset points",
                 ha=horizontal,
                 va=vertical,
-                fontsize=8,
-                color=colour,
+                fontsize=_LABEL_SIZE,
+                color=look_of(point.family).colour,
             )
             box = text.get_window_extent(renderer).padded(1)
             candidates.append((_covered(box, taken) + _outside(box, inside), text, box))
-        _, best, box = min(candidates, key=lambda candidate: candidate[0])
+        covered, best, box = min(candidates, key=lambda candidate: candidate[0])
+        written.append(best)
         for _, text, _ in candidates:
             if text is not best:
                 text.remove()
+        if covered > 0:
+            for text in written:
+                text.remove()
+            return False
         taken.append(box)
+    return True
+
+
+def _name_beside(
+    figure: Figure, axes: Axes, points: Sequence[CostPoint], names: Sequence[str], *, lowest: float
+) -> None:
+    """Write the names in a column beside the axes, each joined to its point, in the order of the accuracy.
+
+    The column is moved downwards only as far as ``lowest`` if there is room above.
+    """
+    height = axes.get_window_extent(FigureCanvasAgg(figure).get_renderer()).height
+    gap = 1.35 * _LABEL_SIZE / 72 * figure.dpi / height * (_HIGHEST - _LOWEST)
+    # A point further left comes below, so that the lines of points at one height cross least.
+    order = sorted(range(len(points)), key=lambda i: (points[i].accuracy, points[i].gmacs))
+    wanted = [max(100 * points[i].accuracy, lowest) for i in order]
+    for i, place in zip(order, spread_out(wanted, gap=gap, highest=_HIGHEST), strict=True):
+        axes.annotate(
+            names[i],
+            (points[i].gmacs, 100 * points[i].accuracy),
+            xytext=(1.03, place),
+            textcoords=("axes fraction", "data"),
+            va="center",
+            fontsize=_LABEL_SIZE,
+            color=look_of(points[i].family).colour,
+            arrowprops=LEADER,
+            zorder=0.5,
+        )
+
+
+LEADER: dict[str, Any] = {  # from a name beside the axes to its point
+    "arrowstyle": "-",
+    "color": "#AAAAAA",
+    "linewidth": 0.7,
+    "linestyle": ":",
+    "relpos": (0, 0.5),
+    "shrinkB": 3,
+}
 
 
 def _offsets(own: Bbox, dpi: float) -> list[tuple[float, float, str, str]]:
@@ -224,8 +281,10 @@ def _offsets(own: Bbox, dpi: float) -> list[tuple[float, float, str, str]]:
 def _extent(axes: Axes, point: CostPoint, dpi: float) -> Bbox:
     """Return the box, in pixels, that a point and its error bar take."""
     radius = 5 * dpi / 72
-    spread = 100 * (point.spread or 0.0)
-    low, high = (axes.transData.transform((point.gmacs, 100 * point.accuracy + sign * spread)) for sign in (-1, 1))
+    down, up = _bars(point)
+    low, high = (
+        axes.transData.transform((point.gmacs, 100 * value)) for value in (point.accuracy - down, point.accuracy + up)
+    )
     return Bbox([(low[0] - radius, low[1] - radius), (high[0] + radius, high[1] + radius)])
 
 
@@ -239,25 +298,3 @@ def _outside(box: Bbox, frame: Bbox) -> float:
     """Return how much of ``box`` lies outside ``frame``, in square pixels."""
     within = Bbox.intersection(box, frame)
     return box.width * box.height - (within.width * within.height if within is not None else 0.0)
-
-
-def _name_classes(axes: Axes, classes: Sequence[str], *, cell: float) -> None:
-    """Write the classes beside the rows and below the columns, upright where none is wider than its ``cell`` inches."""
-    names = [_shorten(name) for name in classes]
-    size = 8 if len(names) <= 30 else 7 if len(names) <= _MOST_NUMBERED_CLASSES else 5
-    upright = 0.65 * size / 72 * max(map(len, names)) < cell  # a letter is about 0.6 of its size wide
-    axes.set_xticks(range(len(names)), names, rotation=0 if upright else 90, fontsize=size)
-    axes.set_yticks(range(len(names)), names, fontsize=size)
-    axes.tick_params(length=2)
-
-
-def _number_cells(axes: Axes, matrix: npt.NDArray[np.int64], shares: npt.NDArray[np.float64]) -> None:
-    for row, column in np.argwhere(matrix > 0):
-        colour = "white" if shares[row, column] > 0.65 else "black"
-        text = axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, fontsize=7)
-        text.set_in_layout(False)  # it is inside the axes, and laying out thousands takes long
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as PNG, cut to what is drawn, whole or not at all."""
-    write_atomically(path, lambda partial: figure.savefig(partial, format="png", bbox_inches="tight", pad_inches=0.06))

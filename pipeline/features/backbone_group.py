@@ -1,17 +1,32 @@
 """One backbone's part of a feature store: its maps, clip scores, and what became of each video."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 
 from ..errors import StoreError, named
 from ..files import disk_full_explained
-from .format import FEATURE_DTYPE, SCORE_DTYPE, SMALL_COMPRESSION, Status, open_array, open_group, read_array
+from .format import (
+    FAILURES,
+    FEATURE_DTYPE,
+    PARTIAL,
+    SCORE_DTYPE,
+    SMALL_COMPRESSION,
+    Status,
+    canonical,
+    open_array,
+    open_group,
+    read_array,
+    read_picked,
+    read_rows,
+    write_rows,
+)
 from .shards import DamagedError, read_chunk, read_shard, write_chunk, write_shard
 
 
@@ -37,14 +52,23 @@ class BackboneGroup:
     A task, in any process, writes only its own video's files (`write`); a single coordinator writes the arrays that
     videos share (`mark`). So no file ever has two writers, and none needs a lock.
 
+    Videos are numbered by their place in the manifest; the arrays have a row for each that the store ever had.
+
+    Args:
+        path: of the group.
+        rows: (M,) the row of each of the manifest's M videos.
+        num_rows: V, how many rows there are.
+        writable: whether `write` and `record` are to be called.
+
     Attributes:
         features: (V, R, N, T', H', W', C) float16 Zarr array; NaN where nothing was computed.
         scores: (V, R, N, K) float32 Zarr array, the backbone's own clip scores; NaN where nothing was computed.
     """
 
-    def __init__(self, path: Path, *, writable: bool = False):
+    def __init__(self, path: Path, *, rows: npt.NDArray[np.int64], num_rows: int, writable: bool = False):
         self.path = path
         self.name = path.name
+        self._rows, self._num_rows = rows, num_rows
         self.group = open_group(path, writable=writable)
         self.attributes: dict[str, Any] = dict(self.group.attrs)
 
@@ -57,6 +81,11 @@ class BackboneGroup:
     def due(self) -> np.ndarray:
         """(N,) bool: which clips the pattern gives to this backbone; the others stay NaN and take no space."""
         return np.array(self.attributes["due"], dtype=bool)
+
+    @property
+    def due_everywhere(self) -> np.ndarray:
+        """(N,) bool: the clips that all videos have that are done or partly so."""
+        return np.array(self.attributes.get("due_before", self.attributes["due"]), dtype=bool)
 
     @property
     def feature_shape(self) -> tuple[int, int, int, int]:
@@ -127,44 +156,127 @@ class BackboneGroup:
 
     def _features_path(self, video_index: int) -> Path:
         """Return the file, a shard, that holds all of a video's maps."""
-        return self.path / "features" / f"c.{video_index}.0.0.0.0.0.0"
+        return self.path / "features" / f"c.{self._rows[video_index]}.0.0.0.0.0.0"
 
     def _scores_path(self, video_index: int) -> Path:
         """Return the file that holds all of a video's scores."""
-        return self.path / "scores" / f"c.{video_index}.0.0.0"
+        return self.path / "scores" / f"c.{self._rows[video_index]}.0.0.0"
 
     def mark(self, video_index: int, status: Status, error: str = "") -> None:
-        """Record what became of a video; only the coordinator may do this.
+        """Record what became of one video, as `record` does of several."""
+        self.record({video_index: (status, error)})
+
+    def record(self, marks: Mapping[int, tuple[Status, str | None]]) -> None:
+        """Record what became of videos; only the coordinator may do this.
 
         Args:
-            video_index: which video of the manifest.
-            status: `Status.DONE` only after `write` has returned.
-            error: the reason, for `Status.FAILED`.
+            marks: index of a video in the manifest -> its status, `Status.DONE` only after `write` has returned, and
+                the reason if it failed; of a damaged one that is done, what was left out, or None to keep what is
+                recorded of that.
         """
-        if (status == Status.FAILED) != bool(error):
-            raise ValueError(f"a reason belongs to a failed video and to no other; got {status!r}, {error!r}")
+        wrong = [mark for mark in marks.values() if not _is_sensible(*mark)]
+        if wrong:
+            raise ValueError(f"a reason belongs to a failed video and to no other; got {wrong[0]!r}")
+        rows = self._rows[np.array(list(marks), np.int64)]
         with disk_full_explained(self.path):
-            # The reason before the status: a failed video without a reason would look like a damaged store. It is
-            # rewritten only if it differs, since every change rewrites the chunk of all 1024 videos around it.
+            # The reasons before the statuses: a failed video without a reason would look like a damaged store.
             errors = self._array("error")
-            if str(read_array(errors, video_index)) != error:
-                errors[video_index] = error
-            self._array("status")[video_index] = int(status)
+            known = read_picked(errors, rows).tolist()
+            texts = [old if new is None else new for old, (_, new) in zip(known, marks.values(), strict=True)]
+            write_rows(errors, rows, np.array(texts, object))
+            write_rows(self._array("status"), rows, np.array([int(status) for status, _ in marks.values()], np.int8))
 
     def status(self) -> np.ndarray:
-        """Return (V,) int8, a `Status` for each video."""
-        return read_array(self._array("status"))
+        """Return (M,) int8, a `Status` for each video."""
+        return self._all_statuses()[self._rows]
+
+    def _all_statuses(self) -> np.ndarray:
+        """Return (V,) int8, a `Status` for each row."""
+        return read_rows(self._array("status"), self._num_rows)
+
+    def has(self, clips: Sequence[int] | np.ndarray) -> npt.NDArray[np.bool_]:
+        """Return (M,) bool: which videos have all of these clips."""
+        status = self.status()
+        partly = bool(self.due_everywhere[np.asarray(clips, np.int64)].all())
+        return (status == Status.DONE) | (partly & np.isin(status, PARTIAL))
 
     def errors(self) -> dict[int, str]:
-        """Return video index -> reason, for the videos that failed."""
-        failed = np.flatnonzero(self.status() == Status.FAILED)
-        reasons = read_array(self._array("error")) if len(failed) else []
-        return {int(index): str(reasons[index]) for index in failed}
+        """Return video index -> reason, for the videos that failed, or of which some clips did."""
+        return self._texts(FAILURES)
 
-    def pending(self, *, retry_failed: bool = False) -> np.ndarray:
-        """Return (n,) int64, in order: the indices of the videos still to be done, and of the failed ones if asked."""
-        status = self.status()
-        return np.flatnonzero((status == Status.PENDING) | (retry_failed & (status == Status.FAILED)))
+    def left_out(self) -> dict[int, str]:
+        """Return video index -> what of a damaged video was not used, for those that are done all the same."""
+        return {index: words for index, words in self._texts((Status.DONE, Status.PARTLY)).items() if words}
+
+    def _texts(self, statuses: Sequence[Status]) -> dict[int, str]:
+        found = np.flatnonzero(np.isin(self.status(), statuses))
+        texts = read_rows(self._array("error"), self._num_rows, self._rows) if len(found) else []
+        return {int(index): str(texts[index]) for index in found}
+
+    def pending(self, *, retry_failed: bool = False) -> npt.NDArray[np.int64]:
+        """Return (n,) int64, in order: the indices of the videos still to be done, and of the failed ones if asked.
+
+        To be done are also those that lack some clips (`Status.PARTLY`).
+        """
+        wanted = [Status.PENDING, Status.PARTLY, *(FAILURES if retry_failed else ())]
+        return np.flatnonzero(np.isin(self.status(), wanted))
+
+    def extend(self, due: Sequence[bool], *, pattern: str | None) -> None:
+        """Make more clips due; videos that are done keep what they have, and lack the rest. For the coordinator.
+
+        Args:
+            due: (N,) flags of the clips to add; those that are due stay so.
+            pattern: that makes them due, for the provenance.
+        """
+        union = (self.due | np.array(due, bool)).tolist()
+        if union == self.attributes["due"]:
+            return
+        before = self.due_everywhere.tolist()
+        # Until the attributes say which clips a video has that is partly done, it has all that are due.
+        self._replace(Status.DONE, Status.PARTLY)
+        provenance = {**self.provenance, **({} if pattern is None else {"pattern": pattern})}
+        self._set_attributes({**self.attributes, "due": union, "due_before": before, "provenance": provenance})
+
+    def settle(self) -> None:
+        """End the extension to more clips, if no video lacks any; for the coordinator, before and after a run."""
+        if "due_before" not in self.attributes:
+            self._replace(Status.PARTLY, Status.DONE)  # of an extension that was killed before it held
+        elif not np.isin(self._all_statuses(), PARTIAL).any():
+            self._set_attributes({name: value for name, value in self.attributes.items() if name != "due_before"})
+
+    def _replace(self, old: Status, new: Status) -> None:
+        """Give all rows of one status another one."""
+        rows = np.flatnonzero(self._all_statuses() == old)
+        with disk_full_explained(self.path):
+            write_rows(self._array("status"), rows, np.full(len(rows), int(new), np.int8))
+
+    def _set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Replace the group's attributes, in one step."""
+        self.attributes = canonical(attributes)
+        with disk_full_explained(self.path):
+            self.group.attrs.put(self.attributes)
+
+    def stored_clips(self, video_index: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return all clips that a video has, whether or not they are due; None if any of its files is damaged or gone.
+
+        Returns:
+            (R, N, T', H', W', C) float16 maps and (R, N, K) float32 scores, NaN where there is none.
+        """
+        num_views, num_clips = self.features.shape[1:3]
+        maps = np.empty((num_views * num_clips, *self.feature_shape), FEATURE_DTYPE)
+        scores = np.empty(self.scores.shape[1:], SCORE_DTYPE)
+        path, compression = self._features_path(video_index), self.attributes["compression"]
+        try:
+            read_shard(path, range(len(maps)), maps, num_chunks=len(maps), compression=compression)
+            there = read_chunk(self._scores_path(video_index), scores, compression=SMALL_COMPRESSION)
+        except (FileNotFoundError, DamagedError):
+            return None
+        return (maps.reshape(num_views, num_clips, *self.feature_shape), scores) if there else None
+
+    def forget(self, video_index: int) -> None:
+        """Remove a video's files, after it was marked as pending: its clips are computed anew, and none is kept."""
+        self._features_path(video_index).unlink(missing_ok=True)
+        self._scores_path(video_index).unlink(missing_ok=True)
 
     def read(self, video_index: int, *, view: int = 0, clips: Sequence[int] | None = None) -> np.ndarray:
         """Return (n, T', H', W', C) float16, the maps of the clips asked for, decoding no others.
@@ -177,8 +289,8 @@ class BackboneGroup:
         Raises:
             StoreError: if a clip that is due is missing or damaged; names video, backbone, view and clip.
         """
-        num_videos, num_views, num_clips = self.features.shape[:3]
-        _check_index("video", video_index, num_videos)
+        num_views, num_clips = self.features.shape[1:3]
+        _check_index("video", video_index, len(self._rows))
         # Indexing a range lets -1 mean the last clip.
         wanted = [_place(num_clips, "clip", clip) for clip in (range(num_clips) if clips is None else clips)]
         chunks = [_place(num_views, "view", view) * num_clips + clip for clip in wanted]
@@ -205,7 +317,7 @@ class BackboneGroup:
         Raises:
             StoreError: if they are missing or damaged; names video and backbone.
         """
-        _check_index("video", video_index, self.scores.shape[0])
+        _check_index("video", video_index, len(self._rows))
         _place(self.scores.shape[1], "view", view)
         scores = np.empty(self.scores.shape[1:], SCORE_DTYPE)  # (R, N, K)
         try:
@@ -219,7 +331,8 @@ class BackboneGroup:
     def _unreadable(self, video_index: int, part: str, reason: str) -> UnreadableError:
         """Say which video's data cannot be read, why, and what to do about it."""
         store = self.path.parent
-        video_id = read_array(open_array(open_group(store, writable=False), store, "video_id"), video_index)
+        ids = open_array(open_group(store, writable=False), store, "video_id")
+        video_id = read_array(ids, int(self._rows[video_index]))
         what = f"{part}: {reason}"
         if self.status()[video_index] != Status.DONE:
             return UnreadableError(f"{self.name} has not been extracted for video '{video_id}' ({what}).", what)
@@ -228,6 +341,11 @@ class BackboneGroup:
             f"{named('reset')}` and extract again: only damaged videos are redone."
         )
         return UnreadableError(message, what)
+
+
+def _is_sensible(status: Status, words: str | None) -> bool:
+    """Return whether a status and words go together: a failed video has some, a pending one none."""
+    return bool(words) if status in FAILURES else status != Status.PENDING or not words
 
 
 def _check_index(what: str, index: int, number: int) -> None:

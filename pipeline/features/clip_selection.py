@@ -1,17 +1,19 @@
 """Which clips of which backbones an aggregator reads, checked against what a feature store holds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import SettingsError, named
 from .clip_choice import ClipChoice, candidate_clips, stretch_edges
-from .format import Status
-from .patterns import CHEAP, EXPENSIVE, Pattern
+from .patterns import CHEAP, EXPENSIVE, Pattern, joined_patterns
 from .store import FeatureStore
 
 NOT_EXTRACTED = "not extracted yet"
+
+ClipsByBackbone = Mapping[str, Sequence[int] | npt.NDArray[np.int64]]  # name of a backbone -> places of clips
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,13 +40,40 @@ class Selection:
         return {role: store.backbone(name).feature_shape for role, name in self.backbones.items()}
 
 
-def missing_videos(store: FeatureStore, videos: Iterable[int], *, backbones: Iterable[str]) -> dict[str, str]:
-    """Return id -> reason for those ``videos`` (indices) that lack maps of one of ``backbones``: failed, or not yet."""
-    groups = [store.backbone(name) for name in backbones]
-    done = np.all([group.status() == Status.DONE for group in groups], axis=0)
-    errors = {index: reason for group in groups for index, reason in group.errors().items()}
+def wanted_clips(selection: Selection, choice: ClipChoice) -> dict[str, npt.NDArray[np.int64]]:
+    """Return role -> the stored clips that may stand at one of its places, ascending."""
+    places = np.array(selection.roles)
+    return {
+        role: np.unique(np.concatenate([choice.candidates[place] for place in np.flatnonzero(places == role)]))
+        for role in selection.backbones
+    }
+
+
+def usable_videos(store: FeatureStore, selection: Selection) -> npt.NDArray[np.bool_]:
+    """Return (M,) bool: which videos of the store have all clips that a selection may read."""
+    return _have(store, _clips_by_backbone(store, selection))
+
+
+def missing_videos(store: FeatureStore, videos: Iterable[int], *, selection: Selection) -> dict[str, str]:
+    """Return id -> reason for those ``videos`` (indices) that lack clips of a selection: failed, or not yet."""
+    return lacking_videos(store, videos, clips=_clips_by_backbone(store, selection))
+
+
+def lacking_videos(store: FeatureStore, videos: Iterable[int], *, clips: ClipsByBackbone) -> dict[str, str]:
+    """Return id -> reason for those ``videos`` (indices) that lack any of a backbone's ``clips``, by its name."""
+    done = _have(store, clips)
+    errors = {index: reason for name in clips for index, reason in store.backbone(name).errors().items()}
     lacking = [index for index in videos if not done[index]]
     return {store.manifest.videos[index].video_id: errors.get(index, NOT_EXTRACTED) for index in lacking}
+
+
+def _clips_by_backbone(store: FeatureStore, selection: Selection) -> ClipsByBackbone:
+    wanted = wanted_clips(selection, choose_clips(store, selection))
+    return {selection.backbones[role]: own for role, own in wanted.items()}
+
+
+def _have(store: FeatureStore, clips: ClipsByBackbone) -> npt.NDArray[np.bool_]:
+    return np.all([store.backbone(name).has(own) for name, own in clips.items()], axis=0)
 
 
 def select(
@@ -88,7 +117,15 @@ def _own_pattern(store: FeatureStore, by_role: Mapping[str, str], given: str | N
     if given is None and EXPENSIVE not in by_role.values():
         return Pattern.parse("all-cheap")
     own = store.backbone(_named(store, by_role, EXPENSIVE, given)).provenance
-    return Pattern.parse(own["pattern"] if own["role"] == EXPENSIVE else "all-expensive")  # a cheap one saw all clips
+    if own["role"] != EXPENSIVE:
+        return Pattern.parse("all-expensive")  # a cheap one saw all clips
+    first, *others = patterns = joined_patterns(own["pattern"])
+    if others:
+        raise SettingsError(
+            f"{store.path} was extracted with several patterns; say which: {named('pattern')} "
+            f"{' | '.join(map(str, patterns))}"
+        )
+    return first
 
 
 def _backbone_of(
@@ -126,8 +163,7 @@ def choose_clips(store: FeatureStore, selection: Selection) -> ClipChoice:
     Raises:
         SettingsError: if no clip that could stand at some place was extracted.
     """
-    due = {role: store.backbone(name).due for role, name in selection.backbones.items()}
-    candidates = candidate_clips(np.array([due[role] for role in selection.roles]))
+    candidates = _candidates(store, selection)
     for place, (found, role) in enumerate(zip(candidates, selection.roles, strict=True)):
         if not len(found):
             group = store.backbone(selection.backbones[role])
@@ -137,6 +173,19 @@ def choose_clips(store: FeatureStore, selection: Selection) -> ClipChoice:
                 "but no such "
                 f"clip there was extracted with {group.name} ({named('pattern')} {own}, {int(group.due.sum())} of "
                 f"{len(group.due)} clips). Type a pattern that needs fewer {role} clips, such as {own}, or extract "
-                f"into a new store with {named('pattern')} {selection.pattern}"
+                f"the missing clips with {named('pattern')} {selection.pattern}"
             )
     return ClipChoice(candidates, stretch_edges(selection.num_clips, num_stored=store.sampling.num_clips))
+
+
+def _candidates(store: FeatureStore, selection: Selection) -> tuple[npt.NDArray[np.int64], ...]:
+    """Return, for each place, the stored clips that may stand there.
+
+    While some videos lack the clips of a further pattern, these are left alone if the others suffice, so that all
+    videos can be used.
+    """
+    groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
+    everywhere = candidate_clips(np.array([groups[role].due_everywhere for role in selection.roles]))
+    if all(map(len, everywhere)):
+        return everywhere
+    return candidate_clips(np.array([groups[role].due for role in selection.roles]))

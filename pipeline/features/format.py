@@ -15,7 +15,8 @@ from ..errors import StoreError
 from ..settings import differing
 from .shards import LZ4_LEVEL, ZSTD_LEVEL
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_FORMATS = (1, 2)  # 1: no column `place`; files of small arrays may hold fewer rows
 VIDEOS_PER_CHUNK = 1024  # of arrays with a small entry per video: a million videos make a thousand files
 FEATURE_DTYPE, SCORE_DTYPE = np.dtype("<f2"), np.dtype("<f4")
 _CHECKSUM: dict[str, Any] = {"name": "crc32c"}
@@ -36,11 +37,21 @@ _NOTHING = "nothing"  # what a difference calls a field that is not there
 
 
 class Status(IntEnum):
-    """What became of a video, for one backbone; the numbers are those of the array `status`."""
+    """What became of a video, for one backbone; the numbers are those of the array `status`.
+
+    Partly: it was done, and then a further pattern made more clips due, which it lacks (`BackboneGroup.extend`). Partly
+    failed: these could not be computed; it keeps those that it has.
+    """
 
     PENDING = 0
     DONE = 1
     FAILED = 2
+    PARTLY = 3
+    PARTLY_FAILED = 4
+
+
+FAILURES = (Status.FAILED, Status.PARTLY_FAILED)
+PARTIAL = (Status.PARTLY, Status.PARTLY_FAILED)
 
 
 def canonical(value: Any) -> Any:
@@ -91,7 +102,7 @@ def create_array(
 
 def create_clip_starts(group: zarr.Group, clips: tuple[int, int, int]) -> None:
     """Create `clip_start` (V, R, N) float64, filled with NaN, for ``clips`` = (V, R, N)."""
-    chunk = (min(VIDEOS_PER_CHUNK, clips[0]), *clips[1:])
+    chunk = (VIDEOS_PER_CHUNK, *clips[1:])
     create_array(group, "clip_start", shape=clips, chunk=chunk, dtype="<f8", fill=float("nan"))
 
 
@@ -100,7 +111,7 @@ def create_backbone_arrays(group: zarr.Group, clips: tuple[int, int, int], attri
     # A chunk per clip, so that a few clips can be read without decoding the others; a shard (one file) per video, so
     # that a task writes a file of its own and there are not millions of small ones.
     num_videos, *of_video = clips
-    rows = min(VIDEOS_PER_CHUNK, num_videos)
+    rows = VIDEOS_PER_CHUNK  # even if there are fewer, so that a store that grows stays as if made at once
     maps, nan = attributes["feature_shape"], float("nan")
     create_array(
         group,
@@ -165,6 +176,69 @@ def read_array(array: zarr.Array, selection: Any = ...) -> np.ndarray:
         return np.asarray(array[selection])
     except (ValueError, RuntimeError, IndexError) as error:
         raise StoreError(f"'{array.path}' of {array.store_path.store} is damaged: {error}") from error
+
+
+def read_rows(array: zarr.Array, num_rows: int, rows: Any = ...) -> np.ndarray:
+    """Return rows of an array (V, ...), as if it had ``num_rows``: those that it lacks are its fill value.
+
+    A store's arrays are lengthened one after the other once its table of videos has grown, so that one of them may be
+    shorter than the table for a moment, or until a killed extension goes on; or longer, for a reader from before.
+
+    Raises:
+        StoreError: if its file is damaged.
+    """
+    there = read_array(array, slice(0, num_rows))
+    if len(there) < num_rows:
+        missing = np.full((num_rows - len(there), *array.shape[1:]), array.fill_value, there.dtype)
+        there = np.concatenate([there, missing])
+    return there[rows]
+
+
+def read_picked(array: zarr.Array, rows: np.ndarray) -> np.ndarray:
+    """Return (n, ...), the n ``rows`` of an array, reading each of its files once.
+
+    Raises:
+        StoreError: if a file is damaged.
+    """
+    step = array.chunks[0]
+    found = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    for chunk in np.unique(rows // step).tolist():
+        own = rows // step == chunk
+        part = read_array(array, slice(chunk * step, min((chunk + 1) * step, array.shape[0])))
+        found[own] = part[rows[own] - chunk * step]
+    return found
+
+
+def resize(array: zarr.Array, num_rows: int) -> None:
+    """Make an array (V, ...) as long as ``num_rows``; its files stay as they are."""
+    if array.shape[0] != num_rows:
+        array.resize((num_rows, *array.shape[1:]))
+
+
+def write_changed(array: zarr.Array, values: np.ndarray) -> None:
+    """Write ``values`` (V, ...) over all of an array, leaving alone the files in which nothing changes."""
+    before, step = np.asarray(array[...]), array.chunks[0]  # at once: Zarr reads files side by side
+    for start in range(0, len(values), step):
+        part = slice(start, min(start + step, len(values)))
+        if not same(before[part], values[part]):
+            array[part] = values[part]
+
+
+def write_rows(array: zarr.Array, rows: np.ndarray, values: np.ndarray) -> None:
+    """Write ``values`` (n, ...) into the n ``rows`` of an array, each of its files once, if anything changes in it."""
+    step = array.chunks[0]
+    for chunk in np.unique(rows // step).tolist():
+        part, own = slice(chunk * step, min((chunk + 1) * step, array.shape[0])), rows // step == chunk
+        before = read_array(array, part)
+        after = before.copy()
+        after[rows[own] - chunk * step] = values[own]
+        if not same(before, after):
+            array[part] = after
+
+
+def same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two arrays of one shape are equal, NaN being equal to NaN."""
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
 
 def backbone_bytes(

@@ -2,10 +2,11 @@
 
 ::
 
-    /                       attributes: format_version, kind, manifest_digest, num_videos, sampling (JSON),
+    /                       attributes: format_version, kind, manifest_digest, num_videos, columns, sampling (JSON),
                                         backbones (JSON: name -> all attributes of the backbone's group)
     /<video_id>             a group a video; a "/" in an id nests groups, so f["folder/name"] finds it
-                            attributes: video_id, video_index, path, labels, split; start and end where there are any
+                            attributes: video_id, video_index, path, labels, split; start, end and
+                            content_sha256 where there are any; "column <name>" for each further column of the manifest
         clip_start          (N,) float64 s, once the video is done
         <backbone>          attributes: status (pending, done, failed), error (where it failed)
             features        (N, T', H', W', C) float16, chunk = one clip; NaN where a clip was not due, and no space
@@ -15,7 +16,7 @@ If a store has R > 1 views, each of the three arrays has one more axis in front:
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,14 @@ from ..files import (
 from ..manifests.manifest import Manifest, Video
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
-from .format import FORMAT_VERSION, Status
-from .store import KIND, FeatureStore
+from .columns import CONTENT
+from .format import FORMAT_VERSION, PARTIAL, READABLE_FORMATS, Status
+from .store import FeatureStore
+from .store_attributes import KIND
 
 COMPRESSIONS = {"none": {}, "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True}}
-_JSON_ATTRIBUTES = ("sampling", "backbones")
+_JSON_ATTRIBUTES = ("sampling", "backbones", "columns")
+_COLUMN = "column "  # begins the name of an attribute that holds a cell of a further column
 _SPARE_BYTES = 16_000_000  # left free by an export: HDF5 crashes on a full disk, even while it closes a file
 Node = Any  # a group or dataset: h5py's types cannot say which one a name leads to, nor what an attribute holds
 
@@ -82,28 +86,42 @@ def raw_bytes(store: FeatureStore) -> int:
 def _write_store(store: FeatureStore, file: h5py.File, compression: str, progress: Progress) -> None:
     """Write attributes and videos."""
     groups = [store.backbone(name) for name in store.backbones()]
-    attributes = {**store.attributes, "backbones": {group.name: group.attributes for group in groups}}
+    # Videos that the manifest does not list any more stay behind, and so do clips that not all videos have yet.
+    attributes = {
+        **store.attributes,
+        "format_version": FORMAT_VERSION,
+        "num_videos": len(store.manifest),
+        "backbones": {group.name: _whole(group.attributes) for group in groups},
+    }
     for name, value in sorted(attributes.items()):
         file.attrs[name] = json.dumps(value, sort_keys=True) if name in _JSON_ATTRIBUTES else value
-    states = {group.name: (group, group.status(), group.errors()) for group in groups}
-    starts = store.clip_starts()
+    states = {group.name: (group, group.status(), group.errors() | group.left_out()) for group in groups}
+    starts, contents = store.clip_starts(), store.contents()
     most = sum(group.raw_bytes_per_video for group in groups)
     with under_way(progress, "exporting", total=len(store.manifest), unit="video"):
         for index, video in enumerate(store.manifest.videos):
             check_free_space(Path(file.filename), _SPARE_BYTES + most)
             at = _video_group(file, video, index)
+            if store.records_content:
+                at.attrs[CONTENT] = contents.get(index, "")
             if np.isfinite(starts[index]).all():
                 at["clip_start"] = _without_single_view(starts[index])
             for name, (group, status, errors) in states.items():
                 part = at.create_group(name)
-                part.attrs["status"] = Status(status[index]).name.lower()
-                if index in errors:
+                partly = status[index] in PARTIAL
+                part.attrs["status"] = (Status.PENDING if partly else Status(status[index])).name.lower()
+                if index in errors and not partly:
                     part.attrs["error"] = errors[index]
                 if status[index] == Status.DONE:
                     _write_maps(part, group, index, COMPRESSIONS[compression])
             # Now, so that the free space looked at for the next video is what is really left.
             file.flush()
             progress.advance()
+
+
+def _whole(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return a backbone's attributes without those of an extension that is under way."""
+    return {name: value for name, value in attributes.items() if name != "due_before"}
 
 
 def _video_group(file: h5py.File, video: Video, index: int) -> h5py.Group:
@@ -126,6 +144,8 @@ def _video_group(file: h5py.File, video: Video, index: int) -> h5py.Group:
     group.attrs["path"] = video.written_path
     group.attrs.create("labels", list(video.labels), dtype=h5py.string_dtype())
     group.attrs["split"] = video.split
+    for name, cell in video.columns.items():
+        group.attrs[_COLUMN + name] = cell
     for name, edge in (("start", video.start), ("end", video.end)):
         if edge is not None:
             group.attrs[name] = edge
@@ -190,7 +210,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         raise StoreError(f"{path} cannot be opened as HDF5 ({why}); give a `vidpipe store export`") from error
     with file:
         kind, version = file.attrs.get("kind"), file.attrs.get("format_version")
-        if kind != KIND or version != FORMAT_VERSION:
+        if kind != KIND or version not in READABLE_FORMATS:
             raise StoreError(
                 f"{path} must be an export of `vidpipe store export`, format {FORMAT_VERSION}; its attributes say "
                 f"kind {kind}, format_version {version}."
@@ -205,15 +225,20 @@ def _read_store(file: Node, path: Path, progress: Progress) -> None:
         StoreError: if the videos in it are not those that were exported.
     """
     groups = _groups_by_index(file)
-    manifest = Manifest(tuple(_video(group) for group in groups))
+    columns = json.loads(file.attrs.get("columns", "[]"))
+    manifest = Manifest(_video(group, columns) for group in groups)
     if manifest.digest != file.attrs["manifest_digest"]:
         raise StoreError(f"{file.filename} does not hold the videos that were exported: the manifest's digest differs.")
     store = FeatureStore.create(path, manifest=manifest, sampling=ClipSampling(**json.loads(file.attrs["sampling"])))
     parts = {name: store.add_backbone(name, **attrs) for name, attrs in json.loads(file.attrs["backbones"]).items()}
+    if groups and CONTENT in groups[0].attrs:
+        store.record_content()
     with under_way(progress, "importing", total=len(groups), unit="video"):
         for index, group in enumerate(groups):
             if "clip_start" in group:
-                store.set_clip_starts(index, _with_views(group["clip_start"], axes=1))
+                store.set_clip_starts({index: _with_views(group["clip_start"], axes=1)})
+            if digest := group.attrs.get(CONTENT):
+                store.set_contents({index: str(digest)})
             for name, part in parts.items():
                 _read_video(group[name], part, index)
             progress.advance()
@@ -233,7 +258,7 @@ def _groups_by_index(file: Node) -> list[Node]:
     return [found[index] for index in sorted(found)]
 
 
-def _video(group: Node) -> Video:
+def _video(group: Node, columns: Sequence[str]) -> Video:
     """Return the row of the manifest that a group's attributes hold."""
     written, edges = group.attrs["path"], [group.attrs.get(name) for name in ("start", "end")]
     start, end = (None if edge is None else float(edge) for edge in edges)
@@ -245,6 +270,7 @@ def _video(group: Node) -> Video:
         split=group.attrs["split"],
         start=start,
         end=end,
+        columns={name: group.attrs[_COLUMN + name] for name in columns},
     )
 
 

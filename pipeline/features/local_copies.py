@@ -21,7 +21,7 @@ import numpy.typing as npt
 from ..errors import OutOfSpaceError, StoreError, named
 from ..files import nearest_folder, remove_drafts, write_atomically
 from .backbone_group import BackboneGroup
-from .format import FEATURE_DTYPE, Status
+from .format import FEATURE_DTYPE, PARTIAL, Status
 
 
 class LocalCopy:
@@ -87,11 +87,18 @@ def open_copy(group: BackboneGroup, folder: Path) -> LocalCopy:
 
 
 def write_maps(file: BinaryIO, group: BackboneGroup, videos: Iterable[int]) -> None:
-    """Write the maps of ``videos`` in the form of a copy, and wait until they are on disk."""
-    clips = np.flatnonzero(group.due).tolist()
+    """Write the maps of ``videos`` in the form of a copy, and wait until they are on disk.
+
+    Videos that are done in part have NaN for the clips that they lack, and nobody asks for these.
+    """
+    clips, everywhere = np.flatnonzero(group.due), group.due_everywhere
+    partly = np.isin(group.status(), PARTIAL)
     for video in videos:
+        there = everywhere[clips] if partly[video] else np.ones(len(clips), bool)
         for view in range(group.num_views):
-            group.read(video, view=view, clips=clips).tofile(file)
+            maps = np.full((len(clips), *group.feature_shape), np.nan, FEATURE_DTYPE)
+            maps[there] = group.read(video, view=view, clips=clips[there].tolist())
+            maps.tofile(file)
     file.flush()
     os.fsync(file.fileno())
 
@@ -115,7 +122,8 @@ def check_space(groups: Iterable[BackboneGroup], folder: Path) -> int:
 
 
 def _done(group: BackboneGroup) -> npt.NDArray[np.int64]:
-    return np.flatnonzero(group.status() == Status.DONE)
+    status = group.status()
+    return np.flatnonzero((status == Status.DONE) | np.isin(status, PARTIAL))
 
 
 def _path(group: BackboneGroup, videos: npt.NDArray[np.int64], folder: Path) -> Path:
@@ -133,12 +141,15 @@ def _shape(group: BackboneGroup, num_videos: int) -> tuple[int, ...]:
 def _digest(group: BackboneGroup, videos: npt.NDArray[np.int64]) -> str:
     """Return what tells a copy from any other: the store, what its maps were made from, and the videos."""
     store = group.path.parent / "zarr.json"
+    partly = np.flatnonzero(np.isin(group.status(), PARTIAL))
     made_from = {
         "path": str(group.path.resolve()),
         "created_ns": (group.path / "zarr.json").stat().st_mtime_ns,  # a store made anew at the same place
         "store": json.loads(store.read_text(encoding="utf-8"))["attributes"],
         "backbone": group.attributes,
         "videos": videos.tolist(),
+        # Videos that get their missing clips make another copy.
+        **({"partly": partly.tolist()} if len(partly) else {}),
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -71,3 +71,29 @@ class Pattern:
     def roles(self, num_clips: int) -> tuple[str, ...]:
         """Return the role of each of a video's clips, by its place."""
         return tuple(EXPENSIVE if expensive else CHEAP for expensive in self.expensive(num_clips))
+
+
+_AND = "+"  # between the patterns of several extractions
+
+
+def joined_name(stored: str, asked: str, *, num_clips: int) -> str:
+    """Return the name of what two patterns, each perhaps a joined name, make expensive together.
+
+    That is the wider one if it makes all clips expensive that the other does; otherwise both, as ``1:1+2:2``.
+    """
+    before, now = joined_clips(stored, num_clips), joined_clips(asked, num_clips)
+    if not (now & ~before).any():
+        return stored
+    if not (before & ~now).any():
+        return asked
+    return _AND.join(sorted({*stored.split(_AND), *asked.split(_AND)}))
+
+
+def joined_clips(name: str, num_clips: int) -> npt.NDArray[np.bool_]:
+    """Return (N,) bool: which clips the patterns of a joined name make expensive."""
+    return np.any([Pattern.parse(own).expensive(num_clips) for own in name.split(_AND)], axis=0)
+
+
+def joined_patterns(name: str) -> list[Pattern]:
+    """Return the patterns of a joined name."""
+    return [Pattern.parse(own) for own in name.split(_AND)]

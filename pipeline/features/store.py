@@ -1,42 +1,51 @@
-"""The feature store: one Zarr v3 group for a manifest and a clip sampling, one sub-group for each backbone.
+"""The feature store: one Zarr v3 group for a table of videos and a clip sampling, one sub-group for each backbone.
 
 ::
 
-    kinetics-val.zarr/          attributes: format_version, kind, manifest_digest, num_videos, sampling
+    kinetics-val.zarr/          attributes: format_version, kind, manifest_digest, num_videos, sampling, columns
       video_id (V,)  path (V,)  labels (V,)  split (V,)    text; labels joined by "|"
+      columns/                  a manifest's other columns: text (V,)
       interval (V, 2)           float64 s, start and end in the manifest; NaN where it gives none
+      place (V,)                int64, where in the manifest the video stands, from 0; -1: not listed any more
       clip_start (V, R, N)      float64 s; NaN until a video is done
+      content_sha256 (V,)       text, of the files as they were extracted; only where that was asked for
       r2plus1d_50/              attributes: feature_shape, num_classes, due, compression, provenance
         features (V, R, N, T', H', W', C) float16   chunk = one clip, shard = one video (all views)
         scores   (V, R, N, K)   float32, a chunk a video
-        status   (V,)           int8: 0 pending, 1 done, 2 failed        error (V,) text
+        status   (V,)           int8: 0 pending, 1 done, 2 failed, 3 partly, 4 partly failed    error (V,) text
+
+A store belongs to its videos, not to their labels: another manifest may add rows, leave some out of use, and change
+labels, splits and further columns. Rows never move, because their numbers name files; in Python, videos are numbered by
+their place in the manifest, as if the store had been made from it.
 
 Nothing in it depends on when, where or by how many processes it was written, so two runs of the same work make stores
 that are equal file by file. All files have checksums, and appear whole or not at all.
 """
 
+import json
 import os
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import zarr
 
-from ..errors import StoreError, named
+from ..errors import StoreError
 from ..files import appearing_whole, disk_full_explained, is_draft, lock_folder, remove_leftovers
 from ..manifests.manifest import Manifest
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
-from .columns import manifest_differences, read_columns, write_columns
+from .columns import CONTENT, VideoTable, listed_rows, read_places, read_table, write_table
 from .compression import DEFAULT_COMPRESSION
 from .format import (
     COMPRESSIONS,
-    FORMAT_VERSION,
+    VIDEOS_PER_CHUNK,
     canonical,
+    create_array,
     create_backbone_arrays,
     create_clip_starts,
     differences,
@@ -44,9 +53,23 @@ from .format import (
     open_array,
     open_group,
     read_array,
+    read_picked,
+    read_rows,
+    write_rows,
 )
+from .pending_change import PendingChange, carry_out, is_pending, read_pending
+from .store_attributes import (
+    check_readable,
+    refuse_differences,
+    refuse_other_content,
+    sampling_advice,
+    store_attributes,
+    without_pattern,
+)
+from .table_changes import Rules, TableChanges, changed_table
 
-KIND = "vidpipe feature store"
+EXTENDING = Rules(add=True, drop=True)  # what an extraction from another manifest does
+_ATTEMPTS = 20  # at reading a table that a coordinator is changing: each change takes moments
 
 
 class FeatureStore:
@@ -55,20 +78,35 @@ class FeatureStore:
     Use `open_or_create` in the one process that coordinates a run, and `open` anywhere else.
     """
 
-    def __init__(self, path: Path, *, writable: bool = False):
+    def __init__(self, path: Path, *, writable: bool = False, becoming: PendingChange | None = None):
         self.path = Path(path)
         self.writable = writable
-        self.group = open_group(self.path, writable=writable)
-        self.attributes: dict[str, Any] = dict(self.group.attrs)
         self._groups: dict[str, BackboneGroup] = {}
         self._unlock: weakref.finalize | None = None
-        if self.attributes.get("kind") != KIND:
-            raise StoreError(f"{self.path} is a Zarr group but no feature store of vidpipe.")
-        version = self.attributes.get("format_version")
-        if version != FORMAT_VERSION:
-            raise StoreError(
-                f"{self.path} has format {version}; this vidpipe reads format {FORMAT_VERSION}. Extract it again."
-            )
+        self._open(becoming)
+
+    def _open(self, becoming: PendingChange | None = None) -> None:
+        """Read the attributes and which rows are listed: both from before a change of the table, or both from after."""
+        self._groups.clear()
+        self.__dict__.pop("table", None)
+        self.__dict__.pop("manifest", None)
+        for _ in range(_ATTEMPTS):
+            self.group = open_group(self.path, writable=self.writable)
+            change = becoming or read_pending(self.path)
+            self.attributes: dict[str, Any] = dict(self.group.attrs if change is None else change.attributes)
+            check_readable(self.path, self.attributes)
+            if change is not None:
+                self.table, self._places = change.table, change.table.places
+                return
+            self._places = read_places(self.group, self.path, num_rows=self.num_rows)
+            if self._is_current():
+                return
+        raise StoreError(f"{self.path} is being changed all the time. Wait for the command that writes it.")
+
+    def _is_current(self) -> bool:
+        """Return whether the table of videos is still the one that was opened."""
+        document = json.loads((self.path / "zarr.json").read_text(encoding="utf-8"))
+        return not is_pending(self.path) and document.get("attributes") == self.attributes
 
     @classmethod
     def open(cls, path: Path, mode: Literal["r", "r+"] = "r") -> Self:
@@ -88,10 +126,11 @@ class FeatureStore:
             OutOfSpaceError: if the disk is full.
         """
         path = Path(path)
-        attributes = _store_attributes(manifest, sampling)
+        table = VideoTable.of(manifest)
+        attributes = store_attributes(table, digest=manifest.digest, sampling=sampling)
         with disk_full_explained(path), appearing_whole(path) as draft:
             group = new_group(draft, attributes=attributes)
-            write_columns(group, manifest)
+            write_table(group, draft, table)
             create_clip_starts(group, (len(manifest), sampling.views, sampling.num_clips))
         return cls(path, writable=True)
 
@@ -99,11 +138,12 @@ class FeatureStore:
     def open_or_create(cls, path: Path, *, manifest: Manifest, sampling: ClipSampling) -> Self:
         """Open the store for the coordinator of a run, or create it; there can be only one coordinator at a time.
 
-        Half-written files that killed writers left behind are removed.
+        If its table says something else than the manifest, it is changed (`take_over`). Half-written files that killed
+        writers left behind are removed.
 
         Raises:
-            StoreError: if what is there has another manifest or sampling (each difference is named), is no store, or
-                is being written by another run.
+            StoreError: if what is there has another sampling or other files of the same ids (each difference is
+                named), is no store, or is being written by another run.
             OutOfSpaceError: if the disk is full.
         """
         path = Path(path)
@@ -112,7 +152,8 @@ class FeatureStore:
             cls.create(path, manifest=manifest, sampling=sampling)
         store = cls.open_to_coordinate(path)
         try:
-            store.check_matches(manifest, sampling=sampling)
+            store.check_sampling(sampling)
+            store.take_over(manifest, rules=EXTENDING)
         except BaseException:
             store.__exit__()  # a notebook keeps the traceback, and with it the lock
             raise
@@ -122,6 +163,8 @@ class FeatureStore:
     def open_to_coordinate(cls, path: Path) -> Self:
         """Open an existing store for the one process that may record what became of its videos.
 
+        A change of the table that a kill interrupted is carried out.
+
         Raises:
             StoreError: if there is none, or another run coordinates it.
         """
@@ -129,29 +172,72 @@ class FeatureStore:
         # Locked first: only then can no living writer own the half-written files that are removed next. A finalizer
         # lets go of the lock even if nobody closes the store.
         store._unlock = weakref.finalize(store, os.close, lock_folder(store.path, error=StoreError))
-        remove_leftovers(store.path)
+        try:
+            remove_leftovers(store.path)
+            carry_out(store.path, backbones=store.backbones())
+            store._open()  # what was read before the lock may be from before another run's change
+        except BaseException:
+            store.__exit__()
+            raise
         return store
 
-    def check_matches(self, manifest: Manifest, *, sampling: ClipSampling) -> None:
-        """Refuse a store of another manifest or sampling; writes nothing.
+    def changed_by(self, manifest: Manifest, *, rules: Rules = EXTENDING) -> tuple[PendingChange | None, TableChanges]:
+        """Return what another manifest makes of the table, or None if nothing, and what it changes; writes nothing.
+
+        Raises:
+            StoreError: if a video has another file or interval than the store's of the same id.
+        """
+        if self.attributes["manifest_digest"] == manifest.digest and not manifest.videos.own_names:
+            return None, TableChanges()
+        table, changes = changed_table(self.table, manifest, rules=rules, path=self.path)
+        if not changes.any:
+            return None, changes
+        # To make a manifest of a long table takes long, and mostly it is the one that was given.
+        is_given = rules == EXTENDING and not changes.labels_kept
+        digest = manifest.digest if is_given else table.manifest().digest
+        attributes = store_attributes(table, digest=digest, sampling=self.sampling)
+        return PendingChange(attributes=attributes, table=table), changes
+
+    def take_over(self, manifest: Manifest, *, rules: Rules) -> TableChanges:
+        """Change the table of videos as another manifest says; only the coordinator may do this.
+
+        Raises:
+            StoreError: as `changed_by`.
+            OutOfSpaceError: if the disk is full.
+        """
+        change, changes = self.changed_by(manifest, rules=rules)
+        if change is not None:
+            change.write(self.path)
+            carry_out(self.path, backbones=self.backbones())
+            self._open()
+        return changes
+
+    def after(self, change: PendingChange | None) -> "FeatureStore":
+        """Return this store as it will be after a change, to plan with; it must not be written to."""
+        return self if change is None else FeatureStore(self.path, becoming=change)
+
+    def check_sampling(self, sampling: ClipSampling) -> None:
+        """Refuse a store whose clips lie elsewhere; writes nothing.
 
         Raises:
             StoreError: naming each difference.
         """
-        # The digest decides; the columns are read only to name the videos that differ.
-        different = differences(self.attributes, _store_attributes(manifest, sampling))
-        if self.attributes["manifest_digest"] != manifest.digest:
-            different += manifest_differences(self.manifest, manifest)
-        _refuse(self.path, different)
+        stored, wanted = self.attributes["sampling"], canonical(sampling.record())
+        refuse_differences(
+            self.path, differences({"sampling": stored}, {"sampling": wanted}), advice=sampling_advice(stored, wanted)
+        )
 
     def check_backbone(self, name: str, *, attributes: Mapping[str, Any]) -> None:
         """Refuse ``attributes``, the arguments of `add_backbone`, if the backbone is there with others; writes nothing.
+
+        Which clips are due may differ: those that are missing can be added.
 
         Raises:
             StoreError: naming each difference.
         """
         if name in self.backbones():
-            _refuse(self.path / name, differences(self.backbone(name).attributes, canonical(attributes)))
+            stored, wanted = self.backbone(name).attributes, canonical(attributes)
+            refuse_differences(self.path / name, differences(without_pattern(stored), without_pattern(wanted)))
 
     def __enter__(self) -> Self:
         return self
@@ -166,18 +252,35 @@ class FeatureStore:
         return ClipSampling(**self.attributes["sampling"])
 
     @property
-    def num_videos(self) -> int:
-        """V."""
+    def num_rows(self) -> int:
+        """V, with the videos that the manifest does not list any more."""
         return self.attributes["num_videos"]
 
     @cached_property
-    def manifest(self) -> Manifest:
-        """The videos, in the store's order; their paths are as written in the manifest, not resolved.
+    def table(self) -> VideoTable:
+        """All rows, with those that the manifest does not list any more.
 
         Raises:
-            StoreError: if it is damaged.
+            StoreError: if it is damaged, or was changed since the store was opened.
         """
-        return read_columns(self.group, self.path)
+        table = read_table(self.group, self.path, extras=self.attributes.get("columns", ()), places=self._places)
+        if not self._is_current():
+            raise StoreError(f"the videos of {self.path} were changed while they were read. Give the command again.")
+        return table
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The videos of the manifest, in its order; their paths are as written in it, not resolved.
+
+        Raises:
+            StoreError: if it is damaged, or was changed since the store was opened.
+        """
+        return self.table.manifest()
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """(M,) the row of each of the manifest's videos."""
+        return listed_rows(self._places)
 
     def _array(self, name: str) -> zarr.Array:
         """Open one of the arrays shared by all backbones."""
@@ -185,33 +288,63 @@ class FeatureStore:
 
     def video_id(self, video_index: int) -> str:
         """Return one video's id, without reading the manifest."""
-        return str(read_array(self._array("video_id"), video_index))
+        return str(read_array(self._array("video_id"), int(self.rows[video_index])))
 
     def clip_starts(self, video_index: int | None = None) -> np.ndarray:
-        """Return (R, N) float64 s, where a video's clips start, or (V, R, N) for all; NaN if a video is not done."""
-        return read_array(self._array("clip_start"), ... if video_index is None else video_index)
+        """Return (R, N) float64 s, where a video's clips start, or (M, R, N) for all; NaN if a video is not done."""
+        rows = self.rows if video_index is None else int(self.rows[video_index])
+        return read_rows(self._array("clip_start"), self.num_rows, rows)
 
-    def set_clip_starts(self, video_index: int, starts: np.ndarray) -> None:
-        """Record where a video's clips start; only the coordinator may do this, before it marks the video done.
+    def set_clip_starts(self, starts: Mapping[int, np.ndarray]) -> dict[int, str]:
+        """Record where videos' clips start; only the coordinator may do this, before it marks the videos done.
 
         Args:
-            video_index: which video of the manifest.
-            starts: (R, N) float64 s.
+            starts: index of a video in the manifest -> (R, N) float64 s.
 
-        Raises:
-            StoreError: if another backbone got other clips of this video: the file has changed since.
+        Returns:
+            Index -> that its file has changed, of each video of which another backbone got other clips; its starts
+            stay as they are.
         """
-        array = self._array("clip_start")
-        stored = read_array(array, video_index)
-        if np.array_equal(stored, starts):
-            return
-        if not np.isnan(stored).all():
-            raise StoreError(
-                f"The clips of video '{self.video_id(video_index)}' do not start where they did when its first "
-                f"backbone was extracted into {self.path}: the file has changed. Extract into a new store."
-            )
+        if not starts:
+            return {}
+        array, indices = self._array("clip_start"), np.array(list(starts))
+        wanted, rows = np.stack(list(starts.values())), self.rows[indices]
+        # By chunks, not row by row: each read decodes a chunk.
+        stored = read_picked(array, rows)
+        free = np.isnan(stored).all(axis=(1, 2))
+        differ = ~free & (stored != wanted).any(axis=(1, 2))
         with disk_full_explained(self.path):
-            array[video_index] = starts
+            write_rows(array, rows[free], wanted[free])
+        return {
+            index: f"The clips of video '{self.video_id(index)}' do not start where they did when its first "
+            f"backbone was extracted into {self.path}: the file has changed. Extract into a new store."
+            for index in indices[differ].tolist()
+        }
+
+    @property
+    def records_content(self) -> bool:
+        """Whether files' digests are recorded as they are extracted."""
+        return CONTENT in self.group
+
+    def record_content(self) -> None:
+        """Let the digests of files be recorded from now on; only the coordinator may do this."""
+        if not self.records_content:
+            with disk_full_explained(self.path):
+                create_array(self.group, CONTENT, shape=(self.num_rows,), chunk=(VIDEOS_PER_CHUNK,), dtype=str, fill="")
+
+    def contents(self) -> dict[int, str]:
+        """Return index -> sha256 (hex) of the file as it was extracted, of the videos for which it was recorded."""
+        if not self.records_content:
+            return {}
+        found = read_rows(self._array(CONTENT), self.num_rows, self.rows).tolist()
+        return {index: digest for index, digest in enumerate(found) if digest}
+
+    def set_contents(self, digests: Mapping[int, str]) -> None:
+        """Record the sha256 (hex) of videos' files, by index; only the coordinator may do this."""
+        if digests:
+            rows = self.rows[np.array(list(digests))]
+            with disk_full_explained(self.path):
+                write_rows(self._array(CONTENT), rows, np.array(list(digests.values()), object))
 
     def backbones(self) -> tuple[str, ...]:
         """Return the names of the backbones in the store, sorted."""
@@ -229,7 +362,9 @@ class FeatureStore:
         if name not in self.backbones():
             known = ", ".join(self.backbones()) or "none yet"
             raise StoreError(f"{self.path} has no features of '{name}'. It has: {known}.")
-        self._groups[name] = BackboneGroup(self.path / name, writable=self.writable)
+        self._groups[name] = BackboneGroup(
+            self.path / name, rows=self.rows, num_rows=self.num_rows, writable=self.writable
+        )
         return self._groups[name]
 
     def add_backbone(
@@ -243,6 +378,8 @@ class FeatureStore:
         compression: str = DEFAULT_COMPRESSION,
     ) -> BackboneGroup:
         """Open a backbone's part of the store, or create it; only the coordinator may do this.
+
+        If it is there and more clips are due than before, videos that are done lack these (`BackboneGroup.extend`).
 
         Args:
             name: of the backbone, as registered.
@@ -270,7 +407,10 @@ class FeatureStore:
         if not path.exists():
             self._create_backbone(path, attributes)
         self.check_backbone(name, attributes=attributes)
-        return self.backbone(name)
+        group = self.backbone(name)
+        group.settle()
+        group.extend(attributes["due"], pattern=attributes["provenance"].get("pattern"))
+        return group
 
     def _create_backbone(self, path: Path, attributes: dict[str, Any]) -> None:
         """Make an empty backbone group with these attributes; it appears complete or not at all."""
@@ -280,42 +420,7 @@ class FeatureStore:
             raise StoreError(
                 f"'due' must have {self.sampling.num_clips} flags, one a clip; got {len(attributes['due'])}"
             )
-        clips = (self.num_videos, self.sampling.views, self.sampling.num_clips)
+        clips = (self.num_rows, self.sampling.views, self.sampling.num_clips)
         with disk_full_explained(path), appearing_whole(path) as draft:
             group = new_group(draft, attributes=attributes)
             create_backbone_arrays(group, clips, attributes)
-
-
-def _store_attributes(manifest: Manifest, sampling: ClipSampling) -> dict[str, Any]:
-    """Return the attributes of a store's root."""
-    return canonical(
-        {
-            "format_version": FORMAT_VERSION,
-            "kind": KIND,
-            "manifest_digest": manifest.digest,
-            "num_videos": len(manifest),
-            "sampling": asdict(sampling),
-        }
-    )
-
-
-def refuse_other_content(path: Path) -> None:
-    """Refuse a place for a new store where there is something else; an empty folder will do.
-
-    Raises:
-        StoreError: if there is.
-    """
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        raise StoreError(
-            f"{path} exists already, and is no feature store. Choose another {named('store')}, or remove it"
-        )
-
-
-def _refuse(path: Path, different: list[str]) -> None:
-    """Raise StoreError if there is any difference."""
-    if different:
-        listed = "".join(f"\n  {difference}" for difference in different)
-        raise StoreError(
-            f"{path} was made from something else than what is asked of it:{listed}\n"
-            f"Use the same settings, or another {named('store')}; features of two kinds are never mixed."
-        )

@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import StoreError
 from ..execution import SILENT, Progress, under_way
 from .backbone_group import BackboneGroup, UnreadableError
-from .format import Status
+from .format import FAILURES, PARTIAL, Status
 from .store import FeatureStore
 
 Recompute = Callable[[str, int, int, int], tuple[np.ndarray, np.ndarray]]
@@ -57,7 +57,7 @@ def find_problems(store: FeatureStore, *, progress: Progress = SILENT) -> Iterat
         progress: advanced by each video, once per backbone.
     """
     try:
-        ids = [video.video_id for video in store.manifest.videos]
+        ids = [video.video_id for video in store.manifest.videos]  # those in use
         if store.manifest.digest != store.attributes["manifest_digest"]:
             yield Problem(video_id=None, backbone=None, message="the videos are not those of the manifest's digest")
         starts = store.clip_starts()
@@ -84,24 +84,29 @@ def _video_problems(
     group: BackboneGroup, index: int, status: int, errors: dict[int, str], starts: np.ndarray
 ) -> Iterator[str]:
     """Yield what is wrong with one video's part of a backbone; ``starts`` is (R, N)."""
-    if status == Status.FAILED and not errors[index]:
+    if status in FAILURES and not errors[index]:
         yield "failed without a reason"
-    elif status == Status.DONE:
+    elif status in (Status.DONE, *PARTIAL):
         if not np.isfinite(starts).all():
             yield "done, but its clips have no starts"
-        found = (message for view in range(len(starts)) for message in _view_problems(group, index, view))
+        due = group.due if status == Status.DONE else group.due_everywhere
+        found = (message for view in range(len(starts)) for message in _view_problems(group, index, view, due))
         yield from dict.fromkeys(found)  # each only once: a lost file is one problem, not one per view
     elif status not in (Status.PENDING, Status.FAILED):
         yield f"its status is {status}, which means nothing"
 
 
-def _view_problems(group: BackboneGroup, index: int, view: int) -> Iterator[str]:
-    """Yield which clips of one view of a done video are damaged, missing, not finite, or there without being due."""
+def _view_problems(group: BackboneGroup, index: int, view: int, due: np.ndarray) -> Iterator[str]:
+    """Yield which clips of one view of a video are damaged, missing, not finite, or there without being due.
+
+    ``due`` is (N,) bool: which clips the video must have; beyond them, it may have others that the group makes due.
+    """
+    clips = np.flatnonzero(due | ~group.due).tolist()
     try:
-        yield from _value_problems(group, view, group.read(index, view=view))
+        yield from _value_problems(group, view, group.read(index, view=view, clips=clips), clips)
     except UnreadableError:
         # The first damaged clip ends a read; one by one, all of them are found.
-        for clip in range(len(group.due)):
+        for clip in clips:
             try:
                 group.read(index, view=view, clips=[clip])
             except UnreadableError as error:
@@ -111,16 +116,18 @@ def _view_problems(group: BackboneGroup, index: int, view: int) -> Iterator[str]
     except UnreadableError as error:
         yield error.what
     else:
-        yield from _value_problems(group, view, scores, what="scores")
+        yield from _value_problems(group, view, scores[clips], clips, what="scores")
 
 
-def _value_problems(group: BackboneGroup, view: int, values: np.ndarray, what: str = "features") -> Iterator[str]:
-    """Yield for which clips ``values`` (N, ...) are not finite though due, or there though not due."""
-    finite = np.isfinite(values)
-    for clip, due in enumerate(group.due):
-        if due and not finite[clip].all():
+def _value_problems(
+    group: BackboneGroup, view: int, values: np.ndarray, clips: Sequence[int], what: str = "features"
+) -> Iterator[str]:
+    """Yield for which ``clips`` their ``values`` (n, ...) are not finite though due, or there though not due."""
+    for clip, finite in zip(clips, np.isfinite(values), strict=True):
+        due = group.due[clip]
+        if due and not finite.all():
             yield f"view {view}, clip {clip}: {what} that are not finite"
-        elif not due and finite[clip].any():
+        elif not due and finite.any():
             yield f"view {view}, clip {clip}: {what}, though the pattern does not make it due"
 
 
@@ -134,7 +141,9 @@ def reset(store: FeatureStore, problems: Sequence[Problem]) -> int:
     index_of = {video.video_id: index for index, video in enumerate(store.manifest.videos)}
     bad = {(problem.backbone, problem.video_id) for problem in problems if problem.backbone and problem.video_id}
     for name, video_id in sorted(bad):
-        store.backbone(name).mark(index_of[video_id], Status.PENDING)
+        group, index = store.backbone(name), index_of[video_id]
+        group.mark(index, Status.PENDING)
+        group.forget(index)  # else an extension could take its clips for good ones
     return len({video_id for _, video_id in bad})
 
 

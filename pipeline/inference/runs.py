@@ -1,7 +1,7 @@
 """Predictions of finished end-to-end runs: their backbones and their aggregator, as trained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -45,6 +45,7 @@ def predict_videos(
     *,
     engine: EngineSettings,
     workers: int | None = None,
+    damaged: str | None = None,
     batch_size: int = 32,
     advance: Advance = lambda: None,
 ) -> Predictions:
@@ -55,6 +56,7 @@ def predict_videos(
         videos: to decode; their labels are not read.
         engine: how to run the backbones; the aggregator runs on the same device.
         workers: threads that decode; None: as many as the machine has cores.
+        damaged: what to do with damaged videos, ``refuse`` or ``keep``; None: as in the run's training.
         batch_size: videos per step of the aggregator.
         advance: called after each video.
 
@@ -64,11 +66,12 @@ def predict_videos(
         RunError: if a backbone is not the one that the run trained.
     """
     model = model_of(run, device=resolve_device(engine.device))
+    sampling = ClipSampling(**run.settings["sampling"])
     inputs = LiveInputs(
         weights_of(run),
         videos=videos,
         pattern=Pattern.parse(run.settings["pattern"]),
-        sampling=ClipSampling(**run.settings["sampling"]),
+        sampling=replace(sampling, damaged=damaged or sampling.damaged),
         engine=engine,
         workers=decoding_threads(workers),
         needs_features=model.aggregator.needs_features,

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..costs.gmacs import stored_gmacs
 from ..errors import StoreError
 from ..features.backbone_group import BackboneGroup
-from ..features.clip_selection import Selection, choose_clips
+from ..features.clip_selection import Selection, choose_clips, wanted_clips
 from ..features.format import FEATURE_DTYPE, SCORE_DTYPE, Status
 from ..features.local_copies import LocalCopy, open_copy
 from ..features.store import FeatureStore
@@ -61,10 +61,7 @@ class AggregatorInputs:
         self.num_scores = len(classes) if needs_scores else 0
         places = np.array(selection.roles)
         self._places = {role: np.flatnonzero(places == role) for role in self.groups}
-        self._wanted = {
-            role: np.unique(np.concatenate([self.choice.candidates[place] for place in own]))
-            for role, own in self._places.items()
-        }
+        self._wanted = wanted_clips(selection, self.choice)
         needed = cached_videos * self.num_views * self._bytes_per_view()
         self._copies: dict[str, LocalCopy] = {}
         if local_copies is not None:
@@ -107,9 +104,9 @@ class AggregatorInputs:
         return itertools.chain.from_iterable(prefetched(self.spread_clips, order, workers=self.num_readers))
 
     def statuses(self) -> npt.NDArray[np.int8]:
-        """Return (V,) int8, a `Status` per video: done if all needed backbones are, failed if one failed."""
-        each = np.stack([group.status() for group in self.groups.values()])
-        failed, done = (each == Status.FAILED).any(axis=0), (each == Status.DONE).all(axis=0)
+        """Return (V,) int8, a `Status` per video: done if all clips that may be read are, failed if one failed."""
+        failed = np.any([group.status() == Status.FAILED for group in self.groups.values()], axis=0)
+        done = np.all([self.groups[role].has(own) for role, own in self._wanted.items()], axis=0)
         return np.where(failed, Status.FAILED, np.where(done, Status.DONE, Status.PENDING)).astype(np.int8)
 
     def spread_clips(self, video_index: int) -> Clips:

@@ -3,12 +3,26 @@
 import math
 import re
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
+
+from .locations import local_path
 
 LABEL_SEPARATOR = "|"
 
 # Control characters break lines of reports, and unpaired surrogates (undecodable file names) have no UTF-8 form.
 _UNWRITABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+
+def default_video_id(written_path: str) -> str:
+    """Return the id of a video without one: its path as written, without the extension, '/'-separated."""
+    path = PurePath(written_path)
+    return path.as_posix().removesuffix(path.suffix).strip() or path.as_posix().strip()
+
+
+def cell_text(value: Any) -> str:
+    """Return a value of an own column as a CSV file has it; None is empty."""
+    return "" if value is None else value if isinstance(value, str) else str(value)
 
 
 def _parse_text(text: str) -> str:
@@ -22,6 +36,7 @@ def _parse_path(text: str) -> str:
     """Return the path exactly as it is written."""
     if not _parse_text(text):
         raise ValueError("must be the path of a video file, absolute or relative to the manifest; it is empty")
+    local_path(text)  # refuses the URLs of other machines
     return text  # not stripped: a file's name may begin or end with a space
 
 

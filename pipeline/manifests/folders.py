@@ -1,133 +1,211 @@
 """A manifest made from a directory in which every folder is a class."""
 
-import hashlib
-import os
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import ManifestError
-from .manifest import Manifest, Video, default_video_id
+from ..errors import ManifestError, SettingsError, named
+from .cells import LABEL_SEPARATOR, default_video_id
+from .file_kinds import VIDEO_EXTENSIONS, is_named_video
+from .found_files import BAD_CLASS, HIDDEN, LOST, NO_CLASS_VIDEOS, OTHER, Finder, is_writable, visible
+from .headers import GROUP
+from .locations import unmarked
+from .manifest import Manifest, Video
 from .settings import SEED, TEST_FRACTION, FoldersSettings
+from .splitting import choose_grouped, choose_test
 
-VIDEO_EXTENSIONS = frozenset(
-    {
-        *(".3gp", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
-        *(".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm", ".wmv"),
-    }
-)
 _SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
-def manifest_from_folders(directory: str | Path, *, test_fraction: float = TEST_FRACTION, seed: int = SEED) -> Manifest:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderList:
+    """What was found below a directory.
+
+    Attributes:
+        manifest: of the videos.
+        passed_over: reason -> names below the directory, of what is not in the manifest.
+        by_content: names of videos that have no video's extension.
+    """
+
+    manifest: Manifest
+    passed_over: Mapping[str, Sequence[str]]
+    by_content: Sequence[str]
+
+    @property
+    def lost(self) -> bool:
+        """Whether a video may be missing from the manifest."""
+        return any(reason in self.passed_over for reason in LOST)
+
+
+def manifest_from_folders(
+    directory: str | Path, *, test_fraction: float = TEST_FRACTION, seed: int = SEED, group_by: str | None = None
+) -> Manifest:
     """Return a manifest of the videos below ``directory``: each of its folders is a class, with videos at any depth.
 
     The split is stratified, and drawn by hashing the seed, the class and the path within the class, so that a class's
-    split does not change when other classes come or go. Hidden files and folders (``.…``) are skipped, and so are files
-    without a video's extension. Paths are written relative to ``directory``
-    (`Manifest.relative_to` changes that); ids are those paths without extension, or with it if they would clash.
+    split does not change when other classes come or go. Links are followed, and a file that is reached twice is listed
+    once. Hidden files and folders (``.…``) are skipped, and so are files that have neither a video's extension nor its
+    first bytes, and names that no manifest can hold; `list_folders` says which. Paths are written relative to
+    ``directory`` (`Manifest.relative_to` changes that); ids are those paths without extension, or with it if they would
+    clash.
 
     Args:
         directory: holds one folder per class.
         test_fraction: in [0, 1); this part of every class is "test", the rest "train". If it is not 0, a class of two
             or more videos has at least one of each; a class with one video has it in train.
         seed: another one draws another split.
+        group_by: a regular expression, searched for in each path within the class: what it finds, or its one group
+            in brackets, is the column `group`. Videos of one group are in one split, in all classes.
 
     Raises:
-        SettingsError: if ``test_fraction`` is outside of [0, 1).
+        SettingsError: if ``test_fraction`` is outside of [0, 1), or ``group_by`` does not find a group in every path.
         ManifestError: if the directory does not hold classes of videos.
     """
-    return list_folders(FoldersSettings(directory=Path(directory), test_fraction=test_fraction, seed=seed))
+    return list_folders(
+        FoldersSettings(directory=Path(directory), test_fraction=test_fraction, seed=seed, group_by=group_by)
+    ).manifest
 
 
-def list_folders(settings: FoldersSettings) -> Manifest:
-    """Return a manifest of the videos below a directory; see `manifest_from_folders`.
+def list_folders(settings: FoldersSettings) -> FolderList:
+    """Return a manifest of the videos below a directory, and what was passed over; see `manifest_from_folders`.
 
     Raises:
-        ManifestError: if the directory does not hold classes of videos.
+        SettingsError, ManifestError: likewise.
     """
     root = settings.directory.resolve()
-    videos = []
-    for label, paths in _find_classes(root).items():
-        test = choose_test(paths, test_fraction=settings.test_fraction, key=f"{settings.seed}\0{label}")
-        videos += [
-            Video(
-                video_id=default_video_id(f"{label}/{path}"),
-                path=root / label / path,
-                labels=(label,),
-                split="test" if path in test else "train",
-                written_path=f"{label}/{path}",
-            )
-            for path in paths
-        ]
-    return Manifest(tuple(_with_unique_ids(videos)))
+    finder, classes = _find_classes(root)
+    groups = {} if settings.group_by is None else _find_groups(classes, settings.group_by)
+    test = _choose_test(classes, groups, settings)
+    listed = [(label, path) for label, own in classes.items() for path in _paths(own)]
+    ids = _unique_ids([path for _, path in listed])
+    videos = [
+        Video(
+            video_id=video_id,
+            path=root / path,
+            labels=(label,),
+            split="test" if path in test else "train",
+            written_path=unmarked(path),
+            columns={GROUP: groups[path]} if groups else {},
+        )
+        for (label, path), video_id in zip(listed, ids, strict=True)
+    ]
+    return FolderList(manifest=Manifest(videos), passed_over=finder.passed_over, by_content=tuple(finder.by_content))
 
 
-def choose_test(names: Sequence[str], *, test_fraction: float, key: str) -> frozenset[str]:
-    """Return which of a class's names are for testing: the first ones when sorted by their hashes with ``key``."""
-    if test_fraction == 0 or len(names) < 2:
-        return frozenset()
-    number = min(max(round(len(names) * test_fraction), 1), len(names) - 1)
-
-    # File names need not be valid UTF-8; surrogates stand for the bytes that are not.
-    def rank(name: str) -> bytes:
-        return hashlib.sha256(f"{key}\0{name}".encode("utf-8", "surrogateescape")).digest()
-
-    return frozenset(sorted(names, key=rank)[:number])
+Folders = Mapping[str, Sequence[str]]  # folder -> names of its videos, '/'-separated below it
+Classes = Mapping[str, Folders]  # by label; several folders may have one, if their names differ in blanks at the ends
 
 
-def _find_classes(root: Path) -> dict[str, list[str]]:
-    """Return the videos of every class, sorted: paths within the class's folder, '/'-separated."""
+def _paths(folders: Folders) -> list[str]:
+    return [f"{folder}/{name}" for folder, names in folders.items() for name in names]
+
+
+def _choose_test(classes: Classes, groups: Mapping[str, str], settings: FoldersSettings) -> frozenset[str]:
+    """Return the paths for testing: the same share of each class, and whole groups if there are any."""
+    if groups:
+        members = {label: _paths(own) for label, own in classes.items()}
+        return choose_grouped(members, groups=groups, test_fraction=settings.test_fraction, key=str(settings.seed))
+    chosen: set[str] = set()
+    for label, own in classes.items():
+        # By the name within the class, as ever, so that the same folders give the same split.
+        of_name = {path.removeprefix(f"{label}/"): path for path in _paths(own)}
+        test = choose_test(list(of_name), test_fraction=settings.test_fraction, key=f"{settings.seed}\0{label}")
+        chosen |= {of_name[name] for name in test}
+    return frozenset(chosen)
+
+
+def _find_groups(classes: Classes, text: str) -> dict[str, str]:
+    """Return path -> its group.
+
+    Raises:
+        SettingsError: if the pattern finds nothing in some of the names.
+    """
+    pattern, found, without = re.compile(text), dict[str, str](), list[str]()
+    for own in classes.values():
+        for folder, names in own.items():
+            for name in names:
+                match = pattern.search(name)
+                group = "" if match is None else (match[pattern.groups] or "").strip()
+                found[f"{folder}/{name}"] = group
+                without += [] if group else [name]
+    if without:
+        raise SettingsError(
+            f"{named('group_by')} '{text}' finds nothing in {len(without)} of {len(found)} names, such as "
+            f"{_some(without)}; it must find a group in each, in the path below the folder of the class"
+        )
+    return found
+
+
+def _find_classes(root: Path) -> tuple[Finder, Classes]:
+    """Return the videos of every class, and who found them."""
+    finder = Finder(root)
+    folders = _class_folders(root, finder)
+    classes: dict[str, dict[str, list[str]]] = {}
+    for name, videos in finder.find(folders).items():
+        if videos:
+            classes.setdefault(name.strip(), {})[name] = videos
+        else:
+            finder.pass_over(NO_CLASS_VIDEOS, name)
+    if not classes:
+        raise ManifestError(
+            f"{root}: no videos in {_some(folders)}, so all {len(folders)} classes would be empty; "
+            f"fill these folders (a video's name ends in {' '.join(sorted(VIDEO_EXTENSIONS))})"
+        )
+    return finder, classes
+
+
+def _class_folders(root: Path, finder: Finder) -> list[str]:
+    """Return the names of the folders that are classes."""
     try:
-        entries = sorted(entry for entry in root.iterdir() if not entry.name.startswith("."))
+        entries = sorted(root.iterdir())
     except OSError as error:
         raise ManifestError(f"{root} cannot be listed: {error.strerror}") from error
-    folders = [entry for entry in entries if entry.is_dir()]
-    _check_layout(root, entries, folders)
-    classes = {folder.name: sorted(_find_videos(folder)) for folder in folders}
-    if empty := [name for name, paths in classes.items() if not paths]:
-        raise ManifestError(
-            f"{root}: no videos in {_some(empty)}, so {len(empty)} of {len(folders)} classes would be empty; "
-            f"fill these folders or move them away (a video's name ends in {' '.join(sorted(VIDEO_EXTENSIONS))})"
-        )
-    return classes
+    folders = []
+    for entry in entries:
+        if entry.name.startswith("."):
+            finder.pass_over(HIDDEN, entry.name)
+        elif not entry.is_dir():
+            finder.pass_over(OTHER, entry.name)
+        elif not _is_label(entry.name):
+            finder.pass_over(BAD_CLASS, entry.name)
+        else:
+            folders.append(entry.name)
+    _check_layout(root, finder, folders)
+    return folders
 
 
-def _check_layout(root: Path, entries: Sequence[Path], folders: Sequence[Path]) -> None:
-    if not folders:
+def _is_label(name: str) -> bool:
+    return is_writable(name) and LABEL_SEPARATOR not in name and bool(name.strip())
+
+
+def _check_layout(root: Path, finder: Finder, folders: Sequence[str]) -> None:
+    if not folders and BAD_CLASS not in finder.passed_over:
         raise ManifestError(f"{root} holds no folders; put the videos of each class into a folder that has its name")
-    if stray := [entry.name for entry in entries if _is_video(entry.name) and entry not in folders]:
-        raise ManifestError(f"{root}: {_some(stray)} would have no class; move videos into the folder of their class")
-    if all(folder.name.lower() in _SPLIT_FOLDERS for folder in folders):
+    if not folders:
+        bad = _some(finder.passed_over[BAD_CLASS])
         raise ManifestError(
-            f"{root}: the folders {_some([folder.name for folder in folders])} are splits, not classes; "
-            f"run this on each of them ({folders[0]}, with a test fraction of 0) and join the lists under their splits"
+            f"{root}: {bad} cannot be a class: a label has no {LABEL_SEPARATOR!r}, and is UTF-8; rename it"
+        )
+    if stray := [name for name in finder.passed_over.get(OTHER, ()) if is_named_video(name)]:
+        raise ManifestError(f"{root}: {_some(stray)} would have no class; move videos into the folder of their class")
+    if all(name.lower() in _SPLIT_FOLDERS for name in folders):
+        raise ManifestError(
+            f"{root}: the folders {_some(folders)} are splits, not classes; "
+            f"run this on each of them ({root / folders[0]}, with a test fraction of 0) and join the lists under their "
+            "splits"
         )
 
 
-def _find_videos(folder: Path) -> Iterator[str]:
-    for parent, folders, files in os.walk(folder, onerror=_refuse_unlisted):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if _is_video(name):
-                yield (Path(parent) / name).relative_to(folder).as_posix()
-
-
-def _refuse_unlisted(error: OSError) -> None:
-    raise ManifestError(f"{error.filename} cannot be listed: {error.strerror}") from error
-
-
-def _is_video(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in VIDEO_EXTENSIONS
-
-
-def _with_unique_ids(videos: Sequence[Video]) -> Sequence[Video]:
-    """Return the videos; if any two ids agree (``a.mp4`` beside ``a.avi``), every id keeps its extension."""
-    if len({video.video_id for video in videos}) == len(videos):
-        return videos
-    return [replace(video, video_id=video.written_path) for video in videos]
+def _unique_ids(paths: Sequence[str]) -> Sequence[str]:
+    """Return an id for each path; if any two agree (``a.mp4`` beside ``a.avi``), every id keeps its extension."""
+    for ids in ([default_video_id(path) for path in paths], [path.strip() for path in paths]):
+        if len(set(ids)) == len(ids):
+            return ids
+    # Paths that differ in blanks at their ends alone.
+    return [f"{path.strip()} ({number})" for number, path in enumerate(paths, start=1)]
 
 
 def _some(names: Sequence[str], *, shown: int = 5) -> str:
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
-    return ", ".join(repr(name) for name in names[:shown]) + more
+    return ", ".join(f"'{visible(name)}'" for name in names[:shown]) + more

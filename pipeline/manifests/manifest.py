@@ -3,92 +3,85 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, cached_property
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from ..errors import ManifestError
-from .cells import LABEL_SEPARATOR, PARSERS
-from .table import (
-    COLUMNS,
-    REQUIRED_COLUMNS,
-    Mistake,
-    Row,
-    check_suffix,
-    location,
-    read_rows,
-    refuse,
-    write_rows,
-)
+from .arrow import compute
+from .cells import LABEL_SEPARATOR, default_video_id
+from .headers import COLUMNS, REQUIRED_COLUMNS, check_columns
+from .locations import unmarked
+from .reading import DUPLICATE_ID, EMPTY_LABEL, Draft, default_ids, read_columns, repeated_ids
+from .table import Cells, check_suffix, read_cells, refuse, write_columns
+from .videos import Video, Videos, text_array
 
-EMPTY_LABEL, DUPLICATE_ID = "empty label", "duplicate id"
-_FLAWS = (EMPTY_LABEL, DUPLICATE_ID)  # what `manifest check` lists; everything else refuses the manifest
+if TYPE_CHECKING:
+    import pyarrow as pa
 
+__all__ = ["DUPLICATE_ID", "EMPTY_LABEL", "Draft", "Manifest", "Video", "Videos", "default_video_id"]
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Video:
-    """One video of a manifest, or one stretch of a video.
-
-    Attributes:
-        video_id: unique in its manifest.
-        path: of the file, absolute.
-        labels: its classes; one, several in a multi-label set, or none if nobody has labelled it.
-        split: "train", "test", or any other name that the manifest uses.
-        start: where the stretch begins, in seconds; None is the beginning.
-        end: where it ends, in seconds, greater than ``start``; None is the end of the video.
-        written_path: the path as written in the manifest's file, usually relative to that file.
-    """
-
-    video_id: str
-    path: Path
-    labels: tuple[str, ...]
-    split: str
-    start: float | None = None
-    end: float | None = None
-    written_path: str
+_ROWS_A_DIGEST = 4096  # put into JSON at a time
 
 
-@dataclass(frozen=True)
 class Manifest:
     """An immutable list of videos with unique ids.
+
+    Attributes:
+        videos: kept as columns; each `Video` is made when it is asked for.
 
     Raises:
         ManifestError: if two videos have the same id.
     """
 
-    videos: tuple[Video, ...]
-
-    def __post_init__(self) -> None:
-        seen = set()
-        for video in self.videos:
-            if video.video_id in seen:
-                raise ManifestError(f"two videos have the id {video.video_id!r}; ids must be unique")
-            seen.add(video.video_id)
+    def __init__(self, videos: Iterable[Video]) -> None:
+        self.videos = videos if isinstance(videos, Videos) else Videos.of(videos)
+        if repeated := repeated_ids(self.videos):
+            video_id = self.videos[repeated[0][0]].video_id
+            raise ManifestError(f"two videos have the id {video_id!r}; ids must be unique")
 
     def __len__(self) -> int:
         return len(self.videos)
+
+    def __eq__(self, other: object) -> bool:
+        return self.videos == other.videos if isinstance(other, Manifest) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.videos)
+
+    def __repr__(self) -> str:
+        return f"Manifest({self.videos!r})"
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Every label that occurs, sorted: a class's index is its place here."""
         # Sorted, so that a class's index does not depend on the order of the rows.
-        return tuple(sorted({label for video in self.videos for label in video.labels}))
+        occurring = np.unique(self.videos.label_codes).tolist()
+        return tuple(sorted({label for code in occurring for label in self.videos.label_sets[code]}))
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
         """The names of the splits, sorted."""
-        return tuple(sorted({video.split for video in self.videos}))
+        return tuple(sorted(self.videos.split_names[code] for code in np.unique(self.videos.split_codes).tolist()))
 
     @cached_property
     def digest(self) -> str:
-        """The sha256 (hex) of what the manifest says: its place on disk and its file format do not matter."""
-        content = [
-            [v.video_id, v.written_path, v.labels, v.split, *(t if t is None else float(t) for t in (v.start, v.end))]
-            for v in self.videos
-        ]
-        return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode("ascii")).hexdigest()
+        """The sha256 (hex) of what the manifest says of ours: its place on disk and its file format do not matter.
+
+        The user's own columns are no part of it: features do not depend on them.
+        """
+        found, first = hashlib.sha256(b"["), True
+        for rows in _records(self.videos):
+            text = json.dumps(rows, separators=(",", ":"))[1:-1]
+            found.update((text if first else f",{text}").encode("ascii"))
+            first = False
+        found.update(b"]")
+        return found.hexdigest()
 
     def subset(self, split: str) -> "Manifest":
         """Return the videos of one split, in order.
@@ -98,40 +91,23 @@ class Manifest:
         """
         if split not in self.splits:
             raise ManifestError(f"the manifest has no split {split!r}; it has: {', '.join(self.splits) or 'none'}")
-        return Manifest(tuple(video for video in self.videos if video.split == split))
+        return Manifest(self.videos.where(self.videos.split_codes == self.videos.split_names.index(split)))
 
     def relative_to(self, folder: str | Path) -> "Manifest":
         """Return the same videos, with the same ids, and paths as a manifest in ``folder`` would write them."""
         base = Path(folder).resolve()
+        now = Path() if self.videos.folder is None else self.videos.folder
+
         # Cached by folder: resolving a path costs system calls, and there may be a million videos.
-        relative = cache(lambda parent: _relative_folder(parent, base))
-        videos = []
-        for video in self.videos:
-            written = (relative(video.path.parent) / video.path.name).as_posix()
-            videos.append(replace(video, path=base / written, written_path=written))
-        return Manifest(tuple(videos))
+        @cache
+        def relative(parent: str) -> str:
+            return _beginning(_relative_folder(now / (parent or "."), base))
 
-
-@dataclass(frozen=True)
-class Draft:
-    """A manifest that may still have flaws, for `manifest check`.
-
-    Attributes:
-        videos: one per row; ids may repeat, and labels may be ().
-        lines: the line of each video.
-        flaws: empty labels and duplicate ids.
-        bare: the lines whose label is left empty altogether: these videos can be extracted.
-    """
-
-    videos: tuple[Video, ...]
-    lines: tuple[int, ...]
-    flaws: tuple[Mistake, ...]
-    bare: frozenset[int] = frozenset()
-
-    @property
-    def refused(self) -> list[Mistake]:
-        """The flaws with which it is no manifest: all but labels that are left empty altogether."""
-        return [flaw for flaw in self.flaws if flaw.kind != EMPTY_LABEL or flaw.line not in self.bare]
+        written = []
+        for place in self.videos.places():
+            parent, name = _parted(place, now)
+            written.append(unmarked(relative(parent) + name))
+        return Manifest(self.videos.replaced(written=written, folder=base))
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -141,7 +117,7 @@ def read_manifest(path: str | Path) -> Manifest:
         ManifestError: if anything is wrong with it; the message names the file, the lines and the columns.
     """
     path = Path(path)
-    draft, mistakes = _parse(path, *read_rows(path))
+    draft, mistakes = read_columns(path, read_cells(path))
     refuse(path, [*mistakes, *draft.refused])
     return Manifest(draft.videos)
 
@@ -153,7 +129,7 @@ def read_draft(path: str | Path) -> Draft:
         ManifestError: if it is malformed: a missing column, no videos, a value that cannot be read.
     """
     path = Path(path)
-    draft, mistakes = _parse(path, *read_rows(path))
+    draft, mistakes = read_columns(path, read_cells(path), bare_too=True)
     refuse(path, mistakes)
     return draft
 
@@ -167,16 +143,21 @@ def write_manifest(manifest: Manifest, path: str | Path) -> None:
     """
     path = Path(path)
     check_suffix(path)
-    columns = _columns_needed(manifest.videos)
-    rows = [_cells(video) for video in manifest.videos]
-    _check_reads_back(manifest, path, rows)
-    write_rows(path, rows, columns=columns)
+    columns = _file_columns(manifest.videos)
+    check_columns(path, list(columns))
+    _check_reads_back(manifest.videos, path, columns)
+    write_columns(path, columns)
 
 
-def default_video_id(written_path: str) -> str:
-    """Return the id of a video without one: its path as written, without the extension, '/'-separated."""
-    path = PurePath(written_path)
-    return path.as_posix().removesuffix(path.suffix).strip() or path.as_posix().strip()
+def _records(videos: Videos) -> Iterator[list[list[object]]]:
+    """Yield what the digest is made of, some rows at a time."""
+    table = videos.table.select(["video_id", "written_path", "label", "split", "start", "end"])
+    for begin in range(0, len(videos), _ROWS_A_DIGEST):
+        columns = [column.to_pylist() for column in table.slice(begin, _ROWS_A_DIGEST).columns]
+        yield [
+            [video_id, path, videos.label_sets[label], videos.split_names[split], start, end]
+            for video_id, path, label, split, start, end in zip(*columns, strict=True)
+        ]
 
 
 def _relative_folder(folder: Path, base: Path) -> PurePath:
@@ -188,101 +169,93 @@ def _relative_folder(folder: Path, base: Path) -> PurePath:
         return PurePath(real)
 
 
-def _columns_needed(videos: Iterable[Video]) -> list[str]:
-    needed = {*REQUIRED_COLUMNS}
-    for video in videos:
-        needed |= {"label"} if video.labels else set()
-        needed |= {"video_id"} if video.video_id != default_video_id(video.written_path) else set()
-        needed |= {"start"} if video.start is not None else set()
-        needed |= {"end"} if video.end is not None else set()
-    return [column for column in COLUMNS if column in needed]
+def _beginning(folder: PurePath) -> str:
+    """Return how the paths of a folder's files begin, '/'-separated."""
+    text = folder.as_posix()
+    return "" if text == "." else text.removesuffix("/") + "/"
 
 
-def _cells(video: Video) -> dict[str, str]:
-    return {
-        "path": video.written_path,
-        "label": LABEL_SEPARATOR.join(video.labels),
-        "split": video.split,
-        "video_id": video.video_id,
-        "start": "" if video.start is None else repr(float(video.start)),
-        "end": "" if video.end is None else repr(float(video.end)),
+def _parted(place: str, folder: Path) -> tuple[str, str]:
+    """Return the folder of a path in ``folder``, and its last part, as pathlib has them."""
+    parent, slash, name = place.rpartition("/")
+    if "\\" not in place and name not in ("", ".", "..") and (parent or not slash):
+        return parent, name
+    path = folder / place
+    return str(path.parent), path.name
+
+
+def _file_columns(videos: Videos) -> "dict[str, pa.ChunkedArray]":
+    """Return the columns of a manifest's file, in their order; of the optional ones those that are needed."""
+    table = videos.table
+    columns = {
+        "path": table.column("written_path"),
+        "label": _spelled(videos.label_codes, [LABEL_SEPARATOR.join(labels) for labels in videos.label_sets]),
+        "split": _spelled(videos.split_codes, videos.split_names),
+        "video_id": table.column("video_id"),
+        "start": table.column("start"),
+        "end": table.column("end"),
     }
+    needed = {
+        *REQUIRED_COLUMNS,
+        *(["label"] if any(videos.label_sets[code] for code in np.unique(videos.label_codes).tolist()) else []),
+        *(["video_id"] if _has_own_ids(videos) else []),
+        *(name for name in ("start", "end") if table.column(name).null_count < len(videos)),
+    }
+    own = {name: videos.own_column(name) for name in videos.own_names}
+    return {name: columns[name] for name in COLUMNS if name in needed} | own
 
 
-def _check_reads_back(manifest: Manifest, path: Path, cells: Sequence[dict[str, str]]) -> None:
-    """Pass the rows through the reader before they are written, so that the rules are in one place."""
+def _spelled(codes: npt.NDArray[np.int32], texts: Sequence[str]) -> "pa.ChunkedArray":
+    import pyarrow as pa
+
+    encoded = pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), text_array(texts))
+    return pa.chunked_array([encoded.cast(pa.large_string())])
+
+
+def _has_own_ids(videos: Videos) -> bool:
+    pc = compute()
+    ids, written = (videos.table.column(name).combine_chunks() for name in ("video_id", "written_path"))
+    return pc.any(pc.not_equal(ids, default_ids(written))).as_py() or False
+
+
+def _check_reads_back(videos: Videos, path: Path, columns: "Mapping[str, pa.ChunkedArray]") -> None:
+    """Pass the columns through the reader before they are written, so that the rules are in one place."""
     first = 2 if path.suffix.lower() == ".csv" else 1
-    draft, mistakes = _parse(path, [Row(line, row) for line, row in enumerate(cells, start=first)], [])
+    cells = Cells(columns=columns, lines=range(first, first + len(videos)), unreadable={})
+    draft, mistakes = read_columns(path, cells)
     refuse(path, [*mistakes, *draft.refused])
-    real = cache(os.path.realpath)
-    for video, back in zip(manifest.videos, draft.videos, strict=True):
-        if replace(back, path=video.path) != video:
-            raise ManifestError(f"{path}: {video} cannot be written: it would be read back as {back}")
-        if (real(video.path.parent), video.path.name) != (real(back.path.parent), back.path.name):
-            raise ManifestError(
-                f"{path}: video {video.video_id!r} lies at {video.path}, but its written path {video.written_path!r} "
-                f"would lead to {back.path}; write manifest.relative_to({str(path.parent)!r})"
-            )
+    if not _says_the_same(videos, draft.videos):
+        for video, back in zip(videos, draft.videos, strict=True):
+            if replace(back, path=video.path, columns=video.columns) != video:
+                raise ManifestError(f"{path}: {video} cannot be written: it would be read back as {back}")
+    _check_places(videos, draft.videos, path)
 
 
-def _parse(path: Path, rows: Sequence[Row], malformed: list[Mistake]) -> tuple[Draft, list[Mistake]]:
-    if not rows and not malformed:
-        raise ManifestError(f"{path} lists no videos: there is no row below the header")
-    folder = path.parent.resolve()
-    mistakes, flaws, videos, lines = list(malformed), [], [], []
-    first_line: dict[str, int] = {}
-    for row in rows:
-        values = _parse_cells(row, mistakes)
-        if values is None:
-            continue
-        video = _video(values, folder)
-        if "" in values.get("label", ()):
-            flaws.append(Mistake(row.line, "label", _label_advice(row.cells["label"]), EMPTY_LABEL))
-        if video.video_id in first_line:
-            first = location(path, first_line[video.video_id])
-            flaws.append(Mistake(row.line, *_id_advice(row, video.video_id, first), DUPLICATE_ID))
-        first_line.setdefault(video.video_id, row.line)
-        videos.append(video)
-        lines.append(row.line)
-    bare = frozenset(row.line for row in rows if not row.cells.get("label", "").strip())
-    return Draft(tuple(videos), tuple(lines), tuple(flaws), bare), mistakes
-
-
-def _video(values: dict[str, Any], folder: Path) -> Video:
-    return Video(
-        video_id=values.get("video_id") or default_video_id(values["path"]),
-        path=folder / values["path"],
-        labels=tuple(label for label in values.get("label", ()) if label),
-        split=values["split"],
-        start=values.get("start"),
-        end=values.get("end"),
-        written_path=values["path"],
+def _says_the_same(videos: Videos, back: Videos) -> bool:
+    """Return whether ids, written paths, labels, splits and times are equal."""
+    columns = ("video_id", "written_path", "start", "end")
+    return (
+        all(videos.table.column(name).equals(back.table.column(name)) for name in columns)
+        and videos.cells("split") == back.cells("split")
+        and all(
+            videos.label_sets[one] == back.label_sets[other]
+            for one, other in set(zip(videos.label_codes.tolist(), back.label_codes.tolist(), strict=True))
+        )
     )
 
 
-def _label_advice(text: str) -> str:
-    if text.strip():
-        return f"must have a name on both sides of every {LABEL_SEPARATOR!r}, got {text!r}"
-    return "training and scoring leave this video out; extract takes it"
-
-
-def _id_advice(row: Row, video_id: str, first: str) -> tuple[str, str]:
-    """Return the column at fault, and what to do; ``first`` is where the id was used before."""
-    advice = f"must be unique, but {first} has {video_id!r} too"
-    if row.cells.get("video_id"):
-        return "video_id", advice
-    return "path", f"the video's id (the path without its extension) {advice}; give each a video_id of its own"
-
-
-def _parse_cells(row: Row, mistakes: list[Mistake]) -> dict[str, Any] | None:
-    """Return the values by column, or None after noting what is wrong with them."""
-    values, before = {}, len(mistakes)
-    for column, text in row.cells.items():
-        try:
-            values[column] = PARSERS[column](text)
-        except ValueError as error:
-            mistakes.append(Mistake(row.line, column, str(error)))
-    start, end = values.get("start") or 0.0, values.get("end")
-    if end is not None and end <= start:
-        mistakes.append(Mistake(row.line, "end", f"must be greater than start ({start}), got {row.cells['end']!r}"))
-    return values if len(mistakes) == before else None
+def _check_places(videos: Videos, back: Videos, path: Path) -> None:
+    """Refuse written paths that would lead to other files."""
+    real = cache(os.path.realpath)
+    folders = [Path() if own.folder is None else own.folder for own in (videos, back)]
+    if folders[0] == folders[1] and all(own.table.column("place").null_count == len(videos) for own in (videos, back)):
+        return
+    places = zip(videos.places(), back.places(), strict=True)
+    for row, pair in enumerate(places):
+        (parent, name), (other, other_name) = map(_parted, pair, folders)
+        if name != other_name or real(folders[0] / (parent or ".")) != real(folders[1] / (other or ".")):
+            video, read = videos[row], back[row]
+            raise ManifestError(
+                f"{path}: video {video.video_id!r} lies at {video.path}, but its written path {video.written_path!r} "
+                f"would lead to {read.path}; write manifest.relative_to({str(path.parent)!r})"
+            )

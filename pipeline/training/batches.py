@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -35,7 +35,7 @@ def shuffled_batches(count: int, *, batch_size: int, seed: int, epoch: int) -> l
 
 
 def prefetched(
-    make: Callable[[Key], Item], batches: Sequence[Sequence[Key]], *, workers: int, ahead: int = 3
+    make: Callable[[Key], Item], batches: Iterable[Sequence[Key]], *, workers: int, ahead: int = 3
 ) -> Generator[list[Item], None, None]:
     """Yield ``[make(key) for key in batch]`` for each batch, in order, made by threads up to ``ahead`` batches early.
 

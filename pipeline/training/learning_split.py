@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..errors import ManifestError, SettingsError, named
-from ..manifests.folders import choose_test
 from ..manifests.manifest import Manifest, Video
+from ..manifests.splitting import both_sides_words, choose_grouped, choose_test, groups_on_both_sides
 
 SHOWN_CLASSES = 8
 _SHOWN_DIFFERENCES = 5
@@ -82,16 +82,38 @@ def _listing(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - _SHOWN_DIFFERENCES} more" if len(names) > _SHOWN_DIFFERENCES else "")
 
 
-def held_out_ids(ids: Mapping[str, Iterable[str]], *, fraction: float, key: str) -> frozenset[str]:
+def held_out_ids(
+    ids: Mapping[str, Iterable[str]], *, fraction: float, key: str, groups: Mapping[str, str] | None = None
+) -> frozenset[str]:
     """Return the videos to hold out, the same share of each class; a class's only video is never among them.
 
     Args:
         ids: class -> the ids of its videos, in any order.
         fraction: share to hold out; 0 for none.
-        key: the choice depends on this, the class and the ids.
+        key: the choice depends on this, the class, the ids and the groups.
+        groups: id -> what the video belongs to, "" for nothing; videos of one group stay together.
     """
+    if groups and any(groups.values()):
+        return choose_grouped(ids, groups=groups, test_fraction=fraction, key=key)
     chosen = (choose_test(sorted(own), test_fraction=fraction, key=f"{key} {name}") for name, own in ids.items())
     return frozenset[str]().union(*chosen)
+
+
+def shared_groups_words(manifest: Manifest, *, split: str, splits: Mapping[str, str] | None = None) -> str:
+    """Return a sentence about groups with videos in ``split`` and in others; "" if there is none.
+
+    Args:
+        manifest: the videos.
+        split: that is trained on.
+        splits: id -> split, in place of the manifest's own.
+    """
+    groups = manifest.videos.groups()
+    if not any(groups):
+        return ""
+    own = manifest.videos.cells("split")
+    of_videos = own if splits is None else [splits.get(name) for name in manifest.videos.cells("video_id")]
+    shared = {name: of for name, of in groups_on_both_sides(groups, of_videos).items() if split in of}
+    return f"{both_sides_words(shared)}." if shared else ""
 
 
 def hold_out(
@@ -99,7 +121,7 @@ def hold_out(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the videos to train on and those held out: the same share of each class, chosen by seed and id.
 
-    A class's only video is never held out.
+    A class's only video is never held out, and videos of one group (the column `group`) stay together.
 
     Args:
         manifest: the videos.
@@ -113,8 +135,10 @@ def hold_out(
     """
     check_classes(manifest)
     members: dict[str, dict[str, int]] = {name: {} for name in manifest.classes}  # class -> id -> place
+    groups: dict[str, str] = {}
     for index in usable:
         video = manifest.videos[index]
+        groups[video.video_id] = video.group
         for name in video.labels:
             members[name][video.video_id] = index
     unseen = [name for name, own in members.items() if not own]
@@ -125,8 +149,13 @@ def hold_out(
             "Give training videos of them, or leave them out of the manifest"
         )
     # By id and not by place, so that adding a class or reordering the manifest does not move the other videos.
-    chosen = held_out_ids(members, fraction=fraction, key=f"validation {seed}")
+    chosen = held_out_ids(members, fraction=fraction, key=f"validation {seed}", groups=groups)
     held = {own[video_id] for own in members.values() for video_id in own if video_id in chosen}
+    if fraction and not held and any(groups.values()):
+        raise SettingsError(
+            "no group of training videos can be held out, since a class would have none left; give each more groups, "
+            f"or {named('val_fraction')} 0"
+        )
     if fraction and not held:
         raise SettingsError(
             f"no class has two training videos, so none can be held out; give {named('val_fraction')} 0"

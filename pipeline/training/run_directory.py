@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Collection, Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -32,6 +33,7 @@ from ..files import (
 from ..settings import describe_differences
 from .distributed import is_first
 
+_MANIFEST = "manifest_digest"  # whose values alone say little
 # Kind of run (what `kind` or `stage` of its settings says) -> the command that makes it.
 RUN_COMMANDS = {
     "train-backbone": "vidpipe train-backbone",
@@ -76,6 +78,7 @@ class RunDirectory:
         *,
         settings: Mapping[str, Any],
         added: Collection[str] = (),
+        superseded: Mapping[str, str] = MappingProxyType({}),
         options: Mapping[str, str] | None = None,
     ) -> "RunDirectory":
         """Return the run at ``path``, begun if there is none, and locked for this process until it is closed.
@@ -86,6 +89,7 @@ class RunDirectory:
             path: the directory.
             settings: everything that the outcome depends on, as JSON values; a run goes on only with the same.
             added: names of fields that runs of earlier versions lack; in such a run they are not compared.
+            superseded: name of a field -> of the one that is compared in its place, unless a run lacks that.
             options: dotted name in ``settings`` -> the field by which a user sets it, as messages should name it.
 
         Raises:
@@ -100,13 +104,15 @@ class RunDirectory:
         run = cls(path, asked)
         run._hold()
         try:
-            run._begin_or_match(asked, added, options or {})
+            run._begin_or_match(asked, added, superseded, options or {})
         except BaseException:
             run.close()  # a notebook keeps the traceback, and with it what it refers to
             raise
         return run
 
-    def _begin_or_match(self, asked: Record, added: Collection[str], options: Mapping[str, str]) -> None:
+    def _begin_or_match(
+        self, asked: Record, added: Collection[str], superseded: Mapping[str, str], options: Mapping[str, str]
+    ) -> None:
         """Write the settings of a new run, or compare those of an old one."""
         path = self.path
         if not (path / "settings.json").is_file():
@@ -118,8 +124,14 @@ class RunDirectory:
         if there and here and there != here:
             raise RunError(f"{path} is a run of {there}, not of {here}. Choose another {named('out')}")
         unknown = {name for name in added if name not in self.settings}
-        compared = {name: value for name, value in asked.items() if name not in unknown}
-        differences = describe_differences(self.settings, compared, options=options)
+        idle = {name for name, better in superseded.items() if better in self.settings}
+        have, compared = (
+            {name: value for name, value in record.items() if name not in unknown | idle}
+            for record in (self.settings, asked)
+        )
+        differences = describe_differences(have, compared, options=options)
+        if _MANIFEST in have and have[_MANIFEST] != compared.get(_MANIFEST):
+            differences.append("its videos, labels or splits have changed since")
         if differences:
             raise RunError(
                 f"{path} holds a run with other settings: {'; '.join(differences)}. "

@@ -1,4 +1,4 @@
-"""The kinds of runs that hold a model of whole videos, and the names of their files."""
+"""The kinds of runs that can be scored, and the names of their files."""
 
 from typing import Any
 
@@ -6,14 +6,17 @@ from ..errors import RunError
 from .run_directory import RUN_COMMANDS, RunDirectory
 
 AGGREGATOR, END_TO_END = "aggregator", "end-to-end"
-COMMANDS = {kind: RUN_COMMANDS[kind] for kind in (AGGREGATOR, END_TO_END)}  # that make each kind of run
+LINEAR_PROBE = "linear probe"  # one run may hold several
+COMMANDS = {kind: RUN_COMMANDS[kind] for kind in (AGGREGATOR, END_TO_END)}  # that make models of whole videos
 WEIGHTS_FILE = "weights.safetensors"  # of the aggregator
 ENGINES_FIELD = "engines"  # of the settings of runs on stored features: role -> `describe_engine`; earlier ones lack it
+LABELS_FIELD = "labels_sha256"  # likewise: of the videos trained on; other videos of the store may change
 AGGREGATOR_FIELDS = {  # of both kinds' settings -> the field by which a user sets them
     "aggregator.name": "aggregator",
     "aggregator.dropout": "dropout",
     "aggregator.reduction": "reduction",
 }
+PROBE_FILE = "probe.npz"  # of each linear probe, in a folder with its name
 SPLITS_FILE = "splits.json"  # id -> split, if a run's splits differ from its store's
 
 

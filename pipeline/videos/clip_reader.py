@@ -1,6 +1,9 @@
 """A video's clips as its backbones see them: decoded once, resized and cropped for each preprocessing."""
 
+import itertools
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -8,9 +11,11 @@ import torch
 from ..manifests.manifest import Video
 from ..seeds import derived_seed
 from .clips import ClipSampling, frame_indices, view_starts
+from .damage import KEEP
+from .frame_times import Timeline
 from .preprocessing import Preprocessing
 from .reader import VideoReader
-from .transforms import augment, preprocess_test
+from .transforms import Look, central_look, random_look
 
 
 def due_clips(wanted: Iterable[tuple[Preprocessing, np.ndarray]]) -> dict[Preprocessing, np.ndarray]:
@@ -28,38 +33,126 @@ def due_clips(wanted: Iterable[tuple[Preprocessing, np.ndarray]]) -> dict[Prepro
     return due
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What of a damaged video was not used.
+
+    Args:
+        num_frames: that are damaged or missing.
+        num_all_frames: that it would have without the damage.
+        num_clips: that would have touched the damage and lie elsewhere now, over all views.
+        num_all_clips: over all views.
+    """
+
+    num_frames: int
+    num_all_frames: int
+    num_clips: int
+    num_all_clips: int
+
+    def __str__(self) -> str:
+        return (
+            f"left out: {self.num_frames} of {self.num_all_frames} frames, damaged or missing; "
+            f"{self.num_clips} of {self.num_all_clips} clips lie elsewhere"
+        )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DecodedClips:
+    """The clips of a video.
+
+    Args:
+        starts: (R, N) float64 seconds.
+        clips: preprocessing -> (R, N, L, S, S, 3) uint8; zero where a clip was not wanted.
+        left_out: what was not used because it is damaged; None if all could be.
+    """
+
+    starts: np.ndarray
+    clips: dict[Preprocessing, torch.Tensor]
+    left_out: LeftOut | None
+
+
 def decode_clips(
     video: Video, *, sampling: ClipSampling, due: Mapping[Preprocessing, np.ndarray]
 ) -> tuple[np.ndarray, dict[Preprocessing, torch.Tensor]]:
+    """Return what `decode_video` does, but for what was left out: the clips' starts, and by preprocessing the clips.
+
+    Raises:
+        VideoError: likewise.
+    """
+    decoded = decode_video(video, sampling=sampling, due=due)
+    return decoded.starts, decoded.clips
+
+
+def decode_video(video: Video, *, sampling: ClipSampling, due: Mapping[Preprocessing, np.ndarray]) -> DecodedClips:
     """Decode a video once, from front to back, and prepare its clips for each preprocessing.
 
     Args:
         video: which one.
-        sampling: where its clips lie.
+        sampling: where its clips lie, and whether they may be clips of a damaged video.
         due: preprocessing -> (N,) bool, the clips that are wanted with it; the others stay zero, and clips that
             nobody wants are not decoded.
 
-    Returns:
-        The clips' starts, (R, N) float64 seconds, and by preprocessing the clips, (R, N, L, S, S, 3) uint8.
-
     Raises:
-        VideoError: if a frame that a clip needs does not decode.
+        VideoError: if a frame that a clip needs does not decode or is damaged.
     """
     shape = (sampling.views, sampling.num_clips, sampling.num_frames)
     clips = {own: _blank((*shape, own.crop, own.crop, 3)) for own in due}
+    with VideoReader(video.path, damaged=sampling.damaged) as reader:
+        starts = _starts(reader.timeline, video, sampling)
+        wanted = _wanted(reader.timeline, starts, video, sampling=sampling, due=due)
+        seed, size = (sampling.seed, video.video_id), (reader.info.width, reader.info.height)
+        looks = {(own, view): _look(own, size=size, view=view, seed=seed) for own in due for view in range(len(starts))}
+        # In the order of time over all views: the video is decoded once, forwards, and one picture is held.
+        for frame, picture in reader.pictures(wanted):
+            for (own, view), places in wanted[frame].items():
+                seen = see(picture, looks[own, view])
+                for clip, place in places:
+                    clips[own][view, clip, place] = seen
+        left_out = _left_out(reader, video, sampling) if sampling.damaged == KEEP else None
+    return DecodedClips(starts, clips, left_out)
+
+
+def _starts(timeline: Timeline, video: Video, sampling: ClipSampling) -> np.ndarray:
+    return view_starts(sampling, timeline, video_id=video.video_id, start=video.start, end=video.end)  # (R, N)
+
+
+def _left_out(reader: VideoReader, video: Video, sampling: ClipSampling) -> LeftOut | None:
+    """Return what of a damaged video its clips avoid."""
+    damage, missing = reader.find_damage(), reader.missing.num_frames if reader.missing else 0
+    if not damage and not missing:
+        return None
+    whole = replace(reader.timeline, damaged=None)
+    starts = _starts(whole, video, sampling)
+    frames = (frame_indices(whole, start, sampling, start=video.start, end=video.end) for start in starts.flat)
+    return LeftOut(
+        num_frames=damage.num_frames + missing,
+        num_all_frames=len(whole) + missing,
+        num_clips=sum(damage.touches(own) for own in frames),
+        num_all_clips=starts.size,
+    )
+
+
+# frame -> preprocessing and view -> clips and places in them
+_Wanted = dict[int, dict[tuple[Preprocessing, int], list[tuple[int, int]]]]
+
+
+def _wanted(
+    timeline: Timeline,
+    starts: np.ndarray,
+    video: Video,
+    *,
+    sampling: ClipSampling,
+    due: Mapping[Preprocessing, np.ndarray],
+) -> _Wanted:
+    """Return which frames are wanted, and what for, given the clips' ``starts`` (R, N) float64 seconds."""
+    wanted: _Wanted = defaultdict(lambda: defaultdict(list))
     somewhere = np.any(list(due.values()), axis=0)
-    interval = {"start": video.start, "end": video.end}
-    with VideoReader(video.path) as reader:
-        timeline = reader.timeline
-        starts = view_starts(sampling, timeline, video_id=video.video_id, **interval)  # (R, N)
-        places = [(view, int(clip)) for view in range(sampling.views) for clip in np.flatnonzero(somewhere)]
-        # In the order of time over all views: the video is decoded once, forwards.
-        places.sort(key=lambda place: starts[place])
-        indices = [frame_indices(timeline, starts[place], sampling, **interval) for place in places]
-        for (view, clip), frames in zip(places, reader.read_clips(indices), strict=True):
+    for view, clip in itertools.product(range(len(starts)), np.flatnonzero(somewhere).tolist()):
+        frames = frame_indices(timeline, starts[view, clip], sampling, start=video.start, end=video.end)
+        for place, frame in enumerate(frames.tolist()):
             for own in (own for own, mask in due.items() if mask[clip]):
-                clips[own][view, clip] = see(frames, own, view=view, seed=(sampling.seed, video.video_id))
-    return starts, clips
+                wanted[frame][own, view].append((clip, place))
+    return wanted
 
 
 def _blank(shape: tuple[int, ...]) -> torch.Tensor:
@@ -67,20 +160,40 @@ def _blank(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(np.zeros(shape, np.uint8))
 
 
-def see(frames: np.ndarray, preprocessing: Preprocessing, *, view: int, seed: tuple[int, str]) -> torch.Tensor:
-    """Return one clip as a view sees it: the first view has the test's centre crop, every other its own crop and flip.
+def _look(preprocessing: Preprocessing, *, size: tuple[int, int], view: int, seed: tuple[int, str]) -> Look:
+    """Return how a view is seen: the first has the test's centre crop, every other its own crop and flip.
 
     All clips of a view are cropped alike, so that their maps keep one geometry.
 
     Args:
-        frames: (L, H, W, 3) uint8.
         preprocessing: of the backbone.
+        size: (width, height) of the video.
         view: number of the view.
         seed: of the sampling, and the video's id.
+    """
+    if view == 0:
+        return central_look(preprocessing)
+    return random_look(size, preprocessing, np.random.default_rng(derived_seed(*seed, view, "look")))
+
+
+def see(picture: np.ndarray, look: Look) -> torch.Tensor:
+    """Return (crop, crop, 3) uint8 of one picture, (H, W, 3) uint8."""
+    return look(picture[None])[0]
+
+
+def see_frames(reader: VideoReader, frames: np.ndarray, look: Look) -> torch.Tensor:
+    """Return the frames of one clip as ``look`` sees them, each by its own size; one picture is held at a time.
+
+    Args:
+        reader: of the video.
+        frames: (L,) places in its timeline.
+        look: how.
 
     Returns:
         (L, crop, crop, 3) uint8.
+
+    Raises:
+        VideoError: if a frame does not decode.
     """
-    if view == 0:
-        return preprocess_test(frames, preprocessing)
-    return augment(frames, preprocessing, np.random.default_rng(derived_seed(*seed, view, "look")))
+    seen = {place: see(picture, look) for place, picture in reader.pictures(frames.tolist())}
+    return torch.stack([seen[place] for place in frames.tolist()])

@@ -1,21 +1,23 @@
 """Where clips lie in a video and which frames they hold: pure arithmetic, no decoding.
 
 A video is a `Timeline`: when each of its frames is shown. The frame shown at time t is the last one whose timestamp is
-at most t, so variable rates need no special case. Modelled on torchcodec's samplers.
+at most t. Clips lie over what is shown, in tests and in training alike: none reaches across a gap, and all begin at
+different frames where there are enough. Modelled on torchcodec's samplers.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 
 from ..errors import VideoError
 from ..seeds import derived_seed
 from ..settings import check_fields, setting, settings
-
-# Matroska and FLV round timestamps to whole milliseconds: a frame's time may be up to half a millisecond late.
-_TOLERANCE_SECONDS = 0.0005 + 1e-6
+from .damage import DAMAGE_POLICIES, DAMAGED_HELP, REFUSE
+from .frame_times import ROUNDING_SECONDS, Timeline, are_even
+from .parts import Part, usable_parts
 
 _PLACEMENTS = ("uniform", "dense")
 
@@ -73,64 +75,17 @@ class ClipSampling:
         default="uniform", help="Clips spread over the whole video, or one after the other.", choices=_PLACEMENTS
     )
     seed: int = setting(default=0, help="Of the random views.")
+    damaged: str = setting(default=REFUSE, help=DAMAGED_HELP, choices=DAMAGE_POLICIES)
 
     def __post_init__(self) -> None:
         check_fields(self)
 
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Timeline:
-    """When the frames of a video are shown.
-
-    Args:
-        pts: (F,) float64 seconds, strictly increasing, in presentation order; the first shown frame is at 0.
-        duration: seconds, the end of the last frame.
-
-    Raises:
-        VideoError: if there is no frame, or the times do not increase from 0.
-    """
-
-    pts: np.ndarray
-    duration: float
-
-    def __post_init__(self) -> None:
-        if len(self.pts) == 0:
-            raise VideoError("no frames")
-        if self.pts[0] != 0 or np.any(np.diff(self.pts) <= 0) or self.duration < self.pts[-1]:
-            raise VideoError("timestamps that do not increase from zero")
-
-    def __len__(self) -> int:
-        return len(self.pts)
-
-    def shown_at(self, seconds: np.ndarray | float) -> np.ndarray:
-        """Return the frame on screen at each of ``seconds``, any shape, as int64 indices of the same shape.
-
-        Before the video begins that is its first frame.
-        """
-        found = np.searchsorted(self.pts, np.asarray(seconds) + _TOLERANCE_SECONDS, side="right") - 1
-        return np.maximum(found, 0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Interval:
-    """The usable part of a timeline: times [start, end) in seconds, frames [first, stop)."""
-
-    start: float
-    end: float
-    first: int
-    stop: int
-
-
-def _interval(timeline: Timeline, start: float | None, end: float | None) -> _Interval:
-    begins = max(start or 0.0, 0.0)
-    ends = timeline.duration if end is None else min(end, timeline.duration)
-    if begins > 0 and begins >= timeline.duration:
-        raise VideoError(f"start {begins:.3f} s lies beyond the video's end at {timeline.duration:.3f} s")
-    if end is not None and ends <= begins:
-        raise VideoError(f"end {end:.3f} s does not lie after start {begins:.3f} s")
-    first = int(timeline.shown_at(begins))
-    stop = int(np.searchsorted(timeline.pts, ends - _TOLERANCE_SECONDS, side="left"))
-    return _Interval(start=begins, end=ends, first=first, stop=max(stop, first + 1))
+    def record(self) -> dict[str, Any]:
+        """Return the fields as stores and runs keep them: older ones know only of videos without damage."""
+        fields = asdict(self)
+        if self.damaged == REFUSE:
+            del fields["damaged"]
+        return fields
 
 
 def clip_span_frames(sampling: ClipSampling) -> int:
@@ -140,22 +95,52 @@ def clip_span_frames(sampling: ClipSampling) -> int:
 
 def clip_span_seconds(sampling: ClipSampling, timeline: Timeline) -> float:
     """Return how many seconds a clip spans; at the mean rate if it takes the video's own frames."""
-    fps = sampling.fps or len(timeline) / max(timeline.duration, _TOLERANCE_SECONDS)
+    fps = sampling.fps or len(timeline) / max(timeline.duration, ROUNDING_SECONDS)
     return clip_span_frames(sampling) / fps
 
 
-def _feasible_starts(sampling: ClipSampling, timeline: Timeline, interval: _Interval) -> tuple[float, float]:
+def _whole_clip_starts(sampling: ClipSampling, timeline: Timeline, part: Part) -> np.ndarray:
+    """Return (S,) int64, the frames of ``part`` from which a whole clip fits into it; there may be none."""
+    if sampling.fps is None:
+        return np.arange(part.first, part.stop - clip_span_frames(sampling) + 1)
+    latest = part.end - clip_span_frames(sampling) / sampling.fps
+    # The first frame may have begun before the part does.
+    begins = np.maximum(timeline.pts[part.first : part.stop], part.start)
+    return part.first + np.flatnonzero(begins <= latest + timeline.rounding_at(part.stop - 1))
+
+
+def _start_frames(sampling: ClipSampling, timeline: Timeline, parts: Sequence[Part]) -> np.ndarray:
+    """Return (S,) int64 sorted, S >= 1: the frames from which a whole clip fits into one of ``parts``.
+
+    If there are fewer than N, each part that is too short for a clip adds its first frame, unless such are refused.
+    """
+    starts = [_whole_clip_starts(sampling, timeline, part) for part in parts]
+    num_whole, refused = sum(map(len, starts)), sampling.short == "refuse"
+    if num_whole == 0 and refused:
+        return np.array([max(parts, key=lambda part: part.stop - part.first).first])
+    if num_whole < sampling.num_clips and not refused:
+        starts = [own if len(own) else np.array([part.first]) for own, part in zip(starts, parts, strict=True)]
+    return np.concatenate(starts)
+
+
+def _is_even(timeline: Timeline, parts: Sequence[Part]) -> bool:
+    """Return whether what is shown is one part with frames that follow each other evenly."""
+    return len(parts) == 1 and are_even(timeline.pts[parts[0].first : parts[0].stop])
+
+
+def _feasible_starts(sampling: ClipSampling, timeline: Timeline, part: Part) -> tuple[float, float]:
     """Return the earliest and the latest start, in seconds, from which a whole clip fits; equal if none does."""
     if sampling.fps is not None:
-        latest = interval.end - clip_span_frames(sampling) / sampling.fps
-        return interval.start, max(interval.start, latest)
-    latest = max(interval.first, interval.stop - clip_span_frames(sampling))
-    return float(timeline.pts[interval.first]), float(timeline.pts[latest])
+        latest = part.end - clip_span_frames(sampling) / sampling.fps
+        return part.start, max(part.start, latest)
+    latest = max(part.first, part.stop - clip_span_frames(sampling))
+    return float(timeline.pts[part.first]), float(timeline.pts[latest])
 
 
-def _snap(starts: np.ndarray, sampling: ClipSampling, timeline: Timeline) -> np.ndarray:
-    """Return ``starts`` moved to the times of the frames shown then, if a clip takes the video's own frames."""
-    return starts if sampling.fps is not None else timeline.pts[timeline.shown_at(starts)]
+def _times(sampling: ClipSampling, timeline: Timeline, frames: np.ndarray, parts: Sequence[Part]) -> np.ndarray:
+    """Return when clips that begin at ``frames`` do; resampled ones not before the usable part."""
+    times = timeline.pts[frames]
+    return times if sampling.fps is None else np.maximum(times, parts[0].start)
 
 
 def uniform_starts(
@@ -163,15 +148,29 @@ def uniform_starts(
 ) -> np.ndarray:
     """Return (N,) float64 seconds, sorted: clips spread evenly, the first at the beginning, the last touching the end.
 
-    A lone clip lies in the middle. ``start`` and ``end`` (seconds) restrict the usable part of the video.
+    A lone clip lies in the middle. At a constant rate they are spread over the seconds from which a whole clip fits,
+    otherwise over the frames, which is the same but for frames that are shown longer and for gaps. ``start`` and
+    ``end`` (seconds) restrict the usable part of the video.
 
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
     """
-    earliest, latest = _feasible_starts(sampling, timeline, _interval(timeline, start, end))
+    parts = usable_parts(timeline, start, end)
+    frames = _start_frames(sampling, timeline, parts)
+    if _is_even(timeline, parts):
+        starts = _evenly_in_time(sampling, timeline, parts[0])
+        if len(frames) < sampling.num_clips or np.all(np.diff(timeline.shown_at(starts)) > 0):
+            return starts
+    return _times(sampling, timeline, frames[_spread(sampling.num_clips, len(frames))], parts)
+
+
+def _evenly_in_time(sampling: ClipSampling, timeline: Timeline, part: Part) -> np.ndarray:
+    earliest, latest = _feasible_starts(sampling, timeline, part)
+    starts = np.linspace(earliest, latest, sampling.num_clips)
     if sampling.num_clips == 1:
-        return _snap(np.array([(earliest + latest) / 2]), sampling, timeline)
-    return _snap(np.linspace(earliest, latest, sampling.num_clips), sampling, timeline)
+        starts = np.array([(earliest + latest) / 2])
+    # A clip of the video's own frames begins with one of them.
+    return starts if sampling.fps is not None else timeline.pts[timeline.shown_at(starts)]
 
 
 def random_starts(
@@ -186,22 +185,34 @@ def random_starts(
     """Return (N,) float64 seconds, sorted: uniform draws from all the starts (frames) from which a whole clip fits.
 
     The draws are independent; or, ``stratified``, one from each of N equal stretches of the possible starts, as in
-    Wang et al., Temporal Segment Networks (2016).
+    Wang et al., Temporal Segment Networks (2016). In a video with gaps or a variable rate no two are the same where
+    there are enough.
 
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
     """
-    interval = _interval(timeline, start, end)
-    # The same uniform numbers serve both branches: a generator's state gives the same places, relative to the video.
+    parts = usable_parts(timeline, start, end)
+    # The same uniform numbers serve all branches: a generator's state gives the same places, relative to the video.
     places = rng.random(sampling.num_clips)
     if stratified:
         places = (np.arange(sampling.num_clips) + places) / sampling.num_clips
     places = np.sort(places)
-    if sampling.fps is not None:
-        earliest, latest = _feasible_starts(sampling, timeline, interval)
+    even = _is_even(timeline, parts)
+    if even and sampling.fps is not None:
+        earliest, latest = _feasible_starts(sampling, timeline, parts[0])
         return earliest + places * (latest - earliest)
-    num_starts = max(1, interval.stop - interval.first - clip_span_frames(sampling) + 1)
-    return timeline.pts[interval.first + (places * num_starts).astype(np.int64)]
+    frames = _start_frames(sampling, timeline, parts)
+    drawn = (places * len(frames)).astype(np.int64)
+    if not even and len(drawn) <= len(frames):
+        drawn = _apart(drawn, len(frames))
+    return _times(sampling, timeline, frames[drawn], parts)
+
+
+def _apart(places: np.ndarray, num_available: int) -> np.ndarray:
+    """Return sorted ``places`` below ``num_available``, those that are the same moved apart as little as may be."""
+    order = np.arange(len(places))
+    forwards = np.maximum.accumulate(places - order) + order
+    return np.minimum(forwards, num_available - len(places) + order)
 
 
 def dense_starts(
@@ -209,24 +220,49 @@ def dense_starts(
 ) -> np.ndarray:
     """Return (M,) float64 seconds, sorted, 1 <= M <= N: clips from the grid of back-to-back clips.
 
-    The grid begins where the usable part of the video does, its step is L * tau (resampled) frames, and all its clips
-    fit whole. If it has more than N clips, N of them are taken, evenly.
+    The grid begins where the usable part of the video does, and anew after each gap; its step is L * tau (resampled)
+    frames, and all its clips fit whole. If it has more than N clips, N of them are taken, evenly.
 
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
     """
-    interval = _interval(timeline, start, end)
+    parts = usable_parts(timeline, start, end)
+    firsts = _start_frames(sampling, timeline, parts)
+    # A part without a start is too short for a clip, and not needed.
+    used = [part for part in parts if np.any((firsts >= part.first) & (firsts < part.stop))]
+    grid = np.concatenate([_grid(sampling, timeline, part) for part in used])
+    if sampling.fps is not None and not _is_even(timeline, parts):
+        grid = _without_repeats(grid, sampling, timeline)
+    return grid[_evenly(min(len(grid), sampling.num_clips), len(grid))]
+
+
+def _grid(sampling: ClipSampling, timeline: Timeline, part: Part) -> np.ndarray:
+    """Return the seconds at which the clips that fill ``part`` begin, at least one."""
     # From a clip's first frame to the next one's: one stride beyond its last frame.
     step = sampling.num_frames * sampling.sampling_rate
     if sampling.fps is not None:
-        available = int((interval.end - interval.start + _TOLERANCE_SECONDS) * sampling.fps)
+        available = int((part.end - part.start + timeline.rounding_at(part.stop - 1)) * sampling.fps)
     else:
-        available = interval.stop - interval.first
-    size = 1 + max(0, available - clip_span_frames(sampling)) // step
-    grid = np.arange(size)[_evenly(min(size, sampling.num_clips), size)] * step
+        available = part.stop - part.first
+    grid = np.arange(1 + max(0, available - clip_span_frames(sampling)) // step) * step
     if sampling.fps is not None:
-        return interval.start + grid / sampling.fps
-    return timeline.pts[interval.first + grid]
+        return part.start + grid / sampling.fps
+    return timeline.pts[part.first + grid]
+
+
+def _without_repeats(starts: np.ndarray, sampling: ClipSampling, timeline: Timeline) -> np.ndarray:
+    """Return ``starts`` without those that show what an earlier one shows: a frame may last for several clips."""
+    assert sampling.fps is not None
+    steps = np.arange(sampling.num_frames) * sampling.sampling_rate / sampling.fps
+    shown = timeline.shown_at(starts[:, None] + steps)  # (M, L)
+    return starts[np.sort(np.unique(shown, axis=0, return_index=True)[1])]
+
+
+def _spread(num_wanted: int, num_available: int) -> np.ndarray:
+    """Return (num_wanted,) sorted positions from the first of ``num_available`` to the last; a lone one is central."""
+    if num_wanted == 1:
+        return np.array([(num_available - 1) // 2])
+    return np.arange(num_wanted) * (num_available - 1) // (num_wanted - 1)
 
 
 def _evenly(num_wanted: int, num_available: int) -> np.ndarray:
@@ -272,21 +308,24 @@ def frame_indices(
 ) -> np.ndarray:
     """Return which frames a clip holds: (L,) int64 indices into the timeline, in the order of the clip.
 
-    Where the usable part of the video ends too early, the policy ``sampling.short`` supplies the missing frames.
+    Where the usable part of the video ends too early, or a gap comes, the policy ``sampling.short`` supplies what is
+    missing.
 
     Raises:
         VideoError: if the video is shorter than the clip and the policy refuses it, or nothing of the video lies
             between ``start`` and ``end``.
     """
-    interval = _interval(timeline, start, end)
+    parts = usable_parts(timeline, start, end)
+    shown = int(np.clip(timeline.shown_at(clip_start), parts[0].first, parts[-1].stop - 1))
+    part = next(part for part in parts if shown < part.stop)
     steps = np.arange(sampling.num_frames) * sampling.sampling_rate
     if sampling.fps is not None:
         seconds = clip_start + steps / sampling.fps
-        wanted = np.clip(timeline.shown_at(seconds), interval.first, interval.stop - 1)
-        num_available = int(np.count_nonzero(seconds < interval.end - _TOLERANCE_SECONDS))
+        wanted = np.clip(timeline.shown_at(seconds), part.first, part.stop - 1)
+        num_available = int(np.count_nonzero(seconds < part.end - timeline.rounding_at(part.stop - 1)))
     else:
-        wanted = np.clip(timeline.shown_at(clip_start), interval.first, interval.stop - 1) + steps
-        num_available = int(np.count_nonzero(wanted < interval.stop))
+        wanted = max(shown, part.first) + steps
+        num_available = int(np.count_nonzero(wanted < part.stop))
     # A policy needs a frame to repeat, even where rounding puts the start a hair beyond the end.
     num_available = max(num_available, 1)
     if num_available < sampling.num_frames:

@@ -1,9 +1,8 @@
 """Opening media files, choosing the stream to read, and decoding it from beginning to end."""
 
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -12,6 +11,9 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..errors import VideoError
+from .damage import Fault
+from .decoder import Decoder, Notes, reason
+from .what_it_is import check_beginning, check_is_file, why_not_opened
 
 _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 
@@ -20,54 +22,29 @@ _NOT_A_VIDEO = Disposition.attached_pic | Disposition.timed_thumbnails
 _ANY_TITLES: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 
 
-class _Ratio(Protocol):
-    """What PyAV gives for a ratio: up to 18 a `Fraction` or None, from 19 on an `av.AVRational`."""
-
-    @property
-    def numerator(self) -> int: ...
-
-    @property
-    def denominator(self) -> int: ...
-
-
-def fraction(ratio: _Ratio | None) -> Fraction | None:
-    """Return a rate, aspect ratio or time base of PyAV's; None if the file gives none, or one without a value.
-
-    An `av.AVRational` may be 0/0 or 1/0, and rounds what is worked out with it, so none leaves this door.
-    """
-    return Fraction(ratio.numerator, ratio.denominator) if ratio else None
-
-
-def reason(error: FFmpegError) -> str:
-    """Return what ``error`` says, without the path: the same words on every machine."""
-    return error.strerror or type(error).__name__
-
-
 def open_container(path: Path) -> InputContainer:
     """Open a media file; only local files are ever read, whatever the file refers to.
 
+    What a file is shows in its content: its suffix does not matter.
+
     Raises:
-        VideoError: if there is no such file, or no demuxer understands it.
+        VideoError: if there is no such file, or no demuxer understands it; the message says what it is instead.
     """
-    try:
-        if not path.is_file():
-            raise VideoError("is no file" if path.exists() else "no such file")
-    except OSError as error:  # a name that is too long, a folder that may not be entered
-        raise VideoError(f"cannot be opened: {error.strerror}") from error
+    check_is_file(path)
+    check_beginning(path)
     try:
         # "file:" keeps FFmpeg from reading a name such as "http:x" as an address, and the whitelist keeps playlists
         # from fetching anything.
         return av.open(f"file:{path}", container_options={"protocol_whitelist": "file"}, **_ANY_TITLES)
     except FFmpegError as error:
-        raise VideoError(f"cannot be opened: {reason(error)}") from error
+        raise VideoError(why_not_opened(path) or f"cannot be opened: {reason(error)}") from error
 
 
-def choose_stream(container: InputContainer, *, threads: int) -> VideoStream:
-    """Return the video stream to read: the default one if there is one, else the largest; cover art does not count.
+def choose_stream(container: InputContainer) -> VideoStream:
+    """Return the video stream to read: the default one if there is one, else the largest.
 
-    Args:
-        container: the open file.
-        threads: of the decoder; 1 decodes on the calling thread.
+    Cover art does not count, and a still picture only where there is nothing else: an animated AVIF has one for
+    programs that do not play the animation.
 
     Raises:
         VideoError: if the file has no video stream, or none that can be decoded.
@@ -78,44 +55,42 @@ def choose_stream(container: InputContainer, *, threads: int) -> VideoStream:
     streams = [s for s in streams if s.codec_context is not None]
     if not streams:
         raise VideoError("no decoder for its video stream")
-    stream = max(streams, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height))
-    stream.codec_context.thread_count = threads
-    stream.thread_type = "NONE" if threads == 1 else "AUTO"
-    return stream
+    return max(streams, key=lambda s: (not _is_still(s), bool(s.disposition & Disposition.default), s.width * s.height))
 
 
-def decode_packets(stream: VideoStream, packets: Iterable[av.Packet]) -> Iterator[av.VideoFrame]:
-    """Yield the frames of ``packets`` as the decoder returns them, and at the end those that it still holds."""
-    for packet in packets:
-        if packet.size:  # an empty packet, which AVI has for repeated frames, would end the decoding
-            yield from stream.decode(packet)
-    yield from stream.decode(None)
+def _is_still(stream: VideoStream) -> bool:
+    return stream.frames == 1 and stream.duration is None
 
 
-def decode(path: Path, *, threads: int, encrypted: bool = False) -> Iterator[av.VideoFrame]:
+def decode(path: Path, *, threads: int, notes: Notes | None = None) -> Iterator[av.VideoFrame]:
     """Yield the frames of a video from its beginning, as its decoder returns them.
 
     Args:
         path: the file.
         threads: of the decoder.
-        encrypted: whether the file says that it is, which then explains any error.
+        notes: where to note what goes wrong, and to go on; without, the first sign of damage is an error.
 
     Raises:
-        VideoError: if the file cannot be opened, or decoding ends in an error.
+        VideoError: if the file cannot be opened, or, without ``notes``, is damaged.
     """
-    count = 0
+    count, own = 0, notes or Notes()
     with open_container(path) as container:
-        stream = choose_stream(container, threads=threads)
-        try:
-            for frame in decode_packets(stream, container.demux(stream)):
-                yield frame
-                count += 1
-        except FFmpegError as error:
-            raise decoding_error(count, error, encrypted=encrypted) from error
+        stream = choose_stream(container)
+        for frame in Decoder(stream, threads=threads, notes=own).decode_all(until_an_error(container, stream, own)):
+            if notes is None and not own.sound:
+                break
+            yield frame
+            count += 1
+    if notes is None and not own.sound:
+        raise VideoError(f"damaged after {count} frames ({own.reason})")
 
 
-def decoding_error(count: int, error: FFmpegError, *, encrypted: bool) -> VideoError:
-    """Return the error for a video whose decoding gave ``count`` frames from its beginning and then ``error``."""
-    if encrypted:
-        return VideoError("encrypted")
-    return VideoError(f"decoding ended in an error after {count} frames ({reason(error)})")
+def until_an_error(container: InputContainer, stream: VideoStream, notes: Notes) -> Iterator[av.Packet]:
+    """Yield the packets of ``stream`` for as long as they can be read."""
+    count = 0
+    try:
+        for packet in container.demux(stream):
+            yield packet
+            count += bool(packet.size)
+    except FFmpegError as error:
+        notes.faults.append(Fault(count, f"reading ended in an error: {reason(error)}"))

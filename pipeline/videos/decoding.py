@@ -1,7 +1,7 @@
 """Getting wanted frames out of a video, by shortcuts where these surely give the same as decoding all of it."""
 
 import itertools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,9 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from ..errors import VideoError
-from .container import choose_stream, decode, decode_packets, open_container
+from .container import choose_stream, open_container, until_an_error
+from .damage import Damage
+from .decoder import Decoder, Notes
 
 # A seek costs about as much as decoding this many small frames, so it must skip more to be worth it.
 MIN_SKIPPED_FRAMES = 12
@@ -34,6 +36,7 @@ class FrameIndex:
         keyframes: (K,) int64 places of the frames that decoding can begin at, increasing.
         keyframe_dts: (K,) int64 their decoding times.
         encrypted: whether the file says that it is.
+        packets: (F,) int64 numbers of the frames' packets in the file; empty if timestamps cannot be trusted.
     """
 
     size: int
@@ -41,6 +44,7 @@ class FrameIndex:
     keyframes: np.ndarray
     keyframe_dts: np.ndarray
     encrypted: bool
+    packets: np.ndarray
 
     def place(self, pts: int | None, *, count: int = 0) -> int | None:
         """Return the place of the frame with ``pts`` that was decoded as number ``count``; None if it has none."""
@@ -85,60 +89,136 @@ class UnsoundShortcutError(Exception):
     """A shortcut did not give what decoding from the beginning would; never leaves this module."""
 
 
+class DamageSeenError(Exception):
+    """Something is wrong with the video; never leaves this module."""
+
+
 class FrameWalker:
     """Walks through a video and yields the wanted frames, in order.
 
     Frames are bit for bit those of a decode of the whole file. As soon as the outcome of a shortcut (seeking to
     keyframes, leaving out frames that nothing refers to) is in any doubt, shortcuts are given up for good and the video
-    is decoded from its beginning.
+    is decoded from its beginning. As soon as that shows damage, all of it is looked at, to know which frames are sound.
+
+    Args:
+        path: the file.
+        index: how to find its frames.
+        disposes: whether decoding may leave out frames.
+        threads: of the decoder.
+        shortcuts: whether to take any.
+        damage: what is wrong with the video, if that is known.
+        find_damage: decodes all of it to find out.
     """
 
-    def __init__(self, path: Path, index: FrameIndex, *, disposes: bool, threads: int, shortcuts: bool) -> None:
+    def __init__(
+        self,
+        path: Path,
+        index: FrameIndex,
+        *,
+        disposes: bool,
+        threads: int,
+        shortcuts: bool,
+        damage: Damage | None,
+        find_damage: Callable[[], Damage],
+    ) -> None:
         self._path = path
         self._index = index
         self._threads = threads
         self._disposes = disposes
+        self._find_damage = find_damage
+        self.damage = damage
         self.shortcuts = shortcuts and index.pts is not None and not index.encrypted
 
     def walk(self, wanted: Sequence[int]) -> Generator[tuple[int, av.VideoFrame]]:
         """Yield (place, frame) for each of ``wanted``, increasing places in the timeline.
 
+        Only after the last of them is it sure that all were sound: frames may refer to later ones.
+
         Raises:
-            VideoError: if one of them does not decode.
+            VideoError: if one of them is damaged.
         """
-        num_done = 0
+        if not wanted:
+            return
+        self._refuse_damaged(wanted)
+        remaining = list(reversed(wanted))
         if self.shortcuts:
             try:
-                for found in self._walk_by_shortcuts(wanted):
-                    yield found
-                    num_done += 1
+                yield from self._walk_by_shortcuts(remaining)
             except UnsoundShortcutError:
                 self.shortcuts = False
-        if num_done < len(wanted):
-            yield from self._walk_plainly(wanted[num_done:])
-
-    def _walk_plainly(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        remaining = list(reversed(wanted))
-        for count, frame in enumerate(decode(self._path, threads=self._threads, encrypted=self._index.encrypted)):
-            place = self._index.place(frame.pts, count=count)
-            if place is None or place < remaining[-1]:
-                continue
-            if place > remaining[-1]:
-                break
-            yield place, frame
-            remaining.pop()
-            if not remaining:
+            else:
                 return
-        raise VideoError(f"frame {remaining[-1]} of {self._index.size} does not decode")
+        try:
+            yield from self._walk_plainly(remaining, last=wanted[-1])
+        except DamageSeenError:
+            self.known_damage()
+            self._refuse_damaged(wanted)
+            yield from self._walk_plainly(remaining, last=wanted[-1])
 
-    def _walk_by_shortcuts(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    def known_damage(self) -> Damage:
+        """Return what is wrong with the video."""
+        if self.damage is None:
+            self.damage = self._find_damage()
+        return self.damage
+
+    def _refuse_damaged(self, wanted: Sequence[int]) -> None:
+        if self.damage is not None and self.damage.touches(wanted):
+            raise VideoError(str(self.damage))
+
+    def _walk_plainly(self, remaining: list[int], *, last: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield the wanted frames from a decode that begins with the file and goes on to the frame ``last``.
+
+        Args:
+            remaining: decreasing places; each is taken from it once its frame was used.
+            last: the last of all that are wanted: those that were found by shortcuts are looked at again.
+
+        Raises:
+            DamageSeenError: if something is wrong, and it is not known what.
+            VideoError: if a frame does not decode though nothing is wrong.
+        """
+        notes = Notes()
         with open_container(self._path) as container:
-            stream = choose_stream(container, threads=self._threads)
+            stream = choose_stream(container)
+            decoder = Decoder(stream, threads=self._threads, notes=notes)
+            frames = decoder.decode_all(until_an_error(container, stream, notes))
+            yield from self._pick_plainly(frames, remaining, last=last, notes=notes)
+            decoder.decode(None)
+        if self.damage is None and (remaining or not notes.sound):
+            raise DamageSeenError
+        if remaining:
+            raise VideoError(f"frame {remaining[-1]} of {self._index.size} does not decode")
+
+    def _pick_plainly(
+        self, frames: Iterator[av.VideoFrame], remaining: list[int], *, last: int, notes: Notes
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        for count, frame in enumerate(frames):
+            if self.damage is None and not notes.sound:
+                return
+            place = self._index.place(frame.pts, count=count)
+            if place is None:
+                continue
+            if remaining and place == remaining[-1]:
+                yield place, frame
+                remaining.pop()
+            if place >= (remaining[-1] if remaining else last):
+                return
+
+    def _walk_by_shortcuts(self, remaining: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        notes = Notes()
+        with open_container(self._path) as container:
+            stream = choose_stream(container)
+            decoder = Decoder(stream, threads=self._threads, notes=notes)
             try:
-                for segment in plan_segments(wanted, self._index.keyframes):
+                for segment in plan_segments(remaining[::-1], self._index.keyframes):
+                    decoder.begin_anew()
                     start, packets = self._land(container, stream, segment.start)
-                    frames = decode_packets(stream, self._dispose(stream, packets, segment.wanted))
-                    yield from self._pick(frames, start, segment.wanted)
+                    frames = decoder.decode_all(self._dispose(decoder, packets, segment.wanted))
+                    for found in self._pick(frames, start, segment.wanted):
+                        yield found
+                        remaining.pop()
+                    decoder.decode(None)  # what is decoded but not shown yet, and may be what a wanted frame refers to
+                    if not notes.sound:
+                        raise UnsoundShortcutError
             except FFmpegError as error:
                 raise UnsoundShortcutError from error
 
@@ -158,13 +238,13 @@ class FrameWalker:
                 return landed, itertools.chain([first], packets)
         raise UnsoundShortcutError
 
-    def _dispose(self, stream: VideoStream, packets: Iterator[av.Packet], wanted: Sequence[int]) -> Iterator[av.Packet]:
+    def _dispose(self, decoder: Decoder, packets: Iterator[av.Packet], wanted: Sequence[int]) -> Iterator[av.Packet]:
         """Pass ``packets`` on and let the decoder leave out each that is neither wanted nor referred to."""
         assert self._index.pts is not None
         kept = set(self._index.pts[list(wanted)].tolist())
         for packet in packets:
             if self._disposes:
-                stream.codec_context.skip_frame = "DEFAULT" if packet.pts in kept else "NONREF"
+                decoder.leave_out_unreferenced(packet.pts not in kept)
             yield packet
 
     def _pick(

@@ -1,14 +1,13 @@
 """From a decoded frame to the picture that is shown: RGB, upright, with square pixels."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
 
 import av
 import numpy as np
-from av.buffer import Buffer
 from av.video.reformatter import Interpolation, VideoReformatter
+
+from .stated import stated
 
 # The default of the ffmpeg program: for pictures that keep their size, the result equals its fast paths bit for bit.
 _UNSCALED = Interpolation.BICUBIC
@@ -70,10 +69,8 @@ def orientation_of(matrix: np.ndarray) -> Orientation:
 
 def _frame_orientation(frame: av.VideoFrame) -> Orientation:
     """Return how ``frame`` must be turned for display."""
-    side_data = cast(Mapping[str, Buffer], frame.side_data).get("DISPLAYMATRIX")
-    if side_data is None:
-        return Orientation()
-    return orientation_of(np.frombuffer(bytes(side_data), dtype=np.int32)[:9])
+    matrix = stated(frame).matrix
+    return Orientation() if matrix is None else orientation_of(np.frombuffer(matrix, dtype=np.int32)[:9])
 
 
 def _usable_aspect_ratio(aspect_ratio: Fraction | None) -> Fraction:
@@ -83,44 +80,77 @@ def _usable_aspect_ratio(aspect_ratio: Fraction | None) -> Fraction:
     return Fraction(aspect_ratio)
 
 
-class Display:
-    """The picture that a video shows: its size in square pixels, and how stored frames become it.
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What a frame is like, beside its content: this may change within a video.
 
     Args:
-        first: the video's first frame; frames of another size later on are resized to its size.
-        aspect_ratio: width of a pixel over its height.
+        width: pixels, as displayed: turned upright, with square pixels.
+        height: pixels, as displayed.
+        rotation: clockwise degrees by which the stored frame is turned for display: 0, 90, 180 or 270.
+        pixel_format: of the stored frame, as ``yuv420p``.
+    """
+
+    width: int
+    height: int
+    rotation: int
+    pixel_format: str
+
+
+class Display:
+    """How the stored frames of a video become the pictures that it shows, in square pixels, each with its own size.
+
+    Args:
+        first: the video's first frame.
+        aspect_ratio: width of a pixel over its height, as the file gives it; where the stream changes its own from one
+            frame to another, that counts.
     """
 
     def __init__(self, first: av.VideoFrame, *, aspect_ratio: Fraction | None) -> None:
         self.aspect_ratio = _usable_aspect_ratio(aspect_ratio)
-        self.orientation = _frame_orientation(first)
-        self._stored = max(1, round(first.width * self.aspect_ratio)), first.height
+        self._first_stated = stated(first).aspect_ratio
         self._stretcher, self._converter = VideoReformatter(), VideoReformatter()
+        self.first_form = self.form(first)
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) as displayed."""
-        width, height = self._stored
-        return (height, width) if self.orientation.transpose else (width, height)
+        """(width, height) of the first frame as displayed."""
+        return self.first_form.width, self.first_form.height
+
+    def form(self, frame: av.VideoFrame) -> Form:
+        """Return what ``frame`` is like."""
+        width, height = self._square_size(frame)
+        orientation = _frame_orientation(frame)
+        if orientation.transpose:
+            width, height = height, width
+        return Form(width=width, height=height, rotation=orientation.degrees, pixel_format=frame.format.name)
 
     def show(self, frame: av.VideoFrame) -> np.ndarray:
         """Return the picture of ``frame``, (H, W, 3) uint8 RGB, by the colour matrix and range it states."""
-        interpolation = _UNSCALED
-        if (frame.width, frame.height) != self._stored:
+        interpolation, size = _UNSCALED, self._square_size(frame)
+        orientation = _frame_orientation(frame)
+        if (frame.width, frame.height) != size:
             interpolation = _STRETCHED
             if frame.format.name in _STRETCHED_FIRST:
-                frame, interpolation = self._reformat(self._stretcher, frame, None, _STRETCHED), _UNSCALED
-        picture = self._reformat(self._converter, frame, "rgb24", interpolation).to_ndarray()
-        return np.ascontiguousarray(self.orientation.apply(picture))
+                frame, interpolation = _reformat(self._stretcher, frame, size, None, _STRETCHED), _UNSCALED
+        picture = _reformat(self._converter, frame, size, "rgb24", interpolation).to_ndarray()
+        return np.ascontiguousarray(orientation.apply(picture))
 
-    def _reformat(
-        self,
-        reformatter: VideoReformatter,
-        frame: av.VideoFrame,
-        pixel_format: str | None,
-        interpolation: Interpolation,
-    ) -> av.VideoFrame:
-        width, height = self._stored
-        return reformatter.reformat(
-            frame, width=width, height=height, format=pixel_format, interpolation=interpolation, threads=1
-        )
+    def _square_size(self, frame: av.VideoFrame) -> tuple[int, int]:
+        """Return (width, height) of the stored ``frame`` with square pixels."""
+        own = stated(frame).aspect_ratio
+        ratio = self.aspect_ratio if own == self._first_stated else _usable_aspect_ratio(own)
+        return max(1, round(frame.width * ratio)), frame.height
+
+
+def _reformat(
+    reformatter: VideoReformatter,
+    frame: av.VideoFrame,
+    size: tuple[int, int],
+    pixel_format: str | None,
+    interpolation: Interpolation,
+) -> av.VideoFrame:
+    width, height = size
+    return reformatter.reformat(
+        frame, width=width, height=height, format=pixel_format, interpolation=interpolation, threads=1
+    )

@@ -1,25 +1,54 @@
 """Video files as arrays of frames: what a file holds, when its frames are shown, and the frames themselves."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import av
 import numpy as np
 
 from ..errors import VideoError
-from .clips import Timeline
+from .appended import appended_at
 from .container import decode
+from .damage import KEEP, REFUSE, Damage
+from .decoder import Notes
 from .decoding import FrameWalker, has_disposable_frames
-from .frames import Display
-from .timeline import Contents, packets_tell_time, read_contents, timeline_of_frames, timeline_of_packets
+from .frame_times import Gap, Timeline
+from .frames import Display, Form
+from .timeline import (
+    Contents,
+    find_damage,
+    packets_tell_time,
+    read_contents,
+    timeline_of_frames,
+    timeline_of_packets,
+)
 
 # Gaps between frames that differ from the usual one by less than this share come from rounding, not a variable rate.
 _RATE_TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Change:
+    """Where the form of a video's frames changes.
+
+    Args:
+        seconds: when the first frame of the new form is shown.
+        frame: its place in the timeline.
+        before: what the frame before it is like.
+        after: what it is like.
+    """
+
+    seconds: float
+    frame: int
+    before: Form
+    after: Form
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +69,15 @@ class VideoInfo:
         duration_seconds: from the first shown frame to the end of the last.
         first_pts_seconds: what the file's own clock says at the first shown frame.
         variable_rate: whether some frames are shown longer than others.
+        header_seconds: how long the file says that it is, all streams together; None if it does not.
+        appended_at: the byte at which a second file begins in this one, which is not read; None if none does.
+        gaps: when nothing is shown for long.
+        restarts_seconds: when the file's own timestamps begin again: parts are shown one after the other.
+        changes: where size, rotation or pixel format change; known only if all frames were decoded.
+        truncated: how many frames are missing of those that the file announces, in words; "" if none is.
+        damage: which frames are wrong, in words; "" if none is, or if not all frames were decoded.
+        num_missing_frames: how many are missing.
+        num_damaged_frames: how many are wrong.
     """
 
     path: Path
@@ -55,6 +93,15 @@ class VideoInfo:
     duration_seconds: float
     first_pts_seconds: float
     variable_rate: bool
+    header_seconds: float | None
+    appended_at: int | None
+    gaps: tuple[Gap, ...]
+    restarts_seconds: tuple[float, ...]
+    changes: tuple[Change, ...] = ()
+    truncated: str = ""
+    damage: str = ""
+    num_missing_frames: int = 0
+    num_damaged_frames: int = 0
 
 
 def _is_variable(timeline: Timeline, time_base: Fraction) -> bool:
@@ -73,7 +120,7 @@ def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) 
         codec=contents.codec,
         width=display.size[0],
         height=display.size[1],
-        rotation=display.orientation.degrees,
+        rotation=display.first_form.rotation,
         sample_aspect_ratio=display.aspect_ratio,
         pixel_format=first.format.name,
         bit_depth=max(component.bits for component in first.format.components),
@@ -82,7 +129,23 @@ def _info(path: Path, contents: Contents, display: Display, timeline: Timeline) 
         duration_seconds=timeline.duration,
         first_pts_seconds=float((first.pts or 0) * contents.time_base),
         variable_rate=_is_variable(timeline, contents.time_base),
+        header_seconds=contents.header_seconds,
+        appended_at=None,
+        gaps=timeline.gaps,
+        restarts_seconds=tuple(timeline.pts[list(timeline.joins)].tolist()),
+        truncated=str(contents.missing) if contents.missing else "",
+        num_missing_frames=contents.missing.num_frames if contents.missing else 0,
     )
+
+
+def _look_again(
+    path: Path, damage: Damage, look: Callable[[av.VideoFrame], None] | None = None, *, threads: int
+) -> Damage:
+    """Return ``damage``, which is known, and ``look`` at each frame if that is wanted."""
+    if look:
+        for frame in decode(path, threads=threads, notes=Notes()):
+            look(frame)
+    return damage
 
 
 class VideoReader:
@@ -93,6 +156,8 @@ class VideoReader:
         threads: of the decoder; several videos side by side with one each are faster than one video with more.
         shortcuts: whether to seek, and to leave out frames that are not needed; the frames are the same either way.
         decode_timeline: take the timeline from decoding the whole file even if the packets give it.
+        damaged: ``refuse`` refuses a file that is cut short, and reading a damaged frame; ``keep`` decodes all of the
+            file first and marks what is damaged in the timeline, so that clips lie elsewhere.
 
     Raises:
         VideoError: if the file holds no video that decodes; the message is the reason.
@@ -100,21 +165,45 @@ class VideoReader:
     Attributes:
         info: what the file holds.
         timeline: when its frames are shown; indices of frames refer to it.
+        missing: what a file that is cut short lacks; None if nothing is known to be missing.
+        container: the name of the demuxer that reads it.
     """
 
     def __init__(
-        self, path: Path | str, *, threads: int = 1, shortcuts: bool = True, decode_timeline: bool = False
+        self,
+        path: Path | str,
+        *,
+        threads: int = 1,
+        shortcuts: bool = True,
+        decode_timeline: bool = False,
+        damaged: str = REFUSE,
     ) -> None:
         self._path = Path(path).absolute()
         self._open = ExitStack()
         contents = read_contents(self._path)
-        if not decode_timeline and packets_tell_time(contents):
-            self.timeline, index = timeline_of_packets(contents)
-        else:
-            self.timeline, index = timeline_of_frames(self._path, contents, threads=threads)
+        self.missing = contents.missing
+        if self.missing and damaged == REFUSE:
+            raise VideoError(str(self.missing))
+        self.container = contents.container
         self._display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
-        disposes = has_disposable_frames(contents.codec, contents.container)
-        self._walker = FrameWalker(self._path, index, disposes=disposes, threads=threads, shortcuts=shortcuts)
+        if not decode_timeline and packets_tell_time(contents):
+            self.timeline, self._index = timeline_of_packets(contents)
+            self._find_damage = partial(find_damage, self._path, contents, self._index, threads=threads)
+            damage = self._find_damage() if damaged == KEEP or contents.faults else None
+        else:
+            self.timeline, self._index, damage = timeline_of_frames(self._path, contents, threads=threads)
+            self._find_damage = partial(_look_again, self._path, damage, threads=threads)
+        if damage and damaged == KEEP:
+            self.timeline = self.timeline.without(damage.frames)
+        self._walker = FrameWalker(
+            self._path,
+            self._index,
+            disposes=has_disposable_frames(contents.codec, contents.container),
+            threads=threads,
+            shortcuts=shortcuts,
+            damage=damage,
+            find_damage=self._find_damage,
+        )
         self.info = _info(Path(path), contents, self._display, self.timeline)
 
     def __enter__(self) -> Self:
@@ -129,6 +218,38 @@ class VideoReader:
         """Close what unfinished reading has left open."""
         self._open.close()
 
+    def find_damage(self) -> Damage:
+        """Return what is wrong with the video; decodes all of it if that is not known yet."""
+        return self._walker.known_damage()
+
+    def survey(self) -> tuple[Damage, list[tuple[int, Form]]]:
+        """Return what is wrong with the video, and place and form of each frame that decodes; decodes all of it."""
+        forms: list[tuple[int | None, Form]] = []
+
+        def look(frame: av.VideoFrame) -> None:
+            forms.append((self._index.place(frame.pts, count=len(forms)), self._display.form(frame)))
+
+        damage = self._find_damage(look)
+        return damage, [(place, form) for place, form in forms if place is not None]
+
+    def pictures(self, places: Iterable[int]) -> Generator[tuple[int, np.ndarray]]:
+        """Yield the frames at ``places``, decoding the video once, forwards, and no further than needed.
+
+        One picture is in memory at a time. Each has its own size: that may change within a video.
+
+        Args:
+            places: in the timeline, in any order; repeats count once.
+
+        Yields:
+            In the order of time, place and picture, (H, W, 3) uint8 RGB, as displayed: upright, with square pixels.
+
+        Raises:
+            VideoError: if one of the frames does not decode.
+            IndexError: if the timeline has no such frame.
+        """
+        for place, frame in self._walker.walk(np.unique(self._checked(list(places))).tolist()):
+            yield place, self._display.show(frame)
+
     def read_frames(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the frames at ``indices``, in their order; repeats are allowed.
 
@@ -139,15 +260,15 @@ class VideoReader:
             (n, H, W, 3) uint8 RGB, as displayed: upright, with square pixels.
 
         Raises:
-            VideoError: if one of the frames does not decode.
+            VideoError: if one of the frames does not decode, or if they have different sizes.
             IndexError: if the timeline has no such frame.
         """
         places = self._checked(indices)
-        width, height = self._display.size
-        frames = np.empty((len(places), height, width, 3), np.uint8)
-        for place, frame in self._walker.walk(np.unique(places).tolist()):
-            frames[places == place] = self._display.show(frame)
-        return frames
+        found = dict(self.pictures(places))
+        if not found:
+            width, height = self._display.size
+            return np.empty((0, height, width, 3), np.uint8)
+        return _stacked([found[place] for place in places.tolist()])
 
     def read_clips(self, clips: Sequence[Sequence[int] | np.ndarray]) -> Iterator[np.ndarray]:
         """Yield the frames of each clip, decoding the video once, forwards, and no further than the clips reach.
@@ -161,7 +282,7 @@ class VideoReader:
             (L, H, W, 3) uint8 RGB, as displayed: upright, with square pixels.
 
         Raises:
-            VideoError: if a frame does not decode.
+            VideoError: if a frame does not decode, or if those of a clip have different sizes.
             IndexError: if the timeline has no such frame.
             ValueError: if the clips are not sorted.
         """
@@ -174,13 +295,15 @@ class VideoReader:
     def _read_sorted(self, clips: list[np.ndarray]) -> Iterator[np.ndarray]:
         # The last clip that needs a frame: later entries replace earlier ones. After it the picture can go.
         last_use = {int(place): number for number, clip in enumerate(clips) for place in clip}
-        found = self._open.enter_context(closing(self._walker.walk(sorted(last_use))))
+        found = self._open.enter_context(closing(self.pictures(last_use)))
         held: dict[int, np.ndarray] = {}
         for number, clip in enumerate(clips):
             while not all(place in held for place in clip.tolist()):
-                place, frame = next(found)
-                held[place] = self._display.show(frame)
-            yield np.stack([held[place] for place in clip.tolist()])
+                place, picture = next(found)
+                held[place] = picture
+            if number == len(clips) - 1:
+                next(found, None)  # only its end tells whether all frames were sound
+            yield _stacked([held[place] for place in clip.tolist()])
             held = {place: picture for place, picture in held.items() if last_use[place] > number}
 
     def _checked(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
@@ -190,31 +313,55 @@ class VideoReader:
         return places
 
 
-def probe(path: Path | str, *, decode: bool = False) -> VideoInfo:
+def _stacked(pictures: list[np.ndarray]) -> np.ndarray:
+    """Return (n, H, W, 3) uint8 of n >= 1 pictures.
+
+    Raises:
+        VideoError: if they have different sizes.
+    """
+    sizes = list(dict.fromkeys(picture.shape[:2] for picture in pictures))
+    if len(sizes) > 1:
+        (height, width), (other_height, other_width) = sizes[:2]
+        raise VideoError(
+            f"pictures of {width}×{height} and of {other_width}×{other_height} do not fit into one array: take them "
+            "one by one, from VideoReader.pictures"
+        )
+    return np.stack(pictures)
+
+
+def probe(path: Path | str, *, decode: bool = False, damaged: str = REFUSE) -> VideoInfo:
     """Return what the video file at ``path`` holds.
 
     Args:
         path: the file.
-        decode: decode every frame, to be sure that all of them can be.
+        decode: decode every frame, to be sure that all of them can be, and to see whether they change.
+        damaged: ``refuse`` makes damage an error; with ``report`` the info tells of it.
 
     Raises:
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
     """
-    with VideoReader(path) as reader:
-        if decode:
-            _count_frames(path, expected=len(reader.timeline))
-        return reader.info
+    with VideoReader(path, damaged=damaged) as reader:
+        info = replace(reader.info, appended_at=appended_at(Path(path), container=reader.container))
+        if not decode:
+            return info
+        damage, forms = reader.survey()
+        if damage and damaged == REFUSE:
+            raise VideoError(str(damage))
+        return replace(
+            info,
+            damage=str(damage) if damage else "",
+            num_damaged_frames=damage.num_frames,
+            changes=_changes(forms, reader.timeline),
+        )
 
 
-def _count_frames(path: Path | str, *, expected: int) -> None:
-    """Decode the whole file, keeping nothing.
-
-    Raises:
-        VideoError: if decoding ends in an error, or gives another number of frames than ``expected``.
-    """
-    count = sum(1 for _ in decode(Path(path).absolute(), threads=1))
-    if count != expected:
-        raise VideoError(f"{count} frames decode, but the file lists {expected}")
+def _changes(forms: Iterable[tuple[int, Form]], timeline: Timeline) -> tuple[Change, ...]:
+    """Return where ``forms``, of frames of ``timeline`` and with their places, change."""
+    return tuple(
+        Change(seconds=float(timeline.pts[place]), frame=place, before=before, after=after)
+        for (_, before), (place, after) in itertools.pairwise(forms)
+        if before != after
+    )
 
 
 def read_timeline(path: Path | str) -> Timeline:
@@ -228,15 +375,17 @@ def read_timeline(path: Path | str) -> Timeline:
 
 
 def iterate_frames(path: Path | str, *, threads: int = 1) -> Iterator[np.ndarray]:
-    """Yield every frame of a video, (H, W, 3) uint8 RGB, by a plain decode that holds one at a time.
+    """Yield every frame of a video, (H, W, 3) uint8 RGB with its own size, by a plain decode that holds one at a time.
 
     Raises:
         VideoError: if the file holds no video, or when a frame does not decode.
     """
     path = Path(path).absolute()
     contents = read_contents(path)
+    if contents.missing:
+        raise VideoError(str(contents.missing))
     display = Display(contents.head[0], aspect_ratio=contents.aspect_ratio)
-    for frame in decode(path, threads=threads, encrypted=contents.encrypted):
+    for frame in decode(path, threads=threads):
         yield display.show(frame)
 
 
@@ -244,6 +393,6 @@ def read_all(path: Path | str, *, threads: int = 1) -> np.ndarray:
     """Return every frame of a video, (F, H, W, 3) uint8 RGB, by a plain decode of the whole file into memory.
 
     Raises:
-        VideoError: if the file holds no video, or not all of it decodes.
+        VideoError: if the file holds no video, not all of it decodes, or its pictures have different sizes.
     """
-    return np.stack(list(iterate_frames(path, threads=threads)))
+    return _stacked(list(iterate_frames(path, threads=threads)))

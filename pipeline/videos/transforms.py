@@ -1,10 +1,11 @@
-"""Resizing, cropping, flipping and normalising whole clips.
+"""Resizing, cropping, flipping and normalising clips, or single pictures of a video whose size changes.
 
 Everything up to the crop takes uint8 clips (L, H, W, 3), as arrays or tensors, and returns uint8 tensors: a quarter of
 the memory of float, and torch's uint8 resize is four times as fast. Only `normalise` makes floats, on the device that
 uses them.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -29,7 +30,8 @@ def _as_clip(clip: Clip) -> Tensor:
     """
     if isinstance(clip, np.ndarray):
         usable = clip.flags.writeable and clip.flags.c_contiguous
-        clip = torch.from_numpy(clip if usable else clip.copy(order="C"))
+        # NumPy gives an axis of one picture the stride 0, in which torch does not know channels-last memory.
+        clip = torch.from_numpy(clip if usable else clip.copy(order="C")).view(clip.shape)
     if clip.dtype != torch.uint8 or clip.ndim != 4 or clip.shape[3] != 3 or clip.numel() == 0:
         raise SettingsError(f"a clip must be uint8 (L, H, W, 3) and not empty; got {clip.dtype} {tuple(clip.shape)}")
     return clip.contiguous()
@@ -49,13 +51,17 @@ def resize_short_side(clip: Clip, size: int) -> Tensor:
     """
     clip = _limit_aspect(_as_clip(clip))
     height, width = clip.shape[1:3]
-    short = min(height, width)
-    if short == size:
+    if min(height, width) == size:
         return clip
-    target = [max(size, round(side * size / short)) for side in (height, width)]
     planes = clip.permute(0, 3, 1, 2)  # (L, 3, H, W) in channels-last memory, the fast path for uint8
-    resized = F.interpolate(planes, target, mode="bilinear", antialias=True, align_corners=False)
+    resized = F.interpolate(planes, _resized(height, width, size), mode="bilinear", antialias=True, align_corners=False)
     return resized.permute(0, 2, 3, 1).contiguous()  # (L, H', W', 3)
+
+
+def _resized(height: int, width: int, size: int) -> list[int]:
+    """Return height and width with the shorter one ``size`` pixels."""
+    short = min(height, width)
+    return [max(size, round(side * size / short)) for side in (height, width)]
 
 
 def crop_at(clip: Clip, *, top: int, left: int, size: int) -> Tensor:
@@ -90,6 +96,59 @@ def center_crop(clip: Clip, size: int) -> Tensor:
     return crop_at(clip, top=(height - size) // 2, left=(width - size) // 2, size=size)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Margin:
+    """Where a crop lies along one side of a picture.
+
+    Args:
+        before: pixels before it.
+        of: pixels that it leaves over in all.
+    """
+
+    before: int
+    of: int
+
+    def at(self, of: int) -> int:
+        """Return the pixels before a crop that leaves over ``of``, at the same relative place."""
+        if of == self.of:
+            return self.before
+        return round(of * self.before / self.of) if self.of else of // 2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """One way to see the pictures of a video, whatever their sizes: resized, a square cut out, perhaps mirrored.
+
+    Args:
+        short_side: pixels of the shorter side after resizing.
+        crop: side of the square in pixels.
+        rows: where the square lies from top to bottom; None: in the middle.
+        columns: the same from left to right.
+        mirrored: whether left and right change places.
+    """
+
+    short_side: int
+    crop: int
+    rows: Margin | None = None
+    columns: Margin | None = None
+    mirrored: bool = False
+
+    def __call__(self, clip: Clip) -> Tensor:
+        """Return (L, crop, crop, 3) uint8 of pictures (L, H, W, 3) uint8."""
+        clip = resize_short_side(clip, self.short_side)
+        if self.rows is None or self.columns is None:
+            return center_crop(clip, self.crop)
+        height, width = clip.shape[1:3]
+        top, left = self.rows.at(height - self.crop), self.columns.at(width - self.crop)
+        clip = crop_at(clip, top=top, left=left, size=self.crop)
+        return clip.flip(2) if self.mirrored else clip
+
+
+def central_look(preprocessing: Preprocessing) -> Look:
+    """Return how a backbone sees pictures at test time: shorter side resized, middle cropped."""
+    return Look(short_side=preprocessing.short_side, crop=preprocessing.crop)
+
+
 def preprocess_test(clip: Clip, preprocessing: Preprocessing) -> Tensor:
     """Return the clip as a backbone sees it at test time: shorter side resized, middle cropped.
 
@@ -100,7 +159,7 @@ def preprocess_test(clip: Clip, preprocessing: Preprocessing) -> Tensor:
     Returns:
         (L, crop, crop, 3) uint8.
     """
-    return center_crop(resize_short_side(clip, preprocessing.short_side), preprocessing.crop)
+    return central_look(preprocessing)(clip)
 
 
 def jitter_range(crop: int) -> tuple[int, int]:
@@ -109,13 +168,35 @@ def jitter_range(crop: int) -> tuple[int, int]:
     return low, high
 
 
-def augment(clip: Clip, preprocessing: Preprocessing, rng: np.random.Generator, *, flip: bool = True) -> Tensor:
-    """Return a random view of the clip for training, the same for all of its frames.
+def random_look(
+    size: tuple[int, int], preprocessing: Preprocessing, rng: np.random.Generator, *, flip: bool = True
+) -> Look:
+    """Return a random way to see a video in training, the same for all of its pictures.
 
-    The shorter side is drawn from `jitter_range`, the crop's place is uniform, and half of the clips are mirrored. The
-    same generator state gives the same view; turning the flip off changes nothing else.
+    The shorter side is drawn from `jitter_range`, the crop's place is uniform, and half of the looks are mirrored. The
+    same generator state gives the same look; turning the flip off changes nothing else. Pictures of another size are
+    cropped at the same relative place.
 
     Source: FASTER, setups for clip-level backbones.
+
+    Args:
+        size: (width, height) of the video's pictures, of the first ones if that changes.
+        preprocessing: says the crop.
+        rng: where the four draws come from.
+        flip: false for classes that mirroring would confuse (left and right).
+    """
+    low, high = jitter_range(preprocessing.crop)
+    short_side = int(rng.integers(low, high, endpoint=True))
+    width, height = size
+    over = [side - preprocessing.crop for side in _resized(*_limited(height, width), short_side)]
+    rows, columns = (Margin(before=int(rng.integers(of, endpoint=True)), of=of) for of in over)
+    # Drawn even without flips, so that turning them off changes no other draw.
+    mirrored = rng.random() < 0.5
+    return Look(short_side=short_side, crop=preprocessing.crop, rows=rows, columns=columns, mirrored=flip and mirrored)
+
+
+def augment(clip: Clip, preprocessing: Preprocessing, rng: np.random.Generator, *, flip: bool = True) -> Tensor:
+    """Return the clip as a `random_look` sees it, the same for all of its frames.
 
     Args:
         clip: (L, H, W, 3) uint8.
@@ -126,15 +207,9 @@ def augment(clip: Clip, preprocessing: Preprocessing, rng: np.random.Generator, 
     Returns:
         (L, crop, crop, 3) uint8.
     """
-    low, high = jitter_range(preprocessing.crop)
-    clip = resize_short_side(clip, int(rng.integers(low, high, endpoint=True)))
+    clip = _as_clip(clip)
     height, width = clip.shape[1:3]
-    top = int(rng.integers(height - preprocessing.crop, endpoint=True))
-    left = int(rng.integers(width - preprocessing.crop, endpoint=True))
-    # Drawn even without flips, so that turning them off changes no other draw.
-    mirrored = rng.random() < 0.5
-    clip = crop_at(clip, top=top, left=left, size=preprocessing.crop)
-    return clip.flip(2) if flip and mirrored else clip
+    return random_look((width, height), preprocessing, rng, flip=flip)(clip)
 
 
 def normalise(clips: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -164,8 +239,14 @@ def _scale_and_shift(preprocessing: Preprocessing, device: torch.device) -> tupl
 def _limit_aspect(clip: Tensor) -> Tensor:
     """Return the middle of a picture whose aspect ratio is beyond _MAX_ASPECT, others as they are."""
     height, width = clip.shape[1:3]
-    limit = _MAX_ASPECT * min(height, width)
-    if max(height, width) <= limit:
+    new_height, new_width = _limited(height, width)
+    if (new_height, new_width) == (height, width):
         return clip
-    top, left = max(0, height - limit) // 2, max(0, width - limit) // 2
-    return clip[:, top : top + limit, left : left + limit].contiguous()
+    top, left = (height - new_height) // 2, (width - new_width) // 2
+    return clip[:, top : top + new_height, left : left + new_width].contiguous()
+
+
+def _limited(height: int, width: int) -> tuple[int, int]:
+    """Return height and width, each at most _MAX_ASPECT times the other."""
+    limit = _MAX_ASPECT * min(height, width)
+    return min(height, limit), min(width, limit)

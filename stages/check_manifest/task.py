@@ -5,15 +5,26 @@ from pathlib import Path
 
 from ...pipeline.errors import VideoError
 from ...pipeline.manifests.manifest import DUPLICATE_ID, EMPTY_LABEL, Video
+from ...pipeline.videos.damage import REPORT
 from ...pipeline.videos.reader import VideoInfo, probe
 
 MISSING, _UNREADABLE = "missing", "unreadable"
 _NO_VIDEO_STREAM, _NO_FRAMES, _ENCRYPTED = "no video stream", "no frames", "encrypted"
+_TRUNCATED, _DAMAGED, _PICTURE, _EMPTY = "truncated", "damaged", "picture", "empty"
 _BEYOND_DURATION = "beyond the duration"
 PROBLEM_KINDS = (
-    *(MISSING, _UNREADABLE, _NO_VIDEO_STREAM, _NO_FRAMES, _ENCRYPTED),
+    *(MISSING, _EMPTY, _UNREADABLE, _NO_VIDEO_STREAM, _PICTURE, _NO_FRAMES, _ENCRYPTED, _TRUNCATED, _DAMAGED),
     *(DUPLICATE_ID, EMPTY_LABEL, _BEYOND_DURATION),
 )
+
+# How the reasons begin that have a kind of their own.
+_WORDS = {
+    MISSING: "is a link",
+    _EMPTY: "is empty",
+    _PICTURE: "is a picture",
+    _TRUNCATED: "truncated",
+    _DAMAGED: "damaged",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +38,9 @@ class Problem:
 def probe_file(path: Path, *, decode: bool = True) -> VideoInfo | Problem:
     """Return what is in a file, or why it cannot be read."""
     try:
-        if not path.exists():
+        if not path.exists() and not path.is_symlink():
             return Problem(MISSING, "missing: there is no such file")
-        return probe(path, decode=decode)
+        return probe(path, decode=decode, damaged=REPORT)
     except VideoError as error:
         return classify(str(error))
     except OSError as error:
@@ -39,10 +50,19 @@ def probe_file(path: Path, *, decode: bool = True) -> VideoInfo | Problem:
 def classify(reason: str) -> Problem:
     """Return the problem that a `VideoError`'s reason describes."""
     # By its words: the library has one error for all that is wrong with a video, since it treats all alike.
+    for kind, words in _WORDS.items():
+        if reason.startswith(words):
+            return Problem(kind, reason)
     for kind in (_NO_VIDEO_STREAM, _NO_FRAMES, _ENCRYPTED):
         if kind in reason:
             return Problem(kind, reason)
     return Problem(_UNREADABLE, f"unreadable: {reason}")
+
+
+def damage_problems(info: VideoInfo) -> tuple[Problem, ...]:
+    """Return what is wrong with the frames of a file: missing ones, and wrong ones."""
+    found = ((_TRUNCATED, info.truncated), (_DAMAGED, info.damage))
+    return tuple(Problem(kind, words) for kind, words in found if words)
 
 
 def interval_problem(video: Video, info: VideoInfo) -> Problem | None:

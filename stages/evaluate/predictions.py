@@ -48,7 +48,7 @@ def predict_stored(
         scores=predict(model, inputs, videos, batch_size=settings.videos_at_once),
         gmacs=video_gmacs(model, inputs),
         videos=videos,
-        missing=missing_videos(store, expected, backbones=inputs.selection.backbones.values()),
+        missing=missing_videos(store, expected, selection=inputs.selection),
     )
 
 
@@ -94,6 +94,7 @@ def predict_decoded(
             [manifest.videos[i] for i in expected],
             engine=settings.engine,
             workers=settings.workers,
+            damaged=settings.damaged,
             batch_size=settings.videos_at_once,
             advance=progress.advance,
         )

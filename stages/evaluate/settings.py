@@ -6,6 +6,7 @@ from pathlib import Path
 from ...pipeline.backbones.engine_settings import PRECISIONS, EngineSettings
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.settings import check_fields, setting, settings
+from ...pipeline.videos.damage import DAMAGE_POLICIES, DAMAGED_HELP
 
 _VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # with the value of "not given"
 
@@ -19,7 +20,10 @@ class EvaluateSettings:
         default=None,
         help="In place of a store, for end-to-end runs: decode these videos and run each run's own backbones.",
     )
-    runs: tuple[Path, ...] = setting(help="Run directory; give several.")
+    runs: tuple[Path, ...] = setting(default=(), help="Run directory, also of a probe; give several.")
+    backbones: tuple[str, ...] = setting(
+        default=(), help="Score this backbone of the store too: its own clip scores, averaged; may be repeated."
+    )
     out: Path = setting(help="Directory for tables and pictures.")
     split: str = setting(default="test", help="The videos to score.")
     videos_at_once: int = setting(default=32, help="Videos a step of the aggregator.", at_least=1)
@@ -30,6 +34,9 @@ class EvaluateSettings:
     )
     batch: int = setting(default=0, help="Clips a call of a backbone; 0: what suits the device.")
     threads: int | None = setting(default=None, help="Of the backbones over videos.", at_least=1, unset="the cores")
+    damaged: str | None = setting(
+        default=None, help=DAMAGED_HELP, choices=DAMAGE_POLICIES, unset="as in the run's training"
+    )
     workers: int | None = setting(default=None, help="Threads that decode videos.", at_least=0, unset="the cores")
 
     def __post_init__(self) -> None:
@@ -47,8 +54,17 @@ class EvaluateSettings:
             )
         places = [path.resolve() for path in self.runs]
         twice = [str(path) for path in self.runs if places.count(path.resolve()) > 1]
-        if not self.runs or twice:
-            raise SettingsError(f"give each run once, and one at least: {named('runs')} DIR; got {twice or 'none'}")
+        if not (self.runs or self.backbones):
+            raise SettingsError(f"give what to score, {named('runs')} DIR or {named('backbones')} NAME; got neither")
+        if twice:
+            raise SettingsError(f"give each run once: {named('runs')} DIR; got {twice}")
+        if len(set(self.backbones)) < len(self.backbones):
+            raise SettingsError(f"give each {named('backbones')} once; got {', '.join(self.backbones)}")
+        if self.backbones and self.manifest is not None:
+            raise SettingsError(
+                f"{named('backbones')} {self.backbones[0]}: only a store holds the scores of a backbone's clips. Give "
+                f"{named('store')} in place of {named('manifest')}, or leave {named('backbones')} out"
+            )
         given = [named(name) for name, default in _VIDEO_OPTIONS.items() if getattr(self, name) != default]
         if self.store is not None and given:
             raise SettingsError(

@@ -10,11 +10,10 @@ import torch
 
 from ...pipeline.errors import VideoError
 from ...pipeline.files import nearest_folder
-from ...pipeline.videos.preprocessing import Preprocessing
 from .plan import ExtractPlan, PreparedExtraction, plan, prepare_run
 from .run import matching_store
 from .settings import ExtractSettings
-from .task import ExtractTask, LoadedBackbone, load, prepare, run_backbone
+from .task import ExtractTask, LoadedBackbone, LoadedVideo, load, prepare, run_backbone
 
 _TIMED_VIDEOS = 3
 
@@ -49,7 +48,8 @@ def estimate(settings: ExtractSettings) -> Estimate:
         SettingsError, ManifestError, WeightsError, StoreError: as the run itself would.
     """
     prepared = prepare_run(settings)
-    todo = plan(prepared, matching_store(prepared))
+    prepared, store, changes = matching_store(prepared)
+    todo = plan(prepared, store, changes=changes)
     decode, compute = _timings(prepared, todo.tasks)
     counts = {own.name: own.num_videos for own in todo.backbones}
     busy = sum(seconds * counts[name] for name, seconds in compute.items())
@@ -75,7 +75,7 @@ def _timings(prepared: PreparedExtraction, tasks: Sequence[ExtractTask]) -> tupl
             reasons.append(f"{task.video.video_id}: {loaded.error}")
             continue
         try:
-            seconds = {name: _timed(backbones[name], loaded.clips, warm=name in compute) for name in task.backbones}
+            seconds = {name: _timed(backbones[name], loaded, name, warm=name in compute) for name in task.backbones}
         except VideoError as error:
             reasons.append(f"{task.video.video_id}: {error}")
             continue
@@ -87,13 +87,17 @@ def _timings(prepared: PreparedExtraction, tasks: Sequence[ExtractTask]) -> tupl
     return statistics.median(decode), {name: statistics.median(seconds) for name, seconds in compute.items()}
 
 
-def _timed(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor], *, warm: bool) -> float:
+def _timed(backbone: LoadedBackbone, loaded: LoadedVideo, name: str, *, warm: bool) -> float:
     """Return the seconds that a backbone takes for a video's clips; unless ``warm``, it runs a blank clip first."""
+    assert loaded.clips is not None
+    due = loaded.due[name]
+    if not due.any():
+        return 0.0
     if not warm:
-        own = clips[backbone.preprocessing]
+        own = loaded.clips[backbone.preprocessing]
         backbone.engine.run(torch.zeros_like(own[0, :1]))  # the first call prepares kernels
     began = time.perf_counter()
-    run_backbone(backbone, clips)
+    run_backbone(backbone, loaded.clips, due=due, kept=loaded.kept.get(name))
     return time.perf_counter() - began
 
 

@@ -1,10 +1,11 @@
 """What is left to do of an extraction: checked inputs, and the plan; writes nothing."""
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from ...pipeline.backbones.checks import check_clip, check_differ, check_roles, load_named
@@ -14,13 +15,16 @@ from ...pipeline.backbones.registry import feature_shape
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
 from ...pipeline.execution import IN_PROCESS, LOCAL
-from ...pipeline.features.format import backbone_bytes, index_bytes
+from ...pipeline.features.format import PARTIAL, Status, backbone_bytes, index_bytes
+from ...pipeline.features.patterns import EXPENSIVE, joined_name
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.features.table_changes import TableChanges
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.strides import look_at_some, share_seen
 from .settings import ExtractSettings, RoleWeights
-from .task import BackboneJob, ExtractJob, ExtractTask, cropped
+from .task import BackboneJob, ExtractJob, cropped
+from .tasks import ALL_CLIPS, MISSING_CLIPS, NOTHING, Tasks
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,12 +34,14 @@ class PreparedBackbone:
     Args:
         weights: with the requested crop.
         job: what workers need to know.
+        pattern: that makes the job's clips due, for the store's provenance.
         feature_shape: (T', H', W', C).
         gmacs_per_clip: 10^9 multiply-accumulates.
     """
 
     weights: Weights
     job: BackboneJob
+    pattern: str
     feature_shape: tuple[int, int, int, int]
     gmacs_per_clip: float
 
@@ -63,7 +69,7 @@ class BackbonePlan:
         name: of the backbone.
         role: ``expensive`` or ``cheap``.
         num_videos: videos still to be done.
-        clips_per_video: clips that it sees of each, over all views.
+        num_clips: clips still to be run, over all views.
         gmacs_per_clip: 10^9 multiply-accumulates.
         feature_shape: (T', H', W', C).
         num_bytes: that the maps take at most.
@@ -72,15 +78,10 @@ class BackbonePlan:
     name: str
     role: str
     num_videos: int
-    clips_per_video: int
+    num_clips: int
     gmacs_per_clip: float
     feature_shape: tuple[int, int, int, int]
     num_bytes: int
-
-    @property
-    def num_clips(self) -> int:
-        """Clips still to be run."""
-        return self.num_videos * self.clips_per_video
 
     @property
     def gmacs(self) -> float:
@@ -90,18 +91,19 @@ class BackbonePlan:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtractPlan:
-    """The tasks of a run, one per video, and what they cost.
+    """The tasks of a run, one per video, and what they cost; and what the manifest changes in an existing store.
 
     Args:
         sampling: where the clips lie.
         share_seen: of a typical video, what its clips of one view see together; None if no video was to be read.
     """
 
-    tasks: tuple[ExtractTask, ...]
+    tasks: Tasks
     backbones: tuple[BackbonePlan, ...]
     num_bytes: int
     sampling: ClipSampling
     share_seen: float | None
+    changes: TableChanges
 
 
 def prepare_run(settings: ExtractSettings) -> PreparedExtraction:
@@ -133,7 +135,13 @@ def _job(settings: ExtractSettings, backbones: Sequence[BackboneJob]) -> Extract
     threads = settings.engine.threads or _fair_threads(settings)
     engine = replace(settings.engine, device=str(device), precision=precision, threads=threads)
     absolute = tuple(replace(own, weights=own.weights.absolute()) for own in backbones)
-    return ExtractJob(store=settings.store.absolute(), sampling=settings.sampling, backbones=absolute, engine=engine)
+    return ExtractJob(
+        store=settings.store.absolute(),
+        sampling=settings.sampling,
+        backbones=absolute,
+        engine=engine,
+        record_content=settings.record_content,
+    )
 
 
 def _fair_threads(settings: ExtractSettings) -> int:
@@ -156,6 +164,7 @@ def _prepare_backbone(
     macs = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=len(weights.classes))
     return PreparedBackbone(
         weights=weights,
+        pattern=str(settings.pattern) if role == EXPENSIVE else "all",
         job=BackboneJob(
             role=role,
             weights=weights_file(given.path, role=role),
@@ -168,57 +177,121 @@ def _prepare_backbone(
     )
 
 
-def plan(prepared: PreparedExtraction, store: FeatureStore | None) -> ExtractPlan:
-    """Return what is left to do, and what it costs; ``store`` is None if none exists yet. Writes nothing.
+def plan(prepared: PreparedExtraction, store: FeatureStore | None, *, changes: TableChanges) -> ExtractPlan:
+    """Return what is left to do, and what it costs. Writes nothing.
 
     A few of the videos are opened, to tell how much of them their clips see.
+
+    Args:
+        prepared: the run, with the clips that it makes due (`with_stored_clips`).
+        store: as it will be when the run begins; None if none exists yet.
+        changes: what the manifest changes in it.
     """
     manifest, sampling = prepared.manifest, prepared.settings.sampling
     tasks = _tasks(prepared, store)
-    counts = Counter(name for task in tasks for name in task.backbones)
-    backbones = tuple(_backbone_plan(own, sampling, num_videos=counts[own.name]) for own in prepared.backbones)
+    backbones = tuple(_backbone_plan(own, tasks.states(own.name), sampling, store) for own in prepared.backbones)
     # The columns of an existing store are on disk already.
-    fresh = len(manifest) if store is None else 0
+    fresh = len(manifest) if store is None else len(changes.added)
     shared = index_bytes(num_videos=fresh, num_views=sampling.views, num_clips=sampling.num_clips)
-    stretches = look_at_some([task.video for task in tasks])
+    stretches = look_at_some(tasks.videos)
     return ExtractPlan(
         tasks=tasks,
         backbones=backbones,
         num_bytes=shared + sum(own.num_bytes for own in backbones),
         sampling=sampling,
         share_seen=share_seen(stretches, sampling) if stretches else None,
+        changes=changes,
     )
 
 
-def _tasks(prepared: PreparedExtraction, store: FeatureStore | None) -> tuple[ExtractTask, ...]:
+def videos_asked(prepared: PreparedExtraction) -> npt.NDArray[np.bool_]:
+    """Return (M,) bool: which of the manifest's videos are to be extracted."""
+    split, videos = prepared.settings.split, prepared.manifest.videos
+    if split is None:
+        return np.ones(len(videos), bool)
+    return np.array([name == split for name in videos.cells("split")], bool)
+
+
+def _tasks(prepared: PreparedExtraction, store: FeatureStore | None) -> Tasks:
     """Return a task for each video of the split that any backbone still has to see, in the manifest's order."""
     settings, videos = prepared.settings, prepared.manifest.videos
-    due: dict[int, list[str]] = {i: [] for i, video in enumerate(videos) if settings.split in (None, video.split)}
-    for own in prepared.backbones:
-        pending = range(len(videos))
-        if store is not None and own.name in store.backbones():
-            pending = store.backbone(own.name).pending(retry_failed=settings.retry_failed).tolist()
-        for index in pending:
-            if index in due:
-                due[index].append(own.name)
-    return tuple(
-        ExtractTask(index=index, video=videos[index], backbones=tuple(names)) for index, names in due.items() if names
-    )
+    asked = videos_asked(prepared)
+    states = {
+        own.name: np.where(asked, _states(own, store, len(videos), settings), NOTHING) for own in prepared.backbones
+    }
+    return Tasks(videos, states=states, contents={} if store is None else store.contents())
 
 
-def _backbone_plan(own: PreparedBackbone, sampling: ClipSampling, *, num_videos: int) -> BackbonePlan:
+def _states(
+    own: PreparedBackbone, store: FeatureStore | None, num_videos: int, settings: ExtractSettings
+) -> npt.NDArray[np.int8]:
+    """Return (M,) int8: what one backbone has to do of each of the manifest's videos."""
+    if store is None or own.name not in store.backbones():
+        return np.full(num_videos, ALL_CLIPS, np.int8)
+    group, states = store.backbone(own.name), np.full(num_videos, NOTHING, np.int8)
+    states[group.pending(retry_failed=settings.retry_failed)] = ALL_CLIPS
+    status = group.status()
+    if (np.array(own.job.clips) & ~group.due).any():
+        states[status == Status.DONE] = MISSING_CLIPS
+    states[np.isin(status, PARTIAL) & (states == ALL_CLIPS)] = MISSING_CLIPS
+    return states
+
+
+def _backbone_plan(
+    own: PreparedBackbone, states: npt.NDArray[np.int8], sampling: ClipSampling, store: FeatureStore | None
+) -> BackbonePlan:
+    """Return what one backbone has to do, from its state of each video."""
+    due = np.array(own.job.clips)
+    there = np.zeros_like(due)
+    if store is not None and own.name in store.backbones():
+        there = store.backbone(own.name).due_everywhere
+    whole, missing = int((states == ALL_CLIPS).sum()), int((states == MISSING_CLIPS).sum())
+    clips = whole * int(due.sum()) + missing * int((due & ~there).sum())
     return BackbonePlan(
         name=own.name,
         role=own.job.role,
-        num_videos=num_videos,
-        clips_per_video=sum(own.job.clips) * sampling.views,
+        num_videos=whole + missing,
+        num_clips=clips * sampling.views,
         gmacs_per_clip=own.gmacs_per_clip,
         feature_shape=own.feature_shape,
         num_bytes=backbone_bytes(
-            num_videos=num_videos,
+            num_videos=whole + missing,
             num_views=sampling.views,
             due=own.job.clips,
             feature_shape=own.feature_shape,
             num_classes=len(own.weights.classes),
         ),
     )
+
+
+def with_stored_clips(prepared: PreparedExtraction, store: FeatureStore | None) -> PreparedExtraction:
+    """Return the run with the clips that the store's backbones have or had to see, beside those that it asks for."""
+    if store is None:
+        return prepared
+    prepared = replace(prepared, job=replace(prepared.job, record_content=_records_content(prepared, store)))
+    backbones = tuple(_joined(own, store, prepared.settings.sampling.num_clips) for own in prepared.backbones)
+    job = replace(
+        prepared.job,
+        backbones=tuple(_with_clips(job, own) for job, own in zip(prepared.job.backbones, backbones, strict=True)),
+    )
+    return replace(prepared, backbones=backbones, job=job)
+
+
+def _records_content(prepared: PreparedExtraction, store: FeatureStore) -> bool:
+    """Return whether files' digests are recorded: if that is asked for, or was once."""
+    return prepared.settings.record_content or store.records_content
+
+
+def _with_clips(job: BackboneJob, own: PreparedBackbone) -> BackboneJob:
+    return replace(job, clips=own.job.clips)
+
+
+def _joined(own: PreparedBackbone, store: FeatureStore, num_clips: int) -> PreparedBackbone:
+    if own.job.role != EXPENSIVE or own.name not in store.backbones():
+        return own
+    group = store.backbone(own.name)
+    if group.provenance["role"] != EXPENSIVE:
+        return own  # refused where the store is checked
+    pattern = joined_name(group.provenance["pattern"], own.pattern, num_clips=num_clips)
+    clips = tuple((group.due | np.array(own.job.clips)).tolist())
+    return replace(own, pattern=pattern, job=replace(own.job, clips=clips))

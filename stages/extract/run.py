@@ -17,10 +17,13 @@ from typing import Any
 from ...pipeline.execution import IN_PROCESS, SILENT, Progress, run_tasks, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
-from ...pipeline.features.store import FeatureStore, refuse_other_content
+from ...pipeline.features.recording import Recorder
+from ...pipeline.features.store import FeatureStore
+from ...pipeline.features.store_attributes import refuse_other_content
+from ...pipeline.features.table_changes import TableChanges
 from ...pipeline.files import check_free_space
 from ...pipeline.training.batches import prefetched
-from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepare_run
+from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepare_run, videos_asked, with_stored_clips
 from .settings import ExtractSettings
 from .task import ExtractJob, ExtractTask, TaskResult, compute, load, prepare, run_task
 
@@ -32,17 +35,21 @@ class ExtractSummary:
     """The result of a run.
 
     Args:
+        changes: what the run's manifest changed in a store that was there.
         done: videos extracted by this run.
         already_done: videos that had been extracted before it.
         failed: id -> reason, of the requested videos; those of earlier runs as well.
+        left_out: id -> what of a damaged video was not used; likewise.
         num_clips: clips run, each counted once per backbone.
         seconds: wall clock; ``decode_seconds`` and ``compute_seconds`` (by backbone) add up over workers, and overlap.
     """
 
     store: Path
+    changes: TableChanges
     done: int
     already_done: int
     failed: dict[str, str]
+    left_out: dict[str, str]
     num_clips: int
     gmacs: float
     seconds: float
@@ -68,22 +75,28 @@ class _Totals:
             self.compute_seconds[name] = self.compute_seconds.get(name, 0.0) + seconds
 
 
-def matching_store(prepared: PreparedExtraction) -> FeatureStore | None:
-    """Open the store of a run to read it, or return None if there is none yet; writes nothing.
+def matching_store(prepared: PreparedExtraction) -> tuple[PreparedExtraction, FeatureStore | None, TableChanges]:
+    """Open the store of a run to read it; writes nothing.
+
+    Returns:
+        The run, with the clips that its backbones had to see before; the store as it will be when the run begins, None
+        if there is none yet; and what the run's manifest changes in it.
 
     Raises:
-        StoreError: if it was made from another manifest, sampling or backbone; each difference is named.
+        StoreError: if it was made from other files, sampling or backbones; each difference is named.
     """
     path = prepared.settings.store
     if not (path / "zarr.json").exists():
         refuse_other_content(path)
-        return None
+        return prepared, None, TableChanges()
     store = FeatureStore.open(path)
-    store.check_matches(prepared.manifest, sampling=prepared.settings.sampling)
+    change, changes = store.changed_by(prepared.manifest)  # first: with other videos, no other setting would help
+    store.check_sampling(prepared.settings.sampling)
+    prepared = with_stored_clips(prepared, store)
     for own in prepared.backbones:
         if own.name in store.backbones():  # before its engine is built: that takes a while
             store.check_backbone(own.name, attributes=_attributes(prepared, own))
-    return store
+    return prepared, store.after(change), changes
 
 
 def run(
@@ -106,22 +119,28 @@ def run(
     """
     began = time.perf_counter()
     prepared = prepare_run(settings)
-    todo = plan(prepared, matching_store(prepared))
+    prepared, found, changes = matching_store(prepared)
+    todo = plan(prepared, found, changes=changes)
     # Before the first video: a full disk after days of extraction would be a bad time to learn of it.
     check_free_space(settings.store, todo.num_bytes)
     planned(todo)
     sampling, totals = settings.sampling, _Totals()
     with FeatureStore.open_or_create(settings.store, manifest=prepared.manifest, sampling=sampling) as store:
+        if prepared.job.record_content:
+            store.record_content()
         groups = {own.name: store.add_backbone(own.name, **_attributes(prepared, own)) for own in prepared.backbones}
         with (
             under_way(progress, "extract", total=len(todo.tasks), unit="video"),
+            Recorder(store) as recorder,
             contextlib.closing(_results(settings, prepared.job, todo.tasks)) as finished,
         ):
             for result in finished:
-                _record(store, groups, result)
+                _record(recorder, result)
                 totals.add(result)
                 failed = result.error is not None
                 progress.advance(note=f"failed: {result.task.video.video_id}: {result.error}" if failed else "")
+        for group in groups.values():
+            group.settle()
         return _summary(prepared, todo, groups, totals, time.perf_counter() - began)
 
 
@@ -146,7 +165,7 @@ def _provenance(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str
         "preprocessing": asdict(own.weights.preprocessing),
         # The engine says which precision and threads it really uses, so it must be built.
         "engine": prepare(prepared.job)[own.name].engine.provenance,
-        "pattern": str(prepared.settings.pattern) if own.job.role == "expensive" else "all",
+        "pattern": own.pattern,
         "gmacs_per_clip": own.gmacs_per_clip,
         # Decoding and arithmetic may change with these in the last bits, and stores are compared bit for bit.
         "versions": {name: version(name) for name in ("av", "torch")},
@@ -171,23 +190,21 @@ def _results(
 
 def _decoded_ahead(job: ExtractJob, tasks: Iterable[ExtractTask]) -> Generator[TaskResult, None, None]:
     """Do tasks in this process, in order, while a thread decodes the next videos."""
-    batches = prefetched(partial(load, job), [[task] for task in tasks], workers=1, ahead=_DECODED_AHEAD)
+    batches = prefetched(partial(load, job), ([task] for task in tasks), workers=1, ahead=_DECODED_AHEAD)
     with contextlib.closing(batches):
         # A loop's variable would keep each decoded video, which is large, until the next; map and chain do not.
         yield from map(partial(compute, job), itertools.chain.from_iterable(batches))
 
 
-def _record(store: FeatureStore, groups: dict[str, BackboneGroup], result: TaskResult) -> None:
+def _record(recorder: Recorder, result: TaskResult) -> None:
     """Record what became of a video: after its shards, so that a video marked done is done."""
-    index = result.task.index
-    # Starts first: a video marked done without them would look damaged.
-    if result.clip_start is not None:
-        store.set_clip_starts(index, result.clip_start)
-    for name in result.task.backbones:
-        if result.error is None:
-            groups[name].mark(index, Status.DONE)
-        else:
-            groups[name].mark(index, Status.FAILED, result.error)
+    task = result.task
+    # A video that fails keeps the clips that it has.
+    states = {name: Status.PARTLY_FAILED if name in task.extended else Status.FAILED for name in task.backbones}
+    if result.error is None:
+        states = dict.fromkeys(task.backbones, Status.DONE)
+    words = result.left_out if result.error is None else result.error
+    recorder.record(task.index, status=states, words=words, clip_start=result.clip_start, content=result.content)
 
 
 def _summary(
@@ -197,19 +214,26 @@ def _summary(
     totals: _Totals,
     seconds: float,
 ) -> ExtractSummary:
-    videos, split = prepared.manifest.videos, prepared.settings.split
+    videos, asked = prepared.manifest.videos, videos_asked(prepared)
     failed = {
         videos[index].video_id: reason
         for group in groups.values()
         for index, reason in group.errors().items()
-        if split in (None, videos[index].split)
+        if asked[index]
     }
-    wanted = sum(split in (None, video.split) for video in videos)
+    left_out = {
+        videos[index].video_id: words
+        for group in groups.values()
+        for index, words in group.left_out().items()
+        if asked[index]
+    }
     return ExtractSummary(
         store=prepared.settings.store,
+        changes=todo.changes,
         done=totals.done,
-        already_done=wanted - len(todo.tasks),
+        already_done=int(asked.sum()) - len(todo.tasks),
         failed=dict(sorted(failed.items())),
+        left_out=dict(sorted(left_out.items())),
         num_clips=totals.num_clips,
         gmacs=sum(own.gmacs for own in todo.backbones),
         seconds=seconds,

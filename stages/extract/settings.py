@@ -69,6 +69,9 @@ class ExtractSettings:
     compression: str = setting(default=DEFAULT_COMPRESSION, help="Of the stored maps.", choices=COMPRESSION_NAMES)
     scheduler: str = setting(default=IN_PROCESS, help="none, local, or tcp://host:port of a Dask cluster.")
     workers: int | None = setting(default=None, help="Processes of the local scheduler.", unset="the cores")
+    record_content: bool = setting(
+        default=False, help="Record each file's sha256 in the store; later, a file that has changed is refused."
+    )
     retry_failed: bool = setting(default=False, help="Try the videos again that failed before.")
 
     def __post_init__(self) -> None:

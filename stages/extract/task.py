@@ -12,11 +12,14 @@ from ...pipeline.backbones.engine import Engine, build_engine
 from ...pipeline.backbones.engine_settings import EngineSettings
 from ...pipeline.backbones.weights import Weights, load_weights
 from ...pipeline.errors import VideoError, WeightsError
+from ...pipeline.features.content import file_digest
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.manifests.manifest import Video
-from ...pipeline.videos.clip_reader import decode_clips, due_clips
+from ...pipeline.videos.clip_reader import decode_video, due_clips
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import Preprocessing
+
+Stored = tuple[np.ndarray, np.ndarray]  # (R, N, T', H', W', C) float16 maps and (R, N, K) float32 scores
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,15 +49,26 @@ class ExtractJob:
     sampling: ClipSampling
     backbones: tuple[BackboneJob, ...]
     engine: EngineSettings
+    record_content: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExtractTask:
-    """One video, and the names of the backbones that still have to see it."""
+    """One video, and the names of the backbones that still have to see it.
+
+    Args:
+        index: the video's place in the manifest.
+        video: the video.
+        backbones: that have to see it.
+        extended: those of them that saw some of its clips before, under another pattern; these are kept.
+        content: sha256 of the file as it was extracted before, if that was recorded.
+    """
 
     index: int
     video: Video
     backbones: tuple[str, ...]
+    extended: tuple[str, ...] = ()
+    content: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,6 +78,8 @@ class TaskResult:
     Args:
         error: why the video failed, or None.
         clip_start: (R, N) float64 seconds; None if the video failed.
+        left_out: what of a damaged video was not used, in words; "" if all could be, None if that was not looked at.
+        content: sha256 of the file, if it is to be recorded.
         num_clips: clips that went through the backbones, each counted once per backbone.
         decode_seconds: time spent on reading, resizing and cropping.
         compute_seconds: time spent in each backbone, by name.
@@ -72,6 +88,8 @@ class TaskResult:
     task: ExtractTask
     error: str | None
     clip_start: np.ndarray | None = None
+    left_out: str | None = ""
+    content: str | None = None
     num_clips: int = 0
     decode_seconds: float
     compute_seconds: dict[str, float] = field(default_factory=dict)
@@ -85,13 +103,21 @@ class LoadedVideo:
         clip_start: (R, N) float64 seconds.
         clips: by preprocessing, uint8 (R, N, L, S, S, 3); zero for clips that no backbone with that preprocessing
             needs.
+        left_out: as in `TaskResult`.
+        kept: backbone -> the maps and scores that the store has already.
+        due: backbone -> (N,) bool, the clips still to be computed.
+        content: sha256 of the file, if it is to be recorded.
         error: why the video cannot be read, or None.
     """
 
     task: ExtractTask
     seconds: float
     clip_start: np.ndarray | None = None
+    left_out: str | None = ""
     clips: dict[Preprocessing, torch.Tensor] | None = None
+    kept: dict[str, Stored] = field(default_factory=dict)
+    due: dict[str, np.ndarray] = field(default_factory=dict)
+    content: str | None = None
     error: str | None = None
 
 
@@ -170,13 +196,45 @@ def _open_store(path: Path, made: tuple[tuple[int, int], ...]) -> FeatureStore: 
 def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
     """Decode the clips that the backbones need, once for all of them; an unreadable video is a result, not an error."""
     began = time.perf_counter()
-    backbones = [prepare(job)[name] for name in task.backbones]
-    due = due_clips((own.preprocessing, own.clips) for own in backbones)
+    backbones = {name: prepare(job)[name] for name in task.backbones}
+    kept = _kept(job, task)
+    due = {name: own.clips & ~_clips_of(kept.get(name), own.clips) for name, own in backbones.items()}
+    if not any(own.any() for own in due.values()):
+        seconds = time.perf_counter() - began
+        return LoadedVideo(task=task, seconds=seconds, left_out=None, clips={}, kept=kept, due=due)
+    wanted = due_clips((own.preprocessing, due[name]) for name, own in backbones.items() if due[name].any())
     try:
-        clip_start, clips = decode_clips(task.video, sampling=job.sampling, due=due)
+        content = file_digest(task.video.path, expected=task.content) if job.record_content else None
+        decoded = decode_video(task.video, sampling=job.sampling, due=wanted)
     except VideoError as error:
         return LoadedVideo(task=task, seconds=time.perf_counter() - began, error=str(error))
-    return LoadedVideo(task=task, seconds=time.perf_counter() - began, clip_start=clip_start, clips=clips)
+    return LoadedVideo(
+        task=task,
+        seconds=time.perf_counter() - began,
+        clip_start=decoded.starts,
+        clips=decoded.clips,
+        left_out=str(decoded.left_out or ""),
+        kept=kept,
+        due=due,
+        content=content,
+    )
+
+
+def _kept(job: ExtractJob, task: ExtractTask) -> dict[str, Stored]:
+    """Return what the store has of a video for the backbones that are extended; nothing of what is damaged there."""
+    if not task.extended:
+        return {}
+    store = open_store(job.store, backbones=task.backbones)
+    stored = {name: store.backbone(name).stored_clips(task.index) for name in task.extended}
+    return {name: own for name, own in stored.items() if own is not None}
+
+
+def _clips_of(stored: Stored | None, due: np.ndarray) -> np.ndarray:
+    """Return (N,) bool: which clips are there, of all views."""
+    if stored is None:
+        return np.zeros_like(due)
+    maps, scores = (np.isfinite(own).all(axis=tuple(range(2, own.ndim))) for own in stored)  # (R, N)
+    return np.asarray((maps & scores).all(axis=0))
 
 
 def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
@@ -192,7 +250,7 @@ def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
         return TaskResult(task=task, error=loaded.error, decode_seconds=loaded.seconds)
     backbones = {name: prepare(job)[name] for name in task.backbones}
     try:
-        computed, seconds = _run_backbones(backbones, loaded.clips)
+        computed, seconds = _run_backbones(backbones, loaded)
     except VideoError as error:
         return TaskResult(task=task, error=str(error), decode_seconds=loaded.seconds)
     # Opened only now, in the worker: handles of files do not travel between processes.
@@ -205,14 +263,16 @@ def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
         task=task,
         error=None,
         clip_start=loaded.clip_start,
-        num_clips=sum(int(own.clips.sum()) for own in backbones.values()) * job.sampling.views,
+        left_out=loaded.left_out,
+        content=loaded.content,
+        num_clips=sum(int(own.sum()) for own in loaded.due.values()) * job.sampling.views,
         decode_seconds=loaded.seconds,
         compute_seconds=seconds,
     )
 
 
 def _run_backbones(
-    backbones: dict[str, LoadedBackbone], clips: dict[Preprocessing, torch.Tensor]
+    backbones: dict[str, LoadedBackbone], loaded: LoadedVideo
 ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, float]]:
     """Return maps and scores by backbone, and the seconds of each; nothing is written yet, so a failure leaves nothing.
 
@@ -222,13 +282,17 @@ def _run_backbones(
     computed, seconds = {}, {}
     for name, backbone in backbones.items():
         began = time.perf_counter()
-        computed[name] = run_backbone(backbone, clips)
+        due, kept = loaded.due[name], loaded.kept.get(name)
+        assert loaded.clips is not None
+        computed[name] = run_backbone(backbone, loaded.clips, due=due, kept=kept) if due.any() else kept
         seconds[name] = time.perf_counter() - began
     return computed, seconds
 
 
-def run_backbone(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
-    """Return (R, N, T', H', W', C) float16 maps and (R, N, K) float32 scores, NaN for clips that it does not see.
+def run_backbone(
+    backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tensor], *, due: np.ndarray, kept: Stored | None = None
+) -> Stored:
+    """Return maps and scores of the clips that are ``due``, (N,) bool, among those ``kept``, or NaN.
 
     Raises:
         VideoError: if a map or a score is not finite or beyond float16's range.
@@ -236,11 +300,14 @@ def run_backbone(backbone: LoadedBackbone, clips: dict[Preprocessing, torch.Tens
     own = clips[backbone.preprocessing]
     views, num_clips = own.shape[:2]
     # The clips of all views in one run, so that batches are filled up with blanks only once.
-    features, scores = backbone.engine.run(own[:, backbone.clips].flatten(0, 1))
-    full = tuple(np.full((views, num_clips, *due.shape[1:]), np.nan, due.dtype) for due in (features, scores))
-    for array, due in zip(full, (features, scores), strict=True):
-        array[:, backbone.clips] = due.reshape(views, -1, *due.shape[1:])
-    return full[0], full[1]
+    computed = backbone.engine.run(own[:, due].flatten(0, 1))
+    if kept is None:
+        maps, scores = (np.full((views, num_clips, *one.shape[1:]), np.nan, one.dtype) for one in computed)
+    else:
+        maps, scores = kept
+    for array, one in zip((maps, scores), computed, strict=True):
+        array[:, due] = one.reshape(views, -1, *one.shape[1:])
+    return maps, scores
 
 
 def run_task(job: ExtractJob, task: ExtractTask) -> TaskResult:

@@ -22,7 +22,7 @@ from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.inference.stored_inputs import backbone_record
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.distributed import world_size
-from ...pipeline.training.learning_split import hold_out, labelled
+from ...pipeline.training.learning_split import hold_out, labelled, shared_groups_words
 from ...pipeline.training.run_kinds import END_TO_END
 from ...pipeline.training.split_choice import videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of, task_record
@@ -43,6 +43,8 @@ class PreparedFinetuning:
         targets: (V, …) each video's labels as the task encodes them.
         training: indices of the videos to train on.
         validation: indices of the held-out ones.
+        unlabelled: how many videos of the training split have no label, and are left out.
+        shared_groups: a sentence about groups on both sides of the split; "" if there is none.
         pattern: which of the N places are expensive.
         sampling: of the clips, its ``num_clips`` N.
         weights: role -> weights to begin with; None: from scratch.
@@ -62,6 +64,7 @@ class PreparedFinetuning:
     training: tuple[int, ...]
     validation: tuple[int, ...]
     unlabelled: int
+    shared_groups: str
     pattern: Pattern
     sampling: ClipSampling
     weights: Mapping[str, Weights | None]
@@ -131,6 +134,7 @@ def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
         training=training,
         validation=validation,
         unlabelled=len(listed) - len(known),
+        shared_groups=shared_groups_words(manifest, split=settings.split),
         pattern=pattern,
         sampling=sampling,
         weights={role: weights[role] for role in roles},
@@ -150,7 +154,8 @@ def _clips(
     """Return which clips are expensive, and how clips are cut: by the start, else the settings, else the weights."""
     if start is not None:
         own = ClipSampling(**start.made["sampling"])
-        return Pattern.parse(start.made["pattern"]), replace(own, num_clips=start.made["num_clips"], views=1)
+        own = replace(own, num_clips=start.made["num_clips"], views=1, damaged=settings.damaged or own.damaged)
+        return Pattern.parse(start.made["pattern"]), own
     begun = next((own for own in weights.values() if own is not None), None)
     if begun is None:
         frames, rate = usual_clip(next(iter(settings.backbones.values())).backbone)
@@ -158,7 +163,7 @@ def _clips(
     else:
         frames, rate, fps = begun.num_frames, begun.sampling_rate, begun.fps
     sampling = ClipSampling(num_frames=frames, sampling_rate=rate, fps=fps, num_clips=_DEFAULT_CLIPS)
-    asked = {name: getattr(settings, name) for name in ("num_frames", "sampling_rate", "fps", "num_clips")}
+    asked = {name: getattr(settings, name) for name in ("num_frames", "sampling_rate", "fps", "num_clips", "damaged")}
     sampling = replace(sampling, **{name: value for name, value in asked.items() if value is not None})
     if settings.pattern is not None:
         return settings.pattern, sampling
@@ -257,7 +262,7 @@ def outcome(
         "num_clips": prepared.sampling.num_clips,
         "backbones": begun,
         "classes": list(prepared.classes),
-        "sampling": asdict(prepared.sampling),
+        "sampling": prepared.sampling.record(),
         "manifest_digest": prepared.manifest.digest,
         "split": settings.split,
         "val_fraction": settings.val_fraction,

@@ -22,6 +22,7 @@ from ...pipeline.end_to_end.memory.available import is_out_of_memory
 from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import Objective, predict, strategy_gradients
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
+from ...pipeline.evaluation.figures import draw_or_warn
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.features.patterns import ROLES
@@ -110,6 +111,8 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
     prepared = prepare(settings)
     if prepared.unlabelled and is_first():
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups and is_first():
+        progress.milestone(prepared.shared_groups)
     # Everything that can be refused is refused above, before processes wait for each other.
     with joined_processes(resolve_device(settings.device)) as device:
         already_done = (settings.out / "result.json").is_file()
@@ -263,7 +266,8 @@ def _write(
     for role, weights in trained.items():
         save_weights(settings.out / backbone_file(role), weights)
     title = f"{prepared.spec.name}, {prepared.pattern}, end to end"
-    save_curves(fitted.history, settings.out / "curves.png", title=title, figure=prepared.task.figure)
+    draw = partial(save_curves, fitted.history, title=title, figure=prepared.task.figure)
+    draw_or_warn(settings.out / "curves.png", draw)
     write_json(settings.out / "failures.json", failures)
     directory.finish(
         {

@@ -10,6 +10,7 @@ from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import OptimisationSettings
+from ...pipeline.videos.damage import DAMAGE_POLICIES, DAMAGED_HELP
 
 _MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use: a typing error should not take an hour to show
 
@@ -92,6 +93,9 @@ class FinetuneSettings:
         at_most=_MOST_PIXELS,
         unit="pixels",
         unset="224",
+    )
+    damaged: str | None = setting(
+        default=None, help=DAMAGED_HELP, choices=DAMAGE_POLICIES, unset="the start's, or refuse"
     )
     flip: bool = setting(default=True, help="Mirror half of the videos.")
     split: str = setting(default="train", help="The videos to train on.")

@@ -19,7 +19,12 @@ def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, pl
     videos = [prepared.manifest.videos[place] for place in places]
     crop = max(own.crop for own in prepared.preprocessing.values())
     return TrainingVideos(
-        open_source(videos, crop=crop, cache_bytes=settings.cache_gib * GIB / local_processes()),
+        open_source(
+            videos,
+            crop=crop,
+            cache_bytes=settings.cache_gib * GIB / local_processes(),
+            damaged=prepared.sampling.damaged,
+        ),
         labels=prepared.targets[list(places)].tolist(),
         sampling=prepared.sampling,
         preprocessing=prepared.preprocessing,

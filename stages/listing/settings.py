@@ -42,4 +42,5 @@ class AggregatorsSettings:
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """(T', H', W', C)."""
-        return (*(self.grid or _GRID), self.channels)
+        time, height, width = self.grid or _GRID
+        return time, height, width, self.channels

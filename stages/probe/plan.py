@@ -8,11 +8,10 @@ import numpy.typing as npt
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_choice import ClipChoice, candidate_clips, stretch_edges
 from ...pipeline.features.clip_selection import NOT_EXTRACTED, choose_clips, select
-from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.training.learning_split import labelled
-from ...pipeline.training.split_choice import read_splits, videos_of_split
+from ...pipeline.training.learning_split import labelled, shared_groups_words
+from ...pipeline.training.split_choice import Splits, read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of
 from .settings import ProbeSettings
 
@@ -65,7 +64,9 @@ class PreparedProbes:
     Attributes:
         targets: (V,) the class index of each of the store's videos.
         expected: indices into the store of the test split's videos that have a label.
+        splits: id -> split, in place of the store's own; None: those.
         unlabelled: how many videos of the two splits have none, and are left out.
+        shared_groups: a sentence about groups on both sides of the split; "" if there is none.
     """
 
     settings: ProbeSettings
@@ -73,8 +74,10 @@ class PreparedProbes:
     task: Task
     targets: npt.NDArray[np.int64]
     expected: tuple[int, ...]
+    splits: Splits | None
     probes: tuple[ProbePlan, ...]
     unlabelled: int
+    shared_groups: str
 
 
 def prepare(settings: ProbeSettings) -> PreparedProbes:
@@ -108,8 +111,10 @@ def prepare(settings: ProbeSettings) -> PreparedProbes:
         task=task,
         targets=targets,
         expected=test,
+        splits=splits,
         probes=probes,
         unlabelled=sum(map(len, listed.values())) - len(train) - len(test),
+        shared_groups=shared_groups_words(store.manifest, split=settings.split, splits=splits),
     )
 
 
@@ -134,7 +139,7 @@ def _chosen(settings: ProbeSettings, store: FeatureStore) -> tuple[str, ...]:
 
 
 def _spread(settings: ProbeSettings, store: FeatureStore, name: str) -> tuple[int, ...]:
-    due = np.flatnonzero(store.backbone(name).due)
+    due = np.flatnonzero(store.backbone(name).due_everywhere)
     wanted = len(due) if settings.num_clips is None else settings.num_clips
     if not 1 <= wanted <= len(due):
         raise SettingsError(
@@ -176,7 +181,7 @@ def _plan(
     store: FeatureStore, name: str, sources: tuple[Source, ...], train: tuple[int, ...], test: tuple[int, ...]
 ) -> ProbePlan:
     groups = [store.backbone(source.backbone) for source in sources]
-    done = np.all([group.status() == Status.DONE for group in groups], axis=0)
+    done = np.all([group.has(source.clips) for group, source in zip(groups, sources, strict=True)], axis=0)
     errors = {index: reason for group in groups for index, reason in group.errors().items()}
     return ProbePlan(
         name=name,

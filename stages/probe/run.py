@@ -2,7 +2,9 @@
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -10,24 +12,31 @@ import numpy.typing as npt
 import torch
 
 from ...pipeline.errors import SettingsError, named
+from ...pipeline.evaluation.comparison import compare
 from ...pipeline.evaluation.linear_probe import Fit, choose_strength, fit_probe
-from ...pipeline.evaluation.metrics import SCORERS, top_k_accuracy
+from ...pipeline.evaluation.looks import PROBE
+from ...pipeline.evaluation.metrics import top_k_accuracy
 from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.arrays import pooled_features
 from ...pipeline.files import write_csv, write_json
+from ...pipeline.inference.runs import Predictions
 from ...pipeline.inference.stored_inputs import describe_backbone
+from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.settings import recorded_names
 from ...pipeline.training.learning_split import held_out_ids, unlabelled_words
 from ...pipeline.training.run_directory import RunDirectory
-from ..evaluate.run import prediction_rows
-from ..evaluate.scores import RunScores
+from ...pipeline.training.run_kinds import LINEAR_PROBE, PROBE_FILE, SPLITS_FILE
+from ...pipeline.training.split_choice import digest
+from ..evaluate.run import answers, baseline_records, class_record
+from ..evaluate.scores import RunScores, scores_of
+from ..evaluate.subjects import Subject
+from ..evaluate.tables import prediction_rows
 from .plan import PreparedProbes, ProbePlan, prepare
 from .settings import ProbeSettings
 
-KIND = "linear probe"
 _OPTIONS = recorded_names(ProbeSettings)
 _HELD_OUT = 0.2  # of each class's training videos, to choose among several strengths
-_METRICS_FILE, _PROBE_FILE = "metrics.json", "probe.npz"
+_METRICS_FILE = "metrics.json"
 Features = npt.NDArray[np.float32]
 Targets = npt.NDArray[np.int64]
 
@@ -48,30 +57,45 @@ def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, An
     prepared = prepare(settings)
     if prepared.unlabelled:
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups:
+        progress.milestone(prepared.shared_groups)
     with RunDirectory.open_or_create(settings.out, settings=_outcome(prepared), options=_OPTIONS) as directory:
         directory.reopen_without(_METRICS_FILE)
         if not directory.is_done:
             began = time.monotonic()
+            if prepared.splits is not None:
+                write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
             with under_way(progress, "read", total=sum(own.num_reads for own in prepared.probes), unit="video"):
-                documents = [_fit_and_score(prepared, own, directory, progress) for own in prepared.probes]
+                found = [_fit_and_score(prepared, own, directory, progress) for own in prepared.probes]
             named = {name: str(getattr(settings, name)) for name in ("store", "out", "split", "test_split")}
-            write_json(settings.out / _METRICS_FILE, named | {"max_iter": settings.max_iter, "probes": documents})
+            document = named | {"max_iter": settings.max_iter, "probes": [own for own, _ in found]}
+            scores = {own.name: scores for own, (_, scores) in zip(prepared.probes, found, strict=True)}
+            write_json(settings.out / _METRICS_FILE, document | _together(prepared.store.manifest, scores))
             directory.finish({"seconds": time.monotonic() - began})
     return directory.read_json(_METRICS_FILE)
+
+
+def _together(manifest: Manifest, scores: Mapping[str, RunScores]) -> dict[str, Any]:
+    """Return what the probes have to be compared with: blind answers, and one another on the same videos."""
+    pairs = list(combinations(scores, 2))
+    comparisons = compare({name: answers(manifest, own) for name, own in scores.items()}, pairs=pairs)
+    return {"baselines": baseline_records(scores), "comparisons": [asdict(own) for own in comparisons]}
 
 
 def _outcome(prepared: PreparedProbes) -> dict[str, Any]:
     """Return what the probes depend on, as JSON values."""
     settings, store = prepared.settings, prepared.store
     return {
-        "kind": KIND,
-        "sampling": asdict(store.sampling),
+        "kind": LINEAR_PROBE,
+        "sampling": store.sampling.record(),
         "manifest_digest": store.manifest.digest,
         "split": settings.split,
         "test_split": settings.test_split,
         "strengths": list(settings.strengths),
         "max_iter": settings.max_iter,
         "probes": [_identity(prepared, own) for own in prepared.probes],
+        # So that evaluate scores it on the same videos; runs of the store's own splits never had it.
+        **({} if prepared.splits is None else {"splits_sha256": digest(prepared.splits)}),
     }
 
 
@@ -92,29 +116,31 @@ def _identity(prepared: PreparedProbes, own: ProbePlan) -> dict[str, Any]:
 
 def _fit_and_score(
     prepared: PreparedProbes, own: ProbePlan, directory: RunDirectory, progress: Progress
-) -> dict[str, Any]:
-    """Fit one probe, write its files, and return its part of the document."""
+) -> tuple[dict[str, Any], RunScores]:
+    """Fit one probe, write its files, and return its part of the document and its scores."""
     fit, fitted = _fit(prepared, own, progress)
     features = _pool(prepared, own, own.scored, progress)
     # The probe itself is one product of a vector and a matrix.
     gmacs = own.gmacs + fit.probe.coefficients.size / 1e9
-    scores = _scores(prepared, own, directory, _over_all_classes(fit, features, prepared.store.manifest.classes), gmacs)
+    scores = _scores(prepared, own, fit, features, gmacs)
     folder = directory.path / own.name
     folder.mkdir(exist_ok=True)
-    fit.probe.save(folder / _PROBE_FILE)
+    fit.probe.save(folder / PROBE_FILE)
     write_csv(folder / "predictions.csv", prediction_rows(prepared.store.manifest, scores))
     reasons = {prepared.store.manifest.videos[i].video_id: reason for i, reason in own.missing.items()}
-    return {
+    document = {
         "name": own.name,
         "sources": [asdict(source) for source in own.sources],
         "num_clips": own.num_clips,
         "num_features": features.shape[1],
         "gmacs": gmacs,
         **fitted,
-        "metrics": asdict(scores.metrics) | {"confusion": scores.metrics.confusion.tolist()},
+        "metrics": scores.metrics.document(),
         "missing": scores.missing,
         "missing_training": {name: reason for name, reason in reasons.items() if name not in scores.missing},
+        **class_record(scores),
     }
+    return document, scores
 
 
 def _fit(prepared: PreparedProbes, own: ProbePlan, progress: Progress) -> tuple[Fit, dict[str, Any]]:
@@ -147,7 +173,8 @@ def _held_out_accuracies(
         return {}
     ids = np.array([prepared.store.manifest.videos[index].video_id for index in own.training])
     of_classes = {name: ids[targets == index].tolist() for index, name in enumerate(classes)}
-    held = held_out_ids(of_classes, fraction=_HELD_OUT, key="probe")
+    groups = {video.video_id: video.group for video in map(prepared.store.manifest.videos.__getitem__, own.training)}
+    held = held_out_ids(of_classes, fraction=_HELD_OUT, key="probe", groups=groups)
     if not held:
         raise SettingsError(
             f"no class has two training videos, so none can be held out to choose {named('strengths')}; give one "
@@ -171,30 +198,25 @@ def _pool(prepared: PreparedProbes, own: ProbePlan, videos: tuple[int, ...], pro
     )
 
 
-def _over_all_classes(fit: Fit, features: Features, classes: tuple[str, ...]) -> npt.NDArray[np.float64]:
-    """Return (V, K) logits over all classes of the manifest; -inf for a class that was not in training."""
-    scores = np.full((len(features), len(classes)), -np.inf)
-    scores[:, [classes.index(name) for name in fit.probe.classes]] = fit.probe.scores(features)
-    return scores
-
-
-def _scores(
-    prepared: PreparedProbes, own: ProbePlan, directory: RunDirectory, scores: npt.NDArray[np.float64], gmacs: float
-) -> RunScores:
-    """Return the predictions, and how good they are."""
-    probabilities = prepared.task.probabilities(torch.from_numpy(scores)).numpy()
+def _scores(prepared: PreparedProbes, own: ProbePlan, fit: Fit, features: Features, gmacs: float) -> RunScores:
+    """Return the predictions, and how good they are, over all classes of the manifest."""
     manifest = prepared.store.manifest
-    return RunScores(
-        run=directory,
-        gmacs=gmacs,
-        metrics=SCORERS[prepared.task.name](
-            scores,
-            targets=prepared.targets[list(own.scored)],
-            classes=manifest.classes,
-            num_expected=len(prepared.expected),
+    missing = {manifest.videos[i].video_id: own.missing[i] for i in prepared.expected if i in own.missing}
+    return scores_of(
+        Subject(
+            path=prepared.settings.out / own.name,
+            kind=LINEAR_PROBE,
+            method=PROBE,
+            num_clips=own.num_clips,
+            classes=fit.probe.classes,
         ),
+        Predictions(
+            scores=torch.from_numpy(fit.probe.scores(features)), gmacs=gmacs, videos=own.scored, missing=missing
+        ),
+        task=prepared.task,
+        manifest=manifest,
+        targets=prepared.targets,
         expected=prepared.expected,
-        videos=own.scored,
-        probabilities=probabilities.astype(np.float32),
-        missing={manifest.videos[i].video_id: own.missing[i] for i in prepared.expected if i in own.missing},
+        split=prepared.settings.test_split,
+        classes=manifest.classes,
     )

@@ -1,1 +1,1 @@
-"""Not a stage: verify, export and import stores."""
+"""Not a stage: relabel, verify, export and import stores."""

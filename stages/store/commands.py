@@ -1,6 +1,7 @@
-"""Operations on a whole feature store: inspect it, check it, convert it to HDF5 and back."""
+"""Operations on a whole feature store: inspect, relabel and check it, convert it to HDF5 and back."""
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,15 @@ from typing import Any
 from ...pipeline.errors import SettingsError
 from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
-from ...pipeline.features.format import Status
+from ...pipeline.features.format import PARTIAL, Status
 from ...pipeline.features.store import FeatureStore
+from ...pipeline.features.table_changes import Rules, TableChanges
 from ...pipeline.features.verify import Comparison, Problem, Recompute, compare_clips, find_problems, reset
 from ...pipeline.files import bytes_on_disk
-from .settings import ExportSettings, VerifySettings
+from ...pipeline.manifests.manifest import read_manifest
+from .settings import ExportSettings, RelabelSettings, VerifySettings
+
+FileCheck = Callable[[FeatureStore, Progress], Iterable[Problem]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,12 +51,16 @@ class BackboneInfo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StoreInfo:
-    """What a store holds; ``splits`` counts videos, ``stored_bytes`` all files."""
+    """What a store holds; ``splits`` counts videos, ``stored_bytes`` all files, with those of unlisted videos.
+
+    Unlisted videos were left out of use by a later manifest.
+    """
 
     path: Path
     format_version: int
     manifest_digest: str
     num_videos: int
+    num_unlisted: int
     num_classes: int
     splits: dict[str, int]
     sampling: dict[str, Any]
@@ -89,6 +98,7 @@ def info(path: Path) -> StoreInfo:
         format_version=attributes["format_version"],
         manifest_digest=attributes["manifest_digest"],
         num_videos=len(manifest),
+        num_unlisted=store.num_rows - len(manifest),
         num_classes=len(manifest.classes),
         splits=dict(sorted(Counter(video.split for video in manifest.videos).items())),
         sampling=attributes["sampling"],
@@ -101,6 +111,9 @@ def _backbone_info(store: FeatureStore, group: BackboneGroup) -> BackboneInfo:
     """Return what the store holds for one backbone."""
     status = group.status()
     counts = {state.name.lower(): int((status == state).sum()) for state in Status}
+    for rare in PARTIAL:
+        if not counts[rare.name.lower()]:
+            del counts[rare.name.lower()]
     return BackboneInfo(
         name=group.name,
         feature_shape=group.feature_shape,
@@ -115,33 +128,58 @@ def _backbone_info(store: FeatureStore, group: BackboneGroup) -> BackboneInfo:
     )
 
 
+def relabel(settings: RelabelSettings) -> TableChanges:
+    """Give a store's videos the labels and splits of a manifest, and return what that changes.
+
+    Raises:
+        StoreError: if there is no store, another run writes it, or a video has another file or interval.
+        ManifestError: if the manifest cannot be read.
+    """
+    manifest = read_manifest(settings.manifest)
+    rules = Rules(add=False, drop=settings.drop, move=settings.moved)
+    with FeatureStore.open_to_coordinate(settings.store) as store:
+        return store.take_over(manifest, rules=rules)
+
+
 def verify(
-    settings: VerifySettings, *, recompute: Recompute | None = None, progress: Progress = SILENT
+    settings: VerifySettings,
+    *,
+    recompute: Recompute | None = None,
+    files: FileCheck | None = None,
+    progress: Progress = SILENT,
 ) -> VerifyReport:
     """Read everything in a store again, compute some clips again if asked, and report what is wrong.
 
     Args:
         settings: what to check.
         recompute: (backbone, video index, view, clip) -> map and scores; needed if ``settings.num_recomputed`` is set.
-        progress: advanced by each video and backbone, then by each clip that is computed again.
+        files: (store, progress) -> the files that have changed; needed if ``settings.content`` is set.
+        progress: advanced by each video and backbone, then by each clip that is computed again and each file.
 
     Raises:
         StoreError: if there is no store at all.
-        SettingsError: if clips are to be recomputed, but ``recompute`` is not given.
+        SettingsError: if clips are to be recomputed, but ``recompute`` is not given; likewise for files.
     """
+    if settings.content and files is None:
+        raise SettingsError("to compare the files, the manifest is needed")
     if settings.num_recomputed and recompute is None:
         raise SettingsError("to recompute clips, the manifest and the weights are needed")
     if not settings.reset:
-        return _verify(FeatureStore.open(settings.store), settings, recompute, progress)
+        return _verify(FeatureStore.open(settings.store), settings, recompute, files, progress)
     with FeatureStore.open_to_coordinate(settings.store) as store:
-        return _verify(store, settings, recompute, progress)
+        return _verify(store, settings, recompute, files, progress)
 
 
 def _verify(
-    store: FeatureStore, settings: VerifySettings, recompute: Recompute | None, progress: Progress
+    store: FeatureStore,
+    settings: VerifySettings,
+    recompute: Recompute | None,
+    files: FileCheck | None,
+    progress: Progress,
 ) -> VerifyReport:
     """Check an opened store."""
     problems = list(find_problems(store, progress=progress))
+    changed = list(files(store, progress)) if files is not None and settings.content else []
     comparisons: list[Comparison] = []
     # Only in a store that is otherwise sound: unreadable clips cannot be compared.
     if recompute is not None and settings.num_recomputed and not problems:
@@ -152,13 +190,14 @@ def _verify(
         problems += [_problem(each) for each in comparisons if not _agrees(each, settings.tolerance)]
     # A problem without a video is one of the store itself; then nothing is counted, and nothing is reset.
     readable = all(problem.video_id is not None for problem in problems)
+    num_reset = reset(store, problems) if settings.reset and readable else 0
     return VerifyReport(
         num_done=sum(int((store.backbone(name).status() == Status.DONE).sum()) for name in store.backbones())
         if readable
         else 0,
-        problems=tuple(problems),
+        problems=(*problems, *changed),
         comparisons=tuple(comparisons),
-        num_reset=reset(store, problems) if settings.reset and readable else 0,
+        num_reset=num_reset,
     )
 
 

@@ -1,6 +1,6 @@
-"""Compute single clips of a store again from the videos, to compare them with what is stored."""
+"""Compare a store with the videos themselves: their files with what was recorded, single clips computed again."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +9,12 @@ import numpy as np
 from ...pipeline.backbones.engine import Engine, build_engine
 from ...pipeline.backbones.engine_settings import EngineSettings
 from ...pipeline.backbones.weights import load_weights
-from ...pipeline.errors import StoreError, named
+from ...pipeline.errors import StoreError, VideoError, named
+from ...pipeline.execution import Progress, under_way
+from ...pipeline.features.content import file_digest
 from ...pipeline.features.store import FeatureStore
-from ...pipeline.features.verify import Recompute
-from ...pipeline.manifests.manifest import Manifest, read_manifest
+from ...pipeline.features.verify import Problem, Recompute
+from ...pipeline.manifests.manifest import Video, read_manifest
 from ...pipeline.videos.clip_reader import decode_clips
 from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing
 
@@ -24,7 +26,7 @@ def recomputer(store: FeatureStore, *, manifest: Path, weights: Sequence[Path]) 
 
     Args:
         store: with the clips.
-        manifest: the one that the store was made from; it says where the videos are.
+        manifest: of the store's videos, whatever their labels and splits; it says where they are.
         weights: of every backbone in the store.
 
     Raises:
@@ -32,27 +34,71 @@ def recomputer(store: FeatureStore, *, manifest: Path, weights: Sequence[Path]) 
         ManifestError, WeightsError: if they cannot be read.
         VideoError: raised by the function if a video cannot be read or its map is not finite.
     """
-    videos = read_manifest(manifest)
-    if videos.digest != store.attributes["manifest_digest"]:
-        raise StoreError(f"{store.path} was not made of {manifest}: the digests of the manifests differ")
-    engines = _engines(store, weights)
-    return _Recomputer(store, manifest=videos, engines=engines)
+    videos = videos_at(store, manifest)
+    return _Recomputer(store, videos=videos, engines=_engines(store, weights))
+
+
+def changed_files(store: FeatureStore, *, manifest: Path, progress: Progress) -> Iterator[Problem]:
+    """Compare the videos' files with what was recorded when they were extracted, and yield those that differ.
+
+    Args:
+        store: with the records.
+        manifest: of the store's videos, whatever their labels and splits; it says where they are.
+        progress: advanced by each file.
+
+    Raises:
+        StoreError: if the store has no such records, or the manifest is not of its videos.
+        ManifestError: if the manifest cannot be read.
+    """
+    recorded, videos = store.contents(), videos_at(store, manifest)
+    if not recorded:
+        raise StoreError(
+            f"{store.path} has no record of its files: vidpipe extract {named('record_content')} makes one"
+        )
+    with under_way(progress, "comparing files", total=len(recorded), unit="file"):
+        for index, digest in recorded.items():
+            try:
+                file_digest(videos[index].path, expected=digest)
+            except VideoError as error:
+                yield Problem(video_id=videos[index].video_id, backbone=None, message=str(error))
+            progress.advance()
+
+
+def videos_at(store: FeatureStore, path: Path) -> list[Video]:
+    """Return the store's videos with the paths that lead to them from a manifest.
+
+    Raises:
+        StoreError: if the manifest lacks one of them, or has another file or interval for it.
+    """
+    given = {video.video_id: video for video in read_manifest(path).videos}
+    stored = store.manifest.videos
+    other = [video for video in stored if _identity(given.get(video.video_id)) != _identity(video)]
+    if other:
+        raise StoreError(
+            f"{store.path} was not made of {path}: {len(other)} of its {len(stored)} videos are not in there with the "
+            f"same path and interval, such as {other[0].video_id!r} ({other[0].written_path!r})"
+        )
+    return [given[video.video_id] for video in stored]
+
+
+def _identity(video: Video | None) -> tuple[str, float | None, float | None] | None:
+    """Return what makes a video what it is, beside its id."""
+    return None if video is None else (video.written_path, video.start, video.end)
 
 
 class _Recomputer:
     def __init__(
-        self, store: FeatureStore, *, manifest: Manifest, engines: dict[str, tuple[Engine, Preprocessing]]
+        self, store: FeatureStore, *, videos: Sequence[Video], engines: dict[str, tuple[Engine, Preprocessing]]
     ) -> None:
         self._sampling = store.sampling
-        self._manifest = manifest
+        self._videos = videos
         self._engines = engines
 
     def __call__(self, backbone: str, video_index: int, view: int, clip: int) -> tuple[np.ndarray, np.ndarray]:
         engine, preprocessing = self._engines[backbone]
         # Only the one clip is decoded and computed; the others stay blank.
         due = {preprocessing: np.arange(self._sampling.num_clips) == clip}
-        video = self._manifest.videos[video_index]
-        _, clips = decode_clips(video, sampling=self._sampling, due=due)
+        _, clips = decode_clips(self._videos[video_index], sampling=self._sampling, due=due)
         features, scores = engine.run(clips[preprocessing][view, clip][None])
         return features[0], scores[0]
 

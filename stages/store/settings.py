@@ -6,6 +6,16 @@ from ...pipeline.settings import check_fields, setting, settings
 
 
 @settings
+class RelabelSettings:
+    """What a manifest may change in a store, beside labels and splits."""
+
+    store: Path = setting(help="Feature store that vidpipe extract made.")
+    manifest: Path = setting(help="CSV or Parquet list of videos, with the labels and splits that they are to have.")
+    drop: bool = setting(default=False, help="Leave videos out of use that the manifest does not list.")
+    moved: bool = setting(default=False, help="Take over paths too: the same files lie elsewhere now.")
+
+
+@settings
 class VerifySettings:
     """What to check.
 
@@ -24,6 +34,9 @@ class VerifySettings:
     seed: int = setting(default=0, help="Of the draw of these clips.")
     tolerance: float = setting(
         default=0.02, help="Largest norm of the difference, relative to what is stored.", at_least=0
+    )
+    content: bool = setting(
+        default=False, help="Compare the files with the sha256 that `vidpipe extract` recorded of them."
     )
     reset: bool = setting(default=False, help="Mark damaged videos as pending: the next `vidpipe extract` redoes them.")
 

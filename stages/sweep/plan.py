@@ -12,8 +12,7 @@ import numpy.typing as npt
 from ...pipeline.aggregators.registry import AGGREGATORS
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
-from ...pipeline.features.clip_selection import Selection, select
-from ...pipeline.features.format import Status
+from ...pipeline.features.clip_selection import Selection, select, usable_videos
 from ...pipeline.features.patterns import EXPENSIVE, Pattern
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.training.learning_split import labelled
@@ -57,6 +56,7 @@ class SweepPlan:
         test: (V,) int64 indices of the extracted videos of the test split, by pattern and number of clips.
         backbones: names of those whose maps are read.
         unlabelled: how many videos to train on or to score have no label, and are left out.
+        shared_groups: a sentence about groups on both sides of the split; "" if there is none.
     """
 
     tasks: tuple[SweepTask, ...]
@@ -65,6 +65,7 @@ class SweepPlan:
     test: Mapping[Cell, npt.NDArray[np.int64]]
     backbones: tuple[str, ...]
     unlabelled: int
+    shared_groups: str
 
 
 def _fitting_defaults(store: Path) -> tuple[tuple[Pattern, ...], tuple[int, ...]]:
@@ -184,6 +185,7 @@ def plan(settings: SweepSettings, *, known: Sequence[Pattern] = ()) -> SweepPlan
         num_training=num_training,
         test=_videos_to_score(store, settings, selections),
         backbones=tuple(sorted(read)),
+        shared_groups=next((own.shared_groups for own in trainings.values() if own.shared_groups), ""),
         unlabelled=max((own.unlabelled for own in trainings.values()), default=0)
         + sum(not store.manifest.videos[place].labels for place in test_videos),
     )
@@ -210,11 +212,7 @@ def _videos_to_score(
     """
     listed = videos_of_split(store.manifest, settings.test_split, splits=_splits(store, settings)).tolist()
     videos = np.array(labelled(store.manifest, listed, split=settings.test_split))
-    done = {name: store.backbone(name).status()[videos] == Status.DONE for name in store.backbones()}
-    found = {
-        cell: videos[np.all([done[name] for name in own.backbones.values()], axis=0)]
-        for cell, own in selections.items()
-    }
+    found = {cell: videos[usable_videos(store, own)[videos]] for cell, own in selections.items()}
     if not all(map(len, found.values())):
         raise SettingsError(
             f"no video of the split {settings.test_split!r} is extracted in {store.path}, so nothing can be scored. "
@@ -248,7 +246,7 @@ def shared_outcome(settings: SweepSettings) -> dict[str, Any]:
         "splits": None if splits is None else digest(splits),
         "device": resolve_device(settings.training.device).type,
         "manifest_digest": store.manifest.digest,
-        "sampling": asdict(store.sampling),
+        "sampling": store.sampling.record(),
         "test_split": settings.test_split,
         "threads": settings.threads,
     }

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ...pipeline.errors import RunError, StoreError, named, spelled
+from ...pipeline.evaluation.comparison import Comparison
 from ...pipeline.execution import SILENT, Progress, run_tasks, under_way
 from ...pipeline.features.local_copies import check_space
 from ...pipeline.features.patterns import Pattern
@@ -46,6 +47,9 @@ class SweepSummary:
         left_out: a sentence for each combination of pattern and clips that is not run.
         tables: file name -> its text, as Markdown.
         files: all that were written about the runs together.
+        best: name of the setting with the highest mean accuracy; empty without a result.
+        comparisons: of its first run with the first runs of the others, on the same videos.
+        failed_pictures: path -> reason of those that could not be drawn.
     """
 
     out: Path
@@ -55,6 +59,9 @@ class SweepSummary:
     left_out: tuple[str, ...]
     tables: dict[str, str]
     files: tuple[Path, ...]
+    best: str
+    comparisons: tuple[Comparison, ...]
+    failed_pictures: dict[str, str]
 
 
 def run(
@@ -85,6 +92,8 @@ def run(
     whole = plan(settings, known=known)
     if whole.unlabelled:
         progress.milestone(unlabelled_words(whole.unlabelled))
+    if whole.shared_groups:
+        progress.milestone(whole.shared_groups)
     todo = unfinished(settings, whole)
     failed: dict[str, str] = {}
     patterns = list(dict.fromkeys([*known, *settings.patterns]))
@@ -103,15 +112,18 @@ def run(
             settings.out / _FAILURES_FILE,
             [("run", "reason"), *((name, spelled(reason)) for name, reason in sorted(failed.items()))],
         )
-        tables, files = report(settings.out, patterns=patterns)
+        reported = report(settings.out, patterns=patterns, split=settings.test_split)
     return SweepSummary(
         out=settings.out,
         num_done=len(todo) - len(failed),
         num_already_done=len(whole.tasks) - len(todo),
         failed=dict(sorted(failed.items())),
         left_out=whole.left_out,
-        tables=tables,
-        files=files,
+        tables=reported.tables,
+        files=reported.files,
+        best=reported.best,
+        comparisons=reported.comparisons,
+        failed_pictures=reported.failed_pictures,
     )
 
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
 
@@ -13,18 +13,20 @@ import torch
 from ...pipeline.costs.gmacs import stored_gmacs
 from ...pipeline.end_to_end.memory.available import is_out_of_memory
 from ...pipeline.errors import RunError, VidpipeError, named
-from ...pipeline.evaluation.metrics import Metrics
+from ...pipeline.evaluation.metrics import CHANCE, MAJORITY
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.files import write_json
 from ...pipeline.training.run_directory import RunDirectory
 from ..evaluate.plan import check_fits
-from ..evaluate.scores import evaluate
+from ..evaluate.run import answers, baseline_records
+from ..evaluate.scores import RunScores, evaluate
 from ..evaluate.settings import EvaluateSettings
 from ..train_aggregator.run import TrainAggregatorSummary, run
 from .plan import SweepTask, run_settings, selection_of
 from .settings import SweepSettings
 
 SCORE_FILE = "score.json"
+ANSWERS_FILE = "answers.json"  # id of each scored video -> whether it is got right
 _DIGITS = 9  # of GMACs: to the last MAC
 # A Dask worker may run several tasks in one process, where torch has a single stream of random numbers for all.
 ALONE = Lock()
@@ -42,6 +44,8 @@ class Score:
         num_expected: videos of the test split, extracted or not.
         best_epoch: the epoch whose weights were kept, counted from 1; None if nothing is trained.
         run: the name of the run directory.
+        chance: top-1 accuracy of answering any class, each as often; None in scores of earlier versions.
+        majority: of always answering the most frequent class of the scored videos; likewise.
         training_seconds: across interruptions.
     """
 
@@ -61,6 +65,8 @@ class Score:
     epochs: int
     best_epoch: int | None
     run: str
+    chance: float | None = None
+    majority: float | None = None
     training_seconds: float
     scoring_seconds: float
 
@@ -114,13 +120,16 @@ def _train_and_score(settings: SweepSettings, copies: Path | None, task: SweepTa
     )
     store = FeatureStore.open(training.store)
     selection = selection_of(store, settings, (task.pattern, task.num_clips))
+    (scored,) = evaluation.runs
     score = _score(
         task,
         summary,
-        metrics=evaluation.runs[0].metrics,
+        scored=scored,
         backbone_gmacs=stored_gmacs(store, selection),
         scoring_seconds=time.monotonic() - began,
     )
+    # The score last: it says that the run is done.
+    write_json(training.out / ANSWERS_FILE, answers(store.manifest, scored))
     write_json(training.out / SCORE_FILE, asdict(score))
     return score
 
@@ -129,10 +138,12 @@ def _score(
     task: SweepTask,
     summary: TrainAggregatorSummary,
     *,
-    metrics: Metrics,
+    scored: RunScores,
     backbone_gmacs: float,
     scoring_seconds: float,
 ) -> Score:
+    metrics = scored.metrics
+    blind = {own["name"]: own["top1"] for own in baseline_records({task.name: scored})}
     return Score(
         aggregator=task.aggregator,
         pattern=str(task.pattern),
@@ -150,6 +161,8 @@ def _score(
         epochs=summary.epochs,
         best_epoch=summary.metrics["epoch"] + 1 if summary.metrics else None,
         run=task.name,
+        chance=blind[CHANCE],
+        majority=blind[MAJORITY],
         training_seconds=round(summary.seconds, 3),
         scoring_seconds=round(scoring_seconds, 3),
     )
@@ -181,6 +194,23 @@ def read_score(run: Path, *, store: FeatureStore, num_training: int, num_test: i
     return score if score.num_scored == num_test else None
 
 
+def load_answers(run: Path) -> dict[str, bool] | None:
+    """Return the id of each scored video -> whether the run gets it right; None in runs of earlier versions.
+
+    Raises:
+        RunError: if it cannot be read.
+    """
+    path = run / ANSWERS_FILE
+    if not path.is_file():
+        return None
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise RunError(
+            f"{path} cannot be read: {error!r}. Remove it and {SCORE_FILE}, and the same command scores the run again"
+        ) from error
+
+
 def load_score(run: Path) -> Score:
     """Return the score in a run directory.
 
@@ -190,7 +220,8 @@ def load_score(run: Path) -> Score:
     path = run / SCORE_FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return Score(**{field.name: content[field.name] for field in fields(Score)})
+        known = {field.name for field in fields(Score) if field.default is MISSING or field.name in content}
+        return Score(**{name: content[name] for name in known})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(
             f"{path} cannot be read: {error!r}. Remove it, and the same command scores the run again"

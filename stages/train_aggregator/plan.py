@@ -1,6 +1,7 @@
 """The plan of training an aggregator: its settings, checked against the store, and the videos to train on."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,8 +17,8 @@ from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.clip_selection import Selection, missing_videos, select
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
-from ...pipeline.training.learning_split import check_classes, hold_out, labelled
-from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD
+from ...pipeline.training.learning_split import check_classes, hold_out, labelled, shared_groups_words
+from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD, LABELS_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of, task_record
 from .settings import TrainAggregatorSettings
@@ -36,6 +37,7 @@ class PreparedAggregatorTraining:
         validation: indices of the held-out ones.
         missing: id -> reason, of the videos of the training split that lack features.
         unlabelled: how many videos of the training split have no label, and are left out.
+        shared_groups: a sentence about groups on both sides of the split; "" if there is none.
         targets: (V, …) each video's labels as the task encodes them, as `targets_by_place`.
     """
 
@@ -51,6 +53,7 @@ class PreparedAggregatorTraining:
     validation: tuple[int, ...]
     missing: dict[str, str]
     unlabelled: int
+    shared_groups: str
     inputs: AggregatorInputs
 
 
@@ -87,7 +90,7 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     splits = None if settings.splits is None else read_splits(settings.splits, of=store.manifest)
     listed = videos_of_split(store.manifest, settings.split, splits=splits).tolist() if model.is_trained else []
     known = labelled(store.manifest, listed, split=settings.split)
-    missing = missing_videos(store, known, backbones=selection.backbones.values())
+    missing = missing_videos(store, known, selection=selection)
     # An aggregator without weights needs no videos: a store with only test videos will do.
     training, validation = _split(settings, store, known, missing) if model.is_trained else ((), ())
     inputs = AggregatorInputs(
@@ -113,6 +116,7 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
         validation=validation,
         missing=missing,
         unlabelled=len(listed) - len(known),
+        shared_groups=shared_groups_words(store.manifest, split=settings.split, splits=splits) if listed else "",
         inputs=inputs,
     )
 
@@ -141,7 +145,8 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
     store, selection = prepared.store, prepared.selection
     groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
     engines = {role: engine for role, group in groups.items() if (engine := describe_engine(group))}
-    trained_on = [store.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
+    trained_on = [store.manifest.videos[i] for i in prepared.training + prepared.validation]
+    labels = json.dumps([[video.video_id, *video.labels] for video in trained_on])
     return {
         "kind": AGGREGATOR,
         "aggregator": prepared.spec.record(),
@@ -149,14 +154,15 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
         "num_clips": selection.num_clips,
         "backbones": {role: describe_backbone(group) for role, group in groups.items()},
         "classes": list(prepared.classes),
-        "sampling": asdict(store.sampling),
+        "sampling": store.sampling.record(),
         "manifest_digest": store.manifest.digest,
         "split": settings.split,
         "splits_sha256": None if prepared.splits is None else digest(prepared.splits),
         "val_fraction": settings.val_fraction,
         "num_training": len(prepared.training),
         "num_validation": len(prepared.validation),
-        "videos_sha256": hashlib.sha256("\n".join(trained_on).encode()).hexdigest(),
+        "videos_sha256": hashlib.sha256("\n".join(video.video_id for video in trained_on).encode()).hexdigest(),
+        LABELS_FIELD: hashlib.sha256(labels.encode()).hexdigest(),
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
         # Left out if unknown, as in runs of earlier versions, so that those go on.

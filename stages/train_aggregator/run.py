@@ -17,6 +17,7 @@ from torch import Tensor
 from ...pipeline.aggregators.video_model import VideoModel, build_video_model
 from ...pipeline.aggregators.weights import save_aggregator
 from ...pipeline.backbones.devices import resolve_device
+from ...pipeline.evaluation.figures import draw_or_warn
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
@@ -28,7 +29,13 @@ from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
-from ...pipeline.training.run_kinds import AGGREGATOR_FIELDS, ENGINES_FIELD, SPLITS_FILE, WEIGHTS_FILE
+from ...pipeline.training.run_kinds import (
+    AGGREGATOR_FIELDS,
+    ENGINES_FIELD,
+    LABELS_FIELD,
+    SPLITS_FILE,
+    WEIGHTS_FILE,
+)
 from ...pipeline.training.settings import OptimisationSettings
 from ...pipeline.training.symptoms import SAMENESS, symptoms
 from .plan import PreparedAggregatorTraining, outcome, prepare
@@ -85,9 +92,17 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
     prepared = prepare(settings)
     if prepared.unlabelled:
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups:
+        progress.milestone(prepared.shared_groups)
     asked = outcome(settings, prepared)
-    added = (ENGINES_FIELD,)
-    with RunDirectory.open_or_create(settings.out, settings=asked, added=added, options=_OPTIONS) as directory:
+    directory = RunDirectory.open_or_create(
+        settings.out,
+        settings=asked,
+        added=(ENGINES_FIELD, LABELS_FIELD),
+        superseded={"manifest_digest": LABELS_FIELD},
+        options=_OPTIONS,
+    )
+    with directory:
         # Weights are written before the result, so if they are gone, somebody has removed them.
         directory.reopen_without(WEIGHTS_FILE)
         if prepared.splits is not None:
@@ -129,7 +144,8 @@ def train(
     history = fitted.history if fitted else []
     if fitted:
         title = f"{settings.aggregator}, {prepared.selection.pattern}"
-        save_curves(history, settings.out / "curves.png", title=title, figure=prepared.task.figure)
+        draw = partial(save_curves, history, title=title, figure=prepared.task.figure)
+        draw_or_warn(settings.out / "curves.png", draw)
     directory.finish(
         {
             "metrics": fitted.best if fitted else {},

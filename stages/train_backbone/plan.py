@@ -7,10 +7,11 @@ from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.registry import feature_shape, usual_clip
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.training.clips import TrainingClips, open_source
-from ...pipeline.training.learning_split import check_classes, labelled
+from ...pipeline.training.learning_split import check_classes, labelled, shared_groups_words
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.tasks import Task, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.damage import REFUSE
 from ...pipeline.videos.preprocessing import preprocessing_for
 from .settings import LONGEST_WARMUP, TrainBackboneSettings
 
@@ -27,6 +28,7 @@ class PreparedBackboneTraining:
         training: the clips to train on.
         validation: those that choose the best epoch; None: the last epoch is best.
         unlabelled: how many videos of these splits have no label, and are left out.
+        shared_groups: a sentence about groups on both sides of the split; "" if there is none.
     """
 
     settings: TrainBackboneSettings
@@ -36,6 +38,7 @@ class PreparedBackboneTraining:
     training: TrainingClips
     validation: TrainingClips | None
     unlabelled: int
+    shared_groups: str
 
     @property
     def clips(self) -> tuple[TrainingClips, ...]:
@@ -64,6 +67,7 @@ def prepare(settings: TrainBackboneSettings) -> PreparedBackboneTraining:
         task=task,
         training=_clips(manifest, task, settings, settings.split),
         validation=_clips(manifest, task, settings, settings.val_split) if settings.val_split else None,
+        shared_groups=shared_groups_words(manifest, split=settings.split),
         unlabelled=sum(video.split in splits and not video.labels for video in manifest.videos),
     )
 
@@ -95,7 +99,7 @@ def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, spli
     videos = [subset.videos[place] for place in labelled(subset, range(len(subset)), split=split)]
     preprocessing = preprocessing_for(settings.crop)
     return TrainingClips(
-        open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB),
+        open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB, damaged=settings.damaged),
         labels=task.targets(manifest, videos=videos).tolist(),
         sampling=sampling_of(settings),
         preprocessing=preprocessing,
@@ -111,6 +115,8 @@ def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
     # by digest and by type.
     for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "device"):
         del own[place]
+    if own["damaged"] == REFUSE:  # what runs did that do not mention it
+        del own["damaged"]
     return {
         "stage": "train-backbone",
         "manifest_digest": prepared.manifest.digest,

@@ -20,6 +20,7 @@ from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.registry import build_backbone
 from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights
+from ...pipeline.evaluation.figures import draw_or_warn
 from ...pipeline.evaluation.plots import save_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
@@ -82,6 +83,8 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
     prepared = prepare(settings)
     if prepared.unlabelled:
         progress.milestone(unlabelled_words(prepared.unlabelled))
+    if prepared.shared_groups:
+        progress.milestone(prepared.shared_groups)
     with RunDirectory.open_or_create(settings.out, settings=outcome(prepared), options=_OPTIONS) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         already_done = directory.is_done
@@ -117,7 +120,8 @@ def train(prepared: PreparedBackboneTraining, directory: RunDirectory, *, progre
         fps=training.sampling.fps,
     )
     save_weights(settings.out / WEIGHTS_FILE, weights)
-    save_curves(fitted.history, settings.out / "curves.png", title=settings.backbone, figure=prepared.task.figure)
+    draw = partial(save_curves, fitted.history, title=settings.backbone, figure=prepared.task.figure)
+    draw_or_warn(settings.out / "curves.png", draw)
     workers = decoding_threads(settings.workers)
     # Failures of all epochs, also of those that an earlier process trained.
     found = [clips.source.all_failures(clips.central_clip, workers=workers) for clips in prepared.clips]

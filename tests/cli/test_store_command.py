@@ -1,13 +1,15 @@
 """`vidpipe store`, as it is typed."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from made_up_features import files, make_store
+from made_up_features import files, make_manifest, make_store
 
 from vidpipe.cli.main import main
+from vidpipe.pipeline.manifests.manifest import Manifest, write_manifest
 
 
 def vidpipe(*arguments: str | Path) -> Result:
@@ -15,7 +17,8 @@ def vidpipe(*arguments: str | Path) -> Result:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
     return make_store(tmp_path / "s.zarr")
 
 
@@ -53,6 +56,30 @@ def test_verify_ends_with_3_if_something_is_wrong_and_reset_repairs_it(store: Pa
     assert text.stdout.count("wave/4  r2d_26    scores: not there\n") == 1
     assert "1 videos are pending again" in text.stdout
     assert files(make_store(store)) == before
+
+
+def test_relabel_says_what_it_changes(store: Path, tmp_path: Path):
+    videos = list(make_manifest().videos)
+    videos[1] = replace(videos[1], labels=("hop",), split="train")
+    new = replace(videos[0], video_id="new")
+    write_manifest(Manifest((*videos[:-1], new)).relative_to(Path.cwd()), Path("m.csv"))
+    result = vidpipe("relabel", store, "m.csv")
+    assert (result.exit_code, result.stdout) == (
+        0,
+        "the store changes:\n"
+        "  1 × another label: jump/2 jump → hop\n"
+        "  1 × another split: jump/2 test → train\n"
+        "  1 video of the manifest not in the store, and passed over; vidpipe extract adds them: new\n"
+        "  1 video in use not in the manifest, left as they are\n"
+        "  other classes than before (new hop): runs trained on this store cannot be scored on it any more\n",
+    )
+    assert "1 video no longer listed" in vidpipe("relabel", store, "m.csv", "--drop").stdout
+    assert "4 videos of 4 classes" in (info := vidpipe("info", store).stdout)
+    assert "unlisted  1 videos, left out of use" in info
+    again = json.loads(vidpipe("relabel", store, "m.csv", "--json").stdout)
+    assert (again["cells"], again["unknown"]) == ({}, ["new"])
+    write_manifest(Manifest(tuple(videos[:-1])).relative_to(Path.cwd()), Path("same.csv"))
+    assert vidpipe("relabel", store, "same.csv").stdout.startswith("nothing changes: labels")
 
 
 def test_export_and_import_give_the_store_back(store: Path, tmp_path: Path):

@@ -1,12 +1,20 @@
 """Metrics: against scikit-learn's own words for them, by hand, and at the edges."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, top_k_accuracy_score
 
-from vidpipe.pipeline.evaluation.metrics import rank_classes, score_predictions, top_k_accuracy
+from vidpipe.pipeline.evaluation.confidence import mean_share_interval, wilson_interval
+from vidpipe.pipeline.evaluation.metrics import (
+    baselines,
+    rank_classes,
+    score_predictions,
+    top_k_accuracy,
+)
 
 
 def test_a_case_worked_out_by_hand() -> None:
@@ -53,3 +61,40 @@ def test_impossible_counts_are_refused(num_scored: int, num_expected: int) -> No
         score_predictions(
             np.zeros((num_scored, 2)), targets=np.zeros(num_scored, int), classes=["a", "b"], num_expected=num_expected
         )
+
+
+def test_intervals_are_those_of_the_counts() -> None:
+    scores = np.eye(4)[[0, 0, 1, 3]]
+    metrics = score_predictions(scores, targets=np.array([0, 0, 1, 1]), classes=list("abcd"), num_expected=4)
+    assert metrics.top1_interval == wilson_interval(3, 4)
+    assert metrics.top5_interval == wilson_interval(4, 4)
+    assert metrics.mean_class_accuracy_interval == mean_share_interval([(2, 2), (1, 2)])
+    assert metrics.num_occurring == 2
+    recalls = [own.recall_interval for own in metrics.classes]
+    assert recalls == [wilson_interval(2, 2), wilson_interval(1, 2), None, None]
+    assert json.loads(json.dumps(metrics.document()))["confusion"][1] == [0, 1, 0, 1]
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=30), st.integers(1, 7))
+def test_baselines_are_what_blind_answers_reach(labels: list[int], num_known: int) -> None:
+    classes, targets = [str(i) for i in range(7)], np.array(labels)
+    chance, majority = baselines(targets, classes=classes, known=classes[:num_known])
+    assert (chance.answer, chance.top1_interval) == (None, None)
+    # Each known class in turn as the answer to everything: chance is their mean, the majority class the best of them.
+    constant = [float((targets == i).mean()) for i in range(num_known)]
+    assert chance.top1 == pytest.approx(np.mean(constant))
+    recalls = [np.mean([float(i == answer) for i in sorted(set(labels))]) for answer in range(num_known)]
+    assert chance.mean_class_accuracy == pytest.approx(np.mean(recalls))
+    assert majority.top1 == max(constant)
+    assert majority.answer == classes[constant.index(max(constant))]
+    assert majority.mean_class_accuracy == recalls[constant.index(max(constant))]
+    assert majority.top5 == pytest.approx(sum(sorted(constant)[-5:]))
+    assert chance.top5 == pytest.approx(sum(constant) * min(5, num_known) / num_known)
+    assert majority.top1_interval == wilson_interval(round(majority.top1 * len(labels)), len(labels))
+
+
+def test_a_class_that_cannot_be_answered_is_wrong_even_among_five() -> None:
+    scores = np.array([[2.0, 1.0, -np.inf], [1.0, 2.0, -np.inf]])
+    metrics = score_predictions(scores, targets=np.array([0, 2]), classes=list("abc"), num_expected=2)
+    assert (metrics.top1, metrics.top5, metrics.num_occurring) == (0.5, 0.5, 2)
+    assert metrics.mean_class_accuracy == 0.5

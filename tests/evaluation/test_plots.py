@@ -11,22 +11,24 @@ from matplotlib.image import imread
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from vidpipe.pipeline.evaluation import plots as plotting
-from vidpipe.pipeline.evaluation.plots import CostPoint, save_accuracy_against_cost, save_confusion_matrix, save_curves
+from vidpipe.pipeline.errors import OutOfSpaceError
+from vidpipe.pipeline.evaluation import confusion_plot, figures, plots
+from vidpipe.pipeline.evaluation.confusion_plot import save_confusion_matrix
+from vidpipe.pipeline.evaluation.plots import CostPoint, Line, save_accuracy_against_cost, save_curves
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """Return a list that fills with every figure that is written."""
-    figures: list[Figure] = []
-    write = plotting.save_figure
+    drawn: list[Figure] = []
 
     def save(figure: Figure, path: Path) -> None:
-        write(figure, path)
-        figures.append(figure)
+        figures.save_figure(figure, path)
+        drawn.append(figure)
 
-    monkeypatch.setattr(plotting, "save_figure", save)
-    return figures
+    for module in (plots, confusion_plot):
+        monkeypatch.setattr(module, "save_figure", save)
+    return drawn
 
 
 def axes_of(figure: Figure) -> Axes:
@@ -51,7 +53,7 @@ def points(*, num: int = 6, gmacs: tuple[float, float] = (3.0, 30.0)) -> list[Co
             label=f"fast-gru 1:{2**i}",
             gmacs=float(cost),
             accuracy=0.6 + 0.01 * i,
-            spread=0.02 if i % 2 else None,
+            interval=(0.58 + 0.01 * i, 0.62 + 0.01 * i) if i % 2 else None,
             family="fast-gru",
         )
         for i, cost in enumerate(costs)
@@ -126,3 +128,94 @@ def test_pictures_are_the_same_bytes_each_time_and_not_blank(tmp_path: Path) -> 
         save_accuracy_against_cost(points(num=1), tmp_path / name)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert imread(tmp_path / "a.png").std() > 0.05
+
+
+def test_accuracies_are_shown_from_0_to_100_with_their_intervals(tmp_path: Path, drawn: list[Figure]) -> None:
+    alone = CostPoint(label="gru 1:3", gmacs=3.0, accuracy=0.98, interval=(0.9, 1.0), family="gru")
+    save_accuracy_against_cost([alone], tmp_path / "cost.png", title="test, n = 50 videos", note="bars: 95 %")
+    axes = axes_of(drawn[0])
+    low, high = axes.get_ylim()
+    assert -5 < low <= 0 and 100 <= high < 106
+    assert [tick for tick in axes.get_yticks() if low <= tick <= high] == [0, 20, 40, 60, 80, 100]
+    (bar,) = axes.collections
+    np.testing.assert_allclose(bar.get_segments()[0][:, 1], [90, 100])  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_lines_such_as_chance_are_named_beside_the_axes_and_no_name_lies_on_them(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    lines = [Line(label="chance", accuracy=0.5), Line(label="majority class", accuracy=0.52)]
+    save_accuracy_against_cost(
+        [CostPoint(label="average all-cheap", gmacs=3.0, accuracy=0.5, interval=(0.4, 0.6), family="average")],
+        tmp_path / "cost.png",
+        lines=lines,
+    )
+    axes = axes_of(drawn[0])
+    chance, majority, name = extents(drawn[0], list(axes.texts))
+    assert [text.get_text() for text in axes.texts[:2]] == ["chance: 50.0 %", "majority class: 52.0 %"]
+    frame = axes.get_window_extent()
+    assert min(chance.x0, majority.x0) > frame.x1
+    assert_apart([chance, majority, name])
+    heights = [axes.transData.transform((3.0, 100 * line.accuracy))[1] for line in lines]
+    assert not any(name.y0 < height < name.y1 for height in heights)
+
+
+def test_lines_at_one_height_share_a_name(tmp_path: Path, drawn: list[Figure]) -> None:
+    lines = [Line(label="chance", accuracy=0.25), Line(label="majority class", accuracy=0.25)]
+    save_accuracy_against_cost(points(num=1), tmp_path / "cost.png", lines=lines)
+    assert axes_of(drawn[0]).texts[0].get_text() == "chance, majority class: 25.0 %"
+
+
+def test_many_methods_at_one_place_are_named_in_a_column_beside_the_axes(tmp_path: Path, drawn: list[Figure]) -> None:
+    crowd = [
+        CostPoint(label=f"method {i}", gmacs=3.0 + 0.001 * i, accuracy=0.9, interval=(0.85, 0.94), family=str(i))
+        for i in range(14)
+    ]
+    save_accuracy_against_cost(crowd, tmp_path / "cost.png", lines=[Line(label="chance", accuracy=0.1)])
+    axes = axes_of(drawn[0])
+    texts = [text for text in axes.texts if text.get_text().startswith("method")]
+    assert len(texts) == 14
+    boxes = [Text.get_window_extent(text, FigureCanvasAgg(drawn[0]).get_renderer()) for text in texts]
+    assert_apart(boxes)
+    assert min(box.x0 for box in boxes) > axes.get_window_extent().x1
+
+
+def test_classes_without_videos_are_grey_and_many_classes_are_numbered_from_1(
+    tmp_path: Path, drawn: list[Figure]
+) -> None:
+    save_confusion_matrix(np.array([[3, 1], [0, 0]]), tmp_path / "a.png", classes=["a", "b"])
+    (image,) = axes_of(drawn[0]).images
+    assert np.ma.getmaskarray(image.get_array()).tolist() == [[False, False], [True, True]]
+    save_confusion_matrix(np.eye(400, dtype=np.int64), tmp_path / "b.png", classes=[f"class {i}" for i in range(400)])
+    axes = axes_of(drawn[1])
+    assert axes.get_ylabel() == "True class (numbers: classes.csv)"
+    shown = [int(text.get_text()) for text in axes.get_yticklabels() if text.get_text()]
+    assert [tick + 1 for tick in axes.get_yticks()] == shown
+
+
+def test_a_picture_that_fails_leaves_none_and_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "curves.png"
+    path.write_bytes(b"of earlier figures")
+
+    def fail(_: Path) -> None:
+        raise ValueError("no\nroom")
+
+    with pytest.warns(UserWarning, match=r"curves\.png could not be drawn \(ValueError: no\); no figure is lost"):
+        figures.draw_or_warn(path, fail)
+    assert not path.exists()
+
+    def full(_: Path) -> None:
+        raise OutOfSpaceError("the disk is full")
+
+    with pytest.raises(OutOfSpaceError):
+        figures.draw_or_warn(path, full)
+
+
+def test_curves_leave_no_panel_empty_and_no_legend_on_them(tmp_path: Path, drawn: list[Figure]) -> None:
+    save_curves([{"epoch": 0, "loss": 1.0}, {"epoch": 1, "loss": 0.5}], tmp_path / "curves.png", title="$x_{")
+    assert len(drawn[0].axes) == 1
+    save_curves([{"epoch": 0, "loss": 1.0, "accuracy": 0.5, "val_accuracy": 0.4}], tmp_path / "curves.png")
+    (legend,), panels = drawn[1].legends, drawn[1].axes
+    drawn[1].draw_without_rendering()
+    box = legend.get_window_extent(FigureCanvasAgg(drawn[1]).get_renderer())
+    assert not any(box.overlaps(axes.get_window_extent()) for axes in panels)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from vidpipe.pipeline.evaluation import sweep_plots as plotting_sweep
+from vidpipe.pipeline.evaluation.looks import LOOKS, look_of
 from vidpipe.pipeline.evaluation.sweep_plots import (
     SweepPoint,
     arrange_panels,
+    line_looks,
     save_accuracy_by_clips,
     save_pareto_front,
     spread_out,
@@ -52,7 +55,7 @@ def points(
             clips=clips,
             gmacs=clips * (3 + 27 * EXPENSIVE_SHARE[pattern] + 0.1 * METHODS.index(method)),
             accuracy=0.5 + 0.04 * math.log2(clips) + 0.1 * EXPENSIVE_SHARE[pattern] + rng.normal(0, 0.01),
-            spread=abs(rng.normal(0, 0.02)),
+            interval=(0.4, 0.95),
         )
         for method, pattern, clips in itertools.product(methods, patterns, (2, 8, 32))
     ]
@@ -130,7 +133,8 @@ def test_one_setting_without_a_spread_can_be_drawn(tmp_path: Path) -> None:
 
 def test_wide_intervals_do_not_squeeze_the_means(tmp_path: Path, drawn: list[Figure]) -> None:
     wide = [
-        SweepPoint(method="GRU", pattern="first", clips=n, gmacs=n, accuracy=0.5 + 0.01 * n, spread=2.5) for n in (2, 4)
+        SweepPoint(method="GRU", pattern="first", clips=n, gmacs=n, accuracy=0.5 + 0.01 * n, interval=(-2.0, 3.0))
+        for n in (2, 4)
     ]
     save_pareto_front(wide, tmp_path / "figure4.png")
     low, high = drawn[0].axes[0].get_ylim()
@@ -157,3 +161,35 @@ def test_pictures_are_the_same_bytes_each_time(tmp_path: Path) -> None:
         save_pareto_front(few, tmp_path / folder / "figure4.png")
     for name in ("figure3.png", "figure4.png"):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_method_has_its_colour_whatever_else_is_drawn() -> None:
+    names = {"Avg. pool": "average", "GRU": "gru", "FAST-GRU": "fast-gru"}
+
+    def colours(methods: tuple[str, ...], patterns: tuple[str, ...]) -> dict[str, set[str]]:
+        given = [replace(own, family=names[own.method]) for own in points(methods=methods, patterns=patterns)]
+        found: dict[str, set[str]] = {}
+        for line, look in line_looks(given).items():
+            found.setdefault(line.split(", ")[0], set()).add(look.colour)
+        return found
+
+    every = colours(tuple(names), ("first",))
+    assert every == {method: {look_of(name).colour} for method, name in names.items()}
+    for few in (("GRU", "Avg. pool"), ("FAST-GRU", "GRU")):
+        assert all(own == every[method] for method, own in colours(few, ("1:3", "first")).items())
+    # Colours that tell patterns are no method's.
+    (alone,) = colours(("GRU",), PATTERNS).values()
+    assert len(alone) == len(PATTERNS) and not alone & {own.colour.lower() for own in LOOKS.values()}
+
+
+def test_an_axis_that_shows_a_part_says_so_and_where_chance_is(tmp_path: Path, drawn: list[Figure]) -> None:
+    near = [SweepPoint(method="GRU", pattern="first", clips=n, gmacs=n, accuracy=0.9 + 0.005 * n) for n in (2, 4)]
+    far = [replace(own, accuracy=own.accuracy - 0.4 * place) for place, own in enumerate(near)]
+    for points_of_one in (near, far):
+        save_pareto_front(points_of_one, tmp_path / "figure4.png", title="test, n = 50 videos", chance=0.1)
+    words = [figure.axes[0].get_ylabel() for figure in drawn]
+    keys = [figure.legends[0].get_texts()[-1].get_text() for figure in drawn]
+    assert words == ["Top-1 accuracy (%)\nonly 91 to 92, to tell settings apart", "Top-1 accuracy (%)"]
+    assert keys == ["chance: 10.0 %, below", "chance: 10.0 %"]
+    low, high = drawn[1].axes[0].get_ylim()
+    assert low <= 0 and high >= 100

@@ -63,7 +63,7 @@ def test_one_view_has_no_axis_of_its_own(tmp_path: Path):
     sampling = replace(SAMPLING, views=1)
     with FeatureStore.open_or_create(tmp_path / "s.zarr", manifest=make_manifest(), sampling=sampling) as store:
         add(store).write(0, *clips_of(0, views=1))
-        store.set_clip_starts(0, np.zeros((1, 4)))
+        store.set_clip_starts({0: np.zeros((1, 4))})
         store.backbone("r2d_26").mark(0, 1)
         export_hdf5(store, tmp_path / "s.h5")
     with h5py.File(tmp_path / "s.h5") as file:

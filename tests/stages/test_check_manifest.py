@@ -54,11 +54,20 @@ def _truncated(video: Path) -> Path:
 def test_a_good_manifest_is_shown_and_exits_with_zero(tmp_path, video):
     result = _check(_manifest(tmp_path, "v/good.mp4,a,train,,,", "v/good.mp4,a|b,test,again,0.5,1.0"))
     assert result.exit_code == 0, result.output
-    header, rule, first, second, _, summary, verdict = result.stdout.splitlines()
+    header, rule, first, second, *classes, summary, verdict = result.stdout.splitlines()
     assert header.split() == ["line", "path", "codec", "size", "rate", "duration", "frames", "problem"]
     assert set(rule) == {"-", " "}
     assert first.split() == ["2", "v/good.mp4", "h264", "64×48", "30.00/s", "1.07", "s", "32"]
     assert second.split() == ["3", *first.split()[1:]]
+    assert [line.split() for line in classes] == [
+        [],
+        ["class", "test", "train"],
+        ["-----", "----", "-----"],
+        ["a", "1", "1"],
+        ["b", "1", "0"],
+        ["all", "1", "1"],
+        [],
+    ]
     assert summary == "2 videos in 1 file: 0:00:01 h of video (h264 1)"
     assert verdict == "No problems."
 
@@ -86,7 +95,7 @@ def test_every_kind_of_problem_is_found(tmp_path, video):
         "v/good.mp4": [],
         "none.mp4": ["missing"],
         "text.mp4": ["unreadable"],
-        "empty.mp4": ["unreadable", "empty label"],
+        "empty.mp4": ["empty", "empty label"],
         "folder.mp4": ["unreadable"],
         "v/cut.mp4": ["unreadable"],
         "./v/good.mp4": ["beyond the duration", "duplicate id"],
@@ -94,7 +103,8 @@ def test_every_kind_of_problem_is_found(tmp_path, video):
     }
     assert document["problems"] == {
         "missing": 1,
-        "unreadable": 4,
+        "empty": 1,
+        "unreadable": 3,
         "duplicate id": 1,
         "empty label": 1,
         "beyond the duration": 2,
@@ -105,7 +115,7 @@ def test_every_kind_of_problem_is_found(tmp_path, video):
     for entry in document["videos"]:
         assert all(problem["message"] in text.stdout for problem in entry["problems"])
     assert text.stdout.splitlines()[-1] == (
-        "7 with problems: 1 missing, 4 unreadable, 1 duplicate id, 1 empty label, 2 beyond the duration"
+        "7 with problems: 1 missing, 1 empty, 3 unreadable, 1 duplicate id, 1 empty label, 2 beyond the duration"
     )
 
 
@@ -136,7 +146,7 @@ def test_headers_alone_do_not_show_that_the_end_is_broken(tmp_path, make_video):
     assert (decoded["decoded"], headers["decoded"]) == (True, False)
     assert headers["num_videos_with_problems"] == 0
     assert headers["videos"][0]["info"]["num_frames"] == 60
-    assert _kinds(decoded) == {"v.mp4": ["unreadable"]}
+    assert _kinds(decoded) == {"v.mp4": ["damaged"]}
 
 
 @pytest.mark.parametrize("options", [[], ["--no-decode"]], ids=["decoded", "headers"])
@@ -161,7 +171,9 @@ def test_json_is_one_document_with_every_field_and_nothing_else(tmp_path, video)
         "split": "train",
         "start": 0.25,
         "end": None,
+        "columns": {},
         "problems": [],
+        "notes": [],
     }
     assert (info["codec"], info["width"], info["height"], info["num_frames"]) == ("h264", 64, 48, 32)
     assert (info["average_fps"], info["variable_rate"]) == (pytest.approx(30), False)
@@ -186,10 +198,10 @@ def test_a_shared_file_is_probed_once_and_files_are_probed_at_the_same_time(tmp_
     other.write_bytes(video.read_bytes())
     together, probed, real_probe = threading.Barrier(2, timeout=20), [], check_manifest.probe
 
-    def probe(path, *, decode):
+    def probe(path, *, decode, damaged):
         probed.append(path.name)
         together.wait()  # breaks, and fails the run, unless two files are in the works at once
-        return real_probe(path, decode=decode)
+        return real_probe(path, decode=decode, damaged=damaged)
 
     monkeypatch.setattr(check_manifest, "probe", probe)
     rows = ("v/good.mp4,a,train,,,", "v/other.mp4,a,train,,,", "v/good.mp4,a,test,again,,")
@@ -209,7 +221,7 @@ def test_the_order_and_the_outcome_do_not_depend_on_the_workers(tmp_path, video)
 def test_an_interrupt_leaves_the_rest_undone(tmp_path, monkeypatch):
     started, release = [], threading.Event()
 
-    def probe(path, *, decode):
+    def probe(path, *, decode, damaged):
         started.append(path)
         release.wait(20)
         raise VideoError("no video stream")
@@ -235,7 +247,7 @@ def test_reasons_become_kinds(tmp_path, monkeypatch):
     assert classify("encrypted (cenc)").kind == "encrypted"
     assert classify("cannot be opened: x") == check_manifest.Problem("unreadable", "unreadable: cannot be opened: x")
 
-    def denied(path, *, decode):
+    def denied(path, *, decode, damaged):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(check_manifest, "probe", denied)
@@ -285,7 +297,9 @@ def test_the_hard_media_come_out_as_their_list_says(tmp_path, media):
     assert result.exit_code == 3
     for path, row in about.items():
         kinds = [problem["kind"] for problem in entries[path]["problems"]]
-        assert kinds == {"": [], "yes": ["unreadable"], "no video stream": ["no video stream"]}[row["error"]], path
+        # Of what decodes until an error, only the damage is new to the list.
+        broken = [["damaged"]] if row["frames_decoded"] else [["unreadable"], ["no frames"]]
+        assert kinds in {"": [[]], "yes": broken, "no video stream": [["no video stream"]]}[row["error"]], path
         if not kinds:
             info = entries[path]["info"]
             turned = row["rotation"] in ("90", "-90")

@@ -2,24 +2,30 @@
 
 import csv
 import json
-from dataclasses import replace
+import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from made_up_stores import MadeUp, make_store
+from made_up_stores import MadeUp, make_store, take_over
 from refusals import assert_refused
 
+from vidpipe.cli.evaluate import document_text
 from vidpipe.cli.main import main
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError
+from vidpipe.pipeline.evaluation.confidence import mean_interval, wilson_interval
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.stages.evaluate import pictures
+from vidpipe.stages.evaluate.grouping import unique_names
 from vidpipe.stages.evaluate.run import run as evaluate
-from vidpipe.stages.evaluate.run import unique_names
 from vidpipe.stages.evaluate.scores import EvaluateSettings
+from vidpipe.stages.probe.run import run as probe
+from vidpipe.stages.probe.settings import ProbeSettings
 from vidpipe.stages.train_aggregator.run import run as train
 from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 
@@ -214,6 +220,162 @@ def test_the_command_prints_aligned_tables_or_one_json_document(place: Path, doc
     assert json.loads(as_json.stdout) == document | {"out": str(tmp_path), "store": str(place / "s.zarr")}
 
 
+def test_the_table_has_intervals_blind_answers_and_a_paired_test(place: Path, document: dict, tmp_path: Path) -> None:
+    for run in document["runs"]:
+        metrics = run["metrics"]
+        right = round(metrics["top1"] * 28)
+        assert metrics["top1_interval"] == asdict(wilson_interval(right, 28))
+        assert metrics["mean_class_accuracy_interval"]["method"] == "mover-wilson"
+    chance, majority = document["baselines"]
+    assert (chance["name"], chance["top1"], majority["name"]) == ("chance", 0.5, "majority class")
+    counts = [own["support"] for own in document["runs"][0]["metrics"]["classes"]]
+    assert majority["top1"] == max(counts) / 28
+    assert chance["runs"] == [run["name"] for run in document["runs"]]
+    fast = next(group for group in document["groups"] if group["family"] == "fast-gru")
+    ends = mean_interval([run["metrics"]["top1"] for run in document["runs"][:2]]).share_interval
+    if fast["top1_deviation"]:
+        assert (fast["top1_interval"], fast["interval_over"]) == (asdict(ends), "seeds")
+    else:
+        assert (fast["top1_interval"], fast["interval_over"]) == (
+            document["runs"][0]["metrics"]["top1_interval"],
+            "videos",
+        )
+    # Two seeds of one setting are not compared; everything else is.
+    pairs = [(own["first"], own["second"]) for own in document["comparisons"]]
+    assert pairs == [(a, b) for a in ("fast0", "fast1") for b in ("cheap", "mixed")] + [("cheap", "mixed")]
+    right = {
+        name: {
+            row["video_id"]: row["outcome"] == "right" for row in rows(Path(document["out"]) / name / "predictions.csv")
+        }
+        for name in ("fast0", "cheap")
+    }
+    only = sum(right["fast0"][name] and not right["cheap"][name] for name in right["cheap"])
+    assert (document["comparisons"][0]["only_first_right"], document["comparisons"][0]["num_videos"]) == (only, 28)
+    assert document["comparisons"][0]["p_value_holm"] < 0.05
+
+    text = document_text(document).splitlines()
+    assert "top-5" not in text[0]
+    assert [line.split("  ")[0] for line in text[6:8]] == ["chance", "majority class"]
+    assert text[2].count("[") == 2
+    (line,) = [line for line in text if "McNemar" in line]
+    assert "it is better than cheap, mixed (p = 0.00" in line and "Holm over 5 pairs" in line
+
+
+def test_backbones_and_probes_stand_in_the_same_table(place: Path, tmp_path: Path) -> None:
+    probe(ProbeSettings(store=place / "s.zarr", out=tmp_path / "probe"))
+    mixture = ProbeSettings(store=place / "s.zarr", out=tmp_path / "mixture", pattern=Pattern.parse("1:3"))
+    probe(mixture)
+    wanted = replace(
+        settings(place, tmp_path / "out", "fast0", "cheap"),
+        runs=(place / "fast0", place / "cheap", tmp_path / "probe", tmp_path / "mixture"),
+        backbones=("small", "big"),
+    )
+    found = {run["name"]: run for run in evaluate(wanted)["runs"]}
+    assert list(found) == ["fast0", "cheap", "probe-big", "probe-small", "mixture", "small", "big"]
+    # The average of all of a backbone's clips is the aggregator of that name, and a probe is what its own stage scored.
+    same = ("top1", "mean_class_accuracy", "confusion", "num_scored")
+    for name in same:
+        assert found["small"]["metrics"][name] == found["cheap"]["metrics"][name]
+    assert (found["small"]["gmacs"], found["small"]["run"], found["big"]["num_clips"]) == (8.0, None, 2)
+    for folder, names in ((tmp_path / "probe", ("big", "small")), (tmp_path / "mixture", ("big+small",))):
+        for own in json.loads((folder / "metrics.json").read_text())["probes"]:
+            name = f"probe-{own['name']}" if len(names) > 1 else "mixture"
+            assert all(found[name]["metrics"][figure] == own["metrics"][figure] for figure in same)
+            assert (found[name]["gmacs"], found[name]["missing"]) == (own["gmacs"], own["missing"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"backbones": ("huge",)}, "--backbone huge: .* has no such backbone; it has big, small"),
+        ({"backbones": ("small", "small")}, "give each --backbone once"),
+        ({"store": None, "manifest": Path("m.csv"), "backbones": ("small",)}, "only a store holds the scores"),
+    ],
+)
+def test_backbones_that_cannot_be_scored_are_refused(place: Path, tmp_path: Path, changes: dict, message: str) -> None:
+    with assert_refused(SettingsError, match=message):
+        evaluate(replace(settings(place, tmp_path / "out", "fast0"), **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_probes_on_other_stores_or_other_clips_are_refused(place: Path, tmp_path: Path) -> None:
+    probe(ProbeSettings(store=place / "s.zarr", out=tmp_path / "probe"))
+    few = replace(WANTED, num_training=0, num_test=4, failed=(), pending=())
+    for changes, message in (
+        ({"weights": "new"}, r'backbones\.big\.weights_sha256 is "w of big" there, "new of big" here'),
+        ({"num_clips": 4}, r"sampling\.num_clips is 8 there, 4 here"),
+        ({"classes": ("a", "b")}, "'high then low', 'low then high' only there, 'a', 'b' only here"),
+    ):
+        store = make_store(tmp_path / f"{message[-3]}{len(message)}.zarr", replace(few, **changes))
+        with assert_refused(RunError, match=message):
+            evaluate(EvaluateSettings(store=store, runs=(tmp_path / "probe",), out=tmp_path / "out"))
+    with assert_refused(RunError, match="is a run of vidpipe probe, which reads stored maps"):
+        evaluate(EvaluateSettings(manifest=tmp_path / "m.csv", runs=(tmp_path / "probe",), out=tmp_path / "out"))
+
+
+def test_a_test_set_need_not_show_every_class_and_unknown_ones_are_wrong(place: Path, tmp_path: Path) -> None:
+    known = WANTED.classes
+    base = replace(WANTED, seed=5, num_training=0, num_test=12, failed=(), pending=(), backbone_classes=known)
+    labels = dict.fromkeys(range(12), (known[0],))
+    one = make_store(tmp_path / "one.zarr", replace(base, labels=labels))
+    document = evaluate(replace(settings(place, tmp_path / "a", "fast0", "cheap"), store=one, backbones=("small",)))
+    for run in document["runs"]:
+        assert run["absent_classes"] == [known[1]]
+        assert run["metrics"]["mean_class_accuracy"] == run["metrics"]["top1"]
+        assert run["metrics"]["num_occurring"] == 1
+    said = document_text(document)
+    assert "'test' shows 1 of the 2 classes, without 'low then high'; class mean % is over the 1 that occur." in said
+
+    labels = {i: ("of another kind" if i < 3 else known[i % 2],) for i in range(12)}
+    other = make_store(tmp_path / "other.zarr", replace(base, classes=(*known, "of another kind"), labels=labels))
+    document = evaluate(replace(settings(place, tmp_path / "b", "fast0", "cheap"), store=other))
+    for run in document["runs"]:
+        assert run["unknown_classes"] == {"of another kind": 3}
+        assert run["metrics"]["confusion"][2][2] == 0
+        answers = rows(tmp_path / "b" / run["name"] / "predictions.csv")
+        assert [row["outcome"] for row in answers[:3]] == ["wrong"] * 3
+        assert run["metrics"]["top1"] == sum(row["outcome"] == "right" for row in answers) / 12
+    assert document["baselines"][0]["top1"] == pytest.approx(9 / 12 / 2)
+    said = "fast0, cheap: 3 of the 12 scored videos are of classes that training did not show ('of another kind')"
+    assert said in document_text(document)
+
+
+def test_predictions_say_what_the_manifest_says_and_whether_they_are_right(document: dict) -> None:
+    run = document["runs"][0]
+    found = rows(Path(document["out"]) / run["name"] / "predictions.csv")
+    assert list(found[0])[:8] == ["video_id", "path", "split", "label", "true", "predicted", "outcome", "probability"]
+    for row in found:
+        assert (row["path"], row["split"], row["true"]) == (f"{row['video_id']}.mp4", "test", row["label"])
+        if row["missing"]:
+            assert (row["outcome"], row["probability"], row["predicted"]) == ("", "", "")
+        else:
+            assert row["outcome"] == ("right" if row["true"] == row["predicted"] else "wrong")
+            assert row["probability"] == row["probability_1"]
+    assert sum(row["outcome"] == "right" for row in found) / 28 == run["metrics"]["top1"]
+
+
+def test_a_picture_that_fails_costs_no_figure(
+    place: Path, document: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        assert (tmp_path / "metrics.json").is_file()
+        raise RuntimeError("a glyph\nis missing")
+
+    monkeypatch.setattr(pictures, "save_confusion_matrix", fail)
+    (tmp_path / "fast0").mkdir()
+    (tmp_path / "fast0" / "confusion.png").write_bytes(b"of earlier figures")
+    words = ["evaluate", "--store", str(place / "s.zarr"), "--run", str(place / "fast0"), "--out", str(tmp_path)]
+    result = CliRunner().invoke(main, words)
+    path = tmp_path / "fast0" / "confusion.png"
+    assert result.exit_code == 0, result.output
+    assert f"Warning: {path} could not be drawn (RuntimeError: a glyph). No figure is lost." in result.stderr
+    assert not path.exists()
+    written = json.loads((tmp_path / "metrics.json").read_text())
+    assert written["failed_pictures"] == {str(path): "RuntimeError: a glyph"}
+    assert written["runs"][0]["metrics"] == document["runs"][0]["metrics"]
+    assert (tmp_path / "accuracy_vs_gmacs.png").is_file()
+
+
 def write_splits(path: Path, test: range) -> Path:
     """Write a manifest of the made-up videos in which those of ``test`` are the test split."""
     rows = [
@@ -249,6 +411,12 @@ def test_runs_on_other_splits_of_one_store_are_scored_on_their_own_and_averaged(
     first, second, third = (run["metrics"]["top1"] for run in found["runs"])
     (group,) = found["groups"]
     assert group["top1_mean"] == pytest.approx((first + (second + third) / 2) / 2)  # splits weigh the same
+
+    # The run's splits hold in a store that has changed since: it must not be scored on what it was trained on.
+    grown = shutil.copytree(place / "s.zarr", tmp_path / "grown.zarr")
+    take_over(grown, lambda videos: (videos.pop(5), videos.append(replace(videos[-1], video_id="new"))))
+    found = evaluate(EvaluateSettings(store=grown, runs=runs[:1], out=tmp_path / "report"))
+    assert found["runs"][0]["metrics"]["num_expected"] == 9
 
     path = tmp_path / "split1" / "splits.json"
     path.write_text(path.read_text().replace('"train"', '"test"', 1))

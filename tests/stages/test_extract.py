@@ -27,6 +27,7 @@ from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.backbones.weights import collect_weights, load_weights, save_weights
 from vidpipe.pipeline.errors import OutOfSpaceError, SettingsError, StoreError, WeightsError
+from vidpipe.pipeline.features.clip_selection import missing_videos, select
 from vidpipe.pipeline.features.format import Status
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
@@ -138,7 +139,7 @@ def test_a_broken_video_is_recorded_and_the_run_goes_on(world: Path, reference: 
     assert document["done"] == NUM_VIDEOS - 1
     group = FeatureStore.open(tmp_path / "s.zarr").backbone(CHEAP)
     assert group.status().tolist() == [Status.DONE] * 2 + [Status.FAILED] + [Status.DONE] * 3
-    assert "cannot be opened" in group.errors()[2]
+    assert group.errors()[2] == "is text, not a video"
     assert files_of(tmp_path / "s.zarr") == files_of(reference)
 
 
@@ -203,7 +204,6 @@ def wait_for_videos(store: Path, at_least: int, process: subprocess.Popen, secon
     ("change", "named"),
     [
         ({"sampling": ClipSampling(num_clips=5)}, "num_clips"),
-        ({"pattern": Pattern.parse("first")}, "pattern"),
         ({"crop": 48}, "crop"),
         ({"engine": EngineSettings(device="cpu", precision="bfloat16", threads=1)}, "precision"),
         ({"engine": EngineSettings(device="cpu", precision="float32", threads=1, batch=2)}, "batch"),
@@ -290,13 +290,6 @@ def test_recomputing_with_other_weights_is_refused(world: Path, reference: Path,
     assert "are not those" in result.stderr
 
 
-def test_another_manifest_is_refused_naming_the_video(world: Path, reference: Path):
-    other = world / "other.csv"
-    other.write_text((world / "m.csv").read_text().replace("v1.mp4,b", "v1.mp4,a"))
-    with pytest.raises(StoreError, match="'v1', labels"):
-        run(settings(world, reference, manifest=other))
-
-
 def test_a_dry_run_times_and_writes_nothing(world: Path, reference: Path, tmp_path: Path):
     result = invoke(*command(world, tmp_path / "s.zarr", "--dry-run", "--json"))
     assert result.exit_code == 0
@@ -360,3 +353,137 @@ def test_defaults_of_the_command_are_those_of_the_stage():
     assert own.sampling == ClipSampling()
     assert own.engine == EngineSettings(threads=1)
     assert str(own.pattern) == "all-expensive"
+
+
+# Stores that grow.
+
+
+def longer(world: Path, *, without: tuple[str, ...] = (), relabelled: tuple[str, ...] = ()) -> Path:
+    """Write a manifest of the world's videos, of which some rows are missing or have another label."""
+    lines = (world / "m.csv").read_text().splitlines()
+    kept = [line for line in lines if line.split(".")[0] not in without]
+    kept = [line.replace(",a,", ",b,") if line.split(".")[0] in relabelled else line for line in kept]
+    path = world / f"{'-'.join(without)} {'-'.join(relabelled)}.csv"
+    path.write_text("\n".join(kept) + "\n")
+    return path
+
+
+def test_a_longer_manifest_extracts_only_what_is_new(world: Path, reference: Path, tmp_path: Path):
+    own = settings(world, tmp_path / "s.zarr")
+    run(replace(own, manifest=longer(world, without=("v4", "v5"))))
+    told = estimate(own).plan
+    assert (len(told.tasks), told.changes.added) == (2, ("v4", "v5"))
+    summary = run(own)
+    assert (summary.done, summary.already_done, summary.changes.added) == (2, 4, ("v4", "v5"))
+    assert files_of(own.store) == files_of(reference)
+
+
+def test_a_corrected_label_is_taken_over_and_nothing_is_extracted_again(world: Path, reference: Path, tmp_path: Path):
+    store = shutil.copytree(reference, tmp_path / "s.zarr")
+    manifest = longer(world, without=("v3",), relabelled=("v4",))
+    result = invoke(*command(world, store, f"--manifest={manifest}"))
+    assert result.exit_code == 3
+    assert result.stderr.startswith(
+        "the store changes:\n"
+        "  1 video no longer listed: left out of use, features kept: v3\n"
+        "  1 × another label: v4 a → b\n"
+        "0 videos to do\n"
+    )
+    assert FeatureStore.open(store).manifest.videos[3].labels == ("b",)
+    invoke(*command(world, store))
+    assert files_of(store) == files_of(reference)
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(world: Path, reference: Path):
+    before = files_of(reference)
+    result = invoke(*command(world, reference, f"--manifest={longer(world, relabelled=('v0',))}", "--dry-run"))
+    assert "1 × another label: v0 a → b" in result.stdout
+    assert files_of(reference) == before
+
+
+@pytest.fixture(scope="module")
+def all_expensive(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the store of an undisturbed run in which all clips are expensive."""
+    store = tmp_path_factory.mktemp("all") / "s.zarr"
+    run(settings(world, store, pattern=Pattern.parse("all-expensive")))
+    return store
+
+
+def test_a_further_pattern_computes_what_is_missing(world: Path, reference: Path, all_expensive: Path, tmp_path: Path):
+    own = settings(world, shutil.copytree(reference, tmp_path / "s.zarr"), pattern=Pattern.parse("all-expensive"))
+    told = {plan.name: plan.num_clips for plan in estimate(own).plan.backbones}
+    assert told == {EXPENSIVE: (NUM_VIDEOS - 1) * 3, CHEAP: 0}
+    with pytest.raises(KeyboardInterrupt):
+        run(own, progress=InterruptAt(2))
+    assert FeatureStore.open(own.store).backbone(EXPENSIVE).status().tolist() == [1, 1, 2, 3, 3, 3]
+    run(replace(own, pattern=Pattern.parse("1:3"), expensive=own.expensive))  # asks for less, and goes on with all
+    assert files_of(own.store) == files_of(all_expensive)
+    assert run(replace(own, pattern=Pattern.parse("1:3"))).done == 0  # less than there is
+
+
+def test_two_patterns_that_do_not_contain_each_other_are_both_named(world: Path, reference: Path, tmp_path: Path):
+    own = settings(world, shutil.copytree(reference, tmp_path / "s.zarr"), pattern=Pattern.parse("2:2"), cheap=None)
+    run(replace(own, pattern=Pattern.parse("1:1")))
+    run(own)
+    group = FeatureStore.open(own.store).backbone(EXPENSIVE)
+    assert (group.provenance["pattern"], group.due.tolist()) == ("1:1+2:2", [True, True, True, False])
+    with assert_refused(SettingsError, match=r"several patterns; say which: --pattern 1:1 | 2:2"):
+        select(FeatureStore.open(own.store))
+
+
+def test_a_video_that_is_gone_keeps_the_clips_that_it_has(
+    world: Path, reference: Path, all_expensive: Path, tmp_path: Path
+):
+    moved = shutil.copytree(world, tmp_path / "world")
+    store = shutil.copytree(reference, tmp_path / "s.zarr")
+    (moved / "v1.mp4").rename(moved / "elsewhere.mp4")
+    own = settings(world, store, manifest=moved / "m.csv", pattern=Pattern.parse("all-expensive"))
+    assert list(run(own).failed) == ["v1", "v2"]
+    assert run(own).done == 0
+    opened = FeatureStore.open(store)
+    first, every = (select(opened, pattern=Pattern.parse(name)) for name in ("first", "all-expensive"))
+    assert list(missing_videos(opened, range(NUM_VIDEOS), selection=first)) == ["v2"]
+    assert list(missing_videos(opened, range(NUM_VIDEOS), selection=every)) == ["v1", "v2"]
+    (moved / "elsewhere.mp4").rename(moved / "v1.mp4")
+    assert list(run(replace(own, retry_failed=True)).failed) == ["v2"]
+    assert files_of(store) == files_of(all_expensive)
+
+
+def test_a_damaged_video_is_not_kept_by_a_further_pattern(
+    world: Path, reference: Path, all_expensive: Path, tmp_path: Path
+):
+    store = shutil.copytree(reference, tmp_path / "s.zarr")
+    shard = store / EXPENSIVE / "features" / "c.0.0.0.0.0.0.0"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    run(settings(world, store, pattern=Pattern.parse("all-expensive")))
+    assert files_of(store) == files_of(all_expensive)
+
+
+def test_a_file_that_has_changed_is_told_by_its_content(world: Path, tmp_path: Path):
+    moved, store = shutil.copytree(world, tmp_path / "world"), tmp_path / "s.zarr"
+    own = settings(world, store, manifest=moved / "m.csv", record_content=True)
+    run(replace(own, manifest=longer(moved, without=("v5",))))
+    run(own)
+    assert list(FeatureStore.open(store).contents()) == [0, 1, 3, 4, 5]
+    good = invoke("store", "verify", str(store), "--content", f"--manifest={moved}/m.csv")
+    assert (good.exit_code, good.stdout.count("no problems")) == (0, 1)
+    export = tmp_path / "s.h5"
+    assert invoke("store", "export", str(store), str(export)).exit_code == 0
+    assert invoke("store", "import", str(export), str(tmp_path / "back.zarr")).exit_code == 0
+    assert files_of(tmp_path / "back.zarr") == files_of(store)
+    with (moved / "v1.mp4").open("ab") as file:
+        file.write(b"\0")
+    bad = invoke("store", "verify", str(store), "--content", f"--manifest={moved}/m.csv", "--json")
+    (problem,) = json.loads(bad.stdout)["problems"]
+    assert (bad.exit_code, problem["video_id"]) == (3, "v1")
+    # Asked for once, it is asked for ever after; and the clips that are there stay.
+    failed = run(replace(own, pattern=Pattern.parse("all-expensive"), record_content=False)).failed
+    assert "has changed since it was extracted" in failed["v1"]
+    assert list(failed) == ["v1", "v2"]
+    assert FeatureStore.open(store).backbone(EXPENSIVE).has([0]).tolist() == [True, True, False, True, True, True]
+
+
+def test_files_without_a_record_cannot_be_compared(world: Path, reference: Path):
+    result = invoke("store", "verify", str(reference), "--content", f"--manifest={world}/m.csv")
+    assert result.exit_code == 1
+    assert "vidpipe extract --record-content makes one" in result.stderr

@@ -26,6 +26,7 @@ from refusals import assert_refused
 from vidpipe.cli.sweep import command
 from vidpipe.pipeline.costs.gmacs import stored_gmacs
 from vidpipe.pipeline.errors import ManifestError, OutOfSpaceError, RunError, SettingsError, StoreError
+from vidpipe.pipeline.evaluation.confidence import wilson_interval
 from vidpipe.pipeline.features.backbone_group import BackboneGroup
 from vidpipe.pipeline.features.clip_selection import select
 from vidpipe.pipeline.features.format import Status
@@ -34,6 +35,7 @@ from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.training.settings import OptimisationSettings
 from vidpipe.stages.evaluate.scores import EvaluateSettings, evaluate
 from vidpipe.stages.sweep import run as sweep
+from vidpipe.stages.sweep import tables
 from vidpipe.stages.sweep import task as sweep_task
 from vidpipe.stages.sweep.estimate import estimate
 from vidpipe.stages.sweep.plan import SweepPlan, SweepTask, choose_cells, is_feasible, plan
@@ -80,6 +82,9 @@ def finished(done_once: SweepSettings, settings: SweepSettings) -> SweepSettings
     """Return the same sweep, done, in a directory of its own."""
     shutil.copytree(done_once.out, settings.out)
     return settings
+
+
+ENDS = ("top1", "top1_low", "top1_high")
 
 
 def rows(out: Path, name: str = "results.csv") -> list[dict[str, str]]:
@@ -174,17 +179,30 @@ def test_the_summary_is_over_seeds_and_the_tables_show_it(settings: SweepSetting
     mean = sum(seeds) / 2
     half = 12.7062 * abs(seeds[0] - seeds[1]) / 2  # t of one degree of freedom at 0.975; sd / √2 = |a - b| / 2
     assert (own["n"], float(own["mean"])) == ("2", pytest.approx(mean))
-    assert float(own["ci95_high"]) - float(own["ci95_low"]) == pytest.approx(2 * half, rel=1e-4)
-    cell = f"{100 * mean:.1f} ± {100 * half:.1f}"
-    averages = [row["top1"] for row in found if row["run"].startswith("average_first")]
+    # Where both seeds agree, they say nothing about other videos: the interval is then Wilson's of one run.
+    agreed = wilson_interval(round(mean * int(own["num_scored"])), int(own["num_scored"]))
+    width = 2 * half or agreed.high - agreed.low
+    assert float(own["ci95_high"]) - float(own["ci95_low"]) == pytest.approx(width, rel=1e-4)
+    assert own["ci95_method"] == ("student-t" if half else "wilson")
+    ends = f"± {100 * half:.1f}" if half else f"[{100 * agreed.low:.1f}, {100 * agreed.high:.1f}]"
+    cell = f"{100 * mean:.1f} {ends}"
+    averages = [row for row in found if row["run"].startswith("average_first")]
+    for row in found:
+        ends = wilson_interval(round(float(row["top1"]) * int(row["num_scored"])), int(row["num_scored"]))
+        assert (float(row["top1_low"]), float(row["top1_high"])) == (ends.low, ends.high)
     lines = summary.tables["table3.md"].splitlines()
     at = lines.index("## only the first clip expensive (first)")
     assert [cell.strip() for cell in lines[at + 2].strip("|").split("|")] == ["Model", "2 clips", "4 clips"]
     assert [cell.strip() for cell in lines[at + 4].strip("|").split("|")] == [
         "Avg. pool",
-        *(f"{100 * float(value):.1f}" for value in averages),
+        *("{:.1f} [{:.1f}, {:.1f}]".format(*(100 * float(row[n]) for n in ENDS)) for row in averages),
     ]
     assert lines[at + 5].startswith("| FAST-GRU") and cell in lines[at + 5]
+    assert [line.split("|")[1].strip() for line in lines[at + 6 : at + 8]] == ["Chance", "Majority class"]
+    assert {own.strip() for own in lines[at + 6].split("|")[2:4]} == {"50.0"}
+    assert {row["chance"] for row in rows(settings.out, "summary.csv")} == {"0.5"}
+    for row in rows(settings.out, "summary.csv"):
+        assert row["ci95_method"] == ("student-t" if row["sd"] and float(row["sd"]) else "wilson")
     table4 = summary.tables["table4.md"].split("## FAST-GRU")[1].splitlines()
     shown = {cells[0]: cells[1:] for line in table4 if (cells := [own.strip() for own in line.strip("|").split("|")])}
     assert list(shown)[-3:] == ["1:3", "first", "all-cheap"]
@@ -526,7 +544,8 @@ def test_the_command_end_to_end(settings: SweepSettings) -> None:
     assert (document["num_done"], document["num_already_done"], again.stderr) == (0, 3, "")
     names = {Path(path).name for path in document["files"]}
     assert names == {
-        *("results.csv", "timings.csv", "summary.csv", "table3.md", "table4.md", "figure3.png", "figure4.png")
+        *("results.csv", "timings.csv", "summary.csv", "comparisons.csv"),
+        *("table3.md", "table4.md", "figure3.png", "figure4.png"),
     }
 
 
@@ -585,3 +604,45 @@ def test_a_dry_run_over_a_finished_sweep_foresees_nothing(finished: SweepSetting
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("6 runs, 0 of them to do\n")
     assert "about 0 s in all" in result.stdout
+
+
+def test_the_best_setting_is_compared_with_the_others_on_the_same_videos(
+    done_once: SweepSettings, finished: SweepSettings
+) -> None:
+    summary = run(finished)
+    found = rows(finished.out, "comparisons.csv")
+    means = {
+        f"{row['aggregator']} {row['pattern']} at {row['clips']} clips": float(row["mean"])
+        for row in rows(finished.out, "summary.csv")
+    }
+    assert means[summary.best] == max(means.values())
+    assert {row["first"] for row in found} == {summary.best}
+    assert {row["second"] for row in found} == set(means) - {summary.best}
+    runs = {
+        f"{row['aggregator']} {row['pattern']} at {row['clips']} clips": row["run"]
+        for row in reversed(rows(finished.out))
+    }
+    right = {name: json.loads((finished.out / "runs" / own / "answers.json").read_text()) for name, own in runs.items()}
+    for row in found:
+        pairs = [(right[row["first"]][name], right[row["second"]][name]) for name in right[row["first"]]]
+        assert int(row["only_first_right"]) == pairs.count((True, False))
+        assert int(row["only_second_right"]) == pairs.count((False, True))
+    # Scores of earlier versions have no answers beside them: nothing is compared, and nothing fails.
+    for own in finished.out.glob("runs/*/answers.json"):
+        own.unlink()
+    assert run(finished).comparisons == ()
+
+
+def test_a_figure_that_fails_costs_no_table(finished: SweepSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("no such glyph")
+
+    monkeypatch.setitem(tables._FIGURES, "figure4.png", fail)
+    summary = run(finished)
+    path = finished.out / "figure4.png"
+    assert summary.failed_pictures == {str(path): "RuntimeError: no such glyph"}
+    assert not path.exists() and path not in summary.files
+    assert rows(finished.out)
+    result = invoke(*options(finished, finished.out))
+    assert "figure4.png could not be drawn (RuntimeError: no such glyph). No figure is lost." in result.stderr
+    assert result.exit_code == 0

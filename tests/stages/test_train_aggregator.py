@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from made_up_stores import MadeUp, make_store
+from made_up_stores import MadeUp, make_store, take_over
 from refusals import assert_refused
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.aggregators.weights import load_aggregator
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, WeightsError
 from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.manifests.manifest import Video
 from vidpipe.pipeline.training.loop import Schedule
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.training.settings import OptimisationSettings
@@ -103,6 +105,35 @@ def test_killed_and_resumed_is_undisturbed(
     run(replace(settings, out=tmp_path / "killed"))
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
     assert len(RunDirectory.open(tmp_path / "killed").read_metrics()) == SHORT.epochs
+
+
+def test_a_run_goes_on_after_changes_that_its_videos_have_no_part_in(small: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(small, tmp_path / "s.zarr")
+    settings = TrainAggregatorSettings(store=store, out=tmp_path / "run", optimisation=replace(SHORT, epochs=2))
+    first = run(settings)
+
+    def change_the_test_videos(videos: list[Video]) -> None:
+        videos[-1] = replace(videos[-1], labels=videos[-2].labels)
+        videos.append(replace(videos[-1], video_id="new"))
+
+    take_over(store, change_the_test_videos)
+    assert replace(run(settings), already_done=False) == first
+    take_over(store, lambda videos: videos.__setitem__(0, replace(videos[0], labels=videos[1].labels)))
+    with pytest.raises(RunError, match="labels_sha256 is"):
+        run(settings)
+
+
+def test_a_run_of_an_earlier_version_goes_on_only_with_the_same_manifest(small: Path, tmp_path: Path) -> None:
+    store = shutil.copytree(small, tmp_path / "s.zarr")
+    settings = TrainAggregatorSettings(store=store, out=tmp_path / "run", optimisation=replace(SHORT, epochs=2))
+    run(settings)
+    made = json.loads((tmp_path / "run" / "settings.json").read_text())
+    del made["labels_sha256"]
+    (tmp_path / "run" / "settings.json").write_text(json.dumps(made))
+    assert run(settings).already_done
+    take_over(store, lambda videos: videos.pop())
+    with pytest.raises(RunError, match="manifest_digest is .*; its videos, labels or splits have changed since"):
+        run(settings)
 
 
 def options(store: Path, out: Path, *, epochs: int = 5) -> list[str]:

@@ -93,7 +93,7 @@ def test_an_unreadable_video_is_reported_and_left_out(world: Path, tmp_path: Pat
         *[a.replace(f"{world}/m.csv", f"{tmp_path}/m.csv") for a in command(world, tmp_path / "run", "--epochs=2")]
     )
     assert result.exit_code == 3
-    assert "failed: broken: cannot be opened" in result.stderr
+    assert "failed: broken: is text, not a video" in result.stderr
     assert json.loads((tmp_path / "run" / "failures.json").read_text()).keys() == {"broken"}
 
 

@@ -9,16 +9,21 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...errors import ManifestError, SettingsError, named
 from ...settings import setting, settings
-from ..manifest import Manifest, Video
+from ..locations import unmarked
 from .kinetics import read_kinetics
 from .multi_label import read_charades, read_mmit
 from .something import read_ssv1, read_ssv2
 from .source import Entry, OfficialList, Source
 from .ucf_hmdb import read_hmdb51, read_ucf101
 from .videos import Layouts, VideoFolder
+
+# Imported where it is used: the commands' help lists the data sets, and should be quick.
+if TYPE_CHECKING:
+    from ..manifest import Manifest, Video
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,8 +133,8 @@ class Imported:
         notes: what else the user should know, with settings as `errors.named` marks them.
     """
 
-    videos: tuple[Video, ...]
-    missing: tuple[Video, ...]
+    videos: "tuple[Video, ...]"
+    missing: "tuple[Video, ...]"
     left_out: bool
     unlabelled: tuple[str, ...]
     frame_folders: int
@@ -154,12 +159,14 @@ class Imported:
         splits = sorted({split for split, _ in gone})
         return {split: tuple(sorted(label for own, label in gone if own == split)) for split in splits}
 
-    def manifest(self) -> Manifest:
+    def manifest(self) -> "Manifest":
         """Return the manifest.
 
         Raises:
             ManifestError: if it would be empty.
         """
+        from ..manifest import Manifest
+
         if not self.videos:
             expected = self.missing[0].path
             raise ManifestError(f"none of the {self.num_listed:,} videos is on disk; the first would be {expected}")
@@ -218,8 +225,10 @@ def _check_choices(dataset: OfficialDataset, settings: ImportSettings) -> None:
         raise SettingsError(f"{named('videos')}: {settings.videos} is no folder; give the folder of the videos")
 
 
-def _rows(entries: Sequence[Entry], folder: VideoFolder, *, base: Path) -> tuple[list[Video], list[int]]:
+def _rows(entries: Sequence[Entry], folder: VideoFolder, *, base: Path) -> "tuple[list[Video], list[int]]":
     """Return a row for every entry, and the indices of those that are not on disk."""
+    from ..manifest import Video
+
     places = [folder.find(entry) for entry in entries]
     # Two rounds: a missing video gets the path that it would most likely have, by where its split's other videos are.
     layouts = Layouts()
@@ -241,7 +250,7 @@ def _rows(entries: Sequence[Entry], folder: VideoFolder, *, base: Path) -> tuple
                 split=entry.split,
                 start=entry.start if chosen.uncut else None,
                 end=entry.end if chosen.uncut else None,
-                written_path=written(parent) + name,
+                written_path=unmarked(written(parent) + name),
             )
         )
     return rows, [index for index, place in enumerate(places) if place is None]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from ...errors import ManifestError, SettingsError, named
 from ...settings import check_fields, setting, settings
-from ..manifest import default_video_id
+from ..cells import default_video_id
 
 _SPLIT_WORDS = {"train": "train", "val": "val", "test": "test"}  # in a file's name -> the split of the manifest
 _MAX_FOUND_SHOWN = 100  # characters of a line that is wrong

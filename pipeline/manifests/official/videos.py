@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...errors import ManifestError
-from ..folders import VIDEO_EXTENSIONS
+from ..file_kinds import VIDEO_EXTENSIONS
 from .source import Entry
 
 
