@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vidpipe.pipeline.errors import VidpipeError
     from vidpipe.pipeline.features.arrays import pooled_features, stored_maps
     from vidpipe.pipeline.features.patterns import Pattern
-    from vidpipe.pipeline.features.store import FeatureStore
+    from vidpipe.pipeline.features.store import FeatureStore, open_store
     from vidpipe.pipeline.manifests.folders import manifest_from_folders
     from vidpipe.pipeline.manifests.manifest import Manifest, read_manifest, write_manifest
     from vidpipe.pipeline.training.run_directory import RunDirectory
@@ -57,6 +57,7 @@ _HOMES = {
     "ClipSampling": "pipeline.videos.clips",
     "Pattern": "pipeline.features.patterns",
     "FeatureStore": "pipeline.features.store",
+    "open_store": "pipeline.features.store",
     "pooled_features": "pipeline.features.arrays",
     "stored_maps": "pipeline.features.arrays",
     # Networks.
