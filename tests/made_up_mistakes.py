@@ -43,7 +43,7 @@ MANIFESTS = {
     "empty.csv": [],
     "columns.csv": ["file,label,split,fold", "a.mp4,x,train,1"],
     "column_twice.csv": ["path,label,label,split", "a.mp4,x,y,train"],
-    "semicolons.csv": ["path;label;split", "a.mp4;x;train"],
+    "colons.csv": ["path:label:split", "a.mp4:x:train"],
     "fields.csv": [HEADER, "a.mp4,x,train", "b.mp4,x,train,0", "c.mp4,y"],
     "quotes.csv": [HEADER, "a.mp4,x,train", 'b.mp4,"x,train'],
     "cells.csv": [f"{HEADER},start,end", ",x,train,,", "b.mp4,x|x,train,,", "c.mp4,x,,,", "d.mp4,y,test,soon,",
@@ -113,8 +113,8 @@ BEGUN = {
 }
 FOLDERS = (
     "folders/fall/a.mp4", "folders/jump/b.mp4", "flat/a.mp4", "stray/fall/a.mp4", "stray/b.mp4", "splits/train/a.mp4",
-    "splits/test/b.mp4", "class_without/fall/a.mp4", "class_without/jump/notes.txt", "frames/1/0001.jpg", "full/notes",
-    "folder.csv/a.mp4",
+    "splits/test/b.mp4", "class_without/fall/page.html", "class_without/jump/notes.txt", "frames/1/0001.jpg",
+    "full/notes", "folder.csv/a.mp4",
 )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ class VideoTable:
     """The rows of a store.
 
     Attributes:
-        texts: column -> (V) its cells: first those of `OWN_TEXTS`, then a manifest's other columns by their names.
+        texts: column -> (V) its cells: first those of `OWN_TEXTS`, then a manifest's other columns, as `text_key` says.
         intervals: (V, 2) float64 s, start and end in the manifest; NaN where it gives none.
         places: (V,) int64, where in the manifest a row stands, from 0; `UNLISTED` if it does not.
     """
@@ -41,7 +41,7 @@ class VideoTable:
     @classmethod
     def of(cls, manifest: Manifest) -> "VideoTable":
         """Return the table of a new store: the manifest's rows in its order."""
-        names = [*OWN_TEXTS, *manifest.videos.own_names]
+        names = [*OWN_TEXTS, *map(text_key, manifest.videos.own_names)]
         return cls(
             texts=dict(zip(names, texts_of(manifest.videos, names), strict=True)),
             intervals=manifest.videos.intervals,
@@ -59,12 +59,12 @@ class VideoTable:
     @property
     def extras(self) -> tuple[str, ...]:
         """The names of a manifest's other columns."""
-        return tuple(name for name in self.texts if name not in OWN_TEXTS)
+        return tuple(_name(key) for key in self.texts if key not in OWN_TEXTS)
 
     def videos(self, rows: npt.NDArray[np.int64]) -> Videos:
         """Return the videos of ``rows`` (n,), in that order; their paths are as written, not resolved."""
         cells = {name: _picked(column, rows) for name, column in self.texts.items()}
-        own = {name: cells.pop(name) for name in self.extras}
+        own = {name: cells.pop(text_key(name)) for name in self.extras}
         return Videos.of_texts(**cells, intervals=self.intervals[rows], own=own)
 
     def manifest(self) -> Manifest:
@@ -87,7 +87,17 @@ def listed_rows(places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 def texts_of(videos: Videos, names: Iterable[str]) -> Iterator[list[str]]:
     """Yield (V) the cells of ``videos`` for each text column of a table; one that they lack is empty."""
-    return (videos.cells("label" if name == "labels" else name) for name in names)
+    return (videos.cells("label" if name == "labels" else _name(name)) for name in names)
+
+
+def text_key(name: str) -> str:
+    """Return the key of a manifest's other column among the texts: its name, unless a column of ours has that."""
+    return f"{_EXTRAS}/{name}" if name.split("/")[0] in (*OWN_TEXTS, _EXTRAS) else name
+
+
+def _name(key: str) -> str:
+    """Return the name of the other column with this `text_key`."""
+    return key.removeprefix(f"{_EXTRAS}/")
 
 
 def write_table(group: zarr.Group, path: Path, table: VideoTable) -> None:
@@ -96,7 +106,7 @@ def write_table(group: zarr.Group, path: Path, table: VideoTable) -> None:
     Files whose cells stay the same are not written.
     """
     for name, cells in table.texts.items():
-        parent, key = (group, name) if name in OWN_TEXTS else (group.require_group(_EXTRAS), _key(name))
+        parent, key = (group, name) if name in OWN_TEXTS else (group.require_group(_EXTRAS), _key(_name(name)))
         _write_column(parent, path if parent is group else path / _EXTRAS, key, np.array(cells, object))
     _write_column(group, path, "interval", table.intervals)
     _write_column(group, path, "place", table.places)
@@ -140,7 +150,7 @@ def read_table(group: zarr.Group, path: Path, *, extras: Sequence[str], places: 
     num_rows = len(places)
     columns: dict[str, Any] = {name: open_array(group, path, name) for name in OWN_TEXTS}
     for name in extras:
-        columns[name] = open_array(group, path, f"{_EXTRAS}/{_key(name)}")
+        columns[text_key(name)] = open_array(group, path, f"{_EXTRAS}/{_key(name)}")
     texts = {name: read_array(column)[:num_rows].tolist() for name, column in columns.items()}
     intervals = read_array(open_array(group, path, "interval"))[:num_rows]
     return VideoTable(texts=texts, intervals=intervals, places=places)

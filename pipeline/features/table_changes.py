@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..errors import StoreError, named
 from ..manifests.cells import LABEL_SEPARATOR
 from ..manifests.manifest import Manifest, Videos
-from .columns import UNLISTED, VideoTable, listed_rows, texts_of
+from .columns import UNLISTED, VideoTable, listed_rows, text_key, texts_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +84,7 @@ def changed_table(
         raise StoreError(_other_videos(table, manifest, path))
     found, added = videos.where(known), videos.where(~known)
     moved = _check_identity(table, found, rows[known], moves=rules.move, path=path)
-    free = [*(["labels"] if any(videos.cells("label")) else []), "split", *videos.own_names]
+    free = [*(["labels"] if any(videos.cells("label")) else []), "split", *map(text_key, videos.own_names)]
     texts, cells = _merged_texts(table, found, rows[known], free=free, moved=moved)
     if rules.add:
         rows[~known] = len(table) + np.arange(len(added))

@@ -246,14 +246,18 @@ def _says_the_same(videos: Videos, back: Videos) -> bool:
 
 def _check_places(videos: Videos, back: Videos, path: Path) -> None:
     """Refuse written paths that would lead to other files."""
-    real = cache(os.path.realpath)
     folders = [Path() if own.folder is None else own.folder for own in (videos, back)]
     if folders[0] == folders[1] and all(own.table.column("place").null_count == len(videos) for own in (videos, back)):
         return
+
+    @cache
+    def real(folder: Path, parent: str) -> str:
+        return os.path.realpath(folder / (parent or "."))
+
     places = zip(videos.places(), back.places(), strict=True)
     for row, pair in enumerate(places):
         (parent, name), (other, other_name) = map(_parted, pair, folders)
-        if name != other_name or real(folders[0] / (parent or ".")) != real(folders[1] / (other or ".")):
+        if name != other_name or real(folders[0], parent) != real(folders[1], other):
             video, read = videos[row], back[row]
             raise ManifestError(
                 f"{path}: video {video.video_id!r} lies at {video.path}, but its written path {video.written_path!r} "
