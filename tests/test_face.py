@@ -32,6 +32,7 @@ FACE = (
     "load_backbone",
     "load_weights",
     "manifest_from_folders",
+    "open_store",
     "pooled_features",
     "probe",
     "read_manifest",

@@ -21,6 +21,9 @@ _BEGINNINGS = {
     b"<": "a page of HTML or XML: perhaps the answer of a web site in place of the file",
 }
 _ENOUGH = 64  # bytes, to tell
+_TEXT = frozenset(b"\t\n\r") | frozenset(
+    range(32, 127)
+)  # a safetensors file begins with a length, whose zeros are none
 _FILES_ALIKE = 0.75  # names of files are anything, so they must be more alike than names of commands
 
 
@@ -110,7 +113,7 @@ def what_it_is(path: Path) -> str:
     except OSError:
         return ""
     found = (words for beginning, words in _BEGINNINGS.items() if begins.lstrip().startswith(beginning))
-    return next(found, "")
+    return next(found, "a text file" if all(byte in _TEXT for byte in begins) else "")
 
 
 def _what_archive(path: Path) -> str:

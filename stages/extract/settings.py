@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...pipeline.backbones.engine_settings import EngineSettings
-from ...pipeline.backbones.places import is_word, read_place
+from ...pipeline.backbones.places import is_word, near_by, read_place
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.execution import IN_PROCESS, check_scheduler
 from ...pipeline.features.compression import COMPRESSION_NAMES, DEFAULT_COMPRESSION
@@ -39,7 +39,7 @@ class RoleWeights:
         if not name and is_word(place) and not place.exists():
             raise ValueError(
                 f"must be a weights file, a run of vidpipe train-backbone, or NAME= before either; there is no file "
-                f"or run {text!r}"
+                f"or run {text!r}{near_by(place)}"
             )
         return cls(backbone=name, path=place)
 

@@ -77,7 +77,8 @@ def test_what_is_given_for_weights_is_named(tmp_path: Path):
         (b"\x89HDF\r\n", "an HDF5 file, such as vidpipe store export writes"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (b"\n<!DOCTYPE html>", "a page of HTML or XML"),
-        (b"some text", ""),
+        (b"path,label\na.mp4,x\n", "a text file"),
+        (b"\x10\x00\x00\x00\x00\x00\x00\x00{", ""),
     ):
         made.write_bytes(content)
         assert what_it_is(made).startswith(said)
