@@ -26,16 +26,17 @@ NAMES = {
 }
 # Below it a recipe for few videos is chosen: what it was measured on had 60 to 360 of them, and like ones up to 1,440.
 FEW_VIDEOS = 2000
-# So few that the recipe's epochs would be over before a network from scratch has seen anything: it gets more of them.
-_LEAST_VISITS, _MOST_EPOCHS = 7200, 240
+# With fewer clips than so many, a backbone's epochs are over before it has seen enough: it gets more of them.
+# Aggregators do not need it: with 60 videos the best of 120 epochs came before the thirtieth.
+_LEAST_VISITS, _MOST_EPOCHS = {"train_backbone": 7200}, 240
 # Whoever types one of these has a recipe of their own.
 OF_THE_OPTIMIZER = ("optimizer", "learning_rate", "momentum", "weight_decay")
 # What a recipe says. Without the warm-up: it is fitted to the epochs, and these may be typed.
 _RECIPE = ("epochs", "batch_size", "optimizer", "learning_rate", "weight_decay", "label_smoothing", "clip_norm")
 _RECIPES = {
     "train_backbone": {SMALL: backbones.FEW, LARGE: backbones.OPTIMISATION},
-    "train_aggregator": {SMALL: aggregators.FEW, LARGE: aggregators.OPTIMISATION},
-    "sweep": {SMALL: aggregators.FEW, LARGE: aggregators.OPTIMISATION},
+    "train_aggregator": dict.fromkeys(RECIPES, aggregators.OPTIMISATION),  # made for few videos; many need no other
+    "sweep": dict.fromkeys(RECIPES, aggregators.OPTIMISATION),
 }
 
 
@@ -75,7 +76,7 @@ def choose_preset(stage: str, typed: Values, *, num_videos: int) -> Chosen:
         return Chosen()
     name = asked or (SMALL if num_videos < FEW_VIDEOS else LARGE)
     other = LARGE if name == SMALL else SMALL
-    both = {own: _fitted(own, values, num_videos) for own, values in recipes_of(stage).items()}
+    both = {own: _fitted(stage, own, values, num_videos) for own, values in recipes_of(stage).items()}
     used = {field: typed.get(field, value) for field, value in both[name].items()}
     said = f"{num_videos:,} training videos: preset {name} ({_in_words(used)})"
     if asked is None and both[name] != both[other]:
@@ -83,11 +84,11 @@ def choose_preset(stage: str, typed: Values, *, num_videos: int) -> Chosen:
     return Chosen(values={field: value for field, value in both[name].items() if field not in typed}, said=(said,))
 
 
-def _fitted(name: str, recipe: Mapping[str, Any], num_videos: int) -> dict[str, Any]:
+def _fitted(stage: str, name: str, recipe: Mapping[str, Any], num_videos: int) -> dict[str, Any]:
     """Return a recipe with as many epochs as so few videos need."""
     if name == LARGE:
         return dict(recipe)
-    least = min(_MOST_EPOCHS, math.ceil(_LEAST_VISITS / num_videos))
+    least = min(_MOST_EPOCHS, math.ceil(_LEAST_VISITS.get(stage, 0) / num_videos))
     return {**recipe, "epochs": max(recipe["epochs"], least)}
 
 

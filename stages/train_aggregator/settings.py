@@ -10,11 +10,10 @@ from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import OptimisationSettings
 
 AGGREGATOR_NAMES = "aggregators.registry:AGGREGATORS"
-# For small aggregators on cached maps: of many videos, and of few (preset "small"). Other presets have the paper's.
+# For small aggregators on cached maps, of few videos and of many. Other presets have the paper's recipe for Kinetics.
 OPTIMISATION = OptimisationSettings(
     epochs=40, batch_size=16, optimizer="adamw", learning_rate=1e-3, weight_decay=1e-2, clip_norm=1.0
 )
-FEW = OPTIMISATION  # but more epochs for fewer videos: see the presets
 
 
 @settings
