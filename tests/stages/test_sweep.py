@@ -475,7 +475,7 @@ def test_a_disk_without_room_for_the_copies_is_refused_before_anything_is_traine
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"aggregators": ("lstmm",)}, "no aggregator 'lstmm'; known: .*lstm"),
+        ({"aggregators": ("lstmm",)}, "no aggregator 'lstmm'; did you mean lstm"),
         ({"clips": (4, 4)}, "--clips must name one or more"),
         ({"clips": (2, 2)}, "--clips must name one or more, each once, as A,B; got '2,2'"),
         ({"clips": (2, 5)}, "--clips must be from 1 to 4, the clips stored .*; got 5"),
@@ -521,8 +521,8 @@ def test_what_the_store_cannot_give_is_refused_before_anything_is_written(
 
 
 def options(settings: SweepSettings, out: Path) -> list[str]:
-    named = {"store": settings.training.store, "out": out, "aggregators": "average,fast-gru", "patterns": "first"}
-    named |= {"clips": "2, 4", "seeds": 2, "epochs": 2, "batch-size": 8, "learning-rate": 0.01, "device": "cpu"}
+    named = {"store": settings.training.store, "out": out, "aggregator": "average,fast-gru", "pattern": "first"}
+    named |= {"clips": "2, 4", "seeds": 2, "epochs": 2, "batch": 8, "learning-rate": 0.01, "device": "cpu"}
     named |= {"weight-decay": 1e-4, "clip-norm": 0}
     return [word for name, value in named.items() for word in (f"--{name}", str(value))]
 
