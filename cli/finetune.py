@@ -12,7 +12,7 @@ from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .progress import progress_shown, show_warnings
-from .tables import duration_text, size_text
+from .tables import duration_text, kept_text, size_text
 
 if TYPE_CHECKING:
     from ..stages.finetune.estimate import FinetuneEstimate
@@ -48,7 +48,9 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
     settings = build(FinetuneSettings, with_defaults(ctx, "finetune", options, aloud=first_of_launched()))
     if dry_run:
         document = estimate(settings)
-        click.echo(json.dumps(dataclasses.asdict(document), indent=2) if as_json else estimate_text(document))
+        click.echo(
+            json.dumps(dataclasses.asdict(document), default=str, indent=2) if as_json else estimate_text(document)
+        )
         return
     summary = run(settings, progress=progress_shown())
     if not first_of_launched():
@@ -76,6 +78,7 @@ def estimate_text(estimate: "FinetuneEstimate") -> str:
             f"{estimate.validation_seconds:.0f} s an epoch for the held-out videos",
             f"memory, foreseen at most: {memory}; there are {size_text(estimate.memory_limit_bytes)}",
             f"at most {size_text(estimate.disk_bytes)} on disk, the checkpoint included",
+            kept_text(estimate.kept, in_memory=estimate.in_memory),
             f"about {duration_text(estimate.total_seconds)} in all on this machine, in one process",
         ]
     )

@@ -94,8 +94,9 @@ def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) 
     Problems: missing, empty, unreadable, no video stream, picture, no frames, encrypted, truncated (less is there than
     the header announces), damaged (frames that decode wrongly, or not at all), duplicate id, empty label, and start or
     end beyond the duration. Notes, which keep no video from being used: gaps, rates and durations that cannot be right,
-    timestamps that begin again, a second file behind the first, and pictures whose size, rotation or pixel format
-    changes. All are printed in full; the good videos only while the table is short, or with --all.
+    timestamps that begin again, a second file behind the first, several video streams, and pictures whose size,
+    rotation or pixel format changes. All are printed in full; the good videos only while the table is short, or with
+    --all.
 
     \b
     Exit code: 0 if all is well, 3 if some videos have problems,

@@ -1,6 +1,10 @@
 """Plain text tables for the terminal."""
 
 from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..pipeline.training.keeping import Outlook
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, right: Container[int] = ()) -> str:
@@ -39,3 +43,14 @@ def duration_text(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def kept_text(kept: "Outlook", *, in_memory: bool) -> str:
+    """Return where a training will keep decoded videos, as a line of text."""
+    if in_memory:
+        return f"decoded videos: {size_text(kept.num_bytes)} in memory"
+    if not kept.most_bytes:
+        return f"decoded videos: {size_text(kept.num_bytes)}, which are not kept"
+    there = f", {size_text(kept.kept_bytes)} of it there already" if kept.num_kept else ""
+    most = f"at most {size_text(kept.most_bytes)}{'' if kept.fits else ': not all can be kept'}"
+    return f"decoded videos: {size_text(kept.num_bytes)} in {kept.folder}{there}, {most}"

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,10 @@ from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown, show_warnings
+from .tables import duration_text, kept_text, size_text
+
+if TYPE_CHECKING:
+    from ..stages.train_backbone.estimate import BackboneEstimate
 
 EPILOG = """\b
 Example, the small cheap backbone of the demo:
@@ -24,9 +28,10 @@ Example, the small cheap backbone of the demo:
 @click.command("train-backbone", epilog=EPILOG)
 @preset_option("train_backbone")
 @setting_options(TrainBackboneSettings, leave_out={"zero_init_residual"}, recipes=recipes_of("train_backbone"))
+@click.option("--dry-run", is_flag=True, help="Time a few steps, say what the run will cost, and write nothing.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
+def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any) -> None:
     """Train a clip backbone from scratch and write its weights.
 
     A clip has the backbone's usual frames, unless you or a preset say otherwise: 8; for r2plus1d_*_ptv 16, for i3d and
@@ -35,11 +40,21 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
 
     Writes weights.safetensors (with class list and preprocessing), metrics.jsonl, curves.png and failures.json into the
     run directory. After a stop or a kill, the same command goes on and ends with the same weights.
+
+    Decoded videos are kept in a folder (see --clip-cache), so that later epochs, a restart and the other backbone
+    decode nothing again. It may be deleted at any time.
     """
     from ..stages.train_backbone.run import run
 
     options = with_defaults(ctx, "train_backbone", options)
-    summary = run(build(TrainBackboneSettings, options), progress=progress_shown())
+    settings = build(TrainBackboneSettings, options)
+    if dry_run:
+        from ..stages.train_backbone.estimate import estimate
+
+        costs = estimate(settings)
+        click.echo(json.dumps(dataclasses.asdict(costs), default=str, indent=2) if as_json else estimate_text(costs))
+        return
+    summary = run(settings, progress=progress_shown())
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
     else:
@@ -59,3 +74,30 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
         for video_id, reason in summary.failures.items():
             click.echo(f"failed: {video_id}: {reason}", err=True)
         ctx.exit(SOME_FAILED)
+
+
+def estimate_text(costs: "BackboneEstimate") -> str:
+    """Return what a run will cost, as lines of text."""
+    held_out = f", {costs.num_validation:,} to validate on" if costs.num_validation else ""
+    lines = [
+        f"{costs.num_training:,} videos to train on{held_out}; {costs.epochs} epochs of {costs.steps_per_epoch:,} "
+        f"steps of up to {costs.batch_size} clips, {costs.num_frames} frames each at stride {costs.sampling_rate}",
+        f"{costs.clip_gmacs:.3g} GMACs a clip forward, about {costs.total_gmacs / 1e3:,.3g} TMACs in all",
+        f"timed: {costs.step_seconds:.2f} s a step, {costs.decode_seconds:.2f} s to decode a video, "
+        f"{costs.kept_clip_seconds:.3f} s a clip of one that is kept and {costs.read_clip_seconds:.3f} s of any other",
+        f"memory: {size_text(costs.memory_bytes)}"
+        + (f", and {size_text(costs.gpu_bytes)} of the GPU" if costs.gpu_bytes is not None else ""),
+        f"at most {size_text(costs.run_bytes)} on disk for the run, its checkpoint included; "
+        f"{size_text(costs.free_bytes)} are free",
+        kept_text(costs.kept, in_memory=costs.in_memory),
+    ]
+    if costs.already_done:
+        return "\n".join([*lines, "nothing is left to do: this run is finished"])
+    done = f"; {costs.epochs_done} of {costs.epochs} epochs are done" if costs.epochs_done else ""
+    return "\n".join(
+        [
+            *lines,
+            f"about {duration_text(costs.total_seconds)} in all on this machine: {costs.first_epoch_seconds:.1f} s for "
+            f"the first epoch, {costs.epoch_seconds:.1f} s for each other one{done}",
+        ]
+    )

@@ -43,8 +43,16 @@ class Progress(Protocol):
     `begin` and `end` enclose one piece of work after another; `under_way` calls both.
     """
 
-    def begin(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
-        """Report that ``total`` of a ``unit`` (in the singular) are to do, of which ``done`` were done before."""
+    def begin(self, what: str, *, total: int, unit: str, done: int = 0, untypical: int = 0) -> None:
+        """Report that work begins.
+
+        Args:
+            what: a word for it.
+            total: how many of a ``unit`` there are to do.
+            unit: in the singular.
+            done: how many of them were done before.
+            untypical: how many of the next ones may take another time than the rest, and say nothing about it.
+        """
         ...
 
     def advance(self, number: int = 1, *, note: str = "") -> None:
@@ -60,6 +68,10 @@ class Progress(Protocol):
         """Report that a part of the work is finished, and its result, such as an epoch's figures."""
         ...
 
+    def notice(self, text: str) -> None:
+        """Report something that a user should know, and that is no failure; any thread may call it."""
+        ...
+
     def end(self) -> None:
         """Report that the work is over, finished or not."""
         ...
@@ -68,13 +80,16 @@ class Progress(Protocol):
 class Silent:
     """Progress that nobody sees."""
 
-    def begin(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
+    def begin(self, what: str, *, total: int, unit: str, done: int = 0, untypical: int = 0) -> None:
         """Do nothing."""
 
     def advance(self, number: int = 1, *, note: str = "") -> None:
         """Do nothing."""
 
     def milestone(self, text: str) -> None:
+        """Do nothing."""
+
+    def notice(self, text: str) -> None:
         """Do nothing."""
 
     def end(self) -> None:
@@ -85,9 +100,11 @@ SILENT: Progress = Silent()
 
 
 @contextlib.contextmanager
-def under_way(progress: Progress, what: str, *, total: int, unit: str, done: int = 0) -> Iterator[Progress]:
+def under_way(
+    progress: Progress, what: str, *, total: int, unit: str, done: int = 0, untypical: int = 0
+) -> Iterator[Progress]:
     """Report the begin and the end of the work in the block to ``progress``; arguments as for `Progress.begin`."""
-    progress.begin(what, total=total, unit=unit, done=done)
+    progress.begin(what, total=total, unit=unit, done=done, untypical=untypical)
     try:
         yield progress
     finally:

@@ -13,9 +13,10 @@ class Heard:
         self.calls: list[str] = []
         self.done = 0
 
-    def begin(self, what: str, *, total: int, unit: str, done: int = 0) -> None:
+    def begin(self, what: str, *, total: int, unit: str, done: int = 0, untypical: int = 0) -> None:
         """Note it."""
-        self.calls.append(f"{what}: {done} of {total} {unit}s")
+        words = f", the next {untypical} untypical" if untypical else ""
+        self.calls.append(f"{what}: {done} of {total} {unit}s{words}")
 
     def advance(self, number: int = 1, *, note: str = "") -> None:
         """Note it."""
@@ -23,6 +24,10 @@ class Heard:
         self.calls.append(note or str(number))
 
     def milestone(self, text: str) -> None:
+        """Note it."""
+        self.calls.append(text)
+
+    def notice(self, text: str) -> None:
         """Note it."""
         self.calls.append(text)
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from ..seeds import derived_seed
-from ..training.clips import OpenVideo, VideoSource
+from ..training.clips import VideoSource
+from ..training.reduced import ReducedVideo
 from ..videos.clips import ClipSampling, frame_indices, random_starts, view_starts
 from ..videos.frame_times import Timeline
 from ..videos.preprocessing import Preprocessing
@@ -58,10 +59,10 @@ class TrainingVideos:
         None means that the video cannot be read; the source's ``failures`` then has the reason.
         """
         video = self.source.videos[index]
-        rng = np.random.default_rng(derived_seed(self.seed, video.video_id, epoch))
         look = derived_seed(self.seed, video.video_id, epoch, "look")
 
         def starts(timeline: Timeline) -> np.ndarray:
+            rng = np.random.default_rng(derived_seed(self.seed, video.video_id, epoch))
             return random_starts(self.sampling, timeline, rng=rng, stratified=True, start=video.start, end=video.end)
 
         def look_of(preprocessing: Preprocessing, size: tuple[int, int]) -> Look:
@@ -87,7 +88,7 @@ class TrainingVideos:
     ) -> VideoClips | None:
         video = self.source.videos[index]
 
-        def clips(opened: OpenVideo) -> VideoClips:
+        def clips(opened: ReducedVideo) -> VideoClips:
             seen: dict[str, list[torch.Tensor]] = {role: [] for role in dict.fromkeys(self.roles)}
             looks = {role: look_of(self.preprocessing[role], opened.size) for role in seen}
             for role, start in zip(self.roles, starts(opened.timeline), strict=True):

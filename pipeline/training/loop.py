@@ -177,7 +177,16 @@ class _Loop:
         """Return the context in which batches are counted."""
         steps, position = self.schedule.steps_per_epoch, self.position
         done = position.epoch * steps + position.batches
-        return under_way(self.progress, "training", total=self.settings.epochs * steps, unit="step", done=done)
+        # The first epoch of a process may decode what later ones find, and warms up everything else.
+        left = steps - position.batches
+        return under_way(
+            self.progress,
+            "training",
+            total=self.settings.epochs * steps,
+            unit="step",
+            done=done,
+            untypical=left if position.epoch + 1 < self.settings.epochs else 0,
+        )
 
     def train_epoch(self, train_batches: TrainBatches, gradients: Gradients) -> Record:
         """Train on what is left of an epoch's batches, and return its record without the validation."""

@@ -122,6 +122,22 @@ class RunDirectory:
             write_json(path / "versions.json", _software_versions())
             write_json(path / "settings.json", asked)
         self.settings = _read_json(path / "settings.json")
+        self.check_settings(asked, added=added, superseded=superseded, options=options)
+
+    def check_settings(
+        self,
+        asked: Mapping[str, Any],
+        *,
+        added: Collection[str] = (),
+        superseded: Mapping[str, str] = MappingProxyType({}),
+        options: Mapping[str, str],
+    ) -> None:
+        """Refuse other settings than the run's; arguments as for `open_or_create`.
+
+        Raises:
+            RunError: if it is a run of another command or of other settings; the message names each that differs.
+        """
+        path, asked = self.path, json.loads(json.dumps(asked))
         there, here = _command_of(self.settings), _command_of(asked)
         if there and here and there != here:
             raise RunError(f"{path} is a run of {there}, not of {here}. Choose another {named('out')}")

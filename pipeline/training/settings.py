@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 from ..errors import SettingsError, named
 from ..seeds import NUMBER_OF_SEEDS
@@ -74,3 +75,29 @@ class OptimisationSettings:
         if self.warmup_epochs is not None:
             return self
         return replace(self, warmup_epochs=min(longest, self.epochs / 10))
+
+
+@settings
+class ClipCacheSettings:
+    """Where training keeps the videos that it has decoded, so that no later epoch or run decodes them again."""
+
+    clip_cache: Path | None = setting(
+        default=None,
+        help="Folder in which decoded videos are kept, for later epochs, restarts and other trainings.",
+        unset="vidpipe/clips in $XDG_CACHE_HOME, or in ~/.cache",
+    )
+    clip_cache_gb: float | None = setting(
+        default=None,
+        help="The folder's greatest size, 10^9 bytes; 0: keep nothing on disk.",
+        at_least=0,
+        below=math.inf,
+        unset="a tenth of the free disk",
+    )
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            SettingsError: for the first field that is out of range.
+        """
+        check_fields(self)

@@ -1,6 +1,7 @@
 """Opening media files, choosing the stream to read, and decoding it from beginning to end."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +50,28 @@ def choose_stream(container: InputContainer) -> VideoStream:
     Raises:
         VideoError: if the file has no video stream, or none that can be decoded.
     """
-    streams = [s for s in container.streams.video if not s.disposition & _NOT_A_VIDEO]
+    streams = videos_of(container)
     if not streams:
         raise VideoError("no video stream")
     streams = [s for s in streams if s.codec_context is not None]
     if not streams:
         raise VideoError("no decoder for its video stream")
     return max(streams, key=lambda s: (not _is_still(s), bool(s.disposition & Disposition.default), s.width * s.height))
+
+
+def videos_of(container: InputContainer) -> list[VideoStream]:
+    """Return the video streams of an open file, as far as they were seen by now; cover art is none."""
+    return [stream for stream in container.streams.video if not stream.disposition & _NOT_A_VIDEO]
+
+
+def demux(container: InputContainer, *streams: VideoStream) -> Iterator[av.Packet]:
+    """Yield the packets of ``streams``, or of all.
+
+    In MPEG-TS a stream may appear that was not there when the file was opened. Such a one is not read, and PyAV may
+    fall over it once all packets have been read.
+    """
+    with suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 def _is_still(stream: VideoStream) -> bool:
@@ -89,7 +105,7 @@ def until_an_error(container: InputContainer, stream: VideoStream, notes: Notes)
     """Yield the packets of ``stream`` for as long as they can be read."""
     count = 0
     try:
-        for packet in container.demux(stream):
+        for packet in demux(container, stream):
             yield packet
             count += bool(packet.size)
     except FFmpegError as error:

@@ -80,7 +80,8 @@ def damaged_frames(
 ) -> np.ndarray:
     """Return which frames a decoder gets wrong, (F,) bool.
 
-    A fault spoils its own frame, all that are decoded after it, and those shown before the frame that begins anew.
+    A fault spoils its own frame, all that are decoded after it, and those shown before the frame that begins anew. Of a
+    frame that is decoded after a keyframe, but shown before it, that keyframe is the end.
 
     Args:
         faults: numbers of the packets with a fault.
@@ -92,12 +93,16 @@ def damaged_frames(
     begins = np.append(packets[restarts], np.iinfo(np.int64).max)  # increasing: keyframes are decoded as they are shown
     ends = np.append(restarts, len(packets))
     places = np.arange(len(packets))
-    last = -1
+    place_of = {packet: place for place, packet in enumerate(packets.tolist())}
+    done: set[int] = set()
     for fault in np.unique(faults).tolist():
-        next_restart = int(np.searchsorted(begins, fault, side="right"))
-        if next_restart > last:  # the first fault between two keyframes spoils all that later ones do
-            spoilt |= (packets >= fault) & (places < ends[next_restart])
-        last = next_restart
+        following = int(np.searchsorted(begins, fault, side="right"))
+        end = int(ends[following])
+        if following and place_of.get(fault, end) < restarts[following - 1]:
+            end = int(restarts[following - 1])  # it is shown before the keyframe: nothing after that refers to it
+        if end not in done:  # the first fault before an end spoils all that later ones do
+            spoilt |= (packets >= fault) & (places < end)
+        done.add(end)
     return spoilt
 
 

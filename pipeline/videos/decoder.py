@@ -84,6 +84,7 @@ class Decoder:
         self._context = _context(stream, threads, strict=strict)
         self.matrix: bytes | None = None
         self._number, self._ended = 0, False
+        self._terms, self._ratio = (1, 1), cast(Fraction | None, None)
         # Only on the calling thread: a decoder's own threads would wait for Python's lock.
         self._listens = threads == 1 and stream.codec_context.codec.canonical_name in _TOLD_BY_LOG
         self.notes = notes
@@ -94,8 +95,16 @@ class Decoder:
 
     @property
     def aspect_ratio(self) -> Fraction | None:
-        """Width of a pixel over its height, for the packet that was read last; None or 0 if the stream gives none."""
-        return fraction(self._own.sample_aspect_ratio)
+        """Width of a pixel over its height, for the packet that was read last; None if it is square, or not given.
+
+        As long as it stays the same, the same object comes back: this is asked for each packet.
+        """
+        own = self._own.sample_aspect_ratio
+        terms = (own.numerator, own.denominator) if own else (1, 1)
+        if terms != self._terms:
+            ratio = fraction(own)
+            self._terms, self._ratio = terms, None if ratio == 1 else ratio
+        return self._ratio
 
     def _peek(self, packet: av.Packet) -> None:
         """Learn from FFmpeg's own decoder how the file says that its pictures are turned: libvpx does not know."""

@@ -12,7 +12,7 @@ from av.error import FFmpegError
 from av.video.stream import VideoStream
 
 from ..errors import VideoError
-from .container import choose_stream, open_container, until_an_error
+from .container import choose_stream, demux, open_container, until_an_error
 from .damage import Damage
 from .decoder import Decoder, Notes
 
@@ -23,6 +23,9 @@ MIN_SKIPPED_FRAMES = 12
 # (MPEG-TS): how a decoder fills such a gap depends on everything before it.
 _CODECS_WITH_DISPOSABLE_FRAMES = ("h264", "hevc")
 _LOSSLESS_CONTAINERS = ("mov", "matroska")
+
+# Decoders hold back at most 16 frames; one that has not come by twice that is not coming.
+_MOST_HELD_BACK = 32
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -55,6 +58,10 @@ class FrameIndex:
         found = int(np.searchsorted(self.pts, pts))
         return found if found < self.size and self.pts[found] == pts else None
 
+    def is_overdue(self, place: int, *, count: int) -> bool:
+        """Return whether the frame at ``place`` would have come among the first ``count`` that are decoded."""
+        return self.pts is not None and count > self.packets[place] + _MOST_HELD_BACK
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -80,9 +87,13 @@ def plan_segments(wanted: Sequence[int], keyframes: np.ndarray) -> list[Segment]
     return [segment for segment in segments if segment.wanted]
 
 
-def has_disposable_frames(codec: str, container: str) -> bool:
-    """Return whether decoding may leave out frames that are neither wanted nor referred to."""
-    return codec in _CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(_LOSSLESS_CONTAINERS)
+def has_disposable_frames(codec: str, container: str, *, variable_rate: bool) -> bool:
+    """Return whether decoding may leave out frames that are neither wanted nor referred to.
+
+    At a variable rate frames may have been lost before they were stored. Only where none is left out does it show that
+    a decoder skips what refers to them.
+    """
+    return not variable_rate and codec in _CODECS_WITH_DISPOSABLE_FRAMES and container.startswith(_LOSSLESS_CONTAINERS)
 
 
 class UnsoundShortcutError(Exception):
@@ -149,11 +160,11 @@ class FrameWalker:
             else:
                 return
         try:
-            yield from self._walk_plainly(remaining, last=wanted[-1])
+            yield from self._walk_plainly(remaining, wanted=wanted)
         except DamageSeenError:
             self.known_damage()
             self._refuse_damaged(wanted)
-            yield from self._walk_plainly(remaining, last=wanted[-1])
+            yield from self._walk_plainly(remaining, wanted=wanted)
 
     def known_damage(self) -> Damage:
         """Return what is wrong with the video."""
@@ -165,12 +176,12 @@ class FrameWalker:
         if self.damage is not None and self.damage.touches(wanted):
             raise VideoError(str(self.damage))
 
-    def _walk_plainly(self, remaining: list[int], *, last: int) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield the wanted frames from a decode that begins with the file and goes on to the frame ``last``.
+    def _walk_plainly(self, remaining: list[int], *, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield the frames that remain from a decode that begins with the file and goes on until all wanted ones came.
 
         Args:
             remaining: decreasing places; each is taken from it once its frame was used.
-            last: the last of all that are wanted: those that were found by shortcuts are looked at again.
+            wanted: all places that are: those that were found by shortcuts are looked at again.
 
         Raises:
             DamageSeenError: if something is wrong, and it is not known what.
@@ -181,7 +192,7 @@ class FrameWalker:
             stream = choose_stream(container)
             decoder = Decoder(stream, threads=self._threads, notes=notes)
             frames = decoder.decode_all(until_an_error(container, stream, notes))
-            yield from self._pick_plainly(frames, remaining, last=last, notes=notes)
+            yield from self._pick_plainly(frames, remaining, wanted=wanted, notes=notes)
             decoder.decode(None)
         if self.damage is None and (remaining or not notes.sound):
             raise DamageSeenError
@@ -189,18 +200,23 @@ class FrameWalker:
             raise VideoError(f"frame {remaining[-1]} of {self._index.size} does not decode")
 
     def _pick_plainly(
-        self, frames: Iterator[av.VideoFrame], remaining: list[int], *, last: int, notes: Notes
+        self, frames: Iterator[av.VideoFrame], remaining: list[int], *, wanted: Sequence[int], notes: Notes
     ) -> Iterator[tuple[int, av.VideoFrame]]:
+        # Where timestamps do not follow the decoder's order, a frame waits until those before it have come.
+        early: dict[int, av.VideoFrame] = {}
+        awaited = set(wanted)
         for count, frame in enumerate(frames):
             if self.damage is None and not notes.sound:
                 return
             place = self._index.place(frame.pts, count=count)
-            if place is None:
-                continue
-            if remaining and place == remaining[-1]:
-                yield place, frame
-                remaining.pop()
-            if place >= (remaining[-1] if remaining else last):
+            if place in awaited:
+                awaited.remove(place)
+                if remaining and place >= remaining[-1]:
+                    early[place] = frame
+                while remaining and remaining[-1] in early:
+                    yield remaining[-1], early.pop(remaining[-1])
+                    remaining.pop()
+            if not awaited or (remaining and self._index.is_overdue(remaining[-1], count=count)):
                 return
 
     def _walk_by_shortcuts(self, remaining: list[int]) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -225,13 +241,13 @@ class FrameWalker:
     def _land(self, container: InputContainer, stream: VideoStream, start: int) -> tuple[int, Iterator[av.Packet]]:
         """Return the place of a keyframe at ``start`` or before it, and the packets from there on."""
         if start == 0:
-            return 0, container.demux(stream)
+            return 0, demux(container, stream)
         assert self._index.pts is not None
         keyframe = int(np.searchsorted(self._index.keyframes, start))
         # MPEG-TS can seek only to decoding times; other containers to presentation times.
         for time in (self._index.pts[start], self._index.keyframe_dts[keyframe]):
             container.seek(int(time), stream=stream)
-            packets = container.demux(stream)
+            packets = demux(container, stream)
             first = next((packet for packet in packets if packet.is_keyframe and packet.size), None)
             landed = None if first is None else self._index.place(first.pts)
             if first is not None and landed is not None and landed <= start:
@@ -257,9 +273,9 @@ class FrameWalker:
             place = self._index.place(frame.pts)
             if place is not None and place < start:  # a leading picture: it needs what came before the keyframe
                 continue
-            # The first frame must be the keyframe sought, and every later one must follow in order: then no reference
-            # can have been missing. Anything else is doubt.
-            in_order = place is not None and (place == start if last is None else place > last)
+            # The first frame must be the keyframe sought, and every later one must follow in order, without a break if
+            # none is left out: then no reference can have been missing. Anything else is doubt.
+            in_order = place is not None and (place == start if last is None else self._follows(place, last))
             if not in_order or place is None or place > remaining[-1] or frame.is_corrupt:
                 break
             last = place
@@ -269,3 +285,7 @@ class FrameWalker:
                 if not remaining:
                     return
         raise UnsoundShortcutError
+
+    def _follows(self, place: int, last: int) -> bool:
+        """Return whether the frame at ``place`` may come after the one at ``last``."""
+        return place > last if self._disposes else place == last + 1

@@ -7,6 +7,9 @@ import numpy as np
 _HALF_OF_33_BITS = 2**32
 _MPEG_CONTAINERS = ("mpegts", "mpeg")
 
+# More frames than this no decoder puts back into order.
+_MOST_REORDERED = 16
+
 # Steps back that are as frequent as this come from frames in the wrong order, not from joins.
 _MOST_JOINS = 0.1
 
@@ -22,7 +25,12 @@ def begin_again(*, pts: np.ndarray, dts: np.ndarray, has_dts: np.ndarray, keyfra
         container: the demuxer's name.
     """
     latest_before = np.maximum.accumulate(pts)[:-1]
-    if np.any(keyframe[1:] & (pts[1:] <= latest_before)) or np.any(np.diff(dts[has_dts]) < 0):
+    # Matroska stores none: FFmpeg guesses them, from timestamps that may be in another order.
+    told = dts[:0] if container.startswith("matroska") else dts[has_dts]
+    if np.any(keyframe[1:] & (pts[1:] <= latest_before)) or np.any(np.diff(told) < 0):
+        return True
+    lateness = np.argsort(pts, kind="stable") - np.arange(len(pts))  # by how many frames each is decoded too late
+    if np.any(lateness > _MOST_REORDERED):
         return True
     return container in _MPEG_CONTAINERS and bool(np.any(np.diff(np.sort(pts)) > _HALF_OF_33_BITS))
 

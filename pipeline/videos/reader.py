@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from .decoder import Notes
 from .decoding import FrameWalker, has_disposable_frames
 from .frame_times import Gap, Timeline
 from .frames import Display, Form
+from .streams import num_video_streams
 from .timeline import (
     Contents,
     find_damage,
@@ -78,6 +80,7 @@ class VideoInfo:
         damage: which frames are wrong, in words; "" if none is, or if not all frames were decoded.
         num_missing_frames: how many are missing.
         num_damaged_frames: how many are wrong.
+        num_video_streams: how many the file has, of which one is read.
     """
 
     path: Path
@@ -102,6 +105,7 @@ class VideoInfo:
     damage: str = ""
     num_missing_frames: int = 0
     num_damaged_frames: int = 0
+    num_video_streams: int = 1
 
 
 def _is_variable(timeline: Timeline, time_base: Fraction) -> bool:
@@ -195,16 +199,16 @@ class VideoReader:
             self._find_damage = partial(_look_again, self._path, damage, threads=threads)
         if damage and damaged == KEEP:
             self.timeline = self.timeline.without(damage.frames)
+        self.info = _info(Path(path), contents, self._display, self.timeline)
         self._walker = FrameWalker(
             self._path,
             self._index,
-            disposes=has_disposable_frames(contents.codec, contents.container),
+            disposes=has_disposable_frames(contents.codec, contents.container, variable_rate=self.info.variable_rate),
             threads=threads,
             shortcuts=shortcuts,
             damage=damage,
             find_damage=self._find_damage,
         )
-        self.info = _info(Path(path), contents, self._display, self.timeline)
 
     def __enter__(self) -> Self:
         return self
@@ -223,14 +227,14 @@ class VideoReader:
         return self._walker.known_damage()
 
     def survey(self) -> tuple[Damage, list[tuple[int, Form]]]:
-        """Return what is wrong with the video, and place and form of each frame that decodes; decodes all of it."""
+        """Return what is wrong with the video, and place and form of each frame that decodes, in order; decodes all."""
         forms: list[tuple[int | None, Form]] = []
 
         def look(frame: av.VideoFrame) -> None:
             forms.append((self._index.place(frame.pts, count=len(forms)), self._display.form(frame)))
 
         damage = self._find_damage(look)
-        return damage, [(place, form) for place, form in forms if place is not None]
+        return damage, sorted(((place, form) for place, form in forms if place is not None), key=itemgetter(0))
 
     def pictures(self, places: Iterable[int]) -> Generator[tuple[int, np.ndarray]]:
         """Yield the frames at ``places``, decoding the video once, forwards, and no further than needed.
@@ -341,7 +345,11 @@ def probe(path: Path | str, *, decode: bool = False, damaged: str = REFUSE) -> V
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
     """
     with VideoReader(path, damaged=damaged) as reader:
-        info = replace(reader.info, appended_at=appended_at(Path(path), container=reader.container))
+        info = replace(
+            reader.info,
+            appended_at=appended_at(Path(path), container=reader.container),
+            num_video_streams=num_video_streams(Path(path).absolute()),
+        )
         if not decode:
             return info
         damage, forms = reader.survey()

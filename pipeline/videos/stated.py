@@ -31,10 +31,7 @@ class Stated:
 def stated(frame: av.VideoFrame) -> Stated:
     """Return what the stream states about ``frame``."""
     noted = frame.opaque
-    own = matrix_of(frame)
-    if not isinstance(noted, Stated):
-        return Stated(None, own)
-    return noted if own is None else Stated(noted.aspect_ratio, own)
+    return noted if isinstance(noted, Stated) else Stated(None, matrix_of(frame))
 
 
 class Decodes(Protocol):
@@ -42,7 +39,7 @@ class Decodes(Protocol):
 
     @property
     def aspect_ratio(self) -> Fraction | None:
-        """Width of a pixel over its height, for the packet that was read last."""
+        """Width of a pixel over its height, for the packet that was read last; None if it is square, or not given."""
         ...
 
     @property
@@ -61,20 +58,21 @@ def decode_stated(decoder: Decodes, packets: Iterable[av.Packet]) -> Iterator[av
     A decoder tells the shape of pixels for the packet that it has just read, while it returns earlier frames: each
     frame gets what held for the packet with its time. A turn that is stated for a keyframe alone holds until the next.
     """
-    ratios, matrix = _HeldRatios(), None
+    ratios, matrix, latest = _HeldRatios(), None, Stated(None, None)
     for packet in _with_end(packets):
         frames = decoder.decode(packet)
         if packet is not None:
-            ratio = decoder.aspect_ratio
-            ratios.push(packet.pts, ratio if ratio != 1 else None)
+            ratios.push(packet.pts, decoder.aspect_ratio)
         for frame in frames:
-            ratio = ratios.pop(frame.pts)
+            ratio, own = ratios.pop(frame.pts), matrix_of(frame)
             if decoder.matrix is not None:
                 matrix = decoder.matrix
             elif frame.key_frame:
-                matrix = matrix_of(frame)
-            if ratio is not None or matrix is not None:
-                frame.opaque = Stated(ratio, matrix)
+                matrix = own
+            held = matrix if own is None else own
+            if ratio is not latest.aspect_ratio or held != latest.matrix:
+                latest = Stated(ratio, held)
+            frame.opaque = latest
             yield frame
 
 
@@ -112,5 +110,7 @@ def _with_end(packets: Iterable[av.Packet]) -> Iterator[av.Packet | None]:
 
 def matrix_of(frame: av.VideoFrame) -> bytes | None:
     """Return the display matrix that a frame carries, 9 int32; None if it has none."""
-    found = cast(Mapping[str, Buffer], frame.side_data).get("DISPLAYMATRIX")
+    if len(carried := cast(Mapping[str, Buffer], frame.side_data)) == 0:
+        return None
+    found = carried.get("DISPLAYMATRIX")
     return None if found is None else bytes(found)

@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from ..errors import VideoError
 from .announced import Announced, Found, Missing, announced, missing_frames
-from .container import choose_stream, decode, open_container
+from .container import choose_stream, decode, demux, open_container
 from .damage import Damage, Fault, damaged_frames, own_packets
 from .decoder import MARKED, Decoder, Notes, reason
 from .decoding import FrameIndex
@@ -131,7 +131,7 @@ class _PacketLog:
 
     def __iter__(self) -> Iterator[av.Packet]:
         try:
-            for packet in self._container.demux(*(() if self._others else (self._stream,))):
+            for packet in demux(self._container, *(() if self._others else (self._stream,))):
                 if packet.size == 0:
                     continue
                 if packet.stream_index != self._stream.index:

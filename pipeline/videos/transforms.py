@@ -64,6 +64,13 @@ def _resized(height: int, width: int, size: int) -> list[int]:
     return [max(size, round(side * size / short)) for side in (height, width)]
 
 
+def resized_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """Return (width, height) of what `resize_short_side` makes of a picture of ``size``, (width, height)."""
+    width, height = size
+    new_height, new_width = _resized(*_limited(height, width), short_side)
+    return new_width, new_height
+
+
 def crop_at(clip: Clip, *, top: int, left: int, size: int) -> Tensor:
     """Return the square of ``size`` pixels whose corner is at (``top``, ``left``).
 

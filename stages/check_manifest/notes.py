@@ -8,9 +8,9 @@ from ...pipeline.videos.reader import Change, VideoInfo
 
 GAP, IN_GAP = "gap", "interval in a gap"
 RATE, DURATION = "implausible rate", "implausible duration"
-RESTART, APPENDED = "timestamps begin again", "second file"
+RESTART, APPENDED, STREAMS = "timestamps begin again", "second file", "several videos"
 SIZE, ROTATION, PIXEL_FORMAT = "size changes", "rotation changes", "pixel format changes"
-NOTE_KINDS = (GAP, IN_GAP, RATE, DURATION, RESTART, APPENDED, SIZE, ROTATION, PIXEL_FORMAT)
+NOTE_KINDS = (GAP, IN_GAP, RATE, DURATION, RESTART, APPENDED, STREAMS, SIZE, ROTATION, PIXEL_FORMAT)
 
 _MOST_FPS, _LEAST_FPS = 1000, 0.1
 
@@ -31,7 +31,15 @@ class Note:
 
 def notes_of(info: VideoInfo) -> tuple[Note, ...]:
     """Return what there is to know of a video."""
-    found = [_gaps(info), _rate(info), _duration(info), _restarts(info), _appended(info), *_changes(info)]
+    found = [
+        _gaps(info),
+        _rate(info),
+        _duration(info),
+        _restarts(info),
+        _appended(info),
+        _streams(info),
+        *_changes(info),
+    ]
     return tuple(note for note in found if note is not None)
 
 
@@ -84,6 +92,13 @@ def _appended(info: VideoInfo) -> Note | None:
     if info.appended_at is None:
         return None
     return Note(APPENDED, f"{APPENDED}: another begins at byte {info.appended_at}, and only the first is read")
+
+
+def _streams(info: VideoInfo) -> Note | None:
+    if info.num_video_streams == 1:
+        return None
+    read = f"only one is read ({info.codec}, {info.width}×{info.height}, {info.num_frames} frames)"
+    return Note(STREAMS, f"{STREAMS}: the file has {info.num_video_streams} video streams, and {read}")
 
 
 def _changes(info: VideoInfo) -> list[Note | None]:

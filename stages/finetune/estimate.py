@@ -12,6 +12,7 @@ from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import predict, strategy_gradients
 from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, STRATEGIES, StrategySettings
 from ...pipeline.end_to_end.videos import batch_of
+from ...pipeline.training.keeping import Outlook, fits_in_memory, look_ahead, memory_share
 from ...pipeline.training.optimisation import resolved
 from .memory import check_memory, memory_limit, step_bytes
 from .model import build_model
@@ -40,6 +41,8 @@ class FinetuneEstimate:
         memory_bytes: strategy -> the most that a process should take for a step with it.
         memory_limit_bytes: what is available.
         disk_bytes: of the run, its checkpoint included.
+        kept: the decoded videos on disk.
+        in_memory: whether they are kept in memory instead.
     """
 
     num_training: int
@@ -54,6 +57,8 @@ class FinetuneEstimate:
     memory_bytes: dict[str, int]
     memory_limit_bytes: int
     disk_bytes: int
+    kept: Outlook
+    in_memory: bool
 
 
 def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
@@ -73,6 +78,9 @@ def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
     num_weights = sum(weight.numel() for weight in model.parameters())
     step = _step_seconds(settings, prepared, model.train())
     validation = _validation_seconds(settings, prepared, model.eval()) if prepared.validation else 0.0
+    lists = (prepared.training, prepared.validation)
+    sources = [training_videos(settings, prepared, places).source for places in lists]
+    kept = look_ahead(sources, settings=settings.keeping)
     steps, epochs = len(order_of(settings, prepared, epoch=0)), settings.optimisation.epochs
     return FinetuneEstimate(
         num_training=len(prepared.training),
@@ -87,6 +95,8 @@ def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
         memory_bytes=_memory_by_strategy(settings, prepared),
         memory_limit_bytes=limit,
         disk_bytes=num_weights * FLOAT_BYTES * _COPIES_ON_DISK,
+        kept=kept,
+        in_memory=fits_in_memory(kept, memory_bytes=memory_share(settings.cache_gib)),
     )
 
 
@@ -108,7 +118,7 @@ def _memory_by_strategy(settings: FinetuneSettings, prepared: PreparedFinetuning
 
 def _step_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, model: EndToEnd) -> float:
     """Return the seconds of a step, clips included, over a few steps after the first."""
-    videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.training)
+    videos = training_videos(settings, prepared, prepared.training)
     gradients = strategy_gradients(
         model, strategy=settings.strategy, objective=objective_of(settings, prepared), accumulate=settings.accumulate
     )
@@ -126,7 +136,7 @@ def _step_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, mode
 @torch.no_grad()
 def _validation_seconds(settings: FinetuneSettings, prepared: PreparedFinetuning, model: EndToEnd) -> float:
     """Return the seconds of all held-out videos, estimated from the first of them."""
-    videos = training_videos(replace(settings, cache_gib=0.0), prepared, prepared.validation)
+    videos = training_videos(settings, prepared, prepared.validation)
     began = time.perf_counter()
     batch = batch_of([videos.spread_clips(0)])
     if len(batch):

@@ -233,9 +233,7 @@ def _rate(settings: FinetuneSettings, role: str, *, begun: bool) -> float:
     return settings.optimisation.learning_rate * (0.1 if begun else 1.0) if own is None else own
 
 
-def outcome(
-    settings: FinetuneSettings, prepared: PreparedFinetuning, *, reduced_in_cache: list[bool]
-) -> dict[str, Any]:
+def outcome(settings: FinetuneSettings, prepared: PreparedFinetuning) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only if all of it is the same.
 
     Strategies with the same gradients may replace each other: a run that ran out of memory can go on with another one.
@@ -243,7 +241,6 @@ def outcome(
     Args:
         settings: what was asked for.
         prepared: the same, checked.
-        reduced_in_cache: whether training and validation videos are kept decoded, at a reduced size.
     """
     # Which videos, beside the manifest's digest: the choice of held-out ones could change with a version.
     used = [prepared.manifest.videos[i].video_id for i in prepared.training + prepared.validation]
@@ -278,7 +275,8 @@ def outcome(
         "optimisation": asdict(settings.optimisation),
         "device": resolve_device(settings.device).type,
         "processes": world_size(),
-        "reduced_in_cache": reduced_in_cache,
+        # Runs of earlier versions were reduced only in a cache in memory, and go on only if they were.
+        "reduced_in_cache": [True, True],
         **task_record(prepared.task),
     }
 

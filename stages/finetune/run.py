@@ -39,6 +39,7 @@ from ...pipeline.training.distributed import (
     wait_for_all,
     world_size,
 )
+from ...pipeline.training.keeping import keep_decoded, memory_share
 from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit
 from ...pipeline.training.optimisation import resolved
@@ -122,7 +123,7 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
             check_memory(settings, prepared, limit=limit)
         training = training_videos(settings, prepared, prepared.training)
         validation = training_videos(settings, prepared, prepared.validation)
-        with _open_run(settings, prepared, training, validation) as directory:
+        with _open_run(settings, prepared) as directory:
             if not already_done:
                 try:
                     train(
@@ -156,12 +157,9 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
     )
 
 
-def _open_run(
-    settings: FinetuneSettings, prepared: PreparedFinetuning, training: TrainingVideos, validation: TrainingVideos
-) -> RunDirectory:
+def _open_run(settings: FinetuneSettings, prepared: PreparedFinetuning) -> RunDirectory:
     """Return the run directory, which the first process creates."""
-    caches = [own.source.caches_frames for own in (training, validation)]
-    made = outcome(settings, prepared, reduced_in_cache=caches)
+    made = outcome(settings, prepared)
     # The first holds the directory from here on; the others may only look once its settings are written.
     opened = partial(RunDirectory.open_or_create, settings.out, settings=made, options=_OPTIONS)
     first = opened() if is_first() else None
@@ -182,6 +180,12 @@ def train(
     """Fit the network, and write weights, curves and result to the run directory."""
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
+    keep_decoded(
+        [training.source, validation.source],
+        settings=settings.keeping,
+        memory_bytes=memory_share(settings.cache_gib),
+        say=progress.notice,
+    )
     model, objective = build_model(settings, prepared).to(device), objective_of(settings, prepared)
     fitted = fit(
         model,

@@ -9,7 +9,7 @@ from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, STATISTICS, Strat
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
 from ...pipeline.settings import check_fields, setting, settings
-from ...pipeline.training.settings import OptimisationSettings
+from ...pipeline.training.settings import ClipCacheSettings, OptimisationSettings
 from ...pipeline.videos.damage import DAMAGE_POLICIES, DAMAGED_HELP
 
 _MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use: a typing error should not take an hour to show
@@ -142,7 +142,10 @@ class FinetuneSettings:
         default=None, help="Of the network, on a CPU; 1 is best for small ones.", at_least=1, unset="the cores"
     )
     workers: int | None = setting(default=None, help="Threads that read clips.", at_least=0, unset="the cores")
-    cache_gib: float = setting(default=2.0, help="Keep decoded videos in memory if they fit in this.", at_least=0)
+    keeping: ClipCacheSettings = field(default_factory=ClipCacheSettings)
+    cache_gib: float = setting(
+        default=2.0, help="Without room on disk: keep decoded videos in memory if they fit in this.", at_least=0
+    )
     memory_gb: float | None = setting(
         default=None,
         help="Refuse a training that by estimate needs more, 10^9 bytes.",

@@ -6,12 +6,10 @@ from functools import partial
 from ...pipeline.end_to_end.steps import ClipBatch
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
-from ...pipeline.training.clips import open_source
-from ...pipeline.training.distributed import local_processes, rank, world_size
+from ...pipeline.training.clips import VideoSource
+from ...pipeline.training.distributed import rank, world_size
 from .plan import PreparedFinetuning
 from .settings import FinetuneSettings
-
-GIB = 2**30
 
 
 def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, places: Sequence[int]) -> TrainingVideos:
@@ -19,12 +17,7 @@ def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, pl
     videos = [prepared.manifest.videos[place] for place in places]
     crop = max(own.crop for own in prepared.preprocessing.values())
     return TrainingVideos(
-        open_source(
-            videos,
-            crop=crop,
-            cache_bytes=settings.cache_gib * GIB / local_processes(),
-            damaged=prepared.sampling.damaged,
-        ),
+        VideoSource(videos, crop=crop, damaged=prepared.sampling.damaged),
         labels=prepared.targets[list(places)].tolist(),
         sampling=prepared.sampling,
         preprocessing=prepared.preprocessing,

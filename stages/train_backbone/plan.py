@@ -6,7 +6,7 @@ from typing import Any
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.registry import feature_shape, usual_clip
 from ...pipeline.manifests.manifest import Manifest, read_manifest
-from ...pipeline.training.clips import TrainingClips, open_source
+from ...pipeline.training.clips import TrainingClips, VideoSource
 from ...pipeline.training.learning_split import check_classes, labelled, shared_groups_words
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.tasks import Task, task_of, task_record
@@ -14,8 +14,6 @@ from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.damage import REFUSE
 from ...pipeline.videos.preprocessing import preprocessing_for
 from .settings import LONGEST_WARMUP, TrainBackboneSettings
-
-GIB = 2**30
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +97,7 @@ def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, spli
     videos = [subset.videos[place] for place in labelled(subset, range(len(subset)), split=split)]
     preprocessing = preprocessing_for(settings.crop)
     return TrainingClips(
-        open_source(videos, crop=preprocessing.crop, cache_bytes=settings.cache_gib * GIB, damaged=settings.damaged),
+        VideoSource(videos, crop=preprocessing.crop, damaged=settings.damaged),
         labels=task.targets(manifest, videos=videos).tolist(),
         sampling=sampling_of(settings),
         preprocessing=preprocessing,
@@ -113,7 +111,7 @@ def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
     own = asdict(prepared.settings)
     # What changes the speed or the place of a run but not its outcome; the manifest and the device stand there already,
     # by digest and by type.
-    for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "device"):
+    for place in ("manifest", "out", "threads", "workers", "checkpoint_seconds", "cache_gib", "keeping", "device"):
         del own[place]
     if own["damaged"] == REFUSE:  # what runs did that do not mention it
         del own["damaged"]
@@ -121,7 +119,8 @@ def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
         "stage": "train-backbone",
         "manifest_digest": prepared.manifest.digest,
         "device": resolve_device(prepared.settings.device).type,
-        "reduced_in_cache": [clips.source.caches_frames for clips in prepared.clips],
+        # Runs of earlier versions were reduced only in a cache in memory, and go on only if they were.
+        "reduced_in_cache": [True for _ in prepared.clips],
         **own,
         **task_record(prepared.task),
     }

@@ -27,8 +27,9 @@ from ...pipeline.files import write_json
 from ...pipeline.settings import recorded_names
 from ...pipeline.training.batches import decoding_threads, prefetched, shuffled_batches
 from ...pipeline.training.clips import TrainingClips, collate
+from ...pipeline.training.keeping import keep_decoded, memory_share
 from ...pipeline.training.learning_split import unlabelled_words
-from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
+from ...pipeline.training.loop import FitResult, Loss, Schedule, fit, one_step
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.settings import OptimisationSettings
 from ...pipeline.training.symptoms import SAMENESS, symptoms
@@ -39,7 +40,7 @@ from .plan import PreparedBackboneTraining, outcome, prepare
 from .settings import TrainBackboneSettings
 
 WEIGHTS_FILE = "weights.safetensors"
-_OPTIONS = recorded_names(TrainBackboneSettings)
+OPTIONS = recorded_names(TrainBackboneSettings)
 Batch = tuple[torch.Tensor, torch.Tensor] | None
 
 
@@ -85,7 +86,7 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
         progress.milestone(unlabelled_words(prepared.unlabelled))
     if prepared.shared_groups:
         progress.milestone(prepared.shared_groups)
-    with RunDirectory.open_or_create(settings.out, settings=outcome(prepared), options=_OPTIONS) as directory:
+    with RunDirectory.open_or_create(settings.out, settings=outcome(prepared), options=OPTIONS) as directory:
         directory.reopen_without(WEIGHTS_FILE)
         already_done = directory.is_done
         if not already_done:
@@ -109,7 +110,13 @@ def train(prepared: PreparedBackboneTraining, directory: RunDirectory, *, progre
     settings, training = prepared.settings, prepared.training
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    model = _build_model(prepared)
+    keep_decoded(
+        [clips.source for clips in prepared.clips],
+        settings=settings.keeping,
+        memory_bytes=memory_share(settings.cache_gib),
+        say=progress.notice,
+    )
+    model = build_model(prepared)
     fitted = _fit(prepared, directory, model, progress)
     weights = collect_weights(
         model,
@@ -143,7 +150,7 @@ def _symptoms(prepared: PreparedBackboneTraining, fitted: FitResult) -> tuple[st
     )
 
 
-def _build_model(prepared: PreparedBackboneTraining) -> Backbone:
+def build_model(prepared: PreparedBackboneTraining) -> Backbone:
     """Return the network at the beginning of training, on its device; it depends on the seed."""
     settings = prepared.settings
     torch.manual_seed(settings.optimisation.seed)
@@ -160,7 +167,6 @@ def _fit(prepared: PreparedBackboneTraining, directory: RunDirectory, model: Bac
     settings, task, training, validation = prepared.settings, prepared.task, prepared.training, prepared.validation
     own, workers = settings.optimisation, decoding_threads(settings.workers)
     steps = len(shuffled_batches(len(training.source.videos), batch_size=own.batch_size, seed=own.seed, epoch=0))
-    loss = partial(clip_loss, model, task=task, preprocessing=training.preprocessing, smoothing=own.label_smoothing)
     return fit(
         model,
         settings=own,
@@ -169,10 +175,17 @@ def _fit(prepared: PreparedBackboneTraining, directory: RunDirectory, model: Bac
         ),
         run=directory,
         train_batches=partial(_batches, training, own, workers),
-        gradients=one_step(model, loss=loss, precision=own.precision),
+        gradients=one_step(model, loss=batch_loss(prepared, model), precision=own.precision),
         validate=partial(_validate, model, task, validation, own.batch_size, workers) if validation else None,
         progress=progress,
     )
+
+
+def batch_loss(prepared: PreparedBackboneTraining, model: Backbone) -> Loss:
+    """Return what a training minimises, as a function of a batch of clips."""
+    smoothing = prepared.settings.optimisation.label_smoothing
+    own = {"task": prepared.task, "preprocessing": prepared.training.preprocessing, "smoothing": smoothing}
+    return partial(clip_loss, model, **own)
 
 
 def _batches(clips: TrainingClips, own: OptimisationSettings, workers: int, epoch: int, done: int) -> Iterator[Batch]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.settings import check_fields, setting, settings
-from ...pipeline.training.settings import OptimisationSettings
+from ...pipeline.training.settings import ClipCacheSettings, OptimisationSettings
 from ...pipeline.videos.damage import DAMAGE_POLICIES, DAMAGED_HELP, REFUSE
 
 # From scratch: for many videos, and for few (preset "small"). Other presets have the paper's recipe for Kinetics.
@@ -56,7 +56,10 @@ class TrainBackboneSettings:
         default=None, help="Of the network, on a CPU; 1 is best for small ones.", at_least=1, unset="the cores"
     )
     workers: int | None = setting(default=None, help="Threads that read clips.", at_least=0, unset="the cores")
-    cache_gib: float = setting(default=2.0, help="Keep decoded videos in memory if they fit in this.", at_least=0)
+    keeping: ClipCacheSettings = field(default_factory=ClipCacheSettings)
+    cache_gib: float = setting(
+        default=2.0, help="Without room on disk: keep decoded videos in memory if they fit in this.", at_least=0
+    )
     checkpoint_seconds: float = setting(
         default=5.0,
         help="Write a checkpoint after an epoch, at most this often; within one, twelve times as seldom.",

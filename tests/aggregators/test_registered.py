@@ -188,7 +188,7 @@ def test_every_aggregator_trains_and_keeps_its_state_keys(name: str) -> None:
 
 
 def test_unknown_names_and_impossible_specs_are_refused() -> None:
-    with pytest.raises(SettingsError, match="no aggregator 'fastgru'; did you mean fast-gru. Known: average, concat, context-average, "):
+    with pytest.raises(SettingsError, match="no aggregator 'fastgru'; did you mean fast-gru. Known: average, concat, "):
         build_aggregator(spec("fastgru"))
     with pytest.raises(SettingsError, match="reduction must divide the width of 6 channels; got 4"):
         build_aggregator(spec(channels=6))

@@ -74,6 +74,53 @@ def test_what_was_done_before_does_not_make_the_rest_look_faster():
     lines.end()
 
 
+def test_the_first_epoch_says_nothing_about_the_pace_of_the_others():
+    lines, written, minutes = lines_and_minutes()
+    lines.begin("training", total=50, unit="step", done=3, untypical=7)
+    lines.advance(6)
+    minutes.pass_minute()
+    assert written == ["training: 9 of 50 steps after 60 s, time to go not known yet"]
+    lines.advance()
+    lines.milestone("epoch 1 of 5: loss 2")
+    minutes.pass_minute()  # validation, which decodes its videos too
+    assert written[1:] == ["epoch 1 of 5: loss 2", "training: 10 of 50 steps after 2 min, time to go not known yet"]
+    lines.advance()
+    for _ in range(9):
+        minutes.seconds += 2
+        lines.advance()
+    lines.milestone("epoch 2 of 5: loss 1")
+    assert written[3:] == ["epoch 2 of 5: loss 1; about 60 s to go"]
+    minutes.pass_minute()
+    assert written[4:] == ["training: 20 of 50 steps after 3 min, about 4 min to go"]
+    lines.end()
+
+
+def test_a_notice_is_a_line_at_any_time_and_no_failure(capsys: pytest.CaptureFixture[str]):
+    lines, written, _ = lines_and_minutes()
+    lines.notice(f"see {named('val_fraction')}")
+    assert written == ["see --val-fraction"]
+    bar = Bar()
+    bar.notice("before")
+    with under_way(bar, "training", total=2, unit="step"):
+        bar.notice(f"within, {named('out')}")
+        bar.advance()
+    shown = capsys.readouterr().err
+    assert "before" in shown and "within, --out" in shown and "failed" not in shown
+
+
+def test_a_bar_foresees_nothing_before_the_first_epoch_is_over(capsys: pytest.CaptureFixture[str]):
+    bar = Bar()
+    bar.begin("training", total=40, unit="step", done=2, untypical=8)
+    bar.advance(7)
+    first = capsys.readouterr().err
+    assert " 2/40 [00:00, " in first and "<" not in first
+    bar.advance()
+    bar.advance(10)
+    bar.end()
+    later = capsys.readouterr().err
+    assert " 10/40 [00:00<" in later and " 20/40 [00:00<" in later
+
+
 def test_short_work_says_nothing_but_notes_and_milestones():
     lines, written, _ = lines_and_minutes()
     with under_way(lines, "training", total=2, unit="step"):
@@ -130,6 +177,7 @@ def test_silence_is_a_progress(capsys: pytest.CaptureFixture[str]):
     with under_way(SILENT, "reading", total=1, unit="file") as silent:
         silent.advance(note="failed")
         silent.milestone("half")
+        silent.notice("full")
     assert capsys.readouterr() == ("", "")
 
 

@@ -297,7 +297,7 @@ def test_several_runs_have_networks_and_missing_videos_of_their_own(world: Path,
     assert (document["store"], document["manifest"]) == (None, str(world / "m.csv"))
     for run in document["runs"]:
         assert run["kind"] == "end-to-end"
-        assert "Invalid data found" in run["missing"][BROKEN]
+        assert run["missing"][BROKEN] == "is text, not a video"
         assert (run["metrics"]["num_scored"], run["metrics"]["num_expected"]) == (7, 8)
         with (tmp_path / "out" / run["name"] / "predictions.csv").open() as file:
             missing = {row["video_id"]: row["missing"] for row in csv.DictReader(file) if row["missing"]}

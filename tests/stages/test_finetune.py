@@ -309,7 +309,7 @@ def test_dry_run_foresees_and_writes_nothing(world: Path, tmp_path: Path) -> Non
         (["--cheap-learning-rate=1e-3"], 2, "--cheap-learning-rate is given, but no --cheap backbone"),
         (["--aggregator=average", "--expensive-learning-rate=0"], 2, "nothing is left to train"),
         (["--memory-gb=inf"], 2, "--memory-gb must be greater than 0; got inf"),
-        (["--clips=100000000"], 2, "--clips must be at most 10000"),
+        (["--clips=100000000"], 2, "--clips must be from 1 to 10000; got 100000000"),
         (["--size=100000"], 2, "--size must be from 16 to 8192 pixels"),
         (["--aggregator="], 2, "there is no aggregator ''"),
         (["--accumulate=0"], 2, "--accumulate must be at least 1"),

@@ -8,7 +8,6 @@ import threading
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
@@ -19,11 +18,11 @@ from vidpipe.pipeline.errors import VideoError
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.manifests.manifest import read_manifest
 from vidpipe.pipeline.training.batches import prefetched, shuffled_batches
-from vidpipe.pipeline.training.clips import TrainingClips, VideoSource, collate, estimated_bytes, read_reduced
+from vidpipe.pipeline.training.clips import TrainingClips, VideoSource, collate, estimated_bytes
+from vidpipe.pipeline.training.reduced import Reduction
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import read_all
-from vidpipe.pipeline.videos.transforms import resize_short_side
 
 
 def command(world: Path, out: Path, *more: str) -> list[str]:
@@ -158,13 +157,6 @@ def test_a_name_that_the_system_refuses_is_a_video_that_failed():
         read_all(Path("/" + "x" * 300 + ".mp4"))
 
 
-def test_reading_reduced_frames_is_reading_and_then_reducing(world: Path):
-    path = read_manifest(world / "m.csv").videos[0].path
-    whole = read_all(path)
-    assert np.array_equal(read_reduced(path, short_side=1000), whole)
-    assert np.array_equal(read_reduced(path, short_side=20), resize_short_side(whole, 20).numpy())
-
-
 def test_a_run_of_other_settings_is_refused(world: Path, tmp_path: Path):
     invoke(*command(world, tmp_path / "run", "--epochs=2"))
     result = invoke(*command(world, tmp_path / "run", "--epochs=2", "--dropout=0.5"))
@@ -206,7 +198,9 @@ def test_the_cache_changes_nothing_where_frames_are_small(world: Path):
 
 def test_the_cache_is_foreseen(world: Path):
     videos = read_manifest(world / "m.csv").videos
-    assert estimated_bytes(videos, short_side=1000) == sum(read_all(video.path).nbytes for video in videos)
+    assert estimated_bytes(videos, reduction=Reduction(short_side=1000)) == sum(
+        read_all(video.path).nbytes for video in videos
+    )
 
 
 def test_batches_hold_every_index_once_and_none_is_alone():

@@ -65,6 +65,13 @@ def test_pictures_before_a_keyframe_that_are_decoded_after_it_are_spoilt_too():
     assert damaged_frames([0], packets, [0, 3]).tolist() == [True, True, True, False, False]
 
 
+def test_a_fault_in_such_a_picture_ends_with_that_keyframe():
+    packets = np.array([0, 2, 3, 1, 4, 5])
+    assert damaged_frames([2], packets, [0, 3]).tolist() == [False, True, True, False, False, False]
+    assert damaged_frames([2, 4], packets, [0, 3]).tolist() == [False, True, True, False, True, True]
+    assert damaged_frames([1], packets, [0, 3]).tolist() == [False, True, True, True, True, True]
+
+
 def test_frames_find_their_packets():
     pts, dts = np.array([0, 3, 1, 2]), np.array([-2, -1, 0, 1])
     assert own_packets([(0, -2), (1, 0), (2, 1), (3, -1)], pts, dts).tolist() == [0, 2, 3, 1]

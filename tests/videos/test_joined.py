@@ -32,6 +32,17 @@ def test_times_that_step_back_do():
     assert not again([0, 10, 2**32 + 20, 2**32 + 30], keyframes=[0, 2], container="matroska,webm")
 
 
+def test_frames_that_are_far_too_late_begin_again_and_those_that_decoders_reorder_do_not():
+    pts = np.arange(40)
+    assert not again(np.insert(np.delete(pts, 10), 26, 10), keyframes=[0])
+    assert again(np.insert(np.delete(pts, 10), 27, 10), keyframes=[0])
+
+
+def test_guessed_decoding_times_do_not_count():
+    own = {"keyframes": [0], "dts": [0, 1, 2, 1, 2, 3]}
+    assert not again([0, 1, 5, 3, 4, 6], container="matroska,webm", **own)
+
+
 def test_parts_follow_at_the_usual_distance():
     pts = np.array([100, 104, 108, 112, 116, 120, 124, 128, 132, 136, 104, 108, 120, 124])
     starts = joins(pts, container="mpegts")
