@@ -28,7 +28,7 @@ EXPENSIVE := r2plus1d_14_w16
 VIDEOS ?= $(DEMO)/videos
 SET := $(VIDEOS)/manifest.csv
 STORE := $(DEMO)/features.zarr
-TRAIN := $(VIDPIPE) train-backbone --manifest $(SET) --stride 1 --batch-size 16 --threads 1 --workers 1 \
+TRAIN := $(VIDPIPE) train-backbone --manifest $(SET) --stride 1 --batch 16 --threads 1 --workers 1 \
 	--optimizer adamw --weight-decay 0.05 --seed $(SEED) --precision $(PRECISION)
 AGGREGATE := $(VIDPIPE) train-aggregator --store $(STORE) --seed $(SEED)
 
@@ -56,8 +56,7 @@ demo-expensive:
 
 demo-features:
 	$(VIDPIPE) extract --manifest $(SET) --store $(STORE) --clips 8 --batch 16 --threads 1 --precision $(PRECISION) \
-		--cheap $(CHEAP)=$(DEMO)/cheap_backbone/weights.safetensors \
-		--expensive $(EXPENSIVE)=$(DEMO)/expensive_backbone/weights.safetensors
+		--cheap $(DEMO)/cheap_backbone --expensive $(DEMO)/expensive_backbone
 
 demo-all-cheap:
 	$(AGGREGATE) --aggregator average --pattern all-cheap --out $(DEMO)/all_cheap
@@ -81,7 +80,7 @@ DEMO_WORDS = "" \
 	"What to type next: a linear classifier on the same features; other aggregators and patterns, each with its cost;" \
 	"the list of your own videos, in a folder a class, for which the commands above then do the same." \
 	"  $(BIN)/vidpipe probe --store $(STORE) --out $(DEMO)/probe" \
-	"  $(BIN)/vidpipe sweep --store $(STORE) --out $(DEMO)/sweep --aggregators average,gru,fast-gru --patterns first,1:1,1:3" \
+	"  $(BIN)/vidpipe sweep --store $(STORE) --out $(DEMO)/sweep --aggregator average,gru,fast-gru --pattern first,1:1,1:3" \
 	"  $(BIN)/vidpipe manifest from-folders VIDEOS -o my_videos.csv"
 
 # One process a core, each of one thread, takes half the time that one process takes on two cores. A file's tests stay

@@ -50,7 +50,7 @@ WITH_TORCH = (
     f"vidpipe train-backbone {TINY} --backbone r2d_14_w8 --out cheap",
     f"vidpipe train-backbone {TINY} --backbone r2plus1d_14_w16 --out expensive",
     "vidpipe extract --manifest m.csv --store s.zarr --clips 4 --pattern 1:3 --precision float32"
-    " --cheap r2d_14_w8=cheap/weights.safetensors --expensive r2plus1d_14_w16=expensive/weights.safetensors",
+    " --cheap cheap --expensive expensive",
     "vidpipe train-aggregator --store s.zarr --aggregator fast-gru --pattern 1:3 --epochs 1 --out faster",
     "vidpipe evaluate --store s.zarr --run faster --out results",
 )

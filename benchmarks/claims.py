@@ -37,7 +37,7 @@ PAPER_CLIPS = (2, 4, 8, 16, 32)
 FEW, FEW_CLIPS = 5, (8, 16, 32)  # training videos of a class, where all of them leave no method anything to get wrong
 PAPER_TABLE_4 = dict(zip(RATIOS, (70.6, 70.5, 70.1, 69.6, 69.0, 67.2), strict=True))  # 8 frames × 32 clips
 PAPER_AVERAGE = {"all-expensive": 70.1, "all-cheap": 63.3}  # Table 2, 8 frames × 32 clips
-SMALL = ("--batch-size=16", "--threads=1", "--workers=1", "--optimizer=adamw", "--weight-decay=0.05", "--size=64")
+SMALL = ("--batch=16", "--threads=1", "--workers=1", "--optimizer=adamw", "--weight-decay=0.05", "--size=64")
 Row = dict[str, str]
 
 
@@ -110,9 +110,9 @@ def rendered(own: argparse.Namespace) -> list[tuple[str, Path, Sequence[int]]]:
         list(pool.map(train, recipes))
     store = extract(own.out, videos / "manifest.csv", "--clips=32")
     shared = ("--width=128", "--scheduler=local")
-    sweep(own, store, own.out / "sweep", PAPER_CLIPS, *shared, "--batch-size=32", f"--epochs={own.epochs}")
+    sweep(own, store, own.out / "sweep", PAPER_CLIPS, *shared, "--batch=32", f"--epochs={own.epochs}")
     few = write_few(videos / "manifest.csv", videos / "few.csv")
-    short = (f"--splits={few}", "--batch-size=16", f"--epochs={own.epochs * 8 // 5}")
+    short = (f"--splits={few}", "--batch=16", f"--epochs={own.epochs * 8 // 5}")
     sweep(own, store, own.out / "sweep_few", FEW_CLIPS, *shared, *short)
     return [("All 1,440", own.out / "sweep", PAPER_CLIPS), (f"{24 * FEW}", own.out / "sweep_few", FEW_CLIPS)]
 
@@ -140,7 +140,7 @@ def ut_interaction(own: argparse.Namespace, direction: str) -> Path:
         words = (f"--manifest={manifest}", f"--backbone={name}", f"--out={out / role}_backbone", "--dropout=0.3")
         vidpipe("train-backbone", *words, *clips, *SMALL, "--epochs=240", "--learning-rate=2e-3", "--warmup-epochs=5")
     store = extract(out, manifest, "--clips=16", "--views=4", *clips)
-    sweep(own, store, out / "sweep", PAPER_CLIPS[:-1], "--width=128", "--batch-size=16", f"--epochs={own.epochs}")
+    sweep(own, store, out / "sweep", PAPER_CLIPS[:-1], "--width=128", "--batch=16", f"--epochs={own.epochs}")
     return out / "sweep"
 
 
@@ -164,7 +164,7 @@ def sweep(own: argparse.Namespace, store: Path, out: Path, clips: Sequence[int],
         (("average", "gru", "fast-gru"), ratios, (most,)),
     )
     for aggregators, patterns, numbers in parts:
-        combined = (f"--aggregators={','.join(aggregators)}", f"--patterns={','.join(patterns)}")
+        combined = (f"--aggregator={','.join(aggregators)}", f"--pattern={','.join(patterns)}")
         asked = (f"--clips={','.join(map(str, numbers))}", f"--seeds={own.seeds}")
         recipe = ("--val-fraction=0", "--learning-rate=2e-3")
         vidpipe("sweep", f"--store={store}", f"--out={out}", *combined, *asked, *recipe, *words)

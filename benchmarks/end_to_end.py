@@ -105,7 +105,7 @@ def ut_interaction(own: argparse.Namespace) -> list[Experiment]:
 def one_run(own: Experiment, seed: int) -> dict[str, Any]:
     """Train and score everything once; return the top-1 accuracy of each row."""
     out = own.folder / f"seed{seed}"
-    shared = ("--batch-size=16", "--threads=1", "--workers=1", "--optimizer=adamw", "--size=64", *own.clips)
+    shared = ("--batch=16", "--threads=1", "--workers=1", "--optimizer=adamw", "--size=64", *own.clips)
     recipe = (*shared, "--learning-rate=2e-3", "--weight-decay=0.05", f"--dropout={own.dropout}", f"--seed={seed}")
     lengths = {"clip": own.epochs, "clip_longer": own.epochs + CLIPS * own.live_epochs}
     found = {}

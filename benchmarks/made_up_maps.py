@@ -42,9 +42,9 @@ def main() -> None:
     own = parser.parse_args()
     store = own.out / "features.zarr"
     write_store(store)
-    words = [f"--store={store}", f"--out={own.out}/sweep", f"--aggregators={METHODS}", "--patterns=first"]
+    words = [f"--store={store}", f"--out={own.out}/sweep", f"--aggregator={METHODS}", "--pattern=first"]
     asked = [f"--clips={own.clips}", f"--seeds={own.seeds}", f"--epochs={own.epochs}", "--learning-rate=2e-3"]
-    recipe = ["--batch-size=32", "--val-fraction=0", "--scheduler=local", f"--workers={own.workers}"]
+    recipe = ["--batch=32", "--val-fraction=0", "--scheduler=local", f"--workers={own.workers}"]
     command = [sys.executable, "-m", "vidpipe.cli.main", "sweep", *words, *asked, *recipe]
     subprocess.run(command, stdout=sys.stderr, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
     print((own.out / "sweep" / "table3.md").read_text(encoding="utf-8"))

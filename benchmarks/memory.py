@@ -1,6 +1,6 @@
 """Peak memory and seconds of a step of end-to-end training against N, by strategy; prints one JSON document.
 
-    python benchmarks/memory.py --batch-size 2 --threads 1 --table --out runs/memory.png
+    python benchmarks/memory.py --batch 2 --threads 1 --table --out runs/memory.png
 
 Full-size networks with random weights see made-up clips of 8x224x224. Each setting runs in a process of its own and is
 measured three ways: the growth of the process's resident set, from before the network is built to the peak of the step;
@@ -73,7 +73,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--frames", type=int, default=8)
     parser.add_argument("--size", type=int, default=224, help="crop, pixels")
     parser.add_argument("--classes", type=int, default=400)
-    parser.add_argument("--batch-size", type=int, default=2, help="videos")
+    parser.add_argument("--batch", type=int, default=2, help="videos")
     parser.add_argument("--clips", type=int, nargs="+", default=[1, 2, 4, 8], help="N")
     parser.add_argument("--strategies", nargs="+", choices=STRATEGIES, default=STRATEGIES)
     parser.add_argument("--granularity", default="block", help="of checkpoint")
@@ -107,7 +107,7 @@ def measure_all(own: argparse.Namespace) -> dict[str, Any]:
 def unfit(own: argparse.Namespace, name: str, num_clips: int, available: int) -> str:
     """Return why a setting cannot be run; nothing if it can."""
     if name == BATCH_REDUCTION and videos_a_pass(own, name, num_clips) < 1:
-        return f"{own.batch_size} videos over {num_clips} leave none"
+        return f"{own.batch} videos over {num_clips} leave none"
     foreseen = estimated_bytes(training_shape(own, num_clips), strategy=strategy_settings(own, name))
     if with_headroom(foreseen) > available:
         return f"needs {with_headroom(foreseen) / MEGA:,.0f} MB, and there are {available / MEGA:,.0f}"
@@ -163,7 +163,7 @@ def training_shape(own: argparse.Namespace, num_clips: int) -> TrainingShape:
         crops={ROLE: own.size},
         num_classes=own.classes,
         aggregator=AggregatorSpec(name=own.aggregator, channels=channels, num_classes=own.classes),
-        batch_size=own.batch_size,
+        batch_size=own.batch,
         precision=own.precision,
         trained=frozenset({ROLE}),
     )
@@ -176,7 +176,7 @@ def strategy_settings(own: argparse.Namespace, name: str) -> StrategySettings:
 
 def videos_a_pass(own: argparse.Namespace, name: str, num_clips: int) -> int:
     """Return B, or with batch reduction round(B / N)."""
-    return round(own.batch_size / num_clips) if name == BATCH_REDUCTION else own.batch_size
+    return round(own.batch / num_clips) if name == BATCH_REDUCTION else own.batch
 
 
 def build_model(shape: TrainingShape) -> EndToEnd:

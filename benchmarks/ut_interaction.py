@@ -108,7 +108,7 @@ def one_run(own: argparse.Namespace, manifest: Path, out: Path, *, seed: int, di
     seconds = {}
     recipe = ["--frames=8", "--stride=2", f"--size={own.size}", f"--epochs={own.epochs}", f"--seed={seed}"]
     optimiser = [
-        "--batch-size=16",
+        "--batch=16",
         "--optimizer=adamw",
         "--learning-rate=2e-3",
         "--weight-decay=0.05",

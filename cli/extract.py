@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Example:
   vidpipe extract --manifest m.csv --store s.zarr --pattern 1:3 \\
-      --expensive r2plus1d_50=expensive.safetensors --cheap r2d_26=cheap.safetensors --dry-run
+      --expensive runs/expensive --cheap runs/cheap --dry-run
 """
 
 

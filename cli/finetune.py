@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples, from an aggregator run and its backbone, and from scratch:
   vidpipe finetune --manifest m.csv --from runs/memory --out runs/end_to_end \\
-      --expensive r2plus1d_50=runs/expensive/weights.safetensors --strategy two-pass
+      --expensive runs/expensive --strategy two-pass
   vidpipe finetune --manifest m.csv --expensive slow_only_50 --aggregator memory --out runs/scratch
 \b
 In two processes, on two GPUs or CPUs:

@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -27,11 +28,17 @@ Examples:
   vidpipe flops --paper-table peers
 """
 GIGA = 10**9
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def grid_option(words: str) -> Callable[[F], F]:
+    """Return a decorator that gives a command ``--grid``, whose text `parse_grid` reads; ``words`` are its help."""
+    return click.option("--grid", metavar="TxHxW", help=words)
 
 
 @click.command("flops", epilog=EPILOG)
 @setting_options(FlopsSettings, leave_out={"grid"})
-@click.option("--grid", metavar="TxHxW", help="Of the maps, for an aggregator alone, as 1x7x7.")
+@grid_option("Of the maps, for an aggregator alone, as 1x7x7.")
 @click.option(
     "--paper-table",
     metavar="2|4|5|6|peers",
@@ -51,11 +58,11 @@ def command(*, as_json: bool, paper_table: str | None, grid: str | None, **optio
         table, cells = compare_with_paper(paper_table)
         click.echo(json.dumps(_table_document(table, cells), indent=2) if as_json else _table_text(table, cells))
         return
-    report = run(build(FlopsSettings, {**options, "grid": None if grid is None else _parse_grid(grid)}))
+    report = run(build(FlopsSettings, {**options, "grid": None if grid is None else parse_grid(grid)}))
     click.echo(json.dumps(_report_document(report), indent=2) if as_json else report_text(report))
 
 
-def _parse_grid(text: str) -> tuple[int, int, int]:
+def parse_grid(text: str) -> tuple[int, int, int]:
     """Return (T', H', W') from ``text``, such as 1x7x7.
 
     Raises:

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from ..pipeline.errors import ManifestError, SettingsError, VidpipeError
-from .spelling import FORMER_NAMES, option_name
+from .groups import NearGroup
+from .spelling import known_otherwise, option_name
 
 # Let torch's threads sleep while they wait for each other. If they spin instead, they slow each other down many times
 # over as soon as anything else runs, such as our own decoders. This must be set before torch is loaded.
@@ -29,11 +30,13 @@ COMMANDS = {
     "sweep": ("sweep", "Train many aggregators on one store, and compare accuracy and cost."),
     "finetune": ("finetune", "Train backbones and aggregator together, end to end."),
     "evaluate": ("evaluate", "Score runs: accuracy against cost, predictions and pictures."),
+    "backbones": ("backbones", "List the clip backbones, with their costs."),
+    "aggregators": ("aggregators", "List the aggregators, with their costs."),
     "flops": ("flops", "Count what backbones, aggregators and whole settings cost."),
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(NearGroup):
     """A group whose commands are imported on use, and whose expected errors end in one line and an exit code."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -60,11 +63,10 @@ class LazyGroup(click.Group):
             # Wrong settings and manifests can be corrected before a run starts, as wrong options can: the same code.
             ctx.exit(_USAGE if isinstance(error, SettingsError | ManifestError) else FAILED)
         except click.NoSuchOption as error:
-            command = error.ctx.info_name if error.ctx else None
-            now = FORMER_NAMES.get((str(command), error.option_name))
+            now = known_otherwise(error.ctx.command, error.option_name) if error.ctx else None
             if now is None:
                 raise
-            raise click.UsageError(f"{error.option_name} is called {now} now.", error.ctx) from error
+            raise click.UsageError(now, error.ctx) from error
         except BrokenPipeError:
             raise  # click ends quietly if the reader of our output, such as head, goes away
         except OSError as error:

@@ -12,6 +12,7 @@ import click
 from ..pipeline.manifests.settings import FoldersSettings
 from ..pipeline.settings import build
 from ..stages.check_manifest.settings import CheckSettings
+from .groups import NearGroup
 from .main import SOME_FAILED
 from .manifest_example import example, schema
 from .manifest_official import official_commands
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _CLASSES_AT_ENDS = 10  # the largest and the smallest, where there are more than MAX_ROWS
 
 
-@click.group()
+@click.group(cls=NearGroup)
 def command() -> None:
     """Make and check manifests: the lists of videos that everything else starts from.
 
@@ -48,7 +49,7 @@ def command() -> None:
 
 @command.command("from-folders", short_help="List the videos of a directory in which each folder is a class.")
 @click.argument("directory", type=LocalPath(exists=True, file_okay=False))
-@click.option("-o", "--output", type=LocalPath(), required=True, help="The manifest: .csv or .parquet.")
+@click.option("-o", "--out", "output", type=LocalPath(), required=True, help="The manifest: .csv or .parquet.")
 @setting_options(FoldersSettings, leave_out={"directory"})
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @click.pass_context

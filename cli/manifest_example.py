@@ -16,7 +16,9 @@ def schema() -> None:
 
 
 @click.command(short_help="Print an example of a manifest, or write it to begin with.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write it to this .csv, instead of printing it.")
+@click.option(
+    "-o", "--out", "output", type=click.Path(path_type=Path), help="Write it to this .csv, instead of printing it."
+)
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 def example(output: Path | None, force: bool) -> None:
     """Print a manifest that shows all that one may hold; put your own videos into it.
@@ -29,7 +31,7 @@ def example(output: Path | None, force: bool) -> None:
         click.echo(example_text().rstrip())
         return
     if output.suffix.lower() != ".csv":
-        raise click.UsageError(f"the example is CSV, so --output must end in .csv; got '{output}'")
+        raise click.UsageError(f"the example is CSV, so --out must end in .csv; got '{output}'")
     check_output(output, force=force)
     output.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(output, lambda unfinished: unfinished.write_text(example_text(), encoding="utf-8"))

@@ -127,7 +127,7 @@ def _options(dataset: OfficialDataset) -> list[Callable[[Any], Any]]:
     target = LocalPath(dir_okay=False)
     return [
         setting_options(ImportSettings, leave_out=left_out, words=words),
-        click.option("-o", "--output", type=target, required=True, help="The manifest: .csv or .parquet."),
+        click.option("-o", "--out", "output", type=target, required=True, help="The manifest: .csv or .parquet."),
         click.option("--force", is_flag=True, help="Replace the output if it exists."),
         json_option,
     ]

@@ -13,8 +13,9 @@ import click
 
 from ..pipeline.errors import VidpipeError, renamed
 from ..pipeline.manifests.locations import local_path
+from ..pipeline.registry import did_you_mean
 from ..pipeline.settings import KEY, Facts, nested_settings
-from .spelling import option_name
+from .spelling import declared, option_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 _UNSAID = dataclasses.MISSING
@@ -81,7 +82,7 @@ def _option(
     by_recipe = {recipe: values[own.name] for recipe, values in recipes.items() if own.name in values}
     traits = {"show_default": True, **traits}
     traits |= {"cls": _SettingOption, "facts": facts, "recipes": by_recipe, "type": _click_type(plain, facts)}
-    return click.option(name, own.name, **traits)
+    return click.option(*declared(own.name), own.name, **traits)
 
 
 class _SettingOption(click.Option):
@@ -130,12 +131,20 @@ def _plain_type(hint: Any) -> tuple[Any, bool]:
 
 def _click_type(plain: Any, facts: Facts) -> click.ParamType | type:
     if facts.choices:
-        return click.Choice(facts.choices)
+        return NearChoice(facts.choices)
     if facts.commas:
         return _Listed(plain)
     if plain is Path:
         return LocalPath()
     return _Parsed(plain) if hasattr(plain, "parse") else plain
+
+
+class NearChoice(click.Choice[str]):
+    """A choice that says which of the values is near to one that it refuses."""
+
+    def get_invalid_choice_message(self, value: Any, ctx: click.Context | None) -> str:
+        """Return the refusal of ``value``."""
+        return super().get_invalid_choice_message(value, ctx) + did_you_mean(str(value), self.choices, begin=" Did")
 
 
 class LocalPath(click.Path):

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import click
 
 from ..stages.presets import FEW_VIDEOS, LARGE, NAMES, SMALL, preset_values
+from .options import NearChoice
 
 ASKED = "vidpipe.preset"  # where a command's context keeps the name of the preset that was asked for
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -26,7 +27,7 @@ def preset_option(stage: str) -> Callable[[Command], Command]:
 
     return click.option(
         "--preset",
-        type=click.Choice(NAMES[stage]),
+        type=NearChoice(NAMES[stage]),
         is_eager=True,  # before the options whose defaults it sets
         expose_value=False,
         callback=set_defaults,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..stages.store.settings import ExportSettings, RelabelSettings, VerifySettings
+from .groups import NearGroup
 from .main import SOME_FAILED
 from .options import LocalPath, json_option, setting_options
 from .progress import progress_shown
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 MAX_FAILURES = 20  # printed in full; --json lists all
 
 
-@click.group()
+@click.group(cls=NearGroup)
 def command() -> None:
     """Inspect, relabel, verify, export and import feature stores."""
 
@@ -70,7 +71,12 @@ def relabel_command(store: Path, manifest: Path, *, as_json: bool, **options: An
 @click.argument("store", type=LocalPath())
 @setting_options(VerifySettings, leave_out={"store", "tolerance"})
 @click.option("--manifest", type=LocalPath(), help="A manifest of the store's videos: where they are.")
-@click.option("--weights", type=LocalPath(), multiple=True, help="Weights of a backbone of the store; give all.")
+@click.option(
+    "--weights",
+    type=LocalPath(),
+    multiple=True,
+    help="Weights of a backbone of the store, a file or the run that left it; give all.",
+)
 @json_option
 @click.pass_context
 def verify_command(
@@ -89,7 +95,7 @@ def verify_command(
     \b
     Example:
       vidpipe store verify ucf101.zarr
-      vidpipe store verify ucf101.zarr --recompute 8 --manifest m.csv --weights cheap.safetensors
+      vidpipe store verify ucf101.zarr --recompute 8 --manifest m.csv --weights runs/cheap
     """  # noqa: D301 - click reads the escape as "keep these lines"
     from ..stages.store.commands import verify
 
@@ -118,24 +124,39 @@ def _file_check(manifest: Path | None) -> "FileCheck":
     return lambda store, progress: changed_files(store, manifest=manifest, progress=progress)
 
 
-@command.command("export", short_help="Write a store as one HDF5 file.")
+@command.command("export", short_help="Write a store for other programs: .h5, .parquet, or a folder of .npy.")
 @click.argument("store", type=LocalPath())
 @click.argument("output", type=LocalPath())
 @setting_options(ExportSettings, leave_out={"store", "output"})
-def export_command(**options: Any) -> None:
-    """Write STORE as one HDF5 file OUTPUT: a group per video, with features and scores of each backbone.
+@json_option
+def export_command(*, as_json: bool, **options: Any) -> None:
+    """Write STORE for other programs; the suffix of OUTPUT says how.
+
+    \b
+    .h5       one HDF5 file, a group per video; vidpipe store import reads it
+    .parquet  a row per clip and backbone: id, labels, split, start, and the
+              map pooled over time and grid
+    a folder  (no suffix) BACKBONE/features/ID.npy, .../scores/ID.npy,
+              videos.jsonl and store.json
+
+    Videos without features are left out. OUTPUT appears whole or not at all.
 
     \b
     Example:
       vidpipe store export ucf101.zarr ucf101.h5
+      vidpipe store export ucf101.zarr train.parquet --split train --backbone r2d_26
       python -c "import h5py; print(h5py.File('ucf101.h5')['jump/a/r2d_26/features'].shape)"
     """  # noqa: D301 - click reads the escape as "keep these lines"
     from ..stages.store.commands import export_store
 
     settings = ExportSettings(**options)
-    export_store(settings, progress=progress_shown())
-    output = settings.output
-    click.echo(f"Wrote {output}: {size_text(output.stat().st_size)}.")
+    summary = export_store(settings, progress=progress_shown())
+    if as_json:
+        click.echo(as_document({"output": settings.output, **asdict(summary)}))
+        return
+    of_each = [f"{count:,} of {summary.num_videos:,} videos of {name}" for name, count in summary.num_done.items()]
+    size = size_text(summary.num_bytes)
+    click.echo(f"Wrote {settings.output}: {size}; {', '.join(of_each) or 'there is no backbone'}.")
 
 
 @command.command("import", short_help="Write an exported HDF5 file as a store again.")

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Example, the paper's Table 3 and Table 4 in one:
-  vidpipe sweep --store s.zarr --out sweep --aggregators average,concat,lstm,gru,fast-gru \\
-      --patterns first,all-expensive,1:1,1:3,1:7,1:15,1:31 --clips 2,4,8,16,32 --seeds 3 --dry-run
+  vidpipe sweep --store s.zarr --out sweep --aggregator average,concat,lstm,gru,fast-gru \\
+      --pattern first,all-expensive,1:1,1:3,1:7,1:15,1:31 --clips 2,4,8,16,32 --seeds 3 --dry-run
 """
 # Fields that a sweep has in another form, or sets itself for each run.
 OWN = {"aggregator", "pattern", "num_clips", "seed", "local_copies"}

@@ -1,7 +1,8 @@
 """A dictionary of named builders that refuses duplicates and explains unknown names."""
 
 import difflib
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from .errors import SettingsError
@@ -19,6 +20,57 @@ class Described(Protocol):
 T = TypeVar("T")
 D = TypeVar("D", bound=Described)
 _SHOWN_NAMES, _NEAREST = 20, 6
+_LIKE_ENOUGH, _AS_LIKE = 0.65, 0.02  # of difflib's measure, in which 1 is the same
+_WITHIN, _OF_PART, _LONG, _MOST_MEANT = 0.7, 0.9, 4, 3
+_SEPARATORS = re.compile(r"[\W_]+")
+
+
+def nearest(word: str, known: Iterable[str], *, least: float = _LIKE_ENOUGH) -> list[str]:
+    """Return those of ``known`` that someone who typed ``word`` is likely to mean: mostly none or one.
+
+    Case, hyphens, underscores and the like do not count. Names are also known by one of their parts.
+
+    Args:
+        word: what was typed.
+        known: what could have been.
+        least: how like a name must be, in (0, 1]; 1 is the same.
+    """
+    typed = _plain(word)
+    likeness = {name: _likeness(typed, name) for name in known}
+    best = max(likeness.values(), default=0.0)
+    if best < least:
+        return []
+    return [name for name, own in likeness.items() if own > best - _AS_LIKE][:_MOST_MEANT]
+
+
+def _likeness(typed: str, name: str) -> float:
+    """Return how much a name is like what was typed, 1 for the same."""
+    whole = _plain(name)
+    found = _ratio(typed, whole)
+    if len(typed) >= _LONG and len(whole) >= _LONG and (typed in whole or whole in typed):
+        found = max(found, _WITHIN)  # difflib finds these too different in length
+    parts = [part for part in map(_plain, _SEPARATORS.split(name)) if len(part) >= _LONG and part != whole]
+    return max([found, *(_OF_PART * _ratio(typed, part) for part in parts)])
+
+
+def _ratio(typed: str, name: str) -> float:
+    return difflib.SequenceMatcher(None, typed, name).ratio()
+
+
+def did_you_mean(word: str, known: Iterable[str], *, begin: str = "; did") -> str:
+    """Return a question that names the likely ones of ``known``; empty if none is like ``word``.
+
+    Args:
+        word: what was typed.
+        known: what could have been.
+        begin: how the question begins: as a part of a sentence, or with `` Did`` as one of its own.
+    """
+    found = nearest(word, known)
+    return f"{begin} you mean {' or '.join(found)}?" if found else ""
+
+
+def _plain(word: str) -> str:
+    return "".join(letter for letter in word.casefold() if letter.isalnum())
 
 
 class Registry(Generic[T]):
@@ -55,12 +107,13 @@ class Registry(Generic[T]):
         """
         if name not in self._entries:
             known = self.names()
+            listed = f"known: {', '.join(known)}"
             if len(known) > _SHOWN_NAMES:
-                nearest = difflib.get_close_matches(name, known, n=_NEAREST, cutoff=0.0)
-                raise SettingsError(
-                    f"there is no {self.kind} {name!r}; of {len(known)} the nearest: {', '.join(nearest)}"
-                )
-            raise SettingsError(f"there is no {self.kind} {name!r}; known: {', '.join(known)}")
+                like = difflib.get_close_matches(name, known, n=_NEAREST, cutoff=0.0)
+                listed = f"of {len(known)} the nearest: {', '.join(like)}"
+            question = did_you_mean(name, known)
+            listed = f"{question} {listed[0].upper()}{listed[1:]}" if question else f"; {listed}"
+            raise SettingsError(f"there is no {self.kind} {name!r}{listed}")
         return self._entries[name]
 
     def __contains__(self, name: str) -> bool:

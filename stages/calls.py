@@ -1,5 +1,6 @@
 """Not a stage: the stages as plain functions, whose keywords are the fields of their settings.
 
+The words of the command line will do as well, with underscores: ``frames`` for ``num_frames``, ``size`` for ``crop``.
 Paths, patterns and weights of a role may be given as text, as on the command line; what is not given has its default.
 Fields of nested settings, such as ``epochs`` or ``num_clips``, are keywords like all others; so is ``preset``, where
 the command has it.
@@ -18,6 +19,7 @@ from ..pipeline.errors import SettingsError, VidpipeError, named, renamed, spell
 from ..pipeline.execution import SILENT
 from ..pipeline.settings import build, flat_types, nested_settings
 from .defaults import choose
+from .words import field_of
 
 if TYPE_CHECKING:
     from .check_manifest.run import CheckReport
@@ -28,12 +30,12 @@ if TYPE_CHECKING:
     from .train_aggregator.run import TrainAggregatorSummary
     from .train_backbone.run import TrainBackboneSummary
 
-# Settings of training that a sweep sets in each run -> what to give it in their place.
+# Settings of training that a sweep sets in each run -> its own field in their place.
 OF_EACH_RUN = {
     "aggregator": "aggregators",
     "pattern": "patterns",
     "num_clips": "clips",
-    "seed": "num_seeds",
+    "seed": "",
     "local_copies": "",
 }
 
@@ -98,10 +100,10 @@ def sweep(**settings: Any) -> "SweepSummary":
     Keywords: the fields of `vidpipe.stages.sweep.settings.SweepSettings` and of the settings in it.
     The help of the command ``vidpipe sweep`` describes each.
     """
+    settings = {OF_EACH_RUN.get(word) or word: value for word, value in settings.items()}
     own = [word for word in settings if word in OF_EACH_RUN]
     if own:
-        instead = OF_EACH_RUN[own[0]]
-        raise SettingsError(f"a sweep sets {own[0]} in each run{f'; give {instead}' if instead else ''}")
+        raise SettingsError(f"a sweep sets {own[0]} in each run{'; give num_seeds' if own[0] == 'seed' else ''}")
     summary = _call("sweep", "SweepSettings", settings)
     return dataclasses.replace(summary, failed={name: spelled(reason) for name, reason in summary.failed.items()})
 
@@ -132,7 +134,7 @@ def _call(stage: str, name: str, given: Mapping[str, Any]) -> Any:
     """
     # Imported on the call, so that `import vidpipe` loads neither torch nor zarr.
     kind = getattr(importlib.import_module(f".{stage}.settings", __package__), name)
-    words = dict(given)
+    words = _by_field(kind, given)
     passed = {"progress": words.pop("progress")} if "progress" in words else {}
     words, asked = _under_preset(stage, words)
     read = _read(kind, words)
@@ -157,6 +159,21 @@ def _under_preset(stage: str, words: dict[str, Any]) -> tuple[dict[str, Any], di
         return words, {}
     values = presets.preset_values(stage, name)
     return (words, {"preset": name}) if name in presets.RECIPES else (values | words, {})
+
+
+def _by_field(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``given`` by the names of the fields of ``kind``, in place of other words for them.
+
+    Raises:
+        SettingsError: if one field is given twice.
+    """
+    known, words = flat_types(kind), {}
+    for word, value in given.items():
+        field = field_of(word, known)
+        if field in words:
+            raise SettingsError(f"{field} is given twice: {word} is another word for it")
+        words[field] = value
+    return words
 
 
 def _read(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:

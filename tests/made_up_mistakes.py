@@ -106,10 +106,10 @@ BEGUN = {
     "probe --store s.zarr --out probed": 0,
     "train-aggregator --store s.zarr --out average --aggregator average --device cpu": 0,
     "train-aggregator --store untested.zarr --out average_untested --aggregator average --device cpu": 0,
-    "sweep --store damaged.zarr --out failed_sweep --aggregators fast-gru --epochs 1 --seeds 1 --patterns first"
+    "sweep --store damaged.zarr --out failed_sweep --aggregator fast-gru --epochs 1 --seeds 1 --pattern first"
     " --clips 4 --no-copies --device cpu": 3,
     "finetune --manifest one_position.csv --out begun --expensive r2plus1d_14_w16 --size 32 --frames 8 --clips 1"
-    " --aggregator average --batch-size 1 --val-fraction 0 --device cpu --precision float32 --memory-gb 8": 2,
+    " --aggregator average --batch 1 --val-fraction 0 --device cpu --precision float32 --memory-gb 8": 2,
 }
 FOLDERS = (
     "folders/fall/a.mp4", "folders/jump/b.mp4", "flat/a.mp4", "stray/fall/a.mp4", "stray/b.mp4", "splits/train/a.mp4",

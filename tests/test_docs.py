@@ -33,7 +33,7 @@ MARK = re.compile(r"(too long|needs): \w.+")
 KINDS = {"bash", "console", "python", "text", "csv"}  # the last two hold no commands
 NOT_OURS = {"dask", "pip", "torchrun"}  # commands of others, which are never run
 FOREIGN_OPTIONS = {"--index-url"}  # of pip
-TINY = "--size 32 --epochs 1 --batch-size 12 --precision float32"
+TINY = "--size 32 --epochs 1 --batch 12 --precision float32"
 WEIGHTS = (
     "--expensive r2plus1d_14_w16=runs/expensive/weights.safetensors --cheap r2d_14_w16=runs/cheap/weights.safetensors"
 )
@@ -201,9 +201,10 @@ def test_every_command_is_one_that_there_is(block: Block, monkeypatch: pytest.Mo
 def check_names(options: dict[str, Any]) -> None:
     """Fail unless backbones, aggregators and patterns that a command names are known."""
     for role in ("backbone", "expensive", "cheap"):
-        given = options.get(role) or "r2d_26"
-        name = given if isinstance(given, str) else given.backbone
-        assert name in BACKBONES, name
+        given = options.get(role) or ()
+        for one in given if isinstance(given, tuple) else (given,):
+            name = one if isinstance(one, str) else one.backbone or "r2d_26"  # weights alone do not say it
+            assert name in BACKBONES, name
     for name in (options.get("aggregator") or "average", *options.get("aggregators", ())):
         assert name in AGGREGATORS, name
     for pattern in (options.get("pattern") or "first", *(options.get("patterns") or ())):

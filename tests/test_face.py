@@ -32,6 +32,7 @@ FACE = (
     "load_backbone",
     "load_weights",
     "manifest_from_folders",
+    "open_store",
     "pooled_features",
     "probe",
     "read_manifest",
@@ -116,7 +117,7 @@ def test_other_commands_refuse_in_the_same_words():
         vidpipe.sweep(store="s", out="o", patterns=["often"])
     with pytest.raises(vidpipe.VidpipeError, match="NUL character"):
         vidpipe.read_manifest("m\0.csv")
-    with pytest.raises(vidpipe.VidpipeError, match="cheap: must be NAME=WEIGHTS"):
+    with pytest.raises(vidpipe.VidpipeError, match="cheap: must be a weights file, a run of vidpipe train-backbone"):
         vidpipe.extract(manifest="m.csv", store="s.zarr", cheap="r2d_26")
     with pytest.raises(vidpipe.VidpipeError, match="'tough' is neither easy, medium or hard"):
         vidpipe.render(out="o", difficulty="tough")
@@ -138,5 +139,5 @@ def test_an_error_shows_no_marks_in_any_form():
 
 
 def test_a_sweep_says_what_it_sets_itself():
-    with pytest.raises(vidpipe.VidpipeError, match="a sweep sets num_clips in each run; give clips"):
-        vidpipe.sweep(store="s", out="o", num_clips=8)
+    with pytest.raises(vidpipe.VidpipeError, match="a sweep sets seed in each run; give num_seeds"):
+        vidpipe.sweep(store="s", out="o", seed=8)

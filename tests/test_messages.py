@@ -26,7 +26,7 @@ ERROR = "Error: "
 VARIABLE = (
     (re.compile(r"\b[0-9a-f]{12,64}\b"), "<digest>"),
     (re.compile(r"\b[\d,.]+ (GB|MB|kB|bytes)\b"), "<size>"),
-    (re.compile(r"\bof \d+ the nearest:"), "of <n> the nearest:"),
+    (re.compile(r"\b([Oo])f \d+ the nearest:"), r"\1f <n> the nearest:"),
     (re.compile(r"known: i3d_101,[\w, ]+"), "known: <backbones>"),
     (re.compile(r"torch sees \d+ CUDA"), "torch sees <n> CUDA"),
 )

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from vidpipe.cli.main import COMMANDS, main
-from vidpipe.cli.spelling import SHORT_NAMES, option_name
+from vidpipe.cli.spelling import option_name
 from vidpipe.pipeline.errors import SettingsError, named, spelled
 from vidpipe.pipeline.manifests.official.lists import ImportSettings
 from vidpipe.pipeline.manifests.official.source import Source
@@ -21,12 +21,14 @@ from vidpipe.stages.evaluate.settings import EvaluateSettings
 from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
 from vidpipe.stages.finetune.settings import FinetuneSettings, RoleBackbone
 from vidpipe.stages.flops.settings import FlopsSettings
+from vidpipe.stages.listing.settings import AggregatorsSettings, BackbonesSettings
 from vidpipe.stages.probe.settings import ProbeSettings
 from vidpipe.stages.render.settings import RenderSettings
 from vidpipe.stages.store.settings import ExportSettings, VerifySettings
 from vidpipe.stages.sweep.settings import SweepSettings
 from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 from vidpipe.stages.train_backbone.settings import TrainBackboneSettings
+from vidpipe.stages.words import WORDS
 
 # Command -> (its settings, the least that has to be typed, the same in Python).
 LEAST: dict[str, tuple[type, list[str], dict[str, Any]]] = {
@@ -61,6 +63,8 @@ LEAST: dict[str, tuple[type, list[str], dict[str, Any]]] = {
         ["--store=s", "--run=r", "--out=o"],
         {"store": Path("s"), "runs": (Path("r"),), "out": Path("o")},
     ),
+    "backbones": (BackbonesSettings, [], {}),
+    "aggregators": (AggregatorsSettings, [], {}),
     "flops": (FlopsSettings, ["--backbone=r2d_26"], {"backbone": "r2d_26"}),
     "render": (RenderSettings, ["o"], {"out": Path("o")}),
     "store verify": (VerifySettings, ["s"], {"store": Path("s")}),
@@ -114,7 +118,7 @@ def test_every_field_says_what_it_is_for(kind: type):
 
 def test_short_names_are_those_of_fields():
     everything = {name for kind, *_ in LEAST.values() for name in flat_types(kind)}
-    assert SHORT_NAMES.keys() <= everything
+    assert WORDS.keys() <= everything
 
 
 @pytest.mark.parametrize("kind", [kind for kind, *_ in LEAST.values()], ids=lambda kind: kind.__name__)
@@ -132,7 +136,7 @@ def test_values_out_of_their_bounds_are_refused_by_name(kind: type):
 def test_marks_are_shown_as_names_or_options():
     text = f"{named('num_frames')} and {named('batch_size')}"
     assert spelled(text) == "num_frames and batch_size"
-    assert spelled(text, option_name) == "--frames and --batch-size"
+    assert spelled(text, option_name) == "--frames and --batch"
     assert str(SettingsError(text)) == "num_frames and batch_size"
 
 

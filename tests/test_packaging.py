@@ -94,7 +94,7 @@ def test_the_example_is_printed_and_written_as_it_lies_in_the_checkout(tmp_path:
 def test_the_example_is_csv_alone(tmp_path: Path):
     refused = vidpipe("example", "-o", tmp_path / "m.parquet")
     assert refused.exit_code == 2
-    assert "--output must end in .csv; got" in refused.stderr
+    assert "--out must end in .csv; got" in refused.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -5,7 +5,7 @@ notebook needs stands here. A name loads what it needs when it is first used, so
 
     import vidpipe
 
-    vidpipe.extract(manifest="m.csv", store="s.zarr", cheap="r2d_26=cheap.safetensors", num_clips=8)
+    vidpipe.extract(manifest="m.csv", store="s.zarr", cheap="runs/cheap", num_clips=8)
     vidpipe.train_aggregator(store="s.zarr", out="runs/average", aggregator="average")
     print(vidpipe.evaluate(store="s.zarr", runs=["runs/average"], out="results")["runs"][0]["metrics"])
 """
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from vidpipe.pipeline.errors import VidpipeError
     from vidpipe.pipeline.features.arrays import pooled_features, stored_maps
     from vidpipe.pipeline.features.patterns import Pattern
-    from vidpipe.pipeline.features.store import FeatureStore
+    from vidpipe.pipeline.features.store import FeatureStore, open_store
     from vidpipe.pipeline.manifests.folders import manifest_from_folders
     from vidpipe.pipeline.manifests.manifest import Manifest, read_manifest, write_manifest
     from vidpipe.pipeline.training.run_directory import RunDirectory
@@ -57,6 +57,7 @@ _HOMES = {
     "ClipSampling": "pipeline.videos.clips",
     "Pattern": "pipeline.features.patterns",
     "FeatureStore": "pipeline.features.store",
+    "open_store": "pipeline.features.store",
     "pooled_features": "pipeline.features.arrays",
     "stored_maps": "pipeline.features.arrays",
     # Networks.

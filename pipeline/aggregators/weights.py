@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..backbones.places import WEIGHTS_FILE, what_it_is
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
 from .base import AggregatorSpec
@@ -16,6 +17,7 @@ from .registry import complete_spec
 from .video_model import Shape, VideoModel, build_video_model
 
 _FORMAT = "vidpipe aggregator 2"
+_HOW = "Give the weights.safetensors of a run of vidpipe train-aggregator or vidpipe finetune"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,13 +70,17 @@ def save_aggregator(
     write_atomically(path, lambda partial: partial.write_bytes(data))
 
 
-def load_aggregator(path: Path) -> tuple[VideoModel, AggregatorWeights]:
+def load_aggregator(path: Path | str) -> tuple[VideoModel, AggregatorWeights]:
     """Return the aggregator of a weights file, in evaluation mode on the CPU, and what else the file says.
+
+    Args:
+        path: of the file, or of the folder of the run that left it.
 
     Raises:
         WeightsError: if the file is damaged, or not one of vidpipe's.
     """
-    weights = _read(path)
+    path = Path(path)
+    weights = _read(path / WEIGHTS_FILE if path.is_dir() else path)
     try:
         model = build_video_model(weights.spec, shapes=weights.shapes)
         model.load_state_dict(weights.state)
@@ -86,18 +92,20 @@ def load_aggregator(path: Path) -> tuple[VideoModel, AggregatorWeights]:
 def _read(path: Path) -> AggregatorWeights:
     try:
         with safe_open(path, framework="pt") as file:
-            content = json.loads((file.metadata() or {})["vidpipe"])
+            metadata = file.metadata() or {}
+            if "vidpipe" not in metadata:
+                raise WeightsError(f"{path} is a safetensors file of another program. {_HOW}")
+            content = json.loads(metadata["vidpipe"])
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a file is no mapping)
         if "backbone" in content and "format" not in content:
-            raise WeightsError(
-                f"{path} holds the weights of a backbone, where an aggregator's are needed. Give the "
-                "weights.safetensors of a run of vidpipe train-aggregator or vidpipe finetune"
-            )
+            raise WeightsError(f"{path} holds the weights of a backbone, where an aggregator's are needed. {_HOW}")
         if content["format"] != _FORMAT:
             raise WeightsError(f"{path} has the format {content['format']!r}; this version reads {_FORMAT!r}")
         spec = AggregatorSpec(**content["spec"])
         shapes = {role: (int(t), int(h), int(w), int(c)) for role, (t, h, w, c) in content["shapes"].items()}
     except (OSError, SafetensorError) as error:
+        if found := what_it_is(path):
+            raise WeightsError(f"{path} is no weights file: it is {found}. {_HOW}") from error
         raise WeightsError(f"{path} cannot be read: {error}. Train the aggregator again") from error
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, WeightsError):

@@ -6,21 +6,27 @@ from pathlib import Path
 from ..errors import SettingsError, named
 from ..features.patterns import CHEAP, EXPENSIVE
 from ..videos.clips import ClipSampling
+from .places import weights_file
 from .weights import Weights, load_weights
 
 
-def load_named(path: Path, *, backbone: str, role: str) -> Weights:
-    """Return the weights at ``path``, which must be those of the backbone that the user names.
+def load_named(place: Path, *, backbone: str, role: str) -> Weights:
+    """Return the weights at ``place``, which must be those of the backbone that the user names.
+
+    Args:
+        place: a weights file, or the folder of the run that left it.
+        backbone: its name; empty for whichever it is.
+        role: that it is to play.
 
     Raises:
-        WeightsError: if it is not a weights file of vidpipe's.
+        WeightsError: if there is no weights file of vidpipe's.
         SettingsError: if they are of another backbone; the message says what to type.
     """
+    path = weights_file(place, role=role)
     weights = load_weights(path)
-    if weights.backbone != backbone:
+    if backbone and weights.backbone != backbone:
         raise SettingsError(
-            f"{named(role)} says {backbone}, but {path} holds weights of {weights.backbone}; type {named(role)} "
-            f"{weights.backbone}={path}"
+            f"{named(role)} says {backbone}, but {path} holds weights of {weights.backbone}; type {named(role)} {path}"
         )
     return weights
 
@@ -55,6 +61,31 @@ def check_same_clips(clips: Mapping[str, tuple[int, int, float | None]]) -> None
             f"{_clip_text(*clips[CHEAP])}; both must see the same clips. Train one of them anew on the other's "
             f"clips: give {_typed(*clips[EXPENSIVE])}"
         )
+
+
+def check_differ(names: Mapping[str, str]) -> None:
+    """Refuse the same backbone in both roles.
+
+    Args:
+        names: role -> the backbone's name.
+
+    Raises:
+        SettingsError: naming it.
+    """
+    if EXPENSIVE in names and CHEAP in names and names[EXPENSIVE] == names[CHEAP]:
+        raise SettingsError(f"{named('expensive')} and {named('cheap')} must differ; both are {names[CHEAP]}")
+
+
+def sizes_words(crops: Mapping[str, int]) -> tuple[str, ...]:
+    """Return a sentence if the two backbones see pictures of different sizes, which is allowed; else nothing.
+
+    Args:
+        crops: role -> side of its square input, pixels.
+    """
+    if len(set(crops.values())) < 2:
+        return ()
+    each = ", ".join(f"{named(role)} sees {crop}×{crop} pixels" for role, crop in crops.items())
+    return (f"{each}: each as it was trained",)
 
 
 def check_roles(gmacs: Mapping[str, tuple[str, float]]) -> None:

@@ -17,6 +17,7 @@ from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
 from ..videos.preprocessing import Preprocessing, parse_preprocessing
 from .interface import Backbone
+from .places import HOW, near_by, weights_file, what_it_is
 from .registry import BACKBONES, build_backbone
 
 FORMAT_VERSION = 1
@@ -130,18 +131,16 @@ def save_weights(path: Path | str, weights: Weights) -> None:
 def load_weights(path: Path | str) -> Weights:
     """Read a weights file, and check it against its digest and against the backbone it names.
 
+    Args:
+        path: of the file, or of the folder of the run that left it.
+
     Raises:
         WeightsError: if the file is missing, no safetensors file, not one of vidpipe's, of another format version,
             damaged, or does not fit its backbone; the message says which and what to do.
     """
-    path = Path(path)
+    path = weights_file(Path(path))
     metadata, state = _read(path)
     version = metadata.get("format_version")
-    if version is None and "spec" in metadata:
-        raise WeightsError(
-            f"{path} holds the weights of an aggregator, where a backbone's are needed. Give a .safetensors file that "
-            "vidpipe train-backbone wrote, or the one of a role (expensive or cheap) in a run of vidpipe finetune."
-        )
     if version is None:
         raise WeightsError(f"{path} does not say its format version; make it anew with vidpipe train-backbone.")
     if version != FORMAT_VERSION:
@@ -154,19 +153,37 @@ def load_weights(path: Path | str) -> Weights:
     return weights
 
 
-def read_clip(path: Path | str) -> tuple[int, int, float | None]:
-    """Return the clips that the weights at ``path`` were trained on: frames, stride, rate (None: the videos' own).
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """What a weights file says of itself before its tensors.
 
-    Only the file's head is read: nothing is checked but that it says so.
+    Attributes:
+        backbone: its registered name.
+        clip: what it was trained on: frames, stride, rate in frames/s (None: the videos' own).
+        crop: side of the square input, pixels.
+    """
+
+    backbone: str
+    clip: tuple[int, int, float | None]
+    crop: int
+
+
+def read_head(path: Path | str, *, role: str | None = None) -> Head:
+    """Return what the weights at ``path`` say of themselves; only the file's head is read, and nothing else is checked.
+
+    Args:
+        path: of the file, or of the folder of the run that left it.
+        role: which of its backbones an end-to-end run is to give.
 
     Raises:
-        WeightsError: if it does not.
+        WeightsError: if it does not say so, or holds no backbone.
     """
-    path = Path(path)
+    path = weights_file(Path(path), role=role)
     with _opened(path) as file:
         metadata = _metadata(path, file)
     try:
-        return int(metadata["num_frames"]), int(metadata["sampling_rate"]), metadata["fps"]
+        clip = int(metadata["num_frames"]), int(metadata["sampling_rate"]), metadata["fps"]
+        return Head(backbone=str(metadata["backbone"]), clip=clip, crop=int(metadata["preprocessing"]["crop"]))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} does not say which clips it was trained on ({error}); make it anew") from error
 
@@ -204,11 +221,13 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(str(path), framework="pt") as file:
             yield file
     except FileNotFoundError as error:
-        raise WeightsError(f"there is no weights file {path}") from error
+        raise WeightsError(f"there is no weights file {path}{near_by(path)}") from error
     except (SafetensorError, OSError) as error:
+        found = what_it_is(path)
+        if found:
+            raise WeightsError(f"{path} is no weights file: it is {found}. Give {HOW}") from error
         raise WeightsError(
-            f"{path} cannot be read as a safetensors file ({error}). "
-            "Give the .safetensors file that vidpipe train-backbone wrote; if it is that one, it is damaged."
+            f"{path} cannot be read as a safetensors file ({error}). Give {HOW}; if it is that one, it is damaged."
         ) from error
 
 
@@ -217,10 +236,16 @@ def _metadata(path: Path, file: Any) -> dict[str, Any]:
     raw = (file.metadata() or {}).get(_METADATA_KEY)
     if raw is None:
         raise WeightsError(
-            f"{path} is a safetensors file without vidpipe's metadata: classes and preprocessing are unknown. "
-            "Give a file that vidpipe train-backbone wrote."
+            f"{path} is a safetensors file of another program, without vidpipe's metadata: which network it is, its "
+            f"classes and its preprocessing are unknown. Give {HOW}"
         )
-    return _parse_json(path, raw)
+    metadata = _parse_json(path, raw)
+    if "spec" in metadata and "backbone" not in metadata:
+        raise WeightsError(
+            f"{path} holds the weights of an aggregator, where a backbone's are needed. Give {HOW}, or the file of a "
+            "role (expensive or cheap) in a run of vidpipe finetune"
+        )
+    return metadata
 
 
 def _parse_json(path: Path, raw: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ READERS = 4
 
 def stored_maps(
     group: BackboneGroup,
-    videos: Sequence[int],
+    videos: Sequence[str | int],
     *,
     clips: Sequence[int],
     block_bytes: int = _BLOCK_BYTES,
@@ -27,7 +27,7 @@ def stored_maps(
 
     Args:
         group: the backbone's part of a store.
-        videos: V indices of videos that are done.
+        videos: V videos that are done, by their ids or their places in the manifest.
         clips: n clip numbers, each of them due.
         block_bytes: a block holds as many videos as fit into it, at least one.
         progress: advanced by the videos that were read, from any thread; the caller begins and ends the work.
@@ -42,7 +42,7 @@ def stored_maps(
         progress.advance(len(block))
         return maps
 
-    numbers = np.asarray(videos, np.int64)
+    numbers = np.array([group.index(video) for video in videos], np.int64)
     indices = da.from_array(numbers, chunks=(videos_per_block,))  # pyright: ignore[reportArgumentType] (its default)
     new_axes = list(range(1, 1 + len(shape)))
     chunks = (indices.chunks[0], *((size,) for size in shape))
@@ -52,7 +52,7 @@ def stored_maps(
 
 def pooled_features(
     group: BackboneGroup,
-    videos: Sequence[int],
+    videos: Sequence[str | int],
     *,
     clips: Sequence[int],
     block_bytes: int = _BLOCK_BYTES,

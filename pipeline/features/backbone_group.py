@@ -28,6 +28,7 @@ from .format import (
     write_rows,
 )
 from .shards import DamagedError, read_chunk, read_shard, write_chunk, write_shard
+from .video_ids import VideoIds
 
 
 class UnreadableError(StoreError):
@@ -59,16 +60,26 @@ class BackboneGroup:
         rows: (M,) the row of each of the manifest's M videos.
         num_rows: V, how many rows there are.
         writable: whether `write` and `record` are to be called.
+        ids: of the videos, if a store has them at hand.
 
     Attributes:
         features: (V, R, N, T', H', W', C) float16 Zarr array; NaN where nothing was computed.
         scores: (V, R, N, K) float32 Zarr array, the backbone's own clip scores; NaN where nothing was computed.
     """
 
-    def __init__(self, path: Path, *, rows: npt.NDArray[np.int64], num_rows: int, writable: bool = False):
+    def __init__(
+        self,
+        path: Path,
+        *,
+        rows: npt.NDArray[np.int64],
+        num_rows: int,
+        writable: bool = False,
+        ids: VideoIds | None = None,
+    ):
         self.path = path
         self.name = path.name
         self._rows, self._num_rows = rows, num_rows
+        self._ids = ids or VideoIds(path.parent, rows=rows, num_rows=num_rows)
         self.group = open_group(path, writable=writable)
         self.attributes: dict[str, Any] = dict(self.group.attrs)
 
@@ -278,11 +289,19 @@ class BackboneGroup:
         self._features_path(video_index).unlink(missing_ok=True)
         self._scores_path(video_index).unlink(missing_ok=True)
 
-    def read(self, video_index: int, *, view: int = 0, clips: Sequence[int] | None = None) -> np.ndarray:
+    def index(self, video: str | int) -> int:
+        """Return the place in the manifest of a video, which is given by its id or by that place.
+
+        Raises:
+            StoreError: if there is no video of that id.
+        """
+        return self._ids.place(video)
+
+    def read(self, video: str | int, *, view: int = 0, clips: Sequence[int] | None = None) -> np.ndarray:
         """Return (n, T', H', W', C) float16, the maps of the clips asked for, decoding no others.
 
         Args:
-            video_index: which video of the manifest.
+            video: its id, or its place in the manifest.
             view: which draw of the video's clips.
             clips: n clip numbers in any order; None for all N. A clip that is not due is NaN.
 
@@ -290,6 +309,7 @@ class BackboneGroup:
             StoreError: if a clip that is due is missing or damaged; names video, backbone, view and clip.
         """
         num_views, num_clips = self.features.shape[1:3]
+        video_index = self.index(video)
         _check_index("video", video_index, len(self._rows))
         # Indexing a range lets -1 mean the last clip.
         wanted = [_place(num_clips, "clip", clip) for clip in (range(num_clips) if clips is None else clips)]
@@ -311,12 +331,13 @@ class BackboneGroup:
                 raise self._unreadable(video_index, f"view {view}, clip {clip}", "not there")
         return maps
 
-    def read_scores(self, video_index: int, *, view: int = 0) -> np.ndarray:
+    def read_scores(self, video: str | int, *, view: int = 0) -> np.ndarray:
         """Return (N, K) float32, the backbone's own scores of each clip; NaN where a clip is not due.
 
         Raises:
             StoreError: if they are missing or damaged; names video and backbone.
         """
+        video_index = self.index(video)
         _check_index("video", video_index, len(self._rows))
         _place(self.scores.shape[1], "view", view)
         scores = np.empty(self.scores.shape[1:], SCORE_DTYPE)  # (R, N, K)

@@ -136,7 +136,7 @@ def _backbone_of(
             f"{named('pattern')} {pattern} needs {role} clips, but {store.path} has no {role} backbone; it has "
             f"{_listing(by_role)}. Type {named('pattern')} "
             f"{'all-cheap' if role == EXPENSIVE else 'all-expensive'}, or add one "
-            f"with vidpipe extract {named(role)} NAME=WEIGHTS"
+            f"with vidpipe extract {named(role)} WEIGHTS"
         )
     return _named(store, by_role, role, given)
 

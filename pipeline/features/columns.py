@@ -15,7 +15,7 @@ import numpy.typing as npt
 import zarr
 
 from ..manifests.manifest import Manifest, Videos
-from .format import VIDEOS_PER_CHUNK, create_array, open_array, read_array, resize, write_changed
+from .format import VIDEOS, VIDEOS_PER_CHUNK, create_array, open_array, read_array, resize, write_changed
 
 OWN_TEXTS = ("video_id", "path", "labels", "split")
 CONTENT = "content_sha256"  # a text column that extractions fill in, where asked
@@ -121,7 +121,8 @@ def _write_column(group: zarr.Group, path: Path, name: str, values: np.ndarray) 
         return
     dtype, fill = _KINDS[values.dtype.kind]
     chunk = (VIDEOS_PER_CHUNK, *values.shape[1:])
-    create_array(group, name, shape=values.shape, chunk=chunk, dtype=dtype, fill=fill)[...] = values
+    dims = (*VIDEOS, "edge")[: values.ndim]
+    create_array(group, name, shape=values.shape, chunk=chunk, dtype=dtype, fill=fill, dims=dims)[...] = values
 
 
 def _key(name: str) -> str:

@@ -18,6 +18,10 @@ from .shards import LZ4_LEVEL, ZSTD_LEVEL
 FORMAT_VERSION = 2
 READABLE_FORMATS = (1, 2)  # 1: no column `place`; files of small arrays may hold fewer rows
 VIDEOS_PER_CHUNK = 1024  # of arrays with a small entry per video: a million videos make a thousand files
+# Names of axes, in the arrays' metadata. Stores from before they were kept lack them, and are read all the same.
+VIDEOS = ("video",)
+CLIPS = (*VIDEOS, "view", "clip")
+MAP = ("time", "height", "width", "channel")
 FEATURE_DTYPE, SCORE_DTYPE = np.dtype("<f2"), np.dtype("<f4")
 _CHECKSUM: dict[str, Any] = {"name": "crc32c"}
 # The level was measured: higher ones are slower and no smaller on maps of which two thirds are zero. Zstandard's own
@@ -84,10 +88,14 @@ def create_array(
     chunk: tuple[int, ...],
     dtype: Any,
     fill: Any,
+    dims: tuple[str, ...],
     shard: tuple[int, ...] | None = None,
     compression: str = SMALL_COMPRESSION,
 ) -> zarr.Array:
-    """Create one checksummed array; its chunks are files such as ``c.0.0``, all in one folder."""
+    """Create one checksummed array; its chunks are files such as ``c.0.0``, all in one folder.
+
+    ``dims`` names its axes, for xarray and others.
+    """
     return group.create_array(
         name,
         shape=shape,
@@ -97,13 +105,14 @@ def create_array(
         fill_value=fill,
         compressors=[*COMPRESSIONS[compression], _CHECKSUM],
         chunk_key_encoding={"name": "default", "separator": "."},
+        dimension_names=dims,
     )
 
 
 def create_clip_starts(group: zarr.Group, clips: tuple[int, int, int]) -> None:
     """Create `clip_start` (V, R, N) float64, filled with NaN, for ``clips`` = (V, R, N)."""
     chunk = (VIDEOS_PER_CHUNK, *clips[1:])
-    create_array(group, "clip_start", shape=clips, chunk=chunk, dtype="<f8", fill=float("nan"))
+    create_array(group, "clip_start", shape=clips, chunk=chunk, dtype="<f8", fill=float("nan"), dims=CLIPS)
 
 
 def create_backbone_arrays(group: zarr.Group, clips: tuple[int, int, int], attributes: dict[str, Any]) -> None:
@@ -121,13 +130,15 @@ def create_backbone_arrays(group: zarr.Group, clips: tuple[int, int, int], attri
         shard=(1, *of_video, *maps),
         dtype=FEATURE_DTYPE,
         fill=nan,
+        dims=(*CLIPS, *MAP),
         compression=attributes["compression"],
     )
     num_classes = attributes["num_classes"]
     scores, scores_of_video = (*clips, num_classes), (1, *of_video, num_classes)
-    create_array(group, "scores", shape=scores, chunk=scores_of_video, dtype=SCORE_DTYPE, fill=nan)
-    create_array(group, "status", shape=(num_videos,), chunk=(rows,), dtype="int8", fill=0)
-    create_array(group, "error", shape=(num_videos,), chunk=(rows,), dtype=str, fill="")
+    dims = (*CLIPS, "class")
+    create_array(group, "scores", shape=scores, chunk=scores_of_video, dtype=SCORE_DTYPE, fill=nan, dims=dims)
+    create_array(group, "status", shape=(num_videos,), chunk=(rows,), dtype="int8", fill=0, dims=VIDEOS)
+    create_array(group, "error", shape=(num_videos,), chunk=(rows,), dtype=str, fill="", dims=VIDEOS)
 
 
 def new_group(path: Path, *, attributes: dict[str, Any]) -> zarr.Group:

@@ -38,6 +38,7 @@ from ..manifests.manifest import Manifest, Video
 from ..videos.clips import ClipSampling
 from .backbone_group import BackboneGroup
 from .columns import CONTENT
+from .export_selection import ExportSelection, select
 from .format import FORMAT_VERSION, PARTIAL, READABLE_FORMATS, Status
 from .store import FeatureStore
 from .store_attributes import KIND
@@ -49,11 +50,13 @@ _SPARE_BYTES = 16_000_000  # left free by an export: HDF5 crashes on a full disk
 Node = Any  # a group or dataset: h5py's types cannot say which one a name leads to, nor what an attribute holds
 
 
-def export_hdf5(store: FeatureStore, path: Path, *, compression: str = "none", progress: Progress = SILENT) -> None:
-    """Write all of ``store`` into one HDF5 file, which appears whole or not at all.
+def export_hdf5(
+    store: FeatureStore | ExportSelection, path: Path, *, compression: str = "none", progress: Progress = SILENT
+) -> None:
+    """Write a store, or some of its videos and backbones, into one HDF5 file, which appears whole or not at all.
 
     Args:
-        store: opened to read.
+        store: opened to read; all of it, or what is chosen.
         path: of the new file.
         compression: of the maps, a key of `COMPRESSIONS`; gzip takes half the space and ten times as long.
         progress: advanced by each video.
@@ -62,66 +65,50 @@ def export_hdf5(store: FeatureStore, path: Path, *, compression: str = "none", p
         StoreError: if ``path`` exists, the store is damaged, or two ids name the same HDF5 group.
         OutOfSpaceError: if the disk is full.
     """
-    path = Path(path)
+    path, chosen = Path(path), select(store) if isinstance(store, FeatureStore) else store
     if path.exists():
         raise StoreError(f"{path} exists already. Choose another name, or remove it.")
-    check_free_space(path, _SPARE_BYTES + (raw_bytes(store) if compression == "none" else 0))
+    check_free_space(path, _SPARE_BYTES + (chosen.raw_bytes if compression == "none" else 0))
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(draft: Path) -> None:
         # The file format of 1.10 allows attributes over 64 KiB, which a list of 10,000 classes needs.
         with h5py.File(draft, "w", libver=("v110", "v110")) as file:
-            _write_store(store, file, compression, progress)
+            _write_store(chosen, file, compression, progress)
 
     remove_drafts(path)
     write_atomically(path, write, advice=NOTHING_KEPT)
 
 
-def raw_bytes(store: FeatureStore) -> int:
-    """Return the size of all maps in ``store``, uncompressed."""
-    groups = [store.backbone(name) for name in store.backbones()]
-    return sum(int((group.status() == Status.DONE).sum()) * group.raw_bytes_per_video for group in groups)
-
-
-def _write_store(store: FeatureStore, file: h5py.File, compression: str, progress: Progress) -> None:
+def _write_store(chosen: ExportSelection, file: h5py.File, compression: str, progress: Progress) -> None:
     """Write attributes and videos."""
-    groups = [store.backbone(name) for name in store.backbones()]
+    store = chosen.store
     # Videos that the manifest does not list any more stay behind, and so do clips that not all videos have yet.
-    attributes = {
-        **store.attributes,
-        "format_version": FORMAT_VERSION,
-        "num_videos": len(store.manifest),
-        "backbones": {group.name: _whole(group.attributes) for group in groups},
-    }
+    attributes = {**store.attributes, **chosen.record(), "format_version": FORMAT_VERSION}
     for name, value in sorted(attributes.items()):
         file.attrs[name] = json.dumps(value, sort_keys=True) if name in _JSON_ATTRIBUTES else value
-    states = {group.name: (group, group.status(), group.errors() | group.left_out()) for group in groups}
+    states = {group.name: (group, group.errors() | group.left_out()) for group in chosen.groups}
     starts, contents = store.clip_starts(), store.contents()
-    most = sum(group.raw_bytes_per_video for group in groups)
-    with under_way(progress, "exporting", total=len(store.manifest), unit="video"):
-        for index, video in enumerate(store.manifest.videos):
+    most = sum(group.raw_bytes_per_video for group in chosen.groups)
+    with under_way(progress, "exporting", total=len(chosen.manifest), unit="video"):
+        for place, (index, video) in enumerate(zip(chosen.indices.tolist(), chosen.manifest.videos, strict=True)):
             check_free_space(Path(file.filename), _SPARE_BYTES + most)
-            at = _video_group(file, video, index)
+            at = _video_group(file, video, place)
             if store.records_content:
                 at.attrs[CONTENT] = contents.get(index, "")
             if np.isfinite(starts[index]).all():
                 at["clip_start"] = _without_single_view(starts[index])
-            for name, (group, status, errors) in states.items():
-                part = at.create_group(name)
-                partly = status[index] in PARTIAL
-                part.attrs["status"] = (Status.PENDING if partly else Status(status[index])).name.lower()
+            for name, (group, errors) in states.items():
+                part, status = at.create_group(name), chosen.statuses[name][place]
+                partly = status in PARTIAL
+                part.attrs["status"] = (Status.PENDING if partly else Status(status)).name.lower()
                 if index in errors and not partly:
                     part.attrs["error"] = errors[index]
-                if status[index] == Status.DONE:
+                if status == Status.DONE:
                     _write_maps(part, group, index, COMPRESSIONS[compression])
             # Now, so that the free space looked at for the next video is what is really left.
             file.flush()
             progress.advance()
-
-
-def _whole(attributes: dict[str, Any]) -> dict[str, Any]:
-    """Return a backbone's attributes without those of an extension that is under way."""
-    return {name: value for name, value in attributes.items() if name != "due_before"}
 
 
 def _video_group(file: h5py.File, video: Video, index: int) -> h5py.Group:

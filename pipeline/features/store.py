@@ -43,6 +43,7 @@ from .columns import CONTENT, VideoTable, listed_rows, read_places, read_table, 
 from .compression import DEFAULT_COMPRESSION
 from .format import (
     COMPRESSIONS,
+    VIDEOS,
     VIDEOS_PER_CHUNK,
     canonical,
     create_array,
@@ -67,6 +68,7 @@ from .store_attributes import (
     without_pattern,
 )
 from .table_changes import Rules, TableChanges, changed_table
+from .video_ids import VideoIds
 
 EXTENDING = Rules(add=True, drop=True)  # what an extraction from another manifest does
 _ATTEMPTS = 20  # at reading a table that a coordinator is changing: each change takes moments
@@ -88,8 +90,8 @@ class FeatureStore:
     def _open(self, becoming: PendingChange | None = None) -> None:
         """Read the attributes and which rows are listed: both from before a change of the table, or both from after."""
         self._groups.clear()
-        self.__dict__.pop("table", None)
-        self.__dict__.pop("manifest", None)
+        for name in ("table", "manifest", "rows", "_ids"):
+            self.__dict__.pop(name, None)
         for _ in range(_ATTEMPTS):
             self.group = open_group(self.path, writable=self.writable)
             change = becoming or read_pending(self.path)
@@ -240,6 +242,23 @@ class FeatureStore:
             stored, wanted = self.backbone(name).attributes, canonical(attributes)
             refuse_differences(self.path / name, differences(without_pattern(stored), without_pattern(wanted)))
 
+    @cached_property
+    def _ids(self) -> VideoIds:
+        return VideoIds(self.path, rows=self.rows, num_rows=self.num_rows)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """(M) the ids of the manifest's videos, in its order."""
+        return self._ids.all
+
+    def index(self, video: str | int) -> int:
+        """Return the place in the manifest of a video, which is given by its id or by that place.
+
+        Raises:
+            StoreError: if there is no video of that id.
+        """
+        return self._ids.place(video)
+
     def __enter__(self) -> Self:
         return self
 
@@ -291,9 +310,9 @@ class FeatureStore:
         """Return one video's id, without reading the manifest."""
         return str(read_array(self._array("video_id"), int(self.rows[video_index])))
 
-    def clip_starts(self, video_index: int | None = None) -> np.ndarray:
+    def clip_starts(self, video: str | int | None = None) -> np.ndarray:
         """Return (R, N) float64 s, where a video's clips start, or (M, R, N) for all; NaN if a video is not done."""
-        rows = self.rows if video_index is None else int(self.rows[video_index])
+        rows = self.rows if video is None else int(self.rows[self.index(video)])
         return read_rows(self._array("clip_start"), self.num_rows, rows)
 
     def set_clip_starts(self, starts: Mapping[int, np.ndarray]) -> dict[int, str]:
@@ -331,7 +350,8 @@ class FeatureStore:
         """Let the digests of files be recorded from now on; only the coordinator may do this."""
         if not self.records_content:
             with disk_full_explained(self.path):
-                create_array(self.group, CONTENT, shape=(self.num_rows,), chunk=(VIDEOS_PER_CHUNK,), dtype=str, fill="")
+                shape, chunk = (self.num_rows,), (VIDEOS_PER_CHUNK,)
+                create_array(self.group, CONTENT, shape=shape, chunk=chunk, dtype=str, fill="", dims=VIDEOS)
 
     def contents(self) -> dict[int, str]:
         """Return index -> sha256 (hex) of the file as it was extracted, of the videos for which it was recorded."""
@@ -364,7 +384,7 @@ class FeatureStore:
             known = ", ".join(self.backbones()) or "none yet"
             raise StoreError(f"{self.path} has no features of '{name}'. It has: {known}.")
         self._groups[name] = BackboneGroup(
-            self.path / name, rows=self.rows, num_rows=self.num_rows, writable=self.writable
+            self.path / name, rows=self.rows, num_rows=self.num_rows, writable=self.writable, ids=self._ids
         )
         return self._groups[name]
 
@@ -425,3 +445,12 @@ class FeatureStore:
         with disk_full_explained(path), appearing_whole(path) as draft:
             group = new_group(draft, attributes=attributes)
             create_backbone_arrays(group, clips, attributes)
+
+
+def open_store(path: Path | str) -> FeatureStore:
+    """Open a feature store to read it: `FeatureStore.backbones`, `FeatureStore.ids`, `FeatureStore.backbone`.
+
+    Raises:
+        StoreError: if there is none, or it has another format.
+    """
+    return FeatureStore.open(Path(path))

@@ -68,6 +68,8 @@ class RunDirectory:
         """
         path = Path(path)
         if not (path / "settings.json").is_file():
+            if (path.parent / "settings.json").is_file():
+                raise RunError(f"{path} is not a run directory, but lies in one; give {path.parent}")
             raise RunError(f"{path} is not a run directory: it has no settings.json; a training command makes one")
         return cls(path, _read_json(path / "settings.json"))
 

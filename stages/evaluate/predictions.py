@@ -45,7 +45,7 @@ def predict_stored(
             f"Run vidpipe extract with {named('split')} {settings.split} first"
         )
     return Predictions(
-        scores=predict(model, inputs, videos, batch_size=settings.batch_size),
+        scores=predict(model, inputs, videos, batch_size=settings.videos_at_once),
         gmacs=video_gmacs(model, inputs),
         videos=videos,
         missing=missing_videos(store, expected, selection=inputs.selection),
@@ -97,7 +97,7 @@ def predict_decoded(
             damaged=settings.damaged,
             hdr=settings.hdr,
             max_pixels=settings.max_pixels,
-            batch_size=settings.batch_size,
+            batch_size=settings.videos_at_once,
             advance=progress.advance,
         )
     if not found.videos:

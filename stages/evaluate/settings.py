@@ -28,7 +28,7 @@ class EvaluateSettings:
     )
     out: Path = setting(help="Directory for tables and pictures.")
     split: str = setting(default="test", help="The videos to score.")
-    batch_size: int = setting(default=32, help="Videos a step of the aggregator.", at_least=1)
+    videos_at_once: int = setting(default=32, help="Videos a step of the aggregator.", at_least=1)
     device: str = setting(default="auto", help="auto (CUDA where there is one), cpu, cuda, cuda:1.")
     local_copies: Path | None = setting(default=None, help="As in training an aggregator.")
     precision: str = setting(

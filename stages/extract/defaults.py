@@ -1,7 +1,7 @@
 """What follows from the weights that are to run over videos: the clips that they were trained on."""
 
-from ...pipeline.backbones.checks import check_same_clips
-from ...pipeline.backbones.weights import read_clip
+from ...pipeline.backbones.checks import check_same_clips, sizes_words
+from ...pipeline.backbones.weights import read_head
 from ...pipeline.errors import WeightsError
 from ..defaults import Chosen, Values
 
@@ -16,12 +16,15 @@ def choose(typed: Values) -> Chosen:
     """
     given = {role: typed[role] for role in ("expensive", "cheap") if typed.get(role)}
     try:
-        clips = {role: read_clip(own.path) for role, own in given.items()}
+        heads = {role: read_head(own.path, role=role) for role, own in given.items()}
     except WeightsError:
         return Chosen()  # extraction says what is wrong
-    if not clips:
+    if not heads:
         return Chosen()
     if not any(name in typed for name in _CLIP):
-        check_same_clips(clips)
-    values = dict(zip(_CLIP, next(iter(clips.values())), strict=True))
-    return Chosen(values={name: value for name, value in values.items() if name not in typed})
+        check_same_clips({role: own.clip for role, own in heads.items()})
+    values = dict(zip(_CLIP, next(iter(heads.values())).clip, strict=True))
+    return Chosen(
+        values={name: value for name, value in values.items() if name not in typed},
+        said=() if typed.get("crop") else sizes_words({role: own.crop for role, own in heads.items()}),
+    )

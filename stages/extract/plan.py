@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ...pipeline.backbones.checks import check_clip, check_roles, load_named
+from ...pipeline.backbones.checks import check_clip, check_differ, check_roles, load_named
 from ...pipeline.backbones.devices import resolve_device, resolve_precision
+from ...pipeline.backbones.places import weights_file
 from ...pipeline.backbones.registry import feature_shape
 from ...pipeline.backbones.weights import Weights
 from ...pipeline.costs.flops import backbone_macs
@@ -118,6 +119,7 @@ def prepare_run(settings: ExtractSettings) -> PreparedExtraction:
         manifest.subset(settings.split)  # refuses a split that is not there
     # Settings are checked before weights are read, and all of it before anything is written.
     backbones = tuple(_prepare_backbone(settings, role, given, clips) for role, given, clips in roles)
+    check_differ({own.job.role: own.name for own in backbones})
     check_roles({own.job.role: (own.name, own.gmacs_per_clip) for own in backbones})
     check_fits(settings, [own.weights for own in backbones])
     job = _job(settings, [own.job for own in backbones])
@@ -165,7 +167,13 @@ def _prepare_backbone(
     return PreparedBackbone(
         weights=weights,
         pattern=str(settings.pattern) if role == EXPENSIVE else "all",
-        job=BackboneJob(role=role, weights=given.path, digest=weights.digest, crop=settings.crop, clips=clips),
+        job=BackboneJob(
+            role=role,
+            weights=weights_file(given.path, role=role),
+            digest=weights.digest,
+            crop=settings.crop,
+            clips=clips,
+        ),
         feature_shape=feature_shape(name, num_frames=num_frames, size=crop),
         gmacs_per_clip=macs / 1e9,
     )

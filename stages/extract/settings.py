@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...pipeline.backbones.engine_settings import EngineSettings
+from ...pipeline.backbones.places import is_word, near_by, read_place
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.execution import IN_PROCESS, check_scheduler
 from ...pipeline.features.compression import COMPRESSION_NAMES, DEFAULT_COMPRESSION
@@ -17,22 +18,30 @@ _ALL_EXPENSIVE = Pattern.parse("all-expensive")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoleWeights:
-    """The weights of a role's backbone; ``backbone`` is the name that they must have."""
+    """The weights of a role's backbone: a file, or the run that left it.
 
-    backbone: str
+    Attributes:
+        backbone: the name that they must have; empty: whichever they are of.
+        path: of the file, or of the folder of the run.
+    """
+
+    backbone: str = ""
     path: Path
 
     @classmethod
     def parse(cls, text: str) -> "RoleWeights":
-        """Return what NAME=WEIGHTS says.
+        """Return what WEIGHTS or NAME=WEIGHTS says.
 
         Raises:
-            ValueError: if ``text`` is not of that form.
+            ValueError: if ``text`` is not of that form, or a mere name.
         """
-        name, equals, path = text.partition("=")
-        if not (name and equals and path):
-            raise ValueError(f"must be NAME=WEIGHTS, as r2d_26=cheap.safetensors; got {text!r}")
-        return cls(backbone=name, path=Path(path))
+        name, place = read_place(text)
+        if not name and is_word(place) and not place.exists():
+            raise ValueError(
+                f"must be a weights file, a run of vidpipe train-backbone, or NAME= before either; there is no file "
+                f"or run {text!r}{near_by(place)}"
+            )
+        return cls(backbone=name, path=place)
 
 
 @settings
@@ -42,10 +51,12 @@ class ExtractSettings:
     manifest: Path = setting(help="CSV or Parquet list of videos.")
     store: Path = setting(help="Feature store; an unfinished one goes on.")
     expensive: RoleWeights | None = setting(
-        default=None, help="Expensive backbone and its safetensors file.", metavar="NAME=WEIGHTS"
+        default=None,
+        help="Weights of the expensive backbone: a .safetensors file, or the run that left it.",
+        metavar="[NAME=]WEIGHTS",
     )
     cheap: RoleWeights | None = setting(
-        default=None, help="Cheap backbone and its safetensors file.", metavar="NAME=WEIGHTS"
+        default=None, help="Weights of the cheap backbone; likewise.", metavar="[NAME=]WEIGHTS"
     )
     sampling: ClipSampling = field(default_factory=ClipSampling)
     pattern: Pattern = setting(
@@ -72,10 +83,8 @@ class ExtractSettings:
         check_fields(self)
         check_scheduler(self.scheduler, self.workers)
         if self.expensive is None and self.cheap is None:
-            raise SettingsError(
-                f"give {named('expensive')} NAME=WEIGHTS, {named('cheap')} NAME=WEIGHTS, or both; got neither"
-            )
-        if self.expensive and self.cheap and self.expensive.backbone == self.cheap.backbone:
+            raise SettingsError(f"give {named('expensive')} WEIGHTS, {named('cheap')} WEIGHTS, or both; got neither")
+        if self.expensive and self.cheap and self.expensive.backbone and self.expensive.backbone == self.cheap.backbone:
             raise SettingsError(
                 f"{named('expensive')} and {named('cheap')} must differ; both are {self.cheap.backbone}"
             )

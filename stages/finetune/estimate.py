@@ -16,6 +16,7 @@ from ...pipeline.training.keeping import Outlook, fits_in_memory, look_ahead, me
 from ...pipeline.training.optimisation import resolved
 from .memory import check_memory, memory_limit, step_bytes
 from .model import build_model
+from .named import named_backbones
 from .plan import PreparedFinetuning, prepare
 from .run import objective_of, video_gmacs
 from .settings import FinetuneSettings
@@ -66,7 +67,8 @@ def estimate(settings: FinetuneSettings) -> FinetuneEstimate:
     Raises:
         SettingsError, ManifestError, WeightsError, RunError: as the training itself.
     """
-    settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
+    optimisation = resolved(settings.optimisation, device=settings.device)
+    settings = replace(named_backbones(settings), optimisation=optimisation)
     prepared, device = prepare(settings), resolve_device(settings.device)
     limit = memory_limit(settings, device)
     check_memory(settings, prepared, limit=limit)

@@ -181,7 +181,7 @@ def _check_roles(settings: FinetuneSettings, roles: Mapping[str, Any], pattern: 
     """Refuse backbones that no clip needs, and clips that no backbone sees."""
     for role in (EXPENSIVE, CHEAP):
         if role in roles and role not in settings.backbones:
-            raise SettingsError(f"{named('pattern')} {pattern} has {role} clips; give {named(role)} NAME[=WEIGHTS]")
+            raise SettingsError(f"{named('pattern')} {pattern} has {role} clips; give {named(role)} WEIGHTS or NAME")
         if role in settings.backbones and role not in roles:
             raise SettingsError(f"{named('pattern')} {pattern} has no {role} clips; leave {named(role)} out")
 

@@ -48,6 +48,7 @@ from ...pipeline.training.run_kinds import AGGREGATOR_FIELDS, WEIGHTS_FILE, back
 from ...pipeline.training.symptoms import SAMENESS, symptoms
 from .memory import check_memory, memory_limit, out_of_memory
 from .model import build_model
+from .named import named_backbones
 from .plan import PreparedFinetuning, outcome, prepare
 from .settings import FinetuneSettings
 from .videos import order_of, train_batches, training_videos
@@ -106,7 +107,8 @@ def run(settings: FinetuneSettings, *, progress: Progress = SILENT) -> FinetuneS
         RunError: if the run directory belongs to other settings.
         OutOfMemoryError: if there is not enough memory; the checkpoint is kept, and the message names what would fit.
     """
-    settings = replace(settings, optimisation=resolved(settings.optimisation, device=settings.device))
+    optimisation = resolved(settings.optimisation, device=settings.device)
+    settings = replace(named_backbones(settings), optimisation=optimisation)
     prepared = prepare(settings)
     if prepared.unlabelled and is_first():
         progress.milestone(unlabelled_words(prepared.unlabelled))

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...pipeline.backbones.places import is_word, read_place
 from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, STATISTICS, StrategySettings
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.features.patterns import CHEAP, EXPENSIVE, Pattern
@@ -18,22 +19,25 @@ _MOST_PIXELS, MOST_CLIPS = 8192, 10_000  # beyond any use: a typing error should
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoleBackbone:
-    """The backbone of a role: its registered name, and the weights it begins from; without them, from scratch."""
+    """The backbone of a role, by its registered name, by the weights it begins from, or by both.
 
-    backbone: str
+    Attributes:
+        backbone: its name; empty: whichever the weights are of.
+        weights: a weights file, or the folder of the run that left it; None: from scratch.
+    """
+
+    backbone: str = ""
     weights: Path | None = None
 
     @classmethod
     def parse(cls, text: str) -> "RoleBackbone":
-        """Return what NAME or NAME=WEIGHTS says.
+        """Return what NAME, WEIGHTS or NAME=WEIGHTS says; a mere word is a name here, and `named_backbones` looks.
 
         Raises:
-            ValueError: if there is no name, or no file after the equals sign.
+            ValueError: if there is nothing before or after the equals sign.
         """
-        name, equals, path = text.partition("=")
-        if not name or (equals and not path):
-            raise ValueError(f"must be NAME or NAME=WEIGHTS; got {text!r}")
-        return cls(backbone=name, weights=Path(path) if equals else None)
+        name, place = read_place(text)
+        return cls(backbone=text) if not name and is_word(place) else cls(backbone=name, weights=place)
 
 
 # Ours, for small sets of videos.
@@ -58,9 +62,11 @@ class FinetuneSettings:
         default=None, help="Run of train-aggregator to begin from.", unset="a fresh aggregator"
     )
     expensive: RoleBackbone | None = setting(
-        default=None, help="Expensive backbone; without weights, from scratch.", metavar="NAME[=WEIGHTS]"
+        default=None,
+        help="Expensive backbone: its weights, a file or the run that left it; or its name, for one from scratch.",
+        metavar="WEIGHTS|NAME",
     )
-    cheap: RoleBackbone | None = setting(default=None, help="Cheap backbone; likewise.", metavar="NAME[=WEIGHTS]")
+    cheap: RoleBackbone | None = setting(default=None, help="Cheap backbone; likewise.", metavar="WEIGHTS|NAME")
     aggregator: str | None = setting(default=None, help="As in train-aggregator.", unset="the start's, or memory")
     pattern: Pattern | None = setting(
         default=None,
@@ -167,7 +173,7 @@ class FinetuneSettings:
         check_fields(self)
         if not self.backbones:
             raise SettingsError(
-                f"give {named('expensive')} NAME[=WEIGHTS], {named('cheap')} NAME[=WEIGHTS], or both; got neither"
+                f"give {named('expensive')} WEIGHTS or NAME, {named('cheap')} WEIGHTS or NAME, or both; got neither"
             )
         if self.optimisation.patience and not self.val_fraction:
             raise SettingsError(

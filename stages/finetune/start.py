@@ -82,7 +82,7 @@ def check_start(start: Start, weights: Mapping[str, Weights | None]) -> None:
             raise RunError(
                 f"the run {start.path} was trained on maps of {made['name']} with weights "
                 f"{made['weights_sha256'][:12]}… as its {role} backbone, {named(role)} gives {given}. Give "
-                f"{named(role)} {made['name']}=FILE with those weights"
+                f"{named(role)} those weights, of {made['name']}"
             )
 
 

@@ -1,4 +1,4 @@
-"""Operations on a whole feature store: inspect, relabel and check it, convert it to HDF5 and back."""
+"""Operations on a whole feature store: inspect, relabel and check it, write it for other programs and read it back."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -9,13 +9,14 @@ from typing import Any
 from ...pipeline.errors import SettingsError
 from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
+from ...pipeline.features.export_selection import select
 from ...pipeline.features.format import PARTIAL, Status
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.features.table_changes import Rules, TableChanges
 from ...pipeline.features.verify import Comparison, Problem, Recompute, compare_clips, find_problems, reset
 from ...pipeline.files import bytes_on_disk
 from ...pipeline.manifests.manifest import read_manifest
-from .settings import ExportSettings, RelabelSettings, VerifySettings
+from .settings import HDF5, PARQUET, ExportSettings, RelabelSettings, VerifySettings
 
 FileCheck = Callable[[FeatureStore, Progress], Iterable[Problem]]
 
@@ -215,13 +216,46 @@ def _problem(comparison: Comparison) -> Problem:
     return Problem(video_id=comparison.video_id, backbone=comparison.backbone, message=message)
 
 
-def export_store(settings: ExportSettings, *, progress: Progress = SILENT) -> None:
-    """Write a store as one HDF5 file; see `export_hdf5`."""
-    # Imported here: only these two commands need h5py.
-    from ...pipeline.features.hdf5 import export_hdf5
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportSummary:
+    """What was written.
 
-    store = FeatureStore.open(settings.store)
-    export_hdf5(store, settings.output, compression=settings.compression, progress=progress)
+    Args:
+        num_videos: that were asked for.
+        num_done: backbone -> how many of them have features.
+        num_bytes: of the file or folder.
+    """
+
+    num_videos: int
+    num_done: dict[str, int]
+    num_bytes: int
+
+
+def export_store(settings: ExportSettings, *, progress: Progress = SILENT) -> ExportSummary:
+    """Write a store, or some of it, in the form that the output's suffix names.
+
+    Raises:
+        StoreError: if there is no store, it is damaged, it has no such backbone, or the output exists.
+        ManifestError: if it has no such split.
+        OutOfSpaceError: if the disk is full; nothing is kept.
+    """
+    chosen = select(FeatureStore.open(settings.store), split=settings.split, backbones=settings.backbones)
+    # Imported here: only these commands need these libraries.
+    if settings.form == HDF5:
+        from ...pipeline.features.hdf5 import export_hdf5
+
+        export_hdf5(chosen, settings.output, compression=settings.compression, progress=progress)
+    elif settings.form == PARQUET:
+        from ...pipeline.features.parquet import export_parquet
+
+        export_parquet(chosen, settings.output, compression=settings.compression, progress=progress)
+    else:
+        from ...pipeline.features.npy_folder import export_npy
+
+        export_npy(chosen, settings.output, progress=progress)
+    written = settings.output
+    num_bytes = bytes_on_disk(written) if written.is_dir() else written.stat().st_size
+    return ExportSummary(num_videos=len(chosen.manifest), num_done=chosen.num_done, num_bytes=num_bytes)
 
 
 def import_store(path: Path, output: Path, *, progress: Progress = SILENT) -> None:

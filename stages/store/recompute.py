@@ -110,7 +110,7 @@ def _engines(store: FeatureStore, paths: Sequence[Path]) -> dict[str, tuple[Engi
     for name in store.backbones():
         provenance = store.backbone(name).provenance
         if name not in given:
-            raise StoreError(f"{store.path} has features of {name}; give its weights too: {named('weights')} FILE")
+            raise StoreError(f"{store.path} has features of {name}; give its weights too: {named('weights')} WEIGHTS")
         if given[name].digest != provenance["weights_sha256"]:
             raise StoreError(
                 f"the weights given for {name} ({given[name].digest[:12]}…) are not those that "

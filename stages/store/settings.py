@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from ...pipeline.errors import SettingsError, named
 from ...pipeline.settings import check_fields, setting, settings
 
 
@@ -49,13 +50,38 @@ class VerifySettings:
         check_fields(self)
 
 
+HDF5, PARQUET, FOLDER = "hdf5", "parquet", "folder"
+_FORMS = {".h5": HDF5, ".hdf5": HDF5, ".parquet": PARQUET, "": FOLDER}
+
+
 @settings
 class ExportSettings:
-    """Which store to write as one HDF5 file, and how."""
+    """What of a store to write for other programs; the form follows the suffix."""
 
     store: Path = setting(help="Feature store that vidpipe extract made.")
-    output: Path = setting(help="The new file.")
-    compression: str = setting(default="none", help="Of the maps.", choices=("none", "gzip"))
+    output: Path = setting(help="The new .h5 or .parquet, or a folder.")
+    split: str | None = setting(default=None, help="Export the videos of this split.", unset="all")
+    backbones: tuple[str, ...] = setting(default=(), help="Export this one; may be repeated.", unset="all")
+    compression: str = setting(default="none", help="Of .h5 and .parquet.", choices=("none", "gzip"))
 
     def __post_init__(self) -> None:
+        """Check that the form is known.
+
+        Raises:
+            SettingsError: naming those that are.
+        """
         check_fields(self)
+        if self.output.suffix.lower() not in _FORMS:
+            raise SettingsError(
+                "the output must be .h5 (one file, which vidpipe store import reads), .parquet (a row a clip, maps "
+                f"pooled) or a folder, without a suffix (a .npy a video); got {str(self.output)!r}"
+            )
+        if self.form == FOLDER and self.compression != "none":
+            raise SettingsError(f"{named('compression')} {self.compression} is for .h5 and .parquet; leave it out")
+        if self.store.resolve() in self.output.resolve().parents:
+            raise SettingsError(f"{self.output} lies in the feature store; choose a place outside of it")
+
+    @property
+    def form(self) -> str:
+        """What is written: `HDF5`, `PARQUET` or `FOLDER`."""
+        return _FORMS[self.output.suffix.lower()]

@@ -113,7 +113,7 @@ def _train_and_score(settings: SweepSettings, copies: Path | None, task: SweepTa
             runs=(training.out,),
             out=training.out,
             split=settings.test_split,
-            batch_size=training.optimisation.batch_size,
+            videos_at_once=training.optimisation.batch_size,
             device=training.device,
             local_copies=copies,
         )

@@ -321,8 +321,8 @@ def test_what_no_clip_shows_alone_takes_a_context(
 
 
 def test_a_sweep_over_them_and_any_number_of_clips(store: Path, tmp_path: Path) -> None:
-    words = ("--store", store, "--out", tmp_path / "sweep", "--patterns", "all-cheap", "--seeds", 1, "--epochs", 1)
-    result = invoke("sweep", *words, "--aggregators", ",".join(NAMES), "--clips", "4,2")
+    words = ("--store", store, "--out", tmp_path / "sweep", "--pattern", "all-cheap", "--seeds", 1, "--epochs", 1)
+    result = invoke("sweep", *words, "--aggregator", ",".join(NAMES), "--clips", "4,2")
     assert result.exit_code == 0, result.output
     with (tmp_path / "sweep" / "results.csv").open(newline="") as file:
         found = {(row["aggregator"], row["clips"]) for row in csv.DictReader(file)}
@@ -338,8 +338,8 @@ def test_training_a_context_on_single_clips_is_refused(store: Path, tmp_path: Pa
     words = ("--store", store, "--out", tmp_path / "out", "--clips")
     for result in (
         invoke("train-aggregator", *words, 1, "--aggregator", name),
-        invoke("sweep", *words, "4,1", "--patterns", "all-cheap", "--aggregators", f"average,{name}"),
-        invoke("sweep", *words, "1,4", "--patterns", "all-cheap", "--aggregators", name, "--dry-run"),
+        invoke("sweep", *words, "4,1", "--pattern", "all-cheap", "--aggregator", f"average,{name}"),
+        invoke("sweep", *words, "1,4", "--pattern", "all-cheap", "--aggregator", name, "--dry-run"),
     ):
         assert result.exit_code == 2
         assert re.match(message, result.stderr), result.stderr

@@ -109,7 +109,7 @@ def test_concats_running_statistics_are_those_of_all_steps_however_many() -> Non
 
 
 def test_concat_cannot_normalise_a_single_vector() -> None:
-    with assert_refused(SettingsError, match="--batch-size 2 or more"):
+    with assert_refused(SettingsError, match="--batch 2 or more"):
         build_aggregator(spec("concat"))(torch.rand(1, 2, 1, 1, 1, 8), torch.empty(1, 2, 0))
 
 
@@ -188,7 +188,7 @@ def test_every_aggregator_trains_and_keeps_its_state_keys(name: str) -> None:
 
 
 def test_unknown_names_and_impossible_specs_are_refused() -> None:
-    with pytest.raises(SettingsError, match="no aggregator 'fastgru'; known: average, concat, context-average, "):
+    with pytest.raises(SettingsError, match="no aggregator 'fastgru'; did you mean fast-gru. Known: average, concat, "):
         build_aggregator(spec("fastgru"))
     with pytest.raises(SettingsError, match="reduction must divide the width of 6 channels; got 4"):
         build_aggregator(spec(channels=6))

@@ -215,7 +215,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_an_unknown_name_lists_the_nearest_ones():
-    with pytest.raises(SettingsError, match=r"no backbone 'r2d_27'; of 112 the nearest: .*r2d_26"):
+    with pytest.raises(SettingsError, match=r"no backbone 'r2d_27'; did you mean r2d_26. Of 112 the nearest: .*r2d_26"):
         build_backbone("r2d_27", num_classes=2)
 
 

@@ -147,7 +147,7 @@ def test_a_file_that_does_not_fit_is_refused(saved, changes, message):
 def test_the_file_itself_may_be_wrong(tmp_path, saved):
     with pytest.raises(WeightsError, match="there is no weights file"):
         load_weights(tmp_path / "absent.safetensors")
-    with pytest.raises(WeightsError, match="cannot be read as a safetensors file"):
+    with pytest.raises(WeightsError, match=r"holds no weights of a backbone, but there is .*w\.safetensors"):
         load_weights(tmp_path)
     foreign = tmp_path / "foreign.safetensors"
     save_file({"a": torch.zeros(1)}, foreign)
@@ -161,7 +161,7 @@ def test_the_file_itself_may_be_wrong(tmp_path, saved):
 @pytest.mark.parametrize("keep", [0, 5, 1000, -1])
 def test_a_truncated_file_is_refused(saved, keep):
     saved.write_bytes(saved.read_bytes()[:keep])
-    with pytest.raises(WeightsError, match="cannot be read as a safetensors file"):
+    with pytest.raises(WeightsError, match="cannot be read as a safetensors file" if keep else "it is empty"):
         load_weights(saved)
 
 

@@ -20,7 +20,7 @@ READING = ReadingTimes(decode_seconds=10.0, kept_clip_seconds=0.5, read_clip_sec
 
 
 def command(world: Path, out: Path, *more: str) -> list[str]:
-    own = ["--backbone=r2d_14_w16", "--size=32", "--epochs=3", "--batch-size=4", "--precision=float32", "--workers=1"]
+    own = ["--backbone=r2d_14_w16", "--size=32", "--epochs=3", "--batch=4", "--precision=float32", "--workers=1"]
     own += [f"--clip-cache={out}-clips", "--val-split=val", "--device=cpu", "--threads=1"]
     return ["train-backbone", f"--manifest={world}/m.csv", f"--out={out}", *own, *more]
 

@@ -139,7 +139,7 @@ def test_everything_is_left_as_files(document: dict) -> None:
 
 
 def test_batches_change_nothing(place: Path, document: dict, tmp_path: Path) -> None:
-    again = evaluate(replace(settings(place, tmp_path, "fast0"), batch_size=1))
+    again = evaluate(replace(settings(place, tmp_path, "fast0"), videos_at_once=1))
     assert again["runs"][0]["metrics"] == document["runs"][0]["metrics"]
 
 

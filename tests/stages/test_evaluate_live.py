@@ -95,12 +95,12 @@ def store_of(world: Path, name: str, path: Path, **changes) -> Path:
 def from_videos(world: Path, out: Path, *names: str) -> EvaluateSettings:
     own = {name: getattr(ENGINE, name) for name in ("device", "precision", "batch", "threads")}
     runs = tuple(world / name for name in names)
-    return EvaluateSettings(manifest=world / "m.csv", runs=runs, out=out, workers=2, batch_size=3, **own)
+    return EvaluateSettings(manifest=world / "m.csv", runs=runs, out=out, workers=2, videos_at_once=3, **own)
 
 
 def from_store(world: Path, out: Path, store: Path, *names: str) -> EvaluateSettings:
     runs = tuple(world / name for name in names)
-    return EvaluateSettings(store=store, runs=runs, out=out, batch_size=3, device="cpu")
+    return EvaluateSettings(store=store, runs=runs, out=out, videos_at_once=3, device="cpu")
 
 
 def assert_same_both_ways(world: Path, name: str, scratch: Path, **changes) -> None:
@@ -263,7 +263,7 @@ def test_clips_stay_zero_where_they_are_not_due(world: Path) -> None:
 @pytest.mark.parametrize(("workers", "threads"), [(0, 1), (1, 2), (5, 2)])
 def test_threads_and_batches_change_nothing(world: Path, tmp_path: Path, workers: int, threads: int) -> None:
     plain = scores_of(from_videos(world, tmp_path, "fast")).runs[0]
-    changed = replace(from_videos(world, tmp_path, "fast"), workers=workers, threads=threads, batch=2, batch_size=7)
+    changed = replace(from_videos(world, tmp_path, "fast"), workers=workers, threads=threads, batch=2, videos_at_once=7)
     again = scores_of(changed).runs[0]
     assert again.missing == plain.missing
     np.testing.assert_allclose(again.probabilities, plain.probabilities, atol=1e-5)

@@ -21,7 +21,7 @@ from vidpipe.pipeline.backbones.weights import load_weights
 from vidpipe.pipeline.end_to_end import steps as strategy_steps
 from vidpipe.pipeline.training.run_directory import RunDirectory
 
-FIXED = ["--size=32", "--frames=4", "--batch-size=4", "--precision=float32", "--device=cpu", "--workers=2"]
+FIXED = ["--size=32", "--frames=4", "--batch=4", "--precision=float32", "--device=cpu", "--workers=2"]
 MODEL = ["--expensive=r2d_14_w16", "--frames=8", "--clips=2", "--epochs=4", "--learning-rate=0.005"]
 
 
@@ -174,7 +174,7 @@ def launched(count: int, arguments: list[str]) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize("strategy", ["plain", "multi-iteration"])
 def test_two_processes_train_as_one_does(world: Path, tmp_path: Path, strategy: str) -> None:
     """Of six videos in batches of three, one process has two and the other one."""
-    same = ["--batch-norm=frozen", "--dropout=0", f"--strategy={strategy}", "--batch-size=3", "--val-fraction=0.25"]
+    same = ["--batch-norm=frozen", "--dropout=0", f"--strategy={strategy}", "--batch=3", "--val-fraction=0.25"]
     result = invoke(*command(world, tmp_path / "one", *same))
     assert result.exit_code == 0, result.output
     ended = launched(2, command(world, tmp_path / "two", *same))
@@ -210,7 +210,7 @@ def begun(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("begun")
     for role, name in (("expensive", "r2plus1d_14_w16"), ("cheap", "r2d_14_w16")):
         words = ["train-backbone", f"--manifest={world}/m.csv", f"--backbone={name}", f"--out={folder}/{role}"]
-        result = invoke(*words, "--size=32", "--epochs=1", "--batch-size=8", "--precision=float32", "--device=cpu")
+        result = invoke(*words, "--size=32", "--epochs=1", "--batch=8", "--precision=float32", "--device=cpu")
         assert result.exit_code == 0, result.output
     backbones = [f"--{role}={name}={folder}/{role}/weights.safetensors" for role, name in NAMES.items()]
     words = ["extract", f"--manifest={world}/m.csv", f"--store={folder}/s.zarr", "--clips=4", "--frames=8", *backbones]
@@ -227,7 +227,7 @@ NAMES = {"expensive": "r2plus1d_14_w16", "cheap": "r2d_14_w16"}
 
 def going_on(world: Path, begun: Path, out: Path, *more: str) -> list[str]:
     backbones = [f"--{role}={name}={begun}/{role}/weights.safetensors" for role, name in NAMES.items()]
-    fixed = [f"--manifest={world}/m.csv", f"--from={begun}/run", "--batch-size=4", "--precision=float32"]
+    fixed = [f"--manifest={world}/m.csv", f"--from={begun}/run", "--batch=4", "--precision=float32"]
     return ["finetune", *fixed, f"--out={out}", "--device=cpu", "--epochs=1", *backbones, *more]
 
 
@@ -269,7 +269,7 @@ def test_classes_of_other_weights_are_learnt_anew(
     (tmp_path / "m.csv").write_text("\n".join(lines))
     weights = f"--expensive=r2plus1d_14_w16={begun}/expensive/weights.safetensors"
     words = ["finetune", f"--manifest={tmp_path}/m.csv", f"--out={tmp_path}/run", weights, "--epochs=1", "--clips=2"]
-    result = invoke(*words, "--val-fraction=0", "--precision=float32", "--batch-size=4")
+    result = invoke(*words, "--val-fraction=0", "--precision=float32", "--batch=4")
     assert result.exit_code == 0, result.output
     assert "The expensive backbone's classifier began anew" in result.stdout
     assert load_weights(tmp_path / "run" / "expensive.safetensors").classes == ("a", "b", "c")
@@ -291,13 +291,17 @@ def test_dry_run_foresees_and_writes_nothing(world: Path, tmp_path: Path) -> Non
     ("more", "code", "message"),
     [
         (["--clips=1"], 2, "memory learns what the clips of a video tell one another"),
-        (["--strategy=batch-reduction", "--clips=5"], 2, "4 is smaller. Give --batch-size 5 or more"),
+        (["--strategy=batch-reduction", "--clips=5"], 2, "4 is smaller. Give --batch 5 or more"),
         (["--strategy=magic"], 2, "Invalid value for '--strategy': 'magic' is not one of 'plain'"),
         (["--batch-norm=thawed"], 2, "Invalid value for '--batch-norm': 'thawed' is not one of 'frozen', 'tracked'"),
         (["--pattern=1:1"], 2, "--pattern 1:1 has cheap clips; give --cheap NAME"),
         (["--cheap=r2d_14_w16"], 2, "with two backbones, say which clips are expensive"),
         (["--expensive=r2d_99"], 2, "there is no backbone 'r2d_99'"),
-        (["--expensive=r2d_14_w16="], 2, "Invalid value for '--expensive': must be NAME or NAME=WEIGHTS"),
+        (
+            ["--expensive=r2d_14_w16="],
+            2,
+            "Invalid value for '--expensive': must be a weights file, a run, or NAME= before either",
+        ),
         (["--frames=6"], 2, "needs clips of a multiple of 8 frames"),
         (["--expensive-learning-rate=-1"], 2, "--expensive-learning-rate must be at least 0; got -1.0"),
         (["--from=/nowhere"], 1, "/nowhere is not a run directory"),

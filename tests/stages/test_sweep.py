@@ -475,7 +475,7 @@ def test_a_disk_without_room_for_the_copies_is_refused_before_anything_is_traine
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"aggregators": ("lstmm",)}, "no aggregator 'lstmm'; known: .*lstm"),
+        ({"aggregators": ("lstmm",)}, "no aggregator 'lstmm'; did you mean lstm"),
         ({"clips": (4, 4)}, "--clips must name one or more"),
         ({"clips": (2, 2)}, "--clips must name one or more, each once, as A,B; got '2,2'"),
         ({"clips": (2, 5)}, "--clips must be from 1 to 4, the clips stored .*; got 5"),
@@ -521,8 +521,8 @@ def test_what_the_store_cannot_give_is_refused_before_anything_is_written(
 
 
 def options(settings: SweepSettings, out: Path) -> list[str]:
-    named = {"store": settings.training.store, "out": out, "aggregators": "average,fast-gru", "patterns": "first"}
-    named |= {"clips": "2, 4", "seeds": 2, "epochs": 2, "batch-size": 8, "learning-rate": 0.01, "device": "cpu"}
+    named = {"store": settings.training.store, "out": out, "aggregator": "average,fast-gru", "pattern": "first"}
+    named |= {"clips": "2, 4", "seeds": 2, "epochs": 2, "batch": 8, "learning-rate": 0.01, "device": "cpu"}
     named |= {"weight-decay": 1e-4, "clip-norm": 0}
     return [word for name, value in named.items() for word in (f"--{name}", str(value))]
 
@@ -532,7 +532,7 @@ def invoke(*words: str) -> Result:
 
 
 def test_the_command_end_to_end(settings: SweepSettings) -> None:
-    words = (*options(settings, settings.out), "--aggregators", "average", "--patterns", "first,1:1")
+    words = (*options(settings, settings.out), "--aggregator", "average", "--pattern", "first,1:1")
     result = invoke(*words)
     assert result.exit_code == 0, result.output
     said = "3 runs, 3 of them to do\n  left out: 1:1 at 2 clips: the same clips are expensive as by first\n"
@@ -561,7 +561,7 @@ def test_the_command_says_which_runs_failed_and_exits_with_3(
 ) -> None:
     error = torch.OutOfMemoryError("CUDA out of memory")
     monkeypatch.setattr(sweep, "run_task", partial(failing, error, ("average_first_2clips_seed0",)))
-    result = invoke(*options(settings, settings.out), "--aggregators", "average")
+    result = invoke(*options(settings, settings.out), "--aggregator", "average")
     assert result.exit_code == 3
     assert "1 runs done, 0 were done before, 1 failed" in result.stdout
     assert "failed: average_first_2clips_seed0: OutOfMemoryError: CUDA out of memory" in result.stdout
@@ -569,7 +569,7 @@ def test_the_command_says_which_runs_failed_and_exits_with_3(
 
 def test_a_sweep_that_names_neither_patterns_nor_clips_takes_those_that_fit(tmp_path: Path) -> None:
     path = make_store(tmp_path / "s.zarr", replace(WANTED, pattern=None))
-    done = invoke(f"--store={path}", f"--out={tmp_path / 'out'}", "--aggregators=average")
+    done = invoke(f"--store={path}", f"--out={tmp_path / 'out'}", "--aggregator=average")
     assert done.exit_code == 0, done.output
     assert [(row["pattern"], row["clips"]) for row in rows(tmp_path / "out")] == [
         ("all-cheap", "2"),
@@ -592,7 +592,7 @@ def test_a_dry_run_foresees_cost_and_writes_nothing(settings: SweepSettings) -> 
     few, many = (own for own in foreseen.runs if own.aggregator == "fast-gru")
     assert (few.epochs, few.num_weights) == (2, many.num_weights)
     assert foreseen.total_seconds >= 2 * (few.seconds + many.seconds)
-    result = invoke(*options(settings, settings.out), "--aggregators", "average", "--dry-run", "--json")
+    result = invoke(*options(settings, settings.out), "--aggregator", "average", "--dry-run", "--json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert (document["num_runs"], document["num_todo"], document["runs"][0]["gmacs"]) == (2, 2, 11.0)

@@ -26,7 +26,7 @@ from vidpipe.pipeline.videos.reader import read_all
 
 
 def command(world: Path, out: Path, *more: str) -> list[str]:
-    fixed = ["--backbone=r2d_14_w16", "--size=32", "--epochs=6", "--batch-size=4", "--precision=float32", "--workers=2"]
+    fixed = ["--backbone=r2d_14_w16", "--size=32", "--epochs=6", "--batch=4", "--precision=float32", "--workers=2"]
     rates = ["--learning-rate=0.02", "--warmup-epochs=1", "--device=cpu"]
     return ["train-backbone", f"--manifest={world}/m.csv", f"--out={out}", *fixed, *rates, *more]
 
