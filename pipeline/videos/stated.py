@@ -61,7 +61,7 @@ def decode_stated(decoder: Decodes, packets: Iterable[av.Packet]) -> Iterator[av
     A decoder tells the shape of pixels for the packet that it has just read, while it returns earlier frames: each
     frame gets what held for the packet with its time. A turn that is stated for a keyframe alone holds until the next.
     """
-    ratios, matrix, latest = _HeldRatios(), None, Stated(None, None)
+    ratios, matrix = _HeldRatios(), None
     for packet in _with_end(packets):
         frames = decoder.decode(packet)
         if packet is not None:
@@ -73,9 +73,9 @@ def decode_stated(decoder: Decodes, packets: Iterable[av.Packet]) -> Iterator[av
             elif frame.key_frame:
                 matrix = own
             held = matrix if own is None else own
-            if ratio is not latest.aspect_ratio or held != latest.matrix:
-                latest = Stated(ratio, held)
-            frame.opaque = latest
+            if ratio is not None or held is not None:
+                # Each its own: PyAV forgets a note that several frames share as soon as one of them is gone.
+                frame.opaque = Stated(ratio, held)
             yield frame
 
 

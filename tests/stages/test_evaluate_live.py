@@ -222,13 +222,14 @@ def test_only_the_clips_of_a_role_run_through_its_backbone(
 
 
 def test_only_the_clips_of_a_role_are_made_for_it(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    see, seen = video_clips.see, []
+    seen_together, seen = video_clips.seen_together, []
 
-    def counting(picture, look):
-        seen.append(look.crop)
-        return see(picture, look)
+    def counting(pictures):
+        for one in pictures:
+            seen.append(one[1].crop)
+            yield one
 
-    monkeypatch.setattr(video_clips, "see", counting)
+    monkeypatch.setattr(video_clips, "seen_together", lambda pictures: seen_together(counting(pictures)))
     scores_of(from_videos(world, tmp_path, "concat"))
     assert Counter(seen) == {32: num_frames_of(world, 1, 2, 3), 40: num_frames_of(world, 0)}
     seen.clear()

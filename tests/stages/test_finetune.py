@@ -294,7 +294,7 @@ def test_dry_run_foresees_and_writes_nothing(world: Path, tmp_path: Path) -> Non
         (["--strategy=batch-reduction", "--clips=5"], 2, "4 is smaller. Give --batch 5 or more"),
         (["--strategy=magic"], 2, "Invalid value for '--strategy': 'magic' is not one of 'plain'"),
         (["--batch-norm=thawed"], 2, "Invalid value for '--batch-norm': 'thawed' is not one of 'frozen', 'tracked'"),
-        (["--pattern=1:1"], 2, "--pattern 1:1 has cheap clips; give --cheap NAME"),
+        (["--pattern=1:1"], 2, "--pattern 1:1 has cheap clips; give --cheap WEIGHTS or NAME"),
         (["--cheap=r2d_14_w16"], 2, "with two backbones, say which clips are expensive"),
         (["--expensive=r2d_99"], 2, "there is no backbone 'r2d_99'"),
         (

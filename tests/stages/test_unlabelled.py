@@ -104,7 +104,7 @@ def test_videos_are_predicted_as_those_with_labels_are_scored(world: Path, tmp_p
     assert (found.videos, found.missing, len(advanced)) == ((0, 1, 2, 3), {}, NUM_VIDEOS)
     own = {name: getattr(ENGINE, name) for name in ("device", "precision", "batch", "threads")}
     labelled = EvaluateSettings(
-        manifest=world / "labelled.csv", runs=(world / "run",), out=tmp_path, workers=2, batch_size=3, **own
+        manifest=world / "labelled.csv", runs=(world / "run",), out=tmp_path, workers=2, videos_at_once=3, **own
     )
     (scored,) = scores_of(labelled).runs
     assert torch.equal(found.scores.softmax(dim=1), torch.from_numpy(scored.probabilities))
