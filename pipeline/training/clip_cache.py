@@ -94,8 +94,10 @@ class ClipCache:
                     return make(opened)
             except FileNotFoundError:
                 continue  # another training has just made room
-            except (DamagedEntryError, OSError):
+            except DamagedEntryError:
                 _remove(path)
+            except OSError:
+                return None  # it may be sound for all that is known, and others may use it
         return None
 
     def make_room(self, kept: Iterable[Path], *, needed_bytes: float) -> None:

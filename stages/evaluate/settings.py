@@ -10,7 +10,15 @@ from ...pipeline.videos.damage import DAMAGE_POLICIES, DAMAGED_HELP
 from ...pipeline.videos.hdr import HDR_HELP, HDR_POLICIES
 from ...pipeline.videos.memory import MAX_PIXELS, MAX_PIXELS_HELP, UNBOUNDED
 
-_VIDEO_OPTIONS = {"precision": "auto", "batch": 0, "threads": None, "workers": None}  # with the value of "not given"
+_VIDEO_OPTIONS = {  # with the value of "not given"
+    "precision": "auto",
+    "batch": 0,
+    "threads": None,
+    "damaged": None,
+    "hdr": None,
+    "max_pixels": MAX_PIXELS,
+    "workers": None,
+}
 
 
 @settings

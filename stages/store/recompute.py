@@ -1,6 +1,7 @@
 """Compare a store with the videos themselves: their files with what was recorded, single clips computed again."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ class _Recomputer:
     def __init__(
         self, store: FeatureStore, *, videos: Sequence[Video], engines: dict[str, tuple[Engine, Preprocessing]]
     ) -> None:
-        self._sampling = store.sampling
+        # Whoever extracted them may have allowed larger pictures than is usual; a record does not say.
+        self._sampling = replace(store.sampling, max_pixels=None)
         self._videos = videos
         self._engines = engines
 
