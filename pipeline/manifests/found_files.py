@@ -38,7 +38,12 @@ class Finder:
     _folders: dict[_Identity, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._folders[_identity(self.root.stat())] = "."
+        try:
+            self._folders[_identity(self.root.stat())] = "."
+        except OSError as error:
+            raise ManifestError(
+                f"{self.root} cannot be listed: {error.strerror}. Give the folder of the videos"
+            ) from error
 
     def find(self, folders: list[str]) -> dict[str, list[str]]:
         """Return folder -> its videos, sorted and '/'-separated below it.

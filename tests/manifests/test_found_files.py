@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from refusals import assert_refused
 
 from vidpipe.cli.manifest import command
-from vidpipe.pipeline.errors import SettingsError
+from vidpipe.pipeline.errors import ManifestError, SettingsError
 from vidpipe.pipeline.manifests.file_kinds import holds_video
 from vidpipe.pipeline.manifests.folders import list_folders, manifest_from_folders
 from vidpipe.pipeline.manifests.found_files import visible
@@ -165,3 +166,8 @@ def test_patterns_that_find_no_groups_are_refused(tmp_path, pattern, message):
 
 def test_names_are_shown_with_escapes():
     assert visible(os.fsdecode(b"caf\xe9") + "\n\u65e5\u200b") == "caf\\xe9\\n\u65e5\\u200b"
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with assert_refused(ManifestError, match=r"nowhere cannot be listed: No such file or directory\. Give the folder"):
+        manifest_from_folders(tmp_path / "nowhere")
