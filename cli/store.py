@@ -139,7 +139,8 @@ def export_command(*, as_json: bool, **options: Any) -> None:
     a folder  (no suffix) BACKBONE/features/ID.npy, .../scores/ID.npy,
               videos.jsonl and store.json
 
-    Videos without features are left out. OUTPUT appears whole or not at all.
+    A video without features has no row in a .parquet, and is listed without
+    them in the others. OUTPUT appears whole or not at all.
 
     \b
     Example:

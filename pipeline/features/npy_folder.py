@@ -87,11 +87,6 @@ def _write_videos(chosen: ExportSelection, folder: Path, progress: Progress) -> 
             progress.advance()
 
 
-def _numbers(starts: np.ndarray) -> list[Any] | None:
-    """Return where a video's clips start; None if it has none yet."""
-    return _without_single_view(starts).tolist() if np.isfinite(starts).all() else None
-
-
 def _state(chosen: ExportSelection, group: BackboneGroup, place: int) -> str:
     status = Status(int(chosen.statuses[group.name][place]))
     return (Status.PENDING if status in PARTIAL else status).name.lower()
