@@ -68,11 +68,12 @@ def keep_decoded(sources: Sequence[VideoSource], *, settings: ClipCacheSettings,
     outlook = look_ahead(sources, settings=settings)
     disk = _open_disk(outlook, settings, say)
     if disk is None or not outlook.fits:
-        small = [own for own in sources if memory_bytes and _bytes_of(own) <= memory_bytes]
+        sizes = {own: _bytes_of(own) for own in sources} if memory_bytes else {}  # opens some of the videos
+        small = {own: size for own, size in sizes.items() if size <= memory_bytes}
         for own in small:
             own.keep_in_memory()
         if small:
-            say(f"decoded videos are kept in memory: {gigabytes(sum(map(_bytes_of, small)))}")
+            say(f"decoded videos are kept in memory: {gigabytes(sum(small.values()))}")
         sources = [own for own in sources if own not in small]
     if disk is None or not sources:
         return

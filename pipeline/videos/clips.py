@@ -26,6 +26,11 @@ IMPLIED: dict[str, Any] = {"damaged": REFUSE, "hdr": AS_IS}  # what stores and r
 _PLACEMENTS = ("uniform", "dense")
 
 
+def without_implied(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``fields`` of a record without those that an older one means too, though it does not mention them."""
+    return {name: value for name, value in fields.items() if name not in IMPLIED or value != IMPLIED[name]}
+
+
 def repeat_last(num_wanted: int, num_available: int) -> np.ndarray:
     """Return (num_wanted,) int64 positions that stay at the last of ``num_available`` frames once it is reached."""
     return np.minimum(np.arange(num_wanted), num_available - 1)
@@ -94,10 +99,7 @@ class ClipSampling:
         """
         fields = asdict(self)
         del fields["max_pixels"]
-        for name, older in IMPLIED.items():
-            if fields[name] == older:
-                del fields[name]
-        return fields
+        return without_implied(fields)
 
     @classmethod
     def of_record(cls, fields: Mapping[str, Any]) -> Self:

@@ -10,9 +10,7 @@ from ...pipeline.training.clips import TrainingClips, VideoSource
 from ...pipeline.training.learning_split import check_classes, labelled, shared_groups_words
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.tasks import Task, task_of, task_record
-from ...pipeline.videos.clips import ClipSampling
-from ...pipeline.videos.damage import REFUSE
-from ...pipeline.videos.hdr import AS_IS
+from ...pipeline.videos.clips import ClipSampling, without_implied
 from ...pipeline.videos.preprocessing import preprocessing_for
 from .settings import LONGEST_WARMUP, TrainBackboneSettings
 
@@ -130,15 +128,12 @@ def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
         "max_pixels",
     ):
         del own[place]
-    for name, older in (("damaged", REFUSE), ("hdr", AS_IS)):  # what runs did that do not mention it
-        if own[name] == older:
-            del own[name]
     return {
         "stage": "train-backbone",
         "manifest_digest": prepared.manifest.digest,
         "device": resolve_device(prepared.settings.device).type,
         # Runs of earlier versions were reduced only in a cache in memory, and go on only if they were.
         "reduced_in_cache": [True for _ in prepared.clips],
-        **own,
+        **without_implied(own),
         **task_record(prepared.task),
     }
