@@ -23,7 +23,6 @@ from .format import (
     open_array,
     open_group,
     read_array,
-    read_picked,
     read_rows,
     write_rows,
 )
@@ -177,13 +176,12 @@ class BackboneGroup:
         """Record what became of one video, as `record` does of several."""
         self.record({video_index: (status, error)})
 
-    def record(self, marks: Mapping[int, tuple[Status, str | None]]) -> None:
+    def record(self, marks: Mapping[int, tuple[Status, str]]) -> None:
         """Record what became of videos; only the coordinator may do this.
 
         Args:
             marks: index of a video in the manifest -> its status, `Status.DONE` only after `write` has returned, and
-                the reason if it failed; of a damaged one that is done, what was left out, or None to keep what is
-                recorded of that.
+                the reason if it failed; of a damaged one that is done, what was left out, or "".
         """
         wrong = [mark for mark in marks.values() if not _is_sensible(*mark)]
         if wrong:
@@ -191,10 +189,7 @@ class BackboneGroup:
         rows = self._rows[np.array(list(marks), np.int64)]
         with disk_full_explained(self.path):
             # The reasons before the statuses: a failed video without a reason would look like a damaged store.
-            errors = self._array("error")
-            known = read_picked(errors, rows).tolist()
-            texts = [old if new is None else new for old, (_, new) in zip(known, marks.values(), strict=True)]
-            write_rows(errors, rows, np.array(texts, object))
+            write_rows(self._array("error"), rows, np.array([words for _, words in marks.values()], object))
             write_rows(self._array("status"), rows, np.array([int(status) for status, _ in marks.values()], np.int8))
 
     def status(self) -> np.ndarray:
@@ -364,7 +359,7 @@ class BackboneGroup:
         return UnreadableError(message, what)
 
 
-def _is_sensible(status: Status, words: str | None) -> bool:
+def _is_sensible(status: Status, words: str) -> bool:
     """Return whether a status and words go together: a failed video has some, a pending one none."""
     return bool(words) if status in FAILURES else status != Status.PENDING or not words
 
