@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.settings import build
+from ..pipeline.sizes import size_text
 from ..stages.finetune.settings import FinetuneSettings
 from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .progress import progress_shown, show_warnings
-from .tables import duration_text, kept_text, size_text
+from .tables import duration_text, kept_text
 
 if TYPE_CHECKING:
     from ..stages.finetune.estimate import FinetuneEstimate

@@ -10,6 +10,7 @@ import click
 
 from ..pipeline.errors import spelled
 from ..pipeline.settings import build
+from ..pipeline.sizes import size_text
 from ..stages.calls import OF_EACH_RUN
 from ..stages.presets import recipes_of
 from ..stages.sweep.settings import SweepSettings
@@ -20,7 +21,7 @@ from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown
 from .spelling import option_name
-from .tables import duration_text, format_table, size_text
+from .tables import duration_text, format_table
 
 if TYPE_CHECKING:
     from ..stages.sweep.estimate import SweepEstimate

@@ -3,6 +3,8 @@
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING
 
+from ..pipeline.sizes import size_text
+
 if TYPE_CHECKING:
     from ..pipeline.training.keeping import Outlook
 
@@ -26,16 +28,6 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Container[int]) ->
         for index, (cell, width) in enumerate(zip(cells, widths, strict=True))
     ]
     return "  ".join(padded).rstrip()
-
-
-def size_text(num_bytes: float) -> str:
-    """Return a size in units of 1000 bytes."""
-    size, unit = float(num_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def duration_text(seconds: float) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.settings import build
+from ..pipeline.sizes import size_text
 from ..stages.presets import recipes_of
 from ..stages.train_backbone.settings import TrainBackboneSettings
 from .defaults import with_defaults
@@ -14,7 +15,7 @@ from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown, show_warnings
-from .tables import duration_text, kept_text, size_text
+from .tables import duration_text, kept_text
 
 if TYPE_CHECKING:
     from ..stages.train_backbone.estimate import BackboneEstimate

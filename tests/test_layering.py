@@ -28,6 +28,7 @@ ROOT_MODULES = {
     "errors",
     "registry",
     "seeds",
+    "sizes",
     "files",
     "execution",
     "settings",

@@ -164,6 +164,18 @@ class BackboneGroup:
             problem = "must be finite and are not" if self.due[clip] else "must be NaN, the clip not being due,"
             raise StoreError(f"{self.name}: {what} of view {view}, clip {clip} {problem}; got {array[view, clip]}.")
 
+    def rows_of(self, videos: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return (n,) the rows of ``videos`` (n,), which stay theirs whatever becomes of the manifest."""
+        return self._rows[videos]
+
+    def stamp(self, video_index: int) -> tuple[int, int]:
+        """Return size and time of change (ns) of a video's maps on disk, which tell whether they were written anew."""
+        try:
+            status = self._features_path(video_index).stat()
+        except FileNotFoundError:
+            return 0, 0
+        return status.st_size, status.st_mtime_ns
+
     def _features_path(self, video_index: int) -> Path:
         """Return the file, a shard, that holds all of a video's maps."""
         return self.path / "features" / f"c.{self._rows[video_index]}.0.0.0.0.0.0"

@@ -15,10 +15,9 @@ from .settings import FinetuneSettings
 def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, places: Sequence[int]) -> TrainingVideos:
     """Return the clips of the videos at ``places`` in the manifest, for training."""
     videos = [prepared.manifest.videos[place] for place in places]
-    own = prepared.sampling
     crop = max(preprocessing.crop for preprocessing in prepared.preprocessing.values())
     return TrainingVideos(
-        VideoSource(videos, crop=crop, damaged=own.damaged, hdr=own.hdr, max_pixels=own.max_pixels),
+        VideoSource(videos, crop=crop, reading=prepared.sampling.reading),
         labels=prepared.targets[list(places)].tolist(),
         sampling=prepared.sampling,
         preprocessing=prepared.preprocessing,

@@ -54,14 +54,11 @@ def time_reading(clips: TrainingClips) -> ReadingTimes:
     some = [videos.index(video) for video in spread]
     clips.random_clip(some[0], epoch=0)  # the first one ever loads libraries
     read = _seconds_each(lambda place: clips.random_clip(place, epoch=0), some)
-    own = clips.source.reduction
     source = VideoSource(
         spread,
         crop=clips.preprocessing.crop,
         cache=True,
-        damaged=own.damaged,
-        hdr=own.hdr,
-        max_pixels=own.max_pixels,
+        reading=clips.source.reduction.reading,
     )
     held = TrainingClips(
         source,
