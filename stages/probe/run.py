@@ -150,8 +150,8 @@ def _fit(prepared: PreparedProbes, own: ProbePlan, progress: Progress) -> tuple[
     seen, targets = np.unique(labels, return_inverse=True)
     classes = [manifest.classes[index] for index in seen]
     features = _pool(prepared, own, own.training, progress)
-    num_tried = len(settings.strengths) if len(settings.strengths) > 1 else 0
-    with under_way(progress, f"fit {own.name}", total=num_tried + 1, unit="fit"):
+    num_strengths = len(settings.strengths)
+    with under_way(progress, f"fit {own.name}", total=num_strengths + 1 if num_strengths > 1 else 1, unit="fit"):
         right = _held_out_accuracies(prepared, own, features, targets, classes, progress=progress)
         # Of equally good strengths the smallest: it is the simplest model, and their order does not matter.
         strength = max(right, key=lambda tried: (right[tried], -tried)) if right else settings.strengths[0]
