@@ -57,7 +57,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     if dry_run:
         from ..stages.sweep.estimate import estimate
 
-        costs = estimate(settings)
+        costs = estimate(settings, progress=progress_shown())
         click.echo(json.dumps(_estimate_document(costs), indent=2) if as_json else estimate_text(costs))
         return
     summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())

@@ -24,13 +24,12 @@ from .frame_times import Gap, Timeline
 from .frames import Display, Form, Shown
 from .hdr import AS_IS
 from .memory import MAX_PIXELS, memory_errors_told
+from .packets import Contents, read_contents
 from .reading import PLAIN, Reading
 from .streams import num_video_streams
 from .timeline import (
-    Contents,
     find_damage,
     packets_tell_time,
-    read_contents,
     timeline_of_frames,
     timeline_of_packets,
 )
