@@ -1,7 +1,7 @@
 """Which clips of which backbones an aggregator reads, checked against what a feature store holds."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -24,11 +24,14 @@ class Selection:
         pattern: which of the N places are expensive.
         num_clips: N.
         backbones: role -> backbone's name, for the roles that the pattern needs.
+        among: role -> the stored clips that may be read, where not all are: those of a run that began before the store
+            was extended.
     """
 
     pattern: Pattern
     num_clips: int
     backbones: Mapping[str, str]
+    among: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -47,6 +50,12 @@ def wanted_clips(selection: Selection, choice: ClipChoice) -> dict[str, npt.NDAr
         role: np.unique(np.concatenate([choice.candidates[place] for place in np.flatnonzero(places == role)]))
         for role in selection.backbones
     }
+
+
+def clips_read(store: FeatureStore, selection: Selection) -> dict[str, list[int]]:
+    """Return role -> the stored clips that an aggregator may read, for its run's record."""
+    wanted = wanted_clips(selection, choose_clips(store, selection))
+    return {role: own.tolist() for role, own in wanted.items()}
 
 
 def usable_videos(store: FeatureStore, selection: Selection) -> npt.NDArray[np.bool_]:
@@ -82,6 +91,7 @@ def select(
     pattern: Pattern | None = None,
     num_clips: int | None = None,
     names: Mapping[str, str | None] | None = None,
+    among: Mapping[str, Sequence[int]] | None = None,
 ) -> Selection:
     """Return the selection asked for, checked against what ``store`` holds.
 
@@ -90,6 +100,7 @@ def select(
         pattern: None = the one with which the expensive backbone was extracted (all-cheap if there is none).
         num_clips: N; None = as many as are stored.
         names: role -> backbone's name; where it is None or missing, the one extracted in that role.
+        among: role -> the stored clips that may be read; None for all that are there.
 
     Raises:
         SettingsError: if the store lacks something; the message says what there is and what to type.
@@ -107,7 +118,8 @@ def select(
     mask = chosen.expensive(num_clips)
     roles = [role for role, needed in ((EXPENSIVE, mask.any()), (CHEAP, not mask.all())) if needed]
     backbones = {role: _backbone_of(store, by_role, role, (names or {}).get(role), chosen) for role in roles}
-    selection = Selection(pattern=chosen, num_clips=num_clips, backbones=backbones)
+    known = {role: tuple(own) for role, own in (among or {}).items() if role in backbones}
+    selection = Selection(pattern=chosen, num_clips=num_clips, backbones=backbones, among=known)
     choose_clips(store, selection)  # refuses places without any clip
     return selection
 
@@ -185,7 +197,15 @@ def _candidates(store: FeatureStore, selection: Selection) -> tuple[npt.NDArray[
     videos can be used.
     """
     groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
-    everywhere = candidate_clips(np.array([groups[role].due_everywhere for role in selection.roles]))
+    allowed = {role: _allowed(selection, role, len(group.due)) for role, group in groups.items()}
+    everywhere = candidate_clips(np.array([groups[role].due_everywhere & allowed[role] for role in selection.roles]))
     if all(map(len, everywhere)):
         return everywhere
-    return candidate_clips(np.array([groups[role].due for role in selection.roles]))
+    return candidate_clips(np.array([groups[role].due & allowed[role] for role in selection.roles]))
+
+
+def _allowed(selection: Selection, role: str, num_stored: int) -> npt.NDArray[np.bool_]:
+    """Return (N,) bool: which stored clips a role may read."""
+    if role not in selection.among:
+        return np.ones(num_stored, bool)
+    return np.isin(np.arange(num_stored), selection.among[role])

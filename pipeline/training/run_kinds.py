@@ -10,6 +10,7 @@ LINEAR_PROBE = "linear probe"  # one run may hold several
 COMMANDS = {kind: RUN_COMMANDS[kind] for kind in (AGGREGATOR, END_TO_END)}  # that make models of whole videos
 WEIGHTS_FILE = "weights.safetensors"  # of the aggregator
 ENGINES_FIELD = "engines"  # of the settings of runs on stored features: role -> `describe_engine`; earlier ones lack it
+CLIPS_FIELD = "clips_read"  # role -> the stored clips that a run's aggregator may read
 LABELS_FIELD = "labels_sha256"  # likewise: of the videos trained on; other videos of the store may change
 AGGREGATOR_FIELDS = {  # of both kinds' settings -> the field by which a user sets them
     "aggregator.name": "aggregator",

@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 
 from ...pipeline.evaluation.confidence import Interval, mean_interval
-from ...pipeline.training.run_kinds import COMMANDS, END_TO_END, ENGINES_FIELD, LABELS_FIELD
+from ...pipeline.training.run_kinds import CLIPS_FIELD, COMMANDS, END_TO_END, ENGINES_FIELD, LABELS_FIELD
 from .scores import RunScores
 from .subjects import Subject
 
 # Not compared when runs are grouped: fields that follow from seed and splits, or that runs of earlier versions lack.
-_VARYING = ("splits_sha256", "videos_sha256", LABELS_FIELD, "num_training", "num_validation", ENGINES_FIELD)
+_VARYING = (
+    "splits_sha256",
+    "videos_sha256",
+    LABELS_FIELD,
+    "num_training",
+    "num_validation",
+    ENGINES_FIELD,
+    CLIPS_FIELD,
+)
 START, _DIGEST = "start", "weights_sha256"  # in an end-to-end run's settings: where aggregator and backbones began
 SEEDS, SPLITS, VIDEOS = "seeds", "splits", "videos"  # what an interval is over
 

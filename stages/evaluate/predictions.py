@@ -17,7 +17,7 @@ from ...pipeline.inference.runs import Predictions, model_of, predict_videos
 from ...pipeline.inference.stored_inputs import AggregatorInputs
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.run_directory import RunDirectory
-from ...pipeline.training.run_kinds import backbones_of
+from ...pipeline.training.run_kinds import CLIPS_FIELD, backbones_of
 from ...pipeline.videos.reading import Reading
 from .settings import EvaluateSettings
 
@@ -63,6 +63,7 @@ def _inputs_of(
         pattern=Pattern.parse(made["pattern"]),
         num_clips=made["num_clips"],
         names={role: own["name"] for role, own in backbones_of(run).items()},
+        among=made.get(CLIPS_FIELD),
     )
     return AggregatorInputs(
         store,

@@ -14,13 +14,14 @@ from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import build_video_model
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
-from ...pipeline.features.clip_selection import Selection, missing_videos, select
+from ...pipeline.features.clip_selection import Selection, clips_read, missing_videos, select
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
 from ...pipeline.training.learning_split import check_classes, hold_out, labelled, shared_groups_words
-from ...pipeline.training.run_kinds import AGGREGATOR, ENGINES_FIELD, LABELS_FIELD
+from ...pipeline.training.run_kinds import AGGREGATOR, CLIPS_FIELD, ENGINES_FIELD, LABELS_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of, task_record
+from ..strides import recorded_settings
 from .settings import TrainAggregatorSettings
 
 GIB = 2**30
@@ -68,7 +69,9 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     """
     store = FeatureStore.open(settings.store)
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
-    selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
+    # A run goes on with the clips that it began with, though the store may have more by now.
+    begun = recorded_settings(settings.out).get(CLIPS_FIELD)
+    selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names, among=begun)
     classes, task = store.manifest.classes, task_of(store.manifest)
     targets = targets_by_place(task, store.manifest)
     check_classes(store.manifest)
@@ -167,5 +170,6 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
         "device": resolve_device(settings.device).type,
         # Left out if unknown, as in runs of earlier versions, so that those go on.
         **({ENGINES_FIELD: engines} if engines else {}),
+        CLIPS_FIELD: clips_read(store, selection),
         **task_record(prepared.task),
     }

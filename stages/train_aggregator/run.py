@@ -31,6 +31,7 @@ from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import (
     AGGREGATOR_FIELDS,
+    CLIPS_FIELD,
     ENGINES_FIELD,
     LABELS_FIELD,
     SPLITS_FILE,
@@ -98,7 +99,7 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
     directory = RunDirectory.open_or_create(
         settings.out,
         settings=asked,
-        added=(ENGINES_FIELD, LABELS_FIELD),
+        added=(ENGINES_FIELD, LABELS_FIELD, CLIPS_FIELD),
         superseded={"manifest_digest": LABELS_FIELD},
         options=_OPTIONS,
     )

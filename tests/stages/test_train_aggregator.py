@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 from made_up_stores import MadeUp, make_store, take_over
 from refusals import assert_refused
@@ -21,10 +22,13 @@ from vidpipe.cli.main import main
 from vidpipe.pipeline.aggregators.weights import load_aggregator
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, WeightsError
 from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.manifests.manifest import Video
 from vidpipe.pipeline.training.loop import Schedule
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.stages.evaluate.predictions import predict_stored
+from vidpipe.stages.evaluate.settings import EvaluateSettings
 from vidpipe.stages.train_aggregator import run as train_aggregator
 from vidpipe.stages.train_aggregator.plan import prepare
 from vidpipe.stages.train_aggregator.run import run
@@ -282,3 +286,36 @@ def test_the_command_tells_what_it_did_and_refuses_with_a_message(small: Path, t
     refused = CliRunner().invoke(main, [*options(small, tmp_path / "other"), "--pattern", "3"])
     assert refused.exit_code == 2
     assert refused.stderr.startswith("Error: --pattern must be E:C")
+
+
+def test_a_run_reads_the_clips_that_it_began_with_though_the_store_has_more_by_now(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "s.zarr", SMALL)
+    settings = TrainAggregatorSettings(
+        store=path, out=tmp_path / "run", num_clips=2, pattern=Pattern.parse("first"), optimisation=SHORT
+    )
+    run(settings)
+    trained = RunDirectory.open(tmp_path / "run")
+    assert trained.settings["clips_read"] == {"expensive": [0], "cheap": [4, 5, 6, 7]}
+    before = scores_of(trained, path)
+    make_store(tmp_path / "more.zarr", replace(SMALL, pattern="all-expensive"))  # the same maps, and three more
+    shutil.rmtree(path)
+    (tmp_path / "more.zarr").rename(path)
+    assert run(settings).already_done
+    assert torch.equal(scores_of(trained, path), before)
+    fresh = replace(settings, out=tmp_path / "fresh")
+    run(fresh)
+    assert RunDirectory.open(tmp_path / "fresh").settings["clips_read"]["expensive"] == [0, 1, 2, 3]
+    # A run that does not say what it reads is of an earlier version, and reads what there is.
+    path_of_settings = tmp_path / "run" / "settings.json"
+    made = json.loads(path_of_settings.read_text())
+    del made["clips_read"]
+    path_of_settings.write_text(json.dumps(made))
+    assert not torch.equal(scores_of(RunDirectory.open(tmp_path / "run"), path), before)
+
+
+def scores_of(trained: RunDirectory, store: Path) -> torch.Tensor:
+    """Return what a run predicts for the test videos of a store."""
+    opened = FeatureStore.open(store)
+    settings = EvaluateSettings(runs=(trained.path,), store=store, out=store.parent / "results")
+    expected = tuple(range(SMALL.num_training, SMALL.num_training + SMALL.num_test))
+    return predict_stored(trained, expected, settings=settings, store=opened, device=torch.device("cpu")).scores
