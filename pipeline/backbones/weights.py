@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
 from ..videos.preprocessing import Preprocessing, parse_preprocessing
-from .interface import Backbone
+from .interface import Backbone, HeadRule
+from .layers import BATCH_NORMS
 from .places import HOW, near_by, weights_file, what_it_is
 from .registry import BACKBONES, build_backbone
 
@@ -100,7 +101,7 @@ def _weights_digest(
         classes: K class names, in the order of the scores.
         preprocessing: what is done to the pixels.
     """
-    header = {"backbone": backbone, "classes": list(classes), "preprocessing": asdict(preprocessing)}
+    header = {"backbone": backbone, "classes": list(classes), "preprocessing": preprocessing.record()}
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for key in sorted(state):
         tensor = state[key].detach().cpu().contiguous()
@@ -121,7 +122,7 @@ def save_weights(path: Path | str, weights: Weights) -> None:
     metadata = {
         "format_version": FORMAT_VERSION,
         "classes": list(weights.classes),
-        "preprocessing": asdict(weights.preprocessing),
+        "preprocessing": weights.preprocessing.record(),
         **{name: getattr(weights, name) for name in _PLAIN_FIELDS},
     }
     content = to_safetensors(weights.state, {_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
@@ -204,7 +205,17 @@ def load_backbone(weights: Weights) -> Backbone:
         backbone.load_state_dict(weights.state, strict=True)
     except RuntimeError as error:
         raise WeightsError(f"these weights do not fit {weights.backbone}: {error}") from error
+    follow_recipe(backbone, weights.preprocessing)
     return backbone.eval()
+
+
+def follow_recipe(backbone: Backbone, preprocessing: Preprocessing) -> None:
+    """Give a network what its source sets beside its weights: the eps of its batch norms, and how its head averages."""
+    if preprocessing.bn_eps is not None:
+        for module in backbone.modules():
+            if isinstance(module, BATCH_NORMS):
+                module.eps = preprocessing.bn_eps
+    backbone.head_rule = HeadRule(window=preprocessing.head_window, softmax=preprocessing.head_activation == "softmax")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

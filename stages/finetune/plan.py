@@ -253,7 +253,7 @@ def outcome(settings: FinetuneSettings, prepared: PreparedFinetuning) -> dict[st
         role: backbone_record(
             settings.backbones[role].backbone,
             digest=own and own.digest,
-            preprocessing=asdict(prepared.preprocessing[role]),
+            preprocessing=prepared.preprocessing[role].record(),
         )
         for role, own in prepared.weights.items()
     }
