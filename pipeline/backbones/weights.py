@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class Weights:
         fps: the rate in frames/s to which videos were resampled; None for their own.
         state: the state dict, on the CPU; shapes and dtypes are the backbone's.
         digest: sha256, hexadecimal, over the tensors, name, classes and preprocessing: what determines the results.
+        origin: where published weights come from, as texts: their file, its sha256, dialect, licence; else empty.
     """
 
     backbone: str
@@ -55,6 +56,7 @@ class Weights:
     fps: float | None
     state: dict[str, Tensor]
     digest: str
+    origin: dict[str, str] = field(default_factory=dict)
 
 
 def collect_weights(
@@ -74,16 +76,50 @@ def collect_weights(
     classes = tuple(classes)
     if len(classes) != backbone.num_classes:
         raise WeightsError(f"{backbone.name} scores {backbone.num_classes} classes, but {len(classes)} are named")
-    state = {key: value.detach().cpu().clone().contiguous() for key, value in backbone.state_dict().items()}
-    return Weights(
+    return weights_from_state(
+        {key: value.detach().cpu().clone().contiguous() for key, value in backbone.state_dict().items()},
         backbone=backbone.name,
         classes=classes,
         preprocessing=preprocessing,
         num_frames=num_frames,
         sampling_rate=sampling_rate,
         fps=fps,
+    )
+
+
+def weights_from_state(
+    state: dict[str, Tensor],
+    *,
+    backbone: str,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    num_frames: int,
+    sampling_rate: int,
+    fps: float | None,
+    origin: Mapping[str, str] | None = None,
+) -> Weights:
+    """Return weights of tensors that are the backbone's own, by name, shape and dtype, on the CPU.
+
+    Args:
+        state: the backbone's state dict.
+        backbone: its registered name.
+        classes: K class names, in the order of the scores.
+        preprocessing: what to do to the pixels.
+        num_frames: L of the clips it was trained on.
+        sampling_rate: their stride in frames.
+        fps: the rate in frames/s to which videos were resampled; None for their own.
+        origin: where the weights come from.
+    """
+    return Weights(
+        backbone=backbone,
+        classes=classes,
+        preprocessing=preprocessing,
+        num_frames=num_frames,
+        sampling_rate=sampling_rate,
+        fps=fps,
         state=state,
-        digest=_weights_digest(state, backbone=backbone.name, classes=classes, preprocessing=preprocessing),
+        digest=_weights_digest(state, backbone=backbone, classes=classes, preprocessing=preprocessing),
+        origin=dict(origin or {}),
     )
 
 
@@ -124,6 +160,7 @@ def save_weights(path: Path | str, weights: Weights) -> None:
         "classes": list(weights.classes),
         "preprocessing": weights.preprocessing.record(),
         **{name: getattr(weights, name) for name in _PLAIN_FIELDS},
+        **({"origin": weights.origin} if weights.origin else {}),
     }
     content = to_safetensors(weights.state, {_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     write_atomically(Path(path), lambda draft: draft.write_bytes(content))
@@ -276,6 +313,7 @@ def _parse(path: Path, metadata: dict[str, Any], state: dict[str, Tensor]) -> We
             classes=tuple(metadata["classes"]),
             preprocessing=parse_preprocessing(metadata["preprocessing"]),
             state=state,
+            origin=dict(metadata.get("origin", {})),
             **{name: metadata[name] for name in _PLAIN_FIELDS},
         )
     except KeyError as error:
