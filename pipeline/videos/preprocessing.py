@@ -1,8 +1,8 @@
 """How pixels are prepared for a backbone: part of its weights file, and of every store's provenance."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from ..errors import SettingsError
 
@@ -69,6 +69,18 @@ class Preprocessing:
         for name, words in known.items():
             if getattr(self, name) not in words:
                 raise SettingsError(f"{name} must be one of {', '.join(words)}; got {getattr(self, name)!r}")
+
+    def at_crop(self, crop: int) -> Self:
+        """Return the same for another crop in pixels, with the sides before it in proportion.
+
+        Raises:
+            SettingsError: if the crop is less than one pixel.
+        """
+        short_side, squash = round(self.short_side * crop / self.crop), self.squash
+        if squash is not None:
+            height, width = (round(side * crop / self.crop) for side in squash)
+            squash = height, width
+        return replace(self, crop=crop, short_side=short_side, squash=squash)
 
     def record(self) -> dict[str, Any]:
         """Return the fields as JSON values for weights files, stores, runs and digests."""
