@@ -191,6 +191,15 @@ def load_weights(path: Path | str) -> Weights:
     return weights
 
 
+def is_own_file(path: Path) -> bool:
+    """Return whether a file is one of vidpipe's weights files, by its head alone; also if what follows is damaged."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return _METADATA_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
     """What a weights file says of itself before its tensors.
