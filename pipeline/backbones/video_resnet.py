@@ -279,7 +279,7 @@ R3D_18 = VideoResNetSpec(
 )
 MC3_18 = VideoResNetSpec(
     name="mc3_18",
-    summary="MC3-18 of torchvision: 3D in conv1 and res2, 2D from there on, no stride in time",
+    summary="MC3-18 of torchvision and VMZ: 3D in conv1 and res2, 2D from there on, no stride in time",
     usual_clip=(16, 1),
     stem=_whole_stem,
     blocks=_18,
@@ -305,11 +305,12 @@ R2PLUS1D_34_VMZ = VideoResNetSpec(
     makers=(_vmz_block,) * 4,
     eps=_CAFFE2_EPS,
 )
-# VMZ's PyTorch code puts a pool after conv1. Its Caffe2 original, of which the published weights and figures are, had
-# none: 329.1 GMACs are those without it (at 128 pixels), and its last average takes 7×7 positions at 112 pixels.
+# VMZ's ``r2plus1d_152`` has a pool after conv1. The networks that it published, of which its figures are, had none: the
+# converter of their Caffe2 files builds the stem without, 329.1 GMACs are those without (at 128 pixels), and Caffe2's
+# last average takes 7×7 positions at 112 pixels.
 R2PLUS1D_152_VMZ = VideoResNetSpec(
     name="r2plus1d_152_vmz",
-    summary="R(2+1)D-152 of VMZ in PyTorch: bottlenecks, and a pool after conv1",
+    summary="R(2+1)D-152 as VMZ's PyTorch code builds it: bottlenecks, and a pool after conv1",
     usual_clip=(32, 1),
     stem=_factorised_stem,
     blocks=_152,
@@ -321,7 +322,7 @@ R2PLUS1D_152_VMZ = VideoResNetSpec(
 R2PLUS1D_152_VMZ_NOPOOL = replace(
     R2PLUS1D_152_VMZ,
     name="r2plus1d_152_vmz_nopool",
-    summary="R(2+1)D-152 of VMZ in Caffe2, the published one: bottlenecks, no pool after conv1",
+    summary="R(2+1)D-152 of VMZ as it was trained and published: bottlenecks, no pool after conv1",
     pool=False,
 )
 R2PLUS1D_34_MM = VideoResNetSpec(

@@ -83,7 +83,7 @@ RECIPES: dict[str, Recipe] = {
         fps=None,
         words="VMZ's test of R(2+1)D in Caffe2: 128×171 whatever the aspect ratio, 10 clips of 8 or 32 frames",
     ),
-    "mm3d_two_eps": Recipe(
+    "mm_r2plus1d": Recipe(
         preprocessing=Preprocessing(
             short_side=256,
             crop=256,

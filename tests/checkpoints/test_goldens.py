@@ -19,7 +19,6 @@ NETWORKS = {
     "tv__r3d_18": "r3d_18",
     "tv__s3d": "s3d",
     "vmz__r2plus1d_34": "r2plus1d_34_vmz",
-    "ig65m__r2plus1d_34": "r2plus1d_34_vmz",
     "mm__r2plus1d_r34": "r2plus1d_34_mm",
 }
 

@@ -135,15 +135,16 @@ SPELLINGS = (
     Spelling(dialect="torchvision", backbones=("r3d_18",), rules=_TV_WHOLE, recipe="tv112"),
     Spelling(dialect="torchvision", backbones=("mc3_18",), rules=_TV_WHOLE, recipe="tv112"),
     Spelling(dialect="vmz", backbones=("r2plus1d_34_vmz",), rules=_TV_PAIRS, recipe="vmz"),
-    # A file does not tell whether its network has a pool after conv1.
+    # A file does not tell whether its network has a pool after conv1; see the networks for which one is published.
     Spelling(
         dialect="vmz",
         backbones=("r2plus1d_152_vmz", "r2plus1d_152_vmz_nopool"),
         rules=_TV_BOTTLENECKS,
         recipe="vmz",
     ),
-    Spelling(dialect="mmaction2", backbones=("r2plus1d_34_mm",), rules=_MM, recipe="mm3d_two_eps"),
+    Spelling(dialect="mmaction2", backbones=("r2plus1d_34_mm",), rules=_MM, recipe="mm_r2plus1d"),
     _caffe2(networks.R3D_18, stem=_C2_STEM_OF_WHOLE, block=_C2_WHOLE),
+    _caffe2(networks.MC3_18, stem=_C2_STEM_OF_WHOLE, block=_C2_WHOLE),
     _caffe2(networks.R2PLUS1D_18_VMZ, stem=_C2_STEM_OF_PAIRS, block=_C2_PAIRS),
     _caffe2(networks.R2PLUS1D_34_VMZ, stem=_C2_STEM_OF_PAIRS, block=_C2_PAIRS),
     _caffe2(networks.R2PLUS1D_152_VMZ_NOPOOL, stem=_C2_STEM_OF_PAIRS, block=_C2_BOTTLENECKS),
