@@ -4,9 +4,13 @@ from collections.abc import Iterator, Mapping
 
 from ..errors import WeightsError
 from .spelling import Comparison, Shape, Spelling, compare
-from .spellings import resnets
+from .spellings import resnets, s3d, video_resnets
 
-SPELLINGS: tuple[Spelling, ...] = (*resnets.SPELLINGS,)
+SPELLINGS: tuple[Spelling, ...] = (
+    *resnets.SPELLINGS,
+    *video_resnets.SPELLINGS,
+    *s3d.SPELLINGS,
+)
 
 
 def comparisons(shapes: Mapping[str, Shape], *, backbone: str | None = None) -> Iterator[Comparison]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
 import torch
@@ -12,6 +13,8 @@ from ..backbones.registry import build_backbone
 
 Shape = tuple[int, ...]
 State = Mapping[str, Tensor]
+Replacement = Callable[[re.Match[str]], str]
+Rule = tuple[str, str | Replacement]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,8 +25,10 @@ class Spelling:
         dialect: the source's name, as ``pytorchvideo``.
         backbones: registered names of the networks that it spells so. Several are listed where the same tensors make
             different networks: then a file does not tell which one it holds.
-        rules: (pattern, replacement) in the sense of ``re.sub``. Each of our keys is rewritten by the first whose
-            pattern matches it as a whole; one that no rule matches is spelled as it is.
+        rules: (pattern, replacement) in the sense of ``re.sub``: a template, or a function where a source counts
+            otherwise than we do. Each of our keys is rewritten by the first whose pattern matches it as a whole; one
+            that no rule matches is spelled as it is. A ``*`` in what comes out stands for anything: for numbers of
+            classes that some sources put into names.
         recipe: the name in ``RECIPES`` of how the source prepares pixels for these networks.
         filled: (pattern, fill): our tensors that the source lacks because its network computes the same without them;
             ``fill`` makes one from our key and shape.
@@ -35,7 +40,7 @@ class Spelling:
 
     dialect: str
     backbones: tuple[str, ...]
-    rules: tuple[tuple[str, str], ...]
+    rules: tuple[Rule, ...]
     recipe: str
     filled: tuple[tuple[str, Callable[[str, Shape], Tensor]], ...] = ()
     without_time: bool = False
@@ -47,7 +52,7 @@ class Spelling:
         for pattern, replacement in self.rules:
             match = re.fullmatch(pattern, key)
             if match:
-                return match.expand(replacement)
+                return match.expand(replacement) if isinstance(replacement, str) else replacement(match)
         return key
 
     def fill(self, key: str, shape: Shape) -> Tensor | None:
@@ -110,7 +115,7 @@ def compare(spelling: Spelling, backbone: str, shapes: Mapping[str, Shape]) -> C
     for key, own in _shapes_of(backbone).items():
         if spelling.fill(key, own) is not None:
             continue
-        foreign = spelling.name(key)
+        foreign = _in_file(spelling.name(key), shapes)
         if foreign not in shapes:
             if not key.endswith("num_batches_tracked"):  # only training counts batches, and some sources drop it
                 missing.append(foreign)
@@ -159,6 +164,12 @@ def translate(found: Comparison, state: State) -> dict[str, Tensor]:
         tensor = tensor.float() if tensor.is_floating_point() else tensor
         translated[key] = tensor.reshape(own).clone().contiguous()
     return translated
+
+
+def _in_file(name: str, shapes: Mapping[str, Shape]) -> str:
+    """Return the only key of a file that a name with a ``*`` stands for; other names as they are."""
+    found = [own for own in shapes if fnmatchcase(own, name)] if "*" in name else []
+    return found[0] if len(found) == 1 else name
 
 
 @lru_cache(maxsize=64)
