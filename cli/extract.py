@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.settings import build
-from ..pipeline.videos.damage import DAMAGE_WORDS
+from ..pipeline.sizes import size_text
+from ..pipeline.videos.damage import DAMAGE_WORDS, KEEP
 from ..stages.extract.settings import ExtractSettings
 from .defaults import with_defaults
 from .main import SOME_FAILED
@@ -16,7 +17,7 @@ from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown
 from .table_changes import changes_text
-from .tables import duration_text, size_text
+from .tables import duration_text
 
 if TYPE_CHECKING:
     from ..stages.extract.estimate import Estimate
@@ -48,11 +49,13 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     if dry_run:
         from ..stages.extract.estimate import estimate
 
-        costs = estimate(settings)
+        costs = estimate(settings, progress=progress_shown())
         click.echo(json.dumps(_estimate_document(costs), indent=2) if as_json else _estimate_text(costs))
         return
     summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())
-    click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else _summary_text(summary))
+    click.echo(
+        json.dumps(dataclasses.asdict(summary), default=str, indent=2) if as_json else _summary_text(summary, settings)
+    )
     if summary.failed:
         ctx.exit(SOME_FAILED)
 
@@ -114,7 +117,7 @@ def _estimate_document(estimate: "Estimate") -> dict[str, Any]:
     }
 
 
-def _summary_text(summary: "ExtractSummary") -> str:
+def _summary_text(summary: "ExtractSummary", settings: ExtractSettings) -> str:
     rate = summary.done / summary.seconds if summary.seconds else 0.0
     computing = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.compute_seconds.items())
     lines = [
@@ -125,7 +128,8 @@ def _summary_text(summary: "ExtractSummary") -> str:
         lines.append(f"  {summary.num_clips:,} clips; decoding {summary.decode_seconds:.1f} s, {computing}")
     lines += (f"  {name}: {words}" for name, words in summary.left_out.items())
     lines += (f"  failed: {name}: {reason}" for name, reason in summary.failed.items())
-    if damaged := sum(reason.startswith(DAMAGE_WORDS) for reason in summary.failed.values()):
+    damaged = sum(reason.startswith(DAMAGE_WORDS) for reason in summary.failed.values())
+    if damaged and settings.sampling.reading.damaged != KEEP:
         lines.append(
             f"{damaged:,} of the failed are damaged or cut short. --damaged keep, with another store, uses "
             "their clips outside of the damage."

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.settings import build
+from ..pipeline.sizes import size_text
 from ..stages.finetune.settings import FinetuneSettings
 from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .progress import progress_shown, show_warnings
-from .tables import duration_text, kept_text, size_text
+from .tables import epochs_text, kept_text
 
 if TYPE_CHECKING:
     from ..stages.finetune.estimate import FinetuneEstimate
@@ -47,7 +48,7 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
 
     settings = build(FinetuneSettings, with_defaults(ctx, "finetune", options, aloud=first_of_launched()))
     if dry_run:
-        document = estimate(settings)
+        document = estimate(settings, progress=progress_shown())
         click.echo(
             json.dumps(dataclasses.asdict(document), default=str, indent=2) if as_json else estimate_text(document)
         )
@@ -70,18 +71,18 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
 def estimate_text(estimate: "FinetuneEstimate") -> str:
     """Return what a run will cost, as lines of text."""
     memory = ", ".join(f"{name} {size_text(own)}" for name, own in estimate.memory_bytes.items())
-    return "\n".join(
-        [
-            f"{estimate.num_training:,} videos to train on, {estimate.num_validation:,} held out; {estimate.epochs} "
-            f"epochs of {estimate.steps_per_epoch:,} steps; {estimate.gmacs:.3g} GMACs a video at test",
-            f"timed on a few steps ({estimate.strategy}): {estimate.step_seconds:.2f} s a step, and "
-            f"{estimate.validation_seconds:.0f} s an epoch for the held-out videos",
-            f"memory, foreseen at most: {memory}; there are {size_text(estimate.memory_limit_bytes)}",
-            f"at most {size_text(estimate.disk_bytes)} on disk, the checkpoint included",
-            kept_text(estimate.kept, in_memory=estimate.in_memory),
-            f"about {duration_text(estimate.total_seconds)} in all on this machine, in one process",
-        ]
-    )
+    lines = [
+        f"{estimate.num_training:,} videos to train on, {estimate.num_validation:,} held out; {estimate.epochs} "
+        f"epochs of {estimate.steps_per_epoch:,} steps; {estimate.gmacs:.3g} GMACs a video at test",
+        f"timed ({estimate.strategy}): {estimate.step_seconds:.2f} s a step, {estimate.validation_seconds:.1f} s an "
+        f"epoch for the held-out videos; {estimate.decode_seconds:.2f} s to decode a video, "
+        f"{estimate.kept_clips_seconds:.3f} s for the clips of one that is kept and "
+        f"{estimate.read_clips_seconds:.3f} s of any other",
+        f"memory, foreseen at most: {memory}; there are {size_text(estimate.memory_limit_bytes)}",
+        f"at most {size_text(estimate.disk_bytes)} on disk, the checkpoint included",
+        kept_text(estimate.kept, in_memory=estimate.in_memory),
+    ]
+    return "\n".join([*lines, epochs_text(estimate, where="on this machine, in one process")])
 
 
 def summary_text(summary: "FinetuneSummary") -> str:

@@ -57,15 +57,16 @@ def from_folders(ctx: click.Context, *, output: Path, force: bool, **options: An
     """List the videos of DIRECTORY, in which each folder is a class.
 
     Videos may lie deeper within the folder of their class. Links are followed, and a file that is reached twice is
-    listed once. A file without a video's extension counts by its first bytes. What is passed over is counted and named.
+    listed once. A file without a video's extension counts by its first bytes. What is passed over is counted and named;
+    a file or folder that cannot be read is, with the reason.
 
     Every class is split separately, so adding a class does not change the others; each keeps at least one video to
     train on. With --group-by, videos that belong together (one recording, one person) stay in one split. Paths are
     written relative to the manifest.
 
     \b
-    Exit code: 0 if all is well, 3 if files were left out whose names
-    no manifest can hold, or that could not be read.
+    Exit code: 0 if all is well, 3 if files or folders were left out
+    whose names no manifest can hold, or that could not be read.
 
     \b
     Example:
@@ -76,7 +77,7 @@ def from_folders(ctx: click.Context, *, output: Path, force: bool, **options: An
     from ..pipeline.manifests.folders import list_folders
 
     check_output(output, force=force)
-    found = list_folders(build(FoldersSettings, options))
+    found = list_folders(build(FoldersSettings, options), progress=progress_shown())
     write(found.manifest.relative_to(output.parent), output)
     click.echo("\n".join([written_text(found.manifest, output), *passed_over_lines(found)]))
     ctx.exit(SOME_FAILED if found.lost else 0)

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from ..pipeline.settings import build
 from .main import SOME_FAILED
 from .manifest_output import check_output, counted, write, written_text
 from .options import LocalPath, json_option, setting_options
+from .progress import progress_shown
 from .spelling import option_name
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ Videos: {videos}
 
 \b
 Exit code: 0 if every video is there, or --skip-missing is given;
-3 if some are missing, 2 if a list is wrong in itself.
+3 if some are missing, or a folder cannot be listed; 2 if a list is
+wrong in itself.
 
 \b
 Example:
@@ -70,6 +72,8 @@ def as_text(imported: Imported, manifest: "Manifest", *, dataset: OfficialDatase
     if imported.unlabelled:
         unlabelled = counted(len(imported.unlabelled), "video")
         parts.append(f"Left out: {unlabelled} without any class: {_some(imported.unlabelled)}.")
+    if imported.unlisted:
+        parts.append(_unlisted_text(imported.unlisted))
     return "\n".join([*parts, *(spelled(note, option_name) for note in imported.notes)])
 
 
@@ -89,6 +93,7 @@ def as_document(imported: Imported, manifest: "Manifest", *, name: str, output: 
         "missing_list": str(_missing_list(output)) if imported.missing else None,
         "classes_without_videos": imported.classes_without_videos,
         "num_folders_of_frames": imported.frame_folders,
+        "unlisted": imported.unlisted,
         "unlabelled": imported.unlabelled,
         "notes": [spelled(note, option_name) for note in imported.notes],
     }
@@ -98,7 +103,7 @@ def _command(name: str, dataset: OfficialDataset) -> click.Command:
     def run(*, output: Path, force: bool, as_json: bool, **options: Any) -> None:
         settings = build(ImportSettings, _read_tab(options))
         _check_outputs(output, force=force)
-        imported = import_official(dataset, settings, base=output.parent)
+        imported = import_official(dataset, settings, base=output.parent, progress=progress_shown())
         manifest = imported.manifest()
         _write(imported, manifest, output)
         if as_json:
@@ -106,7 +111,8 @@ def _command(name: str, dataset: OfficialDataset) -> click.Command:
         else:
             click.echo(as_text(imported, manifest, dataset=dataset, videos=settings.videos, output=output))
         # With --skip-missing the user knows that videos are missing: then it is no failure.
-        click.get_current_context().exit(SOME_FAILED if imported.missing and not settings.skip_missing else 0)
+        lost = imported.unlisted or (imported.missing and not settings.skip_missing)
+        click.get_current_context().exit(SOME_FAILED if lost else 0)
 
     for add in reversed(_options(dataset)):
         run = add(run)
@@ -182,6 +188,11 @@ def _missing_text(imported: Imported, *, videos: Path, output: Path) -> str:
     for split, classes in imported.classes_without_videos.items():
         lines.append(f"Classes of {split} without a single video: {len(classes):,} ({_some(classes)}).")
     return "\n".join(lines)
+
+
+def _unlisted_text(unlisted: Mapping[str, str]) -> str:
+    named = [f"{name} ({reason})" for name, reason in unlisted.items()]
+    return f"Cannot be listed: {counted(len(named), 'folder')}, whose videos count as missing: {_some(named)}."
 
 
 def _some(names: Sequence[str]) -> str:

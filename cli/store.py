@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..pipeline.sizes import size_text
 from ..stages.store.settings import ExportSettings, RelabelSettings, VerifySettings
 from .groups import NearGroup
 from .main import SOME_FAILED
 from .options import LocalPath, json_option, setting_options
 from .progress import progress_shown
 from .table_changes import changes_text
-from .tables import format_table, size_text
+from .tables import format_table
 
 if TYPE_CHECKING:
     from ..pipeline.features.verify import Recompute

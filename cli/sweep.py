@@ -10,6 +10,7 @@ import click
 
 from ..pipeline.errors import spelled
 from ..pipeline.settings import build
+from ..pipeline.sizes import size_text
 from ..stages.calls import OF_EACH_RUN
 from ..stages.presets import recipes_of
 from ..stages.sweep.settings import SweepSettings
@@ -20,7 +21,7 @@ from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown
 from .spelling import option_name
-from .tables import duration_text, format_table, size_text
+from .tables import duration_text, format_table
 
 if TYPE_CHECKING:
     from ..stages.sweep.estimate import SweepEstimate
@@ -56,7 +57,7 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
     if dry_run:
         from ..stages.sweep.estimate import estimate
 
-        costs = estimate(settings)
+        costs = estimate(settings, progress=progress_shown())
         click.echo(json.dumps(_estimate_document(costs), indent=2) if as_json else estimate_text(costs))
         return
     summary = run(settings, planned=partial(_show_plan, quiet=as_json), progress=progress_shown())

@@ -1,7 +1,9 @@
 """Plain text tables for the terminal."""
 
 from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from ..pipeline.sizes import size_text
 
 if TYPE_CHECKING:
     from ..pipeline.training.keeping import Outlook
@@ -28,16 +30,6 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: Container[int]) ->
     return "  ".join(padded).rstrip()
 
 
-def size_text(num_bytes: float) -> str:
-    """Return a size in units of 1000 bytes."""
-    size, unit = float(num_bytes), "B"
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-
-
 def duration_text(seconds: float) -> str:
     """Return a duration for people to read."""
     if seconds < 90:
@@ -54,3 +46,31 @@ def kept_text(kept: "Outlook", *, in_memory: bool) -> str:
     there = f", {size_text(kept.kept_bytes)} of it there already" if kept.num_kept else ""
     most = f"at most {size_text(kept.most_bytes)}{'' if kept.fits else ': not all can be kept'}"
     return f"decoded videos: {size_text(kept.num_bytes)} in {kept.folder}{there}, {most}"
+
+
+class _Foreseen(Protocol):
+    """What is foreseen of a training's epochs."""
+
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def epochs_done(self) -> int: ...
+    @property
+    def already_done(self) -> bool: ...
+    @property
+    def first_epoch_seconds(self) -> float: ...
+    @property
+    def epoch_seconds(self) -> float: ...
+    @property
+    def total_seconds(self) -> float: ...
+
+
+def epochs_text(foreseen: _Foreseen, *, where: str) -> str:
+    """Return how long a training's epochs will take, as a line of text."""
+    if foreseen.already_done:
+        return "nothing is left to do: this run is finished"
+    done = f"; {foreseen.epochs_done} of {foreseen.epochs} epochs are done" if foreseen.epochs_done else ""
+    return (
+        f"about {duration_text(foreseen.total_seconds)} in all {where}: {foreseen.first_epoch_seconds:.1f} s for "
+        f"the first epoch, {foreseen.epoch_seconds:.1f} s for each other one{done}"
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..pipeline.settings import build
+from ..pipeline.sizes import size_text
 from ..stages.presets import recipes_of
 from ..stages.train_backbone.settings import TrainBackboneSettings
 from .defaults import with_defaults
@@ -14,7 +15,7 @@ from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown, show_warnings
-from .tables import duration_text, kept_text, size_text
+from .tables import epochs_text, kept_text
 
 if TYPE_CHECKING:
     from ..stages.train_backbone.estimate import BackboneEstimate
@@ -51,7 +52,7 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
     if dry_run:
         from ..stages.train_backbone.estimate import estimate
 
-        costs = estimate(settings)
+        costs = estimate(settings, progress=progress_shown())
         click.echo(json.dumps(dataclasses.asdict(costs), default=str, indent=2) if as_json else estimate_text(costs))
         return
     summary = run(settings, progress=progress_shown())
@@ -91,13 +92,4 @@ def estimate_text(costs: "BackboneEstimate") -> str:
         f"{size_text(costs.free_bytes)} are free",
         kept_text(costs.kept, in_memory=costs.in_memory),
     ]
-    if costs.already_done:
-        return "\n".join([*lines, "nothing is left to do: this run is finished"])
-    done = f"; {costs.epochs_done} of {costs.epochs} epochs are done" if costs.epochs_done else ""
-    return "\n".join(
-        [
-            *lines,
-            f"about {duration_text(costs.total_seconds)} in all on this machine: {costs.first_epoch_seconds:.1f} s for "
-            f"the first epoch, {costs.epoch_seconds:.1f} s for each other one{done}",
-        ]
-    )
+    return "\n".join([*lines, epochs_text(costs, where="on this machine")])

@@ -129,8 +129,3 @@ class Registry(Generic[T]):
     def in_order(self) -> list[str]:
         """Return the known names in the order in which they were registered."""
         return list(self._entries)
-
-
-def summaries(registry: Registry[D]) -> dict[str, str]:
-    """Return name -> one line of what it is, in the order in which they were registered."""
-    return {name: registry[name].summary for name in registry.in_order()}

@@ -122,7 +122,7 @@ def _settings(wanted: MadeUpRun, spec: AggregatorSpec, began: Mapping[str, Any])
         "num_clips": wanted.num_clips,
         "backbones": began,
         "classes": list(wanted.classes),
-        "sampling": asdict(ClipSampling(num_frames=NUM_FRAMES, num_clips=wanted.num_clips)),
+        "sampling": ClipSampling(num_frames=NUM_FRAMES, num_clips=wanted.num_clips).record(),
         "manifest_digest": "of the training videos",
         "split": "train",
         "splits_sha256": None,

@@ -1,7 +1,7 @@
 """Small feature stores of made-up maps, in which a class is told by the order of two events."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import EXTENDING, FeatureStore
 from vidpipe.pipeline.manifests.manifest import Manifest, Video
 from vidpipe.pipeline.videos.clips import ClipSampling
+from vidpipe.pipeline.videos.reading import Reading
 
 SHAPE = (1, 2, 2, 8)
 GMACS = {"expensive": 10.0, "cheap": 1.0}
@@ -36,12 +37,13 @@ class MadeUp:
     pending: tuple[int, ...] = ()
     labels: dict[int, tuple[str, ...]] | None = None
     seed: int = 0
+    reading: Reading = field(default_factory=Reading)
     engine: dict[str, Any] | None = None  # of the provenance; None: it says nothing of one
 
 
 def make_store(path: Path, wanted: MadeUp = MadeUp()) -> Path:
     """Write a store and return its path; classes take turns over the videos, the training ones before the test's."""
-    sampling = ClipSampling(num_frames=8, num_clips=wanted.num_clips, views=wanted.views)
+    sampling = ClipSampling(num_frames=8, num_clips=wanted.num_clips, views=wanted.views, reading=wanted.reading)
     manifest = Manifest(tuple(_video(i, wanted) for i in range(wanted.num_training + wanted.num_test)))
     roles = (["expensive"] if wanted.pattern else []) + (["cheap"] if wanted.cheap else [])
     with FeatureStore.open_or_create(path, manifest=manifest, sampling=sampling) as store:

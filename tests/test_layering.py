@@ -29,6 +29,7 @@ ROOT_MODULES = {
     "errors",
     "registry",
     "seeds",
+    "sizes",
     "files",
     "execution",
     "settings",

@@ -14,6 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from ..execution import SILENT, Progress
 from ..files import write_atomically
 from .metrics import top_k_accuracy
 
@@ -122,6 +123,7 @@ def choose_strength(
     held_out: npt.NDArray[np.bool_],
     strengths: Sequence[float],
     max_iter: int,
+    progress: Progress = SILENT,
 ) -> dict[float, float]:
     """Return, for each strength, the share of held-out videos that a probe fitted on the others gets right.
 
@@ -132,12 +134,14 @@ def choose_strength(
         held_out: (V,) bool, some of them true, but not all videos of any class.
         strengths: those to try.
         max_iter: iterations of the solver at most.
+        progress: advanced by each fit.
     """
     kept = ~held_out
     right = {}
     for strength in strengths:
         fit = fit_probe(features[kept], targets=targets[kept], classes=classes, strength=strength, max_iter=max_iter)
         right[strength] = top_k_accuracy(fit.probe.scores(features[held_out]), targets=targets[held_out], k=1)
+        progress.advance()
     return right
 
 

@@ -23,7 +23,6 @@ from .format import (
     open_array,
     open_group,
     read_array,
-    read_picked,
     read_rows,
     write_rows,
 )
@@ -165,6 +164,18 @@ class BackboneGroup:
             problem = "must be finite and are not" if self.due[clip] else "must be NaN, the clip not being due,"
             raise StoreError(f"{self.name}: {what} of view {view}, clip {clip} {problem}; got {array[view, clip]}.")
 
+    def rows_of(self, videos: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return (n,) the rows of ``videos`` (n,), which stay theirs whatever becomes of the manifest."""
+        return self._rows[videos]
+
+    def stamp(self, video_index: int) -> tuple[int, int]:
+        """Return size and time of change (ns) of a video's maps on disk, which tell whether they were written anew."""
+        try:
+            status = self._features_path(video_index).stat()
+        except FileNotFoundError:
+            return 0, 0
+        return status.st_size, status.st_mtime_ns
+
     def _features_path(self, video_index: int) -> Path:
         """Return the file, a shard, that holds all of a video's maps."""
         return self.path / "features" / f"c.{self._rows[video_index]}.0.0.0.0.0.0"
@@ -177,13 +188,12 @@ class BackboneGroup:
         """Record what became of one video, as `record` does of several."""
         self.record({video_index: (status, error)})
 
-    def record(self, marks: Mapping[int, tuple[Status, str | None]]) -> None:
+    def record(self, marks: Mapping[int, tuple[Status, str]]) -> None:
         """Record what became of videos; only the coordinator may do this.
 
         Args:
             marks: index of a video in the manifest -> its status, `Status.DONE` only after `write` has returned, and
-                the reason if it failed; of a damaged one that is done, what was left out, or None to keep what is
-                recorded of that.
+                the reason if it failed; of a damaged one that is done, what was left out, or "".
         """
         wrong = [mark for mark in marks.values() if not _is_sensible(*mark)]
         if wrong:
@@ -191,10 +201,7 @@ class BackboneGroup:
         rows = self._rows[np.array(list(marks), np.int64)]
         with disk_full_explained(self.path):
             # The reasons before the statuses: a failed video without a reason would look like a damaged store.
-            errors = self._array("error")
-            known = read_picked(errors, rows).tolist()
-            texts = [old if new is None else new for old, (_, new) in zip(known, marks.values(), strict=True)]
-            write_rows(errors, rows, np.array(texts, object))
+            write_rows(self._array("error"), rows, np.array([words for _, words in marks.values()], object))
             write_rows(self._array("status"), rows, np.array([int(status) for status, _ in marks.values()], np.int8))
 
     def status(self) -> np.ndarray:
@@ -364,7 +371,7 @@ class BackboneGroup:
         return UnreadableError(message, what)
 
 
-def _is_sensible(status: Status, words: str | None) -> bool:
+def _is_sensible(status: Status, words: str) -> bool:
     """Return whether a status and words go together: a failed video has some, a pending one none."""
     return bool(words) if status in FAILURES else status != Status.PENDING or not words
 

@@ -1,8 +1,9 @@
 """Copies of feature maps on a machine's own disk, so that a store is read once per machine and not once per run.
 
 A copy is one file of plain float16 numbers that every process maps into memory, so that all of them share the
-system's cache of it. Its name is a digest of everything that it was made from: another store, other weights or more
-videos make another file, so that a stale copy is never opened.
+system's cache of it. Its name is a digest of everything that it was made from: another store, other weights, more
+videos or maps that were written anew make another file, so that a stale copy is never opened. Labels, splits and rows
+without maps are no part of it.
 """
 
 import contextlib
@@ -30,7 +31,7 @@ class LocalCopy:
     Args:
         path: of the file.
         group: the backbone that was copied.
-        videos: indices of the copied videos, ascending.
+        videos: indices of the copied videos, in the order of their rows in the store.
 
     Attributes:
         maps: (videos, R, due clips, T', H', W', C) float16, mapped from the file, read-only.
@@ -122,8 +123,10 @@ def check_space(groups: Iterable[BackboneGroup], folder: Path) -> int:
 
 
 def _done(group: BackboneGroup) -> npt.NDArray[np.int64]:
+    """Return the indices of the videos that have maps, in the order of their rows: that outlives other manifests."""
     status = group.status()
-    return np.flatnonzero((status == Status.DONE) | np.isin(status, PARTIAL))
+    videos = np.flatnonzero((status == Status.DONE) | np.isin(status, PARTIAL))
+    return videos[np.argsort(group.rows_of(videos))]
 
 
 def _path(group: BackboneGroup, videos: npt.NDArray[np.int64], folder: Path) -> Path:
@@ -139,17 +142,18 @@ def _shape(group: BackboneGroup, num_videos: int) -> tuple[int, ...]:
 
 
 def _digest(group: BackboneGroup, videos: npt.NDArray[np.int64]) -> str:
-    """Return what tells a copy from any other: the store, what its maps were made from, and the videos."""
-    store = group.path.parent / "zarr.json"
-    partly = np.flatnonzero(np.isin(group.status(), PARTIAL))
+    """Return what tells a copy from any other: the store, what its maps were made from, and whose they are."""
+    store = json.loads((group.path.parent / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+    partly = videos[np.isin(group.status()[videos], PARTIAL)]
     made_from = {
         "path": str(group.path.resolve()),
         "created_ns": (group.path / "zarr.json").stat().st_mtime_ns,  # a store made anew at the same place
-        "store": json.loads(store.read_text(encoding="utf-8"))["attributes"],
+        "sampling": store["sampling"],
         "backbone": group.attributes,
-        "videos": videos.tolist(),
+        "rows": group.rows_of(videos).tolist(),
+        "maps": [group.stamp(video) for video in videos.tolist()],
         # Videos that get their missing clips make another copy.
-        **({"partly": partly.tolist()} if len(partly) else {}),
+        **({"partly": group.rows_of(partly).tolist()} if len(partly) else {}),
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
 

@@ -51,16 +51,6 @@ class Pattern:
         names = {fields: name for name, fields in NAMES.items()}
         return names.get((self.num_expensive, self.num_cheap)) or f"{self.num_expensive}:{self.num_cheap}"
 
-    @property
-    def needs_expensive(self) -> bool:
-        """Whether any clip of a long enough video is expensive."""
-        return self.num_expensive > 0
-
-    @property
-    def needs_cheap(self) -> bool:
-        """Whether any clip of a long enough video is cheap."""
-        return self.num_cheap != 0
-
     def expensive(self, num_clips: int) -> npt.NDArray[np.bool_]:
         """Return (N,) bool: True where a video's clip, by its place from 0, is expensive."""
         places = np.arange(num_clips)

@@ -52,13 +52,36 @@ def read_pending(path: Path) -> PendingChange | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path / _FILE} cannot be read: {error}. Give the command that wrote it again.") from error
-    table = VideoTable(
-        texts=document["texts"],
-        intervals=np.array(document["intervals"], np.float64).reshape(-1, 2),
-        places=np.array(document["places"], np.int64),
+        raise _damaged(path, error) from error
+    try:
+        return _change_of(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _change_of(document: Any) -> PendingChange:
+    """Return the change that a file says.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: if it does not say one whole.
+    """
+    texts, attributes = document["texts"], document["attributes"]
+    intervals = np.array(document["intervals"], np.float64).reshape(-1, 2)
+    places = np.array(document["places"], np.int64)
+    lengths = {"intervals": len(intervals), "places": len(places)} | {name: len(own) for name, own in texts.items()}
+    wrong = {name: found for name, found in lengths.items() if found != attributes["num_videos"]}
+    if wrong:
+        raise ValueError(f"it should have {attributes['num_videos']} rows, and has {wrong}")
+    return PendingChange(attributes=attributes, table=VideoTable(texts=texts, intervals=intervals, places=places))
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    """Say what to do about a damaged file; it is not passed over, as the table may have been changed in part."""
+    return StoreError(
+        f"{path / _FILE}, a change of the store's videos that is under way, is damaged ({error!r}). Bring it back from "
+        "a copy of the store. Without one, remove it, and give the command that was changing the videos again, with "
+        "the same manifest: features stay as they are."
     )
-    return PendingChange(attributes=document["attributes"], table=table)
 
 
 def is_pending(path: Path) -> bool:

@@ -28,7 +28,7 @@ class Recorder:
         self._store, self._seconds = store, seconds
         self._starts: dict[int, np.ndarray] = {}
         self._contents: dict[int, str] = {}
-        self._marks: dict[str, dict[int, tuple[Status, str | None]]] = {}
+        self._marks: dict[str, dict[int, tuple[Status, str]]] = {}
         self._written = time.monotonic()
 
     def record(
@@ -36,7 +36,7 @@ class Recorder:
         video_index: int,
         *,
         status: dict[str, Status],
-        words: str | None,
+        words: str,
         clip_start: np.ndarray | None,
         content: str | None = None,
     ) -> None:
@@ -45,7 +45,7 @@ class Recorder:
         Args:
             video_index: in the manifest.
             status: what it is now, for each of the backbones that ran.
-            words: why it failed; or, if it is done, what of a damaged video was left out, None if that is known.
+            words: why it failed; or, if it is done, what of a damaged video was left out, or "".
             clip_start: (R, N) float64 s, if it did not fail.
             content: the file's sha256, if that is recorded.
 

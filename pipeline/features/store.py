@@ -37,7 +37,8 @@ import zarr
 from ..errors import StoreError
 from ..files import appearing_whole, disk_full_explained, is_draft, lock_folder, remove_leftovers
 from ..manifests.manifest import Manifest
-from ..videos.clips import IMPLIED, ClipSampling
+from ..videos.clips import ClipSampling
+from ..videos.reading import spelled_out
 from .backbone_group import BackboneGroup
 from .columns import CONTENT, VideoTable, listed_rows, read_places, read_table, write_table
 from .compression import DEFAULT_COMPRESSION
@@ -225,7 +226,7 @@ class FeatureStore:
             StoreError: naming each difference.
         """
         # With what the records do not mention, so that a difference in it is named by its value.
-        stored, wanted = ({**IMPLIED, **own} for own in (self.attributes["sampling"], canonical(sampling.record())))
+        stored, wanted = map(spelled_out, (self.attributes["sampling"], canonical(sampling.record())))
         refuse_differences(
             self.path, differences({"sampling": stored}, {"sampling": wanted}), advice=sampling_advice(stored, wanted)
         )

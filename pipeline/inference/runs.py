@@ -18,7 +18,7 @@ from ..training.batches import decoding_threads
 from ..training.run_directory import RunDirectory
 from ..training.run_kinds import WEIGHTS_FILE, backbone_file, backbones_of
 from ..videos.clips import ClipSampling
-from ..videos.memory import MAX_PIXELS
+from ..videos.reading import Reading
 from .live_inputs import LiveInputs
 from .predict import Advance, predict, video_gmacs
 
@@ -46,9 +46,7 @@ def predict_videos(
     *,
     engine: EngineSettings,
     workers: int | None = None,
-    damaged: str | None = None,
-    hdr: str | None = None,
-    max_pixels: int | None = MAX_PIXELS,
+    reading: Reading | None = None,
     batch_size: int = 32,
     advance: Advance = lambda: None,
 ) -> Predictions:
@@ -59,9 +57,7 @@ def predict_videos(
         videos: to decode; their labels are not read.
         engine: how to run the backbones; the aggregator runs on the same device.
         workers: threads that decode; None: as many as the machine has cores.
-        damaged: what to do with damaged videos, ``refuse`` or ``keep``; None: as in the run's training.
-        hdr: what to do with videos in high dynamic range, ``tone-map`` or ``as-is``; None: likewise.
-        max_pixels: refuse videos with larger pictures; None: only those that memory cannot hold.
+        reading: what is done about damage, HDR and large pictures; None: as in the run's training.
         batch_size: videos per step of the aggregator.
         advance: called after each video.
 
@@ -76,7 +72,7 @@ def predict_videos(
         weights_of(run),
         videos=videos,
         pattern=Pattern.parse(run.settings["pattern"]),
-        sampling=replace(sampling, damaged=damaged or sampling.damaged, hdr=hdr or sampling.hdr, max_pixels=max_pixels),
+        sampling=replace(sampling, reading=reading or sampling.reading),
         engine=engine,
         workers=decoding_threads(workers),
         needs_features=model.aggregator.needs_features,

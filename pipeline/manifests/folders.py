@@ -1,14 +1,30 @@
 """A manifest made from a directory in which every folder is a class."""
 
+import os
 import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ManifestError, SettingsError, named
+from ..execution import SILENT, Progress
 from .cells import LABEL_SEPARATOR, default_video_id
 from .file_kinds import VIDEO_EXTENSIONS, is_named_video
-from .found_files import BAD_CLASS, HIDDEN, LOST, NO_CLASS_VIDEOS, OTHER, Finder, is_writable, visible
+from .found_files import (
+    BAD_CLASS,
+    HIDDEN,
+    LOST,
+    NO_CLASS_VIDEOS,
+    OTHER,
+    UNLISTED,
+    UNREADABLE,
+    Finder,
+    is_link,
+    is_writable,
+    reason_of,
+    visible,
+)
 from .headers import GROUP
 from .locations import unmarked
 from .manifest import Manifest, Video
@@ -67,14 +83,18 @@ def manifest_from_folders(
     ).manifest
 
 
-def list_folders(settings: FoldersSettings) -> FolderList:
+def list_folders(settings: FoldersSettings, *, progress: Progress = SILENT) -> FolderList:
     """Return a manifest of the videos below a directory, and what was passed over; see `manifest_from_folders`.
+
+    Args:
+        settings: which directory, and how it is split.
+        progress: advanced by each folder of a class.
 
     Raises:
         SettingsError, ManifestError: likewise.
     """
-    root = settings.directory.resolve()
-    finder, classes = _find_classes(root)
+    root = Path(os.path.realpath(settings.directory))  # `resolve` has no words for links in a circle
+    finder, classes = _find_classes(root, progress)
     groups = {} if settings.group_by is None else _find_groups(classes, settings.group_by)
     test = _choose_test(classes, groups, settings)
     listed = [(label, path) for label, own in classes.items() for path in _paths(own)]
@@ -137,17 +157,18 @@ def _find_groups(classes: Classes, text: str) -> dict[str, str]:
     return found
 
 
-def _find_classes(root: Path) -> tuple[Finder, Classes]:
+def _find_classes(root: Path, progress: Progress) -> tuple[Finder, Classes]:
     """Return the videos of every class, and who found them."""
     finder = Finder(root)
     folders = _class_folders(root, finder)
     classes: dict[str, dict[str, list[str]]] = {}
-    for name, videos in finder.find(folders).items():
+    for name, videos in finder.find(folders, progress=progress).items():
         if videos:
             classes.setdefault(name.strip(), {})[name] = videos
-        else:
+        elif not finder.is_unlisted(name):
             finder.pass_over(NO_CLASS_VIDEOS, name)
     if not classes:
+        _check_readable(root, finder)
         raise ManifestError(
             f"{root}: no videos in {_some(folders)}, so all {len(folders)} classes would be empty; "
             f"fill these folders (a video's name ends in {' '.join(sorted(VIDEO_EXTENSIONS))})"
@@ -158,21 +179,42 @@ def _find_classes(root: Path) -> tuple[Finder, Classes]:
 def _class_folders(root: Path, finder: Finder) -> list[str]:
     """Return the names of the folders that are classes."""
     try:
-        entries = sorted(root.iterdir())
+        names = sorted(entry.name for entry in root.iterdir())
     except OSError as error:
-        raise ManifestError(f"{root} cannot be listed: {error.strerror}") from error
+        raise ManifestError(f"{visible(str(root))} cannot be listed: {reason_of(error)}") from error
     folders = []
-    for entry in entries:
-        if entry.name.startswith("."):
-            finder.pass_over(HIDDEN, entry.name)
-        elif not entry.is_dir():
-            finder.pass_over(OTHER, entry.name)
-        elif not _is_label(entry.name):
-            finder.pass_over(BAD_CLASS, entry.name)
+    for name in names:
+        if name.startswith("."):
+            finder.pass_over(HIDDEN, name)
+        elif not _is_folder(root, name, finder):
+            continue
+        elif not _is_label(name):
+            finder.pass_over(BAD_CLASS, name)
         else:
-            folders.append(entry.name)
+            folders.append(name)
     _check_layout(root, finder, folders)
     return folders
+
+
+def _is_folder(root: Path, name: str, finder: Finder) -> bool:
+    """Return whether ``name`` is a folder, or leads to one; what it is otherwise is noted."""
+    try:
+        if stat.S_ISDIR((root / name).stat().st_mode):
+            return True
+    except OSError as error:
+        finder.lose(name, error, is_link=is_link(root / name))
+        return False
+    finder.pass_over(OTHER, name)
+    return False
+
+
+def _check_readable(root: Path, finder: Finder) -> None:
+    """Refuse a directory without classes if some of what is there could not be read: that is why."""
+    if lost := [name for reason in (UNLISTED, UNREADABLE) for name in finder.passed_over.get(reason, ())]:
+        raise ManifestError(
+            f"{visible(str(root))}: no videos in what can be read; {len(lost)} cannot: {_some(lost)}. See to their "
+            "permissions, or to the disk"
+        )
 
 
 def _is_label(name: str) -> bool:
@@ -181,6 +223,7 @@ def _is_label(name: str) -> bool:
 
 def _check_layout(root: Path, finder: Finder, folders: Sequence[str]) -> None:
     if not folders and BAD_CLASS not in finder.passed_over:
+        _check_readable(root, finder)
         raise ManifestError(f"{root} holds no folders; put the videos of each class into a folder that has its name")
     if not folders:
         bad = _some(finder.passed_over[BAD_CLASS])

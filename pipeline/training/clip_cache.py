@@ -6,16 +6,14 @@ left unfinished is removed by the next one; several processes may use one folder
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import platform
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,7 +22,9 @@ import torch
 from ..errors import FileError, OutOfSpaceError, VideoError
 from ..files import PARTIAL, free_bytes, write_atomically
 from ..manifests.manifest import Video
+from ..sizes import size_text
 from ..videos.software import decoder_versions, decoding_digest
+from .claims import Claims
 from .kept_videos import DamagedEntryError, open_kept, write_kept
 from .reduced import ReducedVideo, Reduction, decoded
 
@@ -70,8 +70,7 @@ class ClipCache:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.most_bytes = folder, most_bytes
         self._say = say
-        self._claims = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
-        weakref.finalize(self, os.close, self._claims)
+        self._claims = Claims(folder)
         self._lock = threading.Lock()
         self._left_out: set[Path] = set()
         self._said: set[str] = set()
@@ -103,6 +102,8 @@ class ClipCache:
     def make_room(self, kept: Iterable[Path], *, needed_bytes: float) -> None:
         """Remove unfinished files of killed processes, and what was used longest ago, for ``needed_bytes`` more.
 
+        What was used within the last hour stays, even if the folder is larger than it may be.
+
         Args:
             kept: files that are about to be used: they go last, and only if the folder is larger than it may be.
             needed_bytes: of what is not here yet.
@@ -111,13 +112,13 @@ class ClipCache:
         dead = [own for own in files if own.path.name.endswith(PARTIAL) and self._is_dead(own)]
         files = [own for own in files if own not in dead]
         own, now = set(kept), time.time()
-        idle = [file for file in files if file.path not in own and now - file.used > _LIVE_SECONDS]
-        others = [file for file in files if file not in idle and file.path.suffix == _SUFFIX]
+        idle = [file for file in files if file.path.suffix == _SUFFIX and now - file.used > _LIVE_SECONDS]
         used = sum(file.num_bytes for file in files)
-        gone = dead + _first_that_make(idle, surplus=used + needed_bytes - self.most_bytes)
-        used -= sum(file.num_bytes for file in gone if file not in dead)
-        others.sort(key=lambda file: file.path in own)
-        for file in gone + _first_that_make(others, surplus=used - self.most_bytes):
+        others = [file for file in idle if file.path not in own]
+        gone = _first_that_make(others, surplus=used + needed_bytes - self.most_bytes)
+        used -= sum(file.num_bytes for file in gone)
+        gone += _first_that_make([file for file in idle if file.path in own], surplus=used - self.most_bytes)
+        for file in dead + gone:
             _remove(file.path)
         self._counted_at = -float("inf")
 
@@ -127,9 +128,11 @@ class ClipCache:
 
     def _keep(self, video: Video, path: Path, *, reduction: Reduction) -> bool:
         """Decode a video into ``path``; return whether it is there now."""
-        if self._stopped or path in self._left_out or not self._claim(path):
+        if self._stopped or path in self._left_out or not self._claims.take(path.name):
             return False
         try:
+            if path.exists():
+                return True  # another has just made it
             with decoded(video, reduction=reduction) as opened:
                 places = opened.usable_places(video)
                 width, height = opened.size
@@ -145,7 +148,7 @@ class ClipCache:
             self._stop(error)
             return False
         finally:
-            self._release(path)
+            self._claims.release(path.name)
         if entry_path(self.folder, video, reduction=reduction) != path:  # the file was changed meanwhile
             _remove(path)
             return False
@@ -161,10 +164,10 @@ class ClipCache:
                 self._counted_at = time.monotonic()
                 self._count_seconds = self._counted_at - began
             if self._used_bytes + num_bytes > self.most_bytes:
-                reason = f"the {self.most_bytes / 1e9:.3g} GB for decoded videos are full: others are decoded each time"
+                reason = f"the {size_text(self.most_bytes)} for decoded videos are full: others are decoded each time"
             elif free_bytes(self.folder) - num_bytes < RESERVED_BYTES:
                 reason = (
-                    f"the disk of {self.folder} has less than {RESERVED_BYTES / 1e9:.3g} GB left: no more decoded "
+                    f"the disk of {self.folder} has less than {size_text(RESERVED_BYTES)} left: no more decoded "
                     "videos are kept, training goes on without"
                 )
             else:
@@ -186,25 +189,11 @@ class ClipCache:
         if new:
             self._say(text)
 
-    def _claim(self, path: Path) -> bool:
-        """Return whether no other process is decoding into ``path``; until `_release` none will."""
-        try:
-            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place_of(path))
-        except BlockingIOError:
-            return False
-        except OSError:  # no locks on this file system: at worst two decode the same, with the same result
-            pass
-        return True
-
-    def _release(self, path: Path) -> None:
-        with contextlib.suppress(OSError):
-            fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, _place_of(path))
-
     def _is_dead(self, draft: _File) -> bool:
         """Return whether nobody writes an unfinished file any more."""
-        free = self._claim(draft.path)
+        free = self._claims.take(draft.path.name)
         if free:
-            self._release(draft.path)
+            self._claims.release(draft.path.name)
         return free
 
 
@@ -216,7 +205,7 @@ def entry_path(folder: Path, video: Video, *, reduction: Reduction) -> Path | No
     except (OSError, RuntimeError):
         return None
     identity = [str(path), status.st_size, status.st_mtime_ns, video.start, video.end]
-    identity += [reduction.short_side, reduction.damaged, reduction.hdr, *_made_by()]
+    identity += [reduction.short_side, *astuple(reduction.reading), *_made_by()]
     return folder / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:40]}{_SUFFIX}"
 
 
@@ -224,11 +213,6 @@ def _made_by() -> tuple[object, ...]:
     """Return what decides the pixels beside the video: the same software may round otherwise on another CPU."""
     cpu = torch.backends.cpu.get_cpu_capability()
     return _RECIPE, torch.__version__, decoding_digest(), *decoder_versions(), platform.machine(), cpu
-
-
-def _place_of(path: Path) -> int:
-    """Return the byte of the lock file that stands for an entry, or for its unfinished file."""
-    return int(path.name[:15], 16)
 
 
 def _fill(draft: Path, opened: ReducedVideo, places: Sequence[int]) -> None:

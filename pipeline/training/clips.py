@@ -12,11 +12,9 @@ from ..errors import VideoError
 from ..manifests.manifest import Video
 from ..seeds import derived_seed
 from ..videos.clips import ClipSampling, frame_indices, random_starts, uniform_starts
-from ..videos.damage import REFUSE
 from ..videos.frame_times import Timeline
-from ..videos.hdr import TONE_MAP
-from ..videos.memory import MAX_PIXELS
 from ..videos.preprocessing import Preprocessing
+from ..videos.reading import Reading
 from ..videos.transforms import central_look, jitter_range, random_look
 from .batches import prefetched
 from .clip_cache import ClipCache
@@ -39,9 +37,7 @@ class VideoSource:
         videos: which ones.
         crop: side in pixels of the largest square that is cut from them.
         cache: keep decoded videos in memory (or on disk, with `keep_on`).
-        damaged: what to do with damaged videos: see `VideoReader`.
-        hdr: what to do with HDR, likewise.
-        max_pixels: refuse videos with larger pictures, likewise.
+        reading: what is done about damage, HDR and large pictures; None: the defaults.
 
     Attributes:
         videos: all of them.
@@ -55,12 +51,10 @@ class VideoSource:
         *,
         crop: int,
         cache: bool = False,
-        damaged: str = REFUSE,
-        hdr: str = TONE_MAP,
-        max_pixels: int | None = MAX_PIXELS,
+        reading: Reading | None = None,
     ) -> None:
         self.videos = tuple(videos)
-        self.reduction = Reduction(short_side=jitter_range(crop)[1], damaged=damaged, hdr=hdr, max_pixels=max_pixels)
+        self.reduction = Reduction(short_side=jitter_range(crop)[1], reading=reading or Reading())
         self.failures: dict[str, str] = {}
         self._seen: set[int] = set()
         self._cache: dict[int, ReducedVideo | None] | None = {} if cache else None
@@ -70,6 +64,11 @@ class VideoSource:
     def keep_in_memory(self) -> None:
         """Keep decoded videos in memory from here on."""
         self._cache = {}
+
+    @property
+    def keeps_in_memory(self) -> bool:
+        """Whether decoded videos are kept in memory."""
+        return self._cache is not None
 
     def keep_on(self, disk: ClipCache) -> None:
         """Keep decoded videos on ``disk`` from here on, and use those that are there."""

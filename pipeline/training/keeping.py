@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..errors import SettingsError, named
 from ..files import free_bytes
+from ..sizes import size_text
 from .clip_cache import RESERVED_BYTES, ClipCache, Say, entry_path, used_bytes
 from .clips import VideoSource, estimated_bytes
 from .distributed import is_first, local_processes
@@ -48,8 +49,12 @@ class Outlook:
 
 
 def fits_in_memory(outlook: Outlook, *, memory_bytes: float) -> bool:
-    """Return whether all videos are kept in memory, since the disk has no room for all."""
-    return not outlook.fits and outlook.num_bytes <= memory_bytes
+    """Return whether all videos are kept in memory, since the disk has no room for all, and memory has."""
+    return not outlook.fits and _holds(memory_bytes, outlook)
+
+
+def _holds(memory_bytes: float, outlook: Outlook) -> bool:
+    return 0 < memory_bytes >= outlook.num_bytes
 
 
 def keep_decoded(sources: Sequence[VideoSource], *, settings: ClipCacheSettings, memory_bytes: float, say: Say) -> None:
@@ -58,7 +63,7 @@ def keep_decoded(sources: Sequence[VideoSource], *, settings: ClipCacheSettings,
     Args:
         sources: all that a training reads.
         settings: of the folder on disk.
-        memory_bytes: what may be kept in memory by this process.
+        memory_bytes: what may be kept in memory by this process, of all sources together: all or nothing is.
         say: told where they are kept, and what came of it; in the first process alone.
 
     Raises:
@@ -67,15 +72,12 @@ def keep_decoded(sources: Sequence[VideoSource], *, settings: ClipCacheSettings,
     say = say if is_first() else _say_nothing
     outlook = look_ahead(sources, settings=settings)
     disk = _open_disk(outlook, settings, say)
-    if disk is None or not outlook.fits:
-        sizes = {own: _bytes_of(own) for own in sources} if memory_bytes else {}  # opens some of the videos
-        small = {own: size for own, size in sizes.items() if size <= memory_bytes}
-        for own in small:
+    if (disk is None or not outlook.fits) and _holds(memory_bytes, outlook):
+        for own in sources:
             own.keep_in_memory()
-        if small:
-            say(f"decoded videos are kept in memory: {gigabytes(sum(small.values()))}")
-        sources = [own for own in sources if own not in small]
-    if disk is None or not sources:
+        say(f"decoded videos are kept in memory: {size_text(outlook.num_bytes)}")
+        return
+    if disk is None:
         return
     if is_first():
         disk.make_room(_paths(outlook.folder, sources), needed_bytes=outlook.missing_bytes)
@@ -168,19 +170,14 @@ def _open_disk(outlook: Outlook, settings: ClipCacheSettings, say: Say) -> ClipC
 
 def announcement(outlook: Outlook) -> str:
     """Return what is said before anything is kept."""
-    most = f"at most {gigabytes(outlook.most_bytes)} there"
-    needed = f"{gigabytes(outlook.num_bytes)} for {outlook.num_videos:,} videos"
+    most = f"at most {size_text(outlook.most_bytes)} there"
+    needed = f"{size_text(outlook.num_bytes)} for {outlook.num_videos:,} videos"
     words = f"decoded videos are kept in {outlook.folder}, for later epochs, restarts and runs: about {needed}"
     if outlook.num_kept:
-        words += f", {gigabytes(outlook.kept_bytes)} of it there already ({outlook.num_kept:,} videos)"
+        words += f", {size_text(outlook.kept_bytes)} of it there already ({outlook.num_kept:,} videos)"
     if outlook.fits:
         return f"{words}; {most}. Delete the folder whenever you like"
     return f"{words}; but {most}, so that others are decoded in each epoch; {named('clip_cache_gb')} for more"
-
-
-def gigabytes(num_bytes: float) -> str:
-    """Return a size in 10^9 bytes."""
-    return f"{num_bytes / 1e9:.3g} GB"
 
 
 def memory_share(cache_gib: float) -> float:

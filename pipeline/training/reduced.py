@@ -6,37 +6,32 @@ the disk, so that where they come from changes no bit of the result.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from ..manifests.manifest import Video
 from ..videos.clip_reader import see
-from ..videos.damage import REFUSE, REPORT
 from ..videos.frame_times import Timeline
-from ..videos.hdr import TONE_MAP
-from ..videos.memory import MAX_PIXELS, memory_errors_told
+from ..videos.memory import memory_errors_told
 from ..videos.parts import usable_parts
 from ..videos.reader import VideoReader
+from ..videos.reading import Reading
 from ..videos.transforms import Look, resize_short_side, resized_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reduction:
-    """How videos are read: whatever can be set and decides the pixels stands here, and in the names of kept files.
+    """How videos are read: whatever can be set and decides what is had of them; the names of kept files tell it.
 
     Args:
         short_side: pixels, to which longer short sides of pictures are reduced.
-        damaged: what to do with damaged videos: see `VideoReader`.
-        hdr: what to do with HDR, likewise.
-        max_pixels: refuse videos with larger pictures, likewise; decides no pixels.
+        reading: what is done about damage, HDR and large pictures.
     """
 
     short_side: int
-    damaged: str = REFUSE
-    hdr: str = TONE_MAP
-    max_pixels: int | None = MAX_PIXELS
+    reading: Reading = field(default_factory=Reading)
 
 
 Pictures = Callable[[Iterable[int]], Iterable[tuple[int, np.ndarray]]]
@@ -76,8 +71,8 @@ class ReducedVideo:
 
 
 @contextmanager
-def decoded(video: Video, *, reduction: Reduction) -> Iterator[ReducedVideo]:
-    """Yield the video as its file gives it, its pictures reduced.
+def decoded(video: Video, *, reduction: Reduction, reports: bool = False) -> Iterator[ReducedVideo]:
+    """Yield the video as its file gives it, its pictures reduced; ``reports``: see `VideoReader`.
 
     Raises:
         VideoError: if the file holds no video that decodes, or is refused as damaged.
@@ -85,9 +80,7 @@ def decoded(video: Video, *, reduction: Reduction) -> Iterator[ReducedVideo]:
     short_side = reduction.short_side
     with (
         memory_errors_told("decoding"),
-        VideoReader(
-            video.path, damaged=reduction.damaged, hdr=reduction.hdr, max_pixels=reduction.max_pixels
-        ) as reader,
+        VideoReader(video.path, reading=reduction.reading, reports=reports) as reader,
     ):
 
         def pictures(places: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -130,6 +123,6 @@ def num_bytes(video: Video, *, reduction: Reduction) -> int:
     Raises:
         VideoError: if the file holds no video that decodes.
     """
-    with decoded(video, reduction=replace(reduction, damaged=REPORT)) as opened:
+    with decoded(video, reduction=reduction, reports=True) as opened:
         width, height = opened.size
         return len(opened.usable_places(video)) * width * height * 3

@@ -101,7 +101,7 @@ def decode_video(video: Video, *, sampling: ClipSampling, due: Mapping[Preproces
     check_available(clips_bytes(sampling, due), "for its clips")
     with (
         memory_errors_told("decoding"),
-        VideoReader(video.path, damaged=sampling.damaged, hdr=sampling.hdr, max_pixels=sampling.max_pixels) as reader,
+        VideoReader(video.path, reading=sampling.reading) as reader,
     ):
         clips = {own: _blank((*_shape(sampling), own.crop, own.crop, 3)) for own in due}
         arrays = {own: tensor.numpy() for own, tensor in clips.items()}  # the same memory, quicker to write in pieces
@@ -112,7 +112,7 @@ def decode_video(video: Video, *, sampling: ClipSampling, due: Mapping[Preproces
         for (own, view, places), seen in seen_together(_pictures(reader, wanted, looks)):
             for clip, place in places:
                 arrays[own][view, clip, place] = seen.numpy()
-        left_out = _left_out(reader, video, sampling) if sampling.damaged == KEEP else None
+        left_out = _left_out(reader, video, sampling) if sampling.reading.damaged == KEEP else None
     return DecodedClips(starts, clips, left_out)
 
 

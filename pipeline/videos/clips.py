@@ -7,7 +7,7 @@ different frames where there are enough. Modelled on torchcodec's samplers.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, field
 from typing import Any, Self
 
 import numpy as np
@@ -15,20 +15,12 @@ import numpy as np
 from ..errors import VideoError
 from ..seeds import derived_seed
 from ..settings import check_fields, setting, settings
-from .damage import DAMAGE_POLICIES, DAMAGED_HELP, REFUSE
-from .frame_times import ROUNDING_SECONDS, Timeline, are_even
-from .hdr import AS_IS, HDR_HELP, HDR_POLICIES, TONE_MAP
-from .memory import MAX_PIXELS, MAX_PIXELS_HELP, UNBOUNDED
+from .frame_times import Timeline, are_even
 from .parts import Part, usable_parts
-
-IMPLIED: dict[str, Any] = {"damaged": REFUSE, "hdr": AS_IS}  # what stores and runs mean that do not mention it
+from .reading import Reading
 
 _PLACEMENTS = ("uniform", "dense")
-
-
-def without_implied(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``fields`` of a record without those that an older one means too, though it does not mention them."""
-    return {name: value for name, value in fields.items() if name not in IMPLIED or value != IMPLIED[name]}
+_READING = ("damaged", "hdr", "max_pixels")
 
 
 def repeat_last(num_wanted: int, num_available: int) -> np.ndarray:
@@ -84,38 +76,27 @@ class ClipSampling:
         default="uniform", help="Clips spread over the whole video, or one after the other.", choices=_PLACEMENTS
     )
     seed: int = setting(default=0, help="Of the random views.")
-    damaged: str = setting(default=REFUSE, help=DAMAGED_HELP, choices=DAMAGE_POLICIES)
-    hdr: str = setting(default=TONE_MAP, help=HDR_HELP, choices=HDR_POLICIES)
-    max_pixels: int | None = setting(default=MAX_PIXELS, help=MAX_PIXELS_HELP, at_least=1, unset=UNBOUNDED)
+    reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
         check_fields(self)
 
     def record(self) -> dict[str, Any]:
-        """Return the fields as stores and runs keep them: all that clips depend on.
-
-        Older ones know only of videos without damage, and took HDR as it is. How large a video may be decides which
-        ones can be had, not what they give.
-        """
+        """Return the fields as stores and runs keep them, flat: all that clips depend on."""
         fields = asdict(self)
-        del fields["max_pixels"]
-        return without_implied(fields)
+        del fields["reading"]
+        return fields | self.reading.record()
 
     @classmethod
     def of_record(cls, fields: Mapping[str, Any]) -> Self:
         """Return the sampling that `record` made ``fields`` of, or that an earlier version did."""
-        return cls(**{**IMPLIED, **fields})
+        own = {name: value for name, value in fields.items() if name not in _READING}
+        return cls(**own, reading=Reading.of_record(fields))
 
 
 def clip_span_frames(sampling: ClipSampling) -> int:
     """Return how many (resampled) frames a clip spans, from its first to its last, both included."""
     return (sampling.num_frames - 1) * sampling.sampling_rate + 1
-
-
-def clip_span_seconds(sampling: ClipSampling, timeline: Timeline) -> float:
-    """Return how many seconds a clip spans; at the mean rate if it takes the video's own frames."""
-    fps = sampling.fps or len(timeline) / max(timeline.duration, ROUNDING_SECONDS)
-    return clip_span_frames(sampling) / fps
 
 
 def _whole_clip_starts(sampling: ClipSampling, timeline: Timeline, part: Part) -> np.ndarray:

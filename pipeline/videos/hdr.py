@@ -67,11 +67,6 @@ def hlg_to_scene(values: np.ndarray) -> np.ndarray:
     return np.where(values <= 0.5, np.square(values) / 3, (np.exp((values - _C) / _A) + _B) / 12)
 
 
-def hlg_to_nits(scene: np.ndarray) -> np.ndarray:
-    """Return (..., 3) cd/m² on a display of 1,000 cd/m², of linear scene light (..., 3) in [0, 1]."""
-    return scene * (PEAK_NITS * np.power(scene @ _LUMA_2020, _HLG_GAMMA - 1))[..., None]
-
-
 def rolled_off(nits: np.ndarray) -> np.ndarray:
     """Return cd/m² up to 203, of cd/m² up to 1,000: the same below a knee, ever less above it. Any shape."""
     peak, white = nits_to_pq(np.array([PEAK_NITS, WHITE_NITS]))

@@ -16,6 +16,7 @@ from typing import ClassVar, Self
 
 from ..available_memory import host_bytes, is_out_of_memory
 from ..errors import VideoError, named
+from ..sizes import size_text
 
 # The largest picture that any level of H.264, HEVC, VVC and AV1 knows: 16384×8704, HEVC's level 7.2.
 MAX_PIXELS = 16384 * 8704
@@ -119,14 +120,9 @@ def check_available(needed: int, what: str) -> None:
     available = host_bytes()
     if needed > available:
         raise VideoError(
-            f"too large: needs about {gigabytes(needed)} {what}, {gigabytes(available)} are available; free memory, or "
+            f"too large: needs about {size_text(needed)} {what}, {size_text(available)} are available; free memory, or "
             "scale the video down first"
         )
-
-
-def gigabytes(num_bytes: float) -> str:
-    """Return bytes in words, as "9.1 GB"."""
-    return f"{num_bytes / 1e9:.1f} GB" if num_bytes >= 1e8 else f"{num_bytes / 1e6:.0f} MB"
 
 
 @contextmanager
@@ -141,7 +137,7 @@ def memory_errors_told(what: str) -> Iterator[None]:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise VideoError(f"too large: memory ran out while {what} ({gigabytes(host_bytes())} are available)") from error
+        raise VideoError(f"too large: memory ran out while {what} ({size_text(host_bytes())} are available)") from error
 
 
 class Turn:

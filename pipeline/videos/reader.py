@@ -17,19 +17,19 @@ import numpy as np
 from ..errors import VideoError
 from .appended import appended_at
 from .container import decode
-from .damage import KEEP, REFUSE, Damage
+from .damage import KEEP, REFUSE, REPORT, Damage
 from .decoder import Notes
 from .decoding import FrameWalker, has_disposable_frames
 from .frame_times import Gap, Timeline
 from .frames import Display, Form, Shown
 from .hdr import AS_IS
 from .memory import MAX_PIXELS, memory_errors_told
+from .packets import Contents, read_contents
+from .reading import PLAIN, Reading
 from .streams import num_video_streams
 from .timeline import (
-    Contents,
     find_damage,
     packets_tell_time,
-    read_contents,
     timeline_of_frames,
     timeline_of_packets,
 )
@@ -179,11 +179,10 @@ class VideoReader:
         threads: of the decoder; several videos side by side with one each are faster than one video with more.
         shortcuts: whether to seek, and to leave out frames that are not needed; the frames are the same either way.
         decode_timeline: take the timeline from decoding the whole file even if the packets give it.
-        damaged: ``refuse`` refuses a file that is cut short, and reading a damaged frame; ``keep`` decodes all of the
-            file first and marks what is damaged in the timeline, so that clips lie elsewhere.
-        hdr: what to do with pictures in high dynamic range: see `Display`.
-        max_pixels: refuse a video with larger pictures; None: only one that memory cannot hold. Large videos are read
-            one after the other on a machine: `Turn`.
+        reading: of damage, ``refuse`` refuses a file that is cut short, and reading a damaged frame; ``keep`` decodes
+            all of the file first and marks what is damaged in the timeline, so that clips lie elsewhere. Of pictures in
+            high dynamic range, see `Display`. Large videos are read one after the other on a machine: `Turn`.
+        reports: for checks: open a file that is cut short too, and look for no damage unasked.
 
     Raises:
         VideoError: if the file holds no video that decodes, or too large a one; the message is the reason.
@@ -202,21 +201,25 @@ class VideoReader:
         threads: int = 1,
         shortcuts: bool = True,
         decode_timeline: bool = False,
-        damaged: str = REFUSE,
-        hdr: str = AS_IS,
-        max_pixels: int | None = MAX_PIXELS,
+        reading: Reading = PLAIN,
+        reports: bool = False,
     ) -> None:
         self._path = Path(path).absolute()
         self._open = ExitStack()
+        max_pixels = reading.max_pixels
         try:
             contents = read_contents(self._path, max_pixels=max_pixels, held=self._open)
             self.missing = contents.missing
-            if self.missing and damaged == REFUSE:
+            if self.missing and reading.damaged == REFUSE and not reports:
                 raise VideoError(str(self.missing))
             self.container = contents.container
-            self._display = _display(contents, hdr=hdr)
+            self._display = _display(contents, hdr=reading.hdr)
             damage = self._find_timeline(
-                contents, decode_timeline=decode_timeline, damaged=damaged, threads=threads, max_pixels=max_pixels
+                contents,
+                decode_timeline=decode_timeline,
+                keeps=reading.damaged == KEEP and not reports,
+                threads=threads,
+                max_pixels=max_pixels,
             )
         except BaseException:
             self.close()
@@ -234,18 +237,18 @@ class VideoReader:
         )
 
     def _find_timeline(
-        self, contents: Contents, *, decode_timeline: bool, damaged: str, threads: int, max_pixels: int | None
+        self, contents: Contents, *, decode_timeline: bool, keeps: bool, threads: int, max_pixels: int | None
     ) -> Damage | None:
         """Set out when frames are shown and how to find them; return what is wrong with them, if that is known."""
         path, bounds = self._path, {"threads": threads, "max_pixels": max_pixels}
         if not decode_timeline and packets_tell_time(contents):
             self.timeline, self._index = timeline_of_packets(contents)
             self._find_damage = partial(find_damage, path, contents, self._index, **bounds)
-            damage = self._find_damage() if damaged == KEEP or contents.faults else None
+            damage = self._find_damage() if keeps or contents.faults else None
         else:
             self.timeline, self._index, damage = timeline_of_frames(path, contents, **bounds)
             self._find_damage = partial(_look_again, path, damage, **bounds)
-        if damage and damaged == KEEP:
+        if damage and keeps:
             self.timeline = self.timeline.without(damage.frames)
         return damage
 
@@ -395,7 +398,8 @@ def probe(
     Raises:
         VideoError: if there is no such file, or no video in it, or it does not decode; the message is the reason.
     """
-    with memory_errors_told("decoding"), VideoReader(path, damaged=damaged, max_pixels=max_pixels) as reader:
+    reading = replace(PLAIN, max_pixels=max_pixels)
+    with memory_errors_told("decoding"), VideoReader(path, reading=reading, reports=damaged == REPORT) as reader:
         info = replace(
             reader.info,
             appended_at=appended_at(Path(path), container=reader.container),

@@ -231,23 +231,6 @@ def random_look(
     return Look(short_side=short_side, crop=crop, rows=rows, columns=columns, mirrored=mirrored, how=how)
 
 
-def augment(clip: Clip, preprocessing: Preprocessing, rng: np.random.Generator, *, flip: bool = True) -> Tensor:
-    """Return the clip as a `random_look` sees it, the same for all of its frames.
-
-    Args:
-        clip: (L, H, W, 3) uint8.
-        preprocessing: says the crop.
-        rng: where the four draws come from.
-        flip: false for classes that mirroring would confuse (left and right).
-
-    Returns:
-        (L, crop, crop, 3) uint8.
-    """
-    clip = _as_clip(clip)
-    height, width = clip.shape[1:3]
-    return random_look((width, height), preprocessing, rng, flip=flip)(clip)
-
-
 def normalise(clips: Tensor, preprocessing: Preprocessing) -> Tensor:
     """Return clips ready for a backbone, on the device they are on.
 

@@ -1,8 +1,7 @@
 """Which runs may be scored on which stores and manifests."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +28,11 @@ from ...pipeline.training.run_kinds import (
 )
 from ...pipeline.training.split_choice import Splits, digest
 from ...pipeline.videos.clips import ClipSampling
+from ...pipeline.videos.reading import spelled_out
 
-_SAMPLING_FIELDS = ("num_frames", "sampling_rate", "fps")  # what makes a clip; where clips lie may differ
-_PLACE_FIELDS = ("num_clips", "placement", "short")  # what decides where in a video its clips lie
-_SAMPLING_OPTIONS = {  # of vidpipe extract, beside `num_clips`
-    "num_frames": f"{named('num_frames')}",
-    "sampling_rate": f"{named('sampling_rate')}",
-    "fps": f"{named('fps')}",
-    "placement": f"{named('placement')}",
-    "short": f"{named('short')}",
-}
+# How large videos may be stands in no record: it decides which ones can be had, not what they give.
+_CLIP_FIELDS = ("num_frames", "sampling_rate", "fps", "hdr")  # what makes a clip; where clips lie may differ
+_PLACE_FIELDS = ("num_clips", "placement", "short", "damaged")  # what decides where in a video its clips lie
 
 
 def check_fits(run: RunDirectory, store: FeatureStore) -> None:
@@ -53,10 +47,10 @@ def check_fits(run: RunDirectory, store: FeatureStore) -> None:
     """
     _check_kind(run)
     made, backbones = run.settings, backbones_of(run)
-    trained = {"backbones": backbones, "sampling": _clip_form(made["sampling"])}
+    trained = {"backbones": backbones, "sampling": _of_clips(made["sampling"], _CLIP_FIELDS)}
     asked = {
         "backbones": {role: _describe(store, own["name"]) for role, own in backbones.items()},
-        "sampling": _clip_form(asdict(store.sampling)),
+        "sampling": _of_clips(store.sampling.record(), _CLIP_FIELDS),
     }
     differences = foreign_classes(made["classes"], store.manifest.classes) + describe_differences(trained, asked)
     advice = "Score it on a store of its own backbones and classes, or train one on this store"
@@ -78,7 +72,7 @@ def other_clips(run: RunDirectory, store: FeatureStore) -> dict[str, dict[str, A
     """
     if run.settings["kind"] != END_TO_END:
         return {}
-    made, stored = run.settings["sampling"], asdict(store.sampling)
+    made, stored = (_of_clips(own, _PLACE_FIELDS) for own in (run.settings["sampling"], store.sampling.record()))
     return {name: {"run": made[name], "store": stored[name]} for name in _PLACE_FIELDS if made[name] != stored[name]}
 
 
@@ -132,9 +126,10 @@ def _check_kind(run: RunDirectory) -> None:
 def _extract_advice(run: RunDirectory) -> str:
     """Return what to type to get a store on which an end-to-end run can be scored."""
     own, backbones = run.settings, backbones_of(run)
-    usual, sampling = asdict(ClipSampling()), own["sampling"]
+    fields = [name for name in (*_CLIP_FIELDS, *_PLACE_FIELDS) if name != "num_clips"]
+    usual, sampling = (_of_clips(record, fields) for record in (ClipSampling().record(), own["sampling"]))
     words = [f"{named('num_clips')} {own['num_clips']}"]
-    words += [f"{word} {sampling[name]}" for name, word in _SAMPLING_OPTIONS.items() if sampling[name] != usual[name]]
+    words += [f"{named(name)} {value}" for name, value in sampling.items() if value != usual[name]]
     words += [f"{named('pattern')} {own['pattern']}"] if EXPENSIVE in backbones else []
     for role in (role for role in ROLES if role in backbones):
         given = f"{backbones[role]['name']}={run.path / backbone_file(role)}"
@@ -162,8 +157,10 @@ def _engine_differences(run: RunDirectory, store: FeatureStore) -> list[str]:
     return describe_differences({"engines": own}, {"engines": other})
 
 
-def _clip_form(sampling: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: sampling[name] for name in _SAMPLING_FIELDS}
+def _of_clips(record: Mapping[str, Any], fields: Iterable[str]) -> dict[str, Any]:
+    """Return ``fields`` of the record of a sampling, with what it implies."""
+    said = spelled_out(record)
+    return {name: said[name] for name in fields}
 
 
 def check_weights(run: RunDirectory) -> None:

@@ -18,6 +18,7 @@ from ...pipeline.inference.stored_inputs import AggregatorInputs
 from ...pipeline.manifests.manifest import Manifest
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import backbones_of
+from ...pipeline.videos.reading import Reading
 from .settings import EvaluateSettings
 
 
@@ -94,9 +95,7 @@ def predict_decoded(
             [manifest.videos[i] for i in expected],
             engine=settings.engine,
             workers=settings.workers,
-            damaged=settings.damaged,
-            hdr=settings.hdr,
-            max_pixels=settings.max_pixels,
+            reading=settings.reading_after(Reading.of_record(run.settings["sampling"])),
             batch_size=settings.videos_at_once,
             advance=progress.advance,
         )

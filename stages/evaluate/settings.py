@@ -9,6 +9,7 @@ from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.videos.damage import DAMAGE_POLICIES, DAMAGED_HELP
 from ...pipeline.videos.hdr import HDR_HELP, HDR_POLICIES
 from ...pipeline.videos.memory import MAX_PIXELS, MAX_PIXELS_HELP, UNBOUNDED
+from ...pipeline.videos.reading import Reading
 
 _VIDEO_OPTIONS = {  # with the value of "not given"
     "precision": "auto",
@@ -84,6 +85,10 @@ class EvaluateSettings:
                 f"or give {named('manifest')} in place of {named('store')}"
             )
         _ = self.engine  # checks its settings
+
+    def reading_after(self, trained: Reading) -> Reading:
+        """Return how videos are read for a run that was ``trained`` on videos read so."""
+        return trained.but(damaged=self.damaged, hdr=self.hdr, max_pixels=self.max_pixels)
 
     @property
     def engine(self) -> EngineSettings:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from ...pipeline.errors import VideoError
+from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.files import nearest_folder
 from .plan import ExtractPlan, PreparedExtraction, plan, prepare_run
 from .run import matching_store
@@ -40,8 +41,12 @@ class Estimate:
     total_seconds: float
 
 
-def estimate(settings: ExtractSettings) -> Estimate:
+def estimate(settings: ExtractSettings, *, progress: Progress = SILENT) -> Estimate:
     """Time a few videos, spread over those still to be done, through both backbones.
+
+    Args:
+        settings: of the extraction.
+        progress: advanced by each of these videos.
 
     Raises:
         VideoError: if none of these videos can be read and run through the backbones.
@@ -50,7 +55,7 @@ def estimate(settings: ExtractSettings) -> Estimate:
     prepared = prepare_run(settings)
     prepared, store, changes = matching_store(prepared)
     todo = plan(prepared, store, changes=changes)
-    decode, compute = _timings(prepared, todo.tasks)
+    decode, compute = _timings(prepared, todo.tasks, progress)
     counts = {own.name: own.num_videos for own in todo.backbones}
     busy = sum(seconds * counts[name] for name, seconds in compute.items())
     return Estimate(
@@ -63,25 +68,28 @@ def estimate(settings: ExtractSettings) -> Estimate:
     )
 
 
-def _timings(prepared: PreparedExtraction, tasks: Sequence[ExtractTask]) -> tuple[float, dict[str, float]]:
+def _timings(
+    prepared: PreparedExtraction, tasks: Sequence[ExtractTask], progress: Progress
+) -> tuple[float, dict[str, float]]:
     """Return the median seconds per video for decoding, and for each backbone."""
     if not tasks:
         return 0.0, {}
     job, decode, compute, reasons = prepared.job, [], {}, []
     backbones = prepare(job)
-    for task in _spread(tasks):
-        loaded = load(job, task)
-        if loaded.clips is None:
-            reasons.append(f"{task.video.video_id}: {loaded.error}")
-            continue
-        try:
-            seconds = {name: _timed(backbones[name], loaded, name, warm=name in compute) for name in task.backbones}
-        except VideoError as error:
-            reasons.append(f"{task.video.video_id}: {error}")
-            continue
-        decode.append(loaded.seconds)
-        for name, own in seconds.items():
-            compute.setdefault(name, []).append(own)
+    some = _spread(tasks)
+    with under_way(progress, "timing", total=len(some), unit="video"):
+        for task in some:
+            loaded = load(job, task)
+            try:
+                if loaded.clips is None:
+                    raise VideoError(str(loaded.error))
+                seconds = {name: _timed(backbones[name], loaded, name, warm=name in compute) for name in task.backbones}
+                decode.append(loaded.seconds)
+                for name, own in seconds.items():
+                    compute.setdefault(name, []).append(own)
+            except VideoError as error:
+                reasons.append(f"{task.video.video_id}: {error}")
+            progress.advance()
     if not decode:
         raise VideoError(f"none of the videos tried can be read and run: {'; '.join(reasons)}")
     return statistics.median(decode), {name: statistics.median(seconds) for name, seconds in compute.items()}

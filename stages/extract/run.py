@@ -14,11 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ...pipeline.errors import StoreError
 from ...pipeline.execution import IN_PROCESS, SILENT, Progress, run_tasks, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
 from ...pipeline.features.recording import Recorder
-from ...pipeline.features.store import FeatureStore
+from ...pipeline.features.store import EXTENDING, FeatureStore
 from ...pipeline.features.store_attributes import refuse_other_content
 from ...pipeline.features.table_changes import TableChanges
 from ...pipeline.files import check_free_space
@@ -75,8 +76,14 @@ class _Totals:
             self.compute_seconds[name] = self.compute_seconds.get(name, 0.0) + seconds
 
 
-def matching_store(prepared: PreparedExtraction) -> tuple[PreparedExtraction, FeatureStore | None, TableChanges]:
-    """Open the store of a run to read it; writes nothing.
+def matching_store(
+    prepared: PreparedExtraction, *, locked: FeatureStore | None = None
+) -> tuple[PreparedExtraction, FeatureStore | None, TableChanges]:
+    """Check the store of a run against it; writes nothing.
+
+    Args:
+        prepared: the run.
+        locked: its store, if this process coordinates it already; None: it is opened to read it.
 
     Returns:
         The run, with the clips that its backbones had to see before; the store as it will be when the run begins, None
@@ -89,7 +96,7 @@ def matching_store(prepared: PreparedExtraction) -> tuple[PreparedExtraction, Fe
     if not (path / "zarr.json").exists():
         refuse_other_content(path)
         return prepared, None, TableChanges()
-    store = FeatureStore.open(path)
+    store = locked or FeatureStore.open(path)
     change, changes = store.changed_by(prepared.manifest)  # first: with other videos, no other setting would help
     store.check_sampling(prepared.settings.sampling)
     prepared = with_stored_clips(prepared, store)
@@ -119,13 +126,20 @@ def run(
     """
     began = time.perf_counter()
     prepared = prepare_run(settings)
-    prepared, found, changes = matching_store(prepared)
-    todo = plan(prepared, found, changes=changes)
-    # Before the first video: a full disk after days of extraction would be a bad time to learn of it.
-    check_free_space(settings.store, todo.num_bytes)
-    planned(todo)
-    sampling, totals = settings.sampling, _Totals()
-    with FeatureStore.open_or_create(settings.store, manifest=prepared.manifest, sampling=sampling) as store:
+    totals = _Totals()
+    with contextlib.ExitStack() as held:
+        # Locked before the plan is made: what another run does between the two would not be in it.
+        there = (settings.store / "zarr.json").exists()
+        store = held.enter_context(FeatureStore.open_to_coordinate(settings.store)) if there else None
+        prepared, found, changes = matching_store(prepared, locked=store)
+        todo = plan(prepared, found, changes=changes)
+        # Before the first video: a full disk after days of extraction would be a bad time to learn of it.
+        check_free_space(settings.store, todo.num_bytes)
+        planned(todo)
+        if store is None:
+            store = held.enter_context(_new_store(prepared))
+        else:
+            store.take_over(prepared.manifest, rules=EXTENDING)
         if prepared.job.record_content:
             store.record_content()
         groups = {own.name: store.add_backbone(own.name, **_attributes(prepared, own)) for own in prepared.backbones}
@@ -142,6 +156,21 @@ def run(
         for group in groups.values():
             group.settle()
         return _summary(prepared, todo, groups, totals, time.perf_counter() - began)
+
+
+def _new_store(prepared: PreparedExtraction) -> FeatureStore:
+    """Make the store that the plan found missing, and lock it.
+
+    Raises:
+        StoreError: if another run made one meanwhile.
+    """
+    path = prepared.settings.store
+    FeatureStore.create(path, manifest=prepared.manifest, sampling=prepared.settings.sampling)
+    store = FeatureStore.open_to_coordinate(path)
+    if store.backbones():
+        store.__exit__()
+        raise StoreError(f"{path} was begun by another command at the same time. Give this one again.")
+    return store
 
 
 def _attributes(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from ...pipeline.backbones.engine import Engine, build_engine
 from ...pipeline.backbones.engine_settings import EngineSettings
 from ...pipeline.backbones.weights import Weights, load_weights
-from ...pipeline.errors import VideoError, WeightsError
+from ...pipeline.errors import VideoError, WeightsError, named
 from ...pipeline.execution import WorkerLostError
 from ...pipeline.features.content import file_digest
 from ...pipeline.features.store import FeatureStore
@@ -80,7 +80,7 @@ class TaskResult:
     Args:
         error: why the video failed, or None.
         clip_start: (R, N) float64 seconds; None if the video failed.
-        left_out: what of a damaged video was not used, in words; "" if all could be, None if that was not looked at.
+        left_out: what of a damaged video was not used, in words; "" if all could be.
         content: sha256 of the file, if it is to be recorded.
         num_clips: clips that went through the backbones, each counted once per backbone.
         decode_seconds: time spent on reading, resizing and cropping.
@@ -90,7 +90,7 @@ class TaskResult:
     task: ExtractTask
     error: str | None
     clip_start: np.ndarray | None = None
-    left_out: str | None = ""
+    left_out: str = ""
     content: str | None = None
     num_clips: int = 0
     decode_seconds: float
@@ -115,7 +115,7 @@ class LoadedVideo:
     task: ExtractTask
     seconds: float
     clip_start: np.ndarray | None = None
-    left_out: str | None = ""
+    left_out: str = ""
     clips: dict[Preprocessing, torch.Tensor] | None = None
     kept: dict[str, Stored] = field(default_factory=dict)
     due: dict[str, np.ndarray] = field(default_factory=dict)
@@ -201,12 +201,10 @@ def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
     backbones = {name: prepare(job)[name] for name in task.backbones}
     kept = _kept(job, task)
     due = {name: own.clips & ~_clips_of(kept.get(name), own.clips) for name, own in backbones.items()}
-    if not any(own.any() for own in due.values()):
-        seconds = time.perf_counter() - began
-        return LoadedVideo(task=task, seconds=seconds, left_out=None, clips={}, kept=kept, due=due)
     wanted = due_clips((own.preprocessing, due[name]) for name, own in backbones.items() if due[name].any())
     try:
         content = file_digest(task.video.path, expected=task.content) if job.record_content else None
+        # Even if no clip is due, as after a kill: nothing is done that was not compared with its file.
         decoded = decode_video(task.video, sampling=job.sampling, due=wanted)
     except VideoError as error:
         return LoadedVideo(task=task, seconds=time.perf_counter() - began, error=str(error))
@@ -220,6 +218,20 @@ def load(job: ExtractJob, task: ExtractTask) -> LoadedVideo:
         due=due,
         content=content,
     )
+
+
+def _refuse_other_starts(store: FeatureStore, loaded: LoadedVideo) -> None:
+    """Refuse a video whose clips lie elsewhere than those that the store has, before anything of it is written.
+
+    Raises:
+        VideoError: saying that the file has changed.
+    """
+    task, stored = loaded.task, store.clip_starts(loaded.task.index)  # (R, N)
+    if not np.isnan(stored).all() and (stored != loaded.clip_start).any():
+        raise VideoError(
+            f"{task.video.path} has changed since it was extracted: its clips do not start where they did. Bring the "
+            f"file back; or give the new one an id of its own, or another {named('store')}"
+        )
 
 
 def _kept(job: ExtractJob, task: ExtractTask) -> dict[str, Stored]:
@@ -251,13 +263,14 @@ def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
     if loaded.clips is None:
         return TaskResult(task=task, error=loaded.error, decode_seconds=loaded.seconds)
     backbones = {name: prepare(job)[name] for name in task.backbones}
+    # Opened only now, in the worker: handles of files do not travel between processes.
+    store = open_store(job.store, backbones=task.backbones)
     try:
+        _refuse_other_starts(store, loaded)
         with memory_errors_told("running the backbones"):
             computed, seconds = _run_backbones(backbones, loaded)
     except VideoError as error:
         return TaskResult(task=task, error=str(error), decode_seconds=loaded.seconds)
-    # Opened only now, in the worker: handles of files do not travel between processes.
-    store = open_store(job.store, backbones=task.backbones)
     for name, (features, scores) in computed.items():
         began = time.perf_counter()
         store.backbone(name).write(task.index, features, scores)

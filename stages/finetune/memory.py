@@ -5,9 +5,10 @@ from dataclasses import replace
 import torch
 
 from ...pipeline.end_to_end.memory.available import available_bytes
-from ...pipeline.end_to_end.memory.estimate import TrainingShape, advice, estimated_bytes, gigabytes, with_headroom
+from ...pipeline.end_to_end.memory.estimate import TrainingShape, advice, estimated_bytes, with_headroom
 from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, FROZEN, MULTI_ITERATION, PLAIN
 from ...pipeline.errors import OutOfMemoryError, SettingsError, named
+from ...pipeline.sizes import size_text
 from ...pipeline.training.distributed import local_processes, world_size
 from .plan import PreparedFinetuning
 from .settings import FinetuneSettings
@@ -59,8 +60,8 @@ def check_memory(settings: FinetuneSettings, prepared: PreparedFinetuning, *, li
     needed = with_headroom(step_bytes(settings, prepared))
     if needed > limit:
         raise SettingsError(
-            f"{_what(settings, prepared)} needs up to {gigabytes(needed)} by estimate, and there are "
-            f"{gigabytes(limit)}; {_advice(settings, prepared, limit)}. ({named('memory_gb')} sets another limit)"
+            f"{_what(settings, prepared)} needs up to {size_text(needed)} by estimate, and there are "
+            f"{size_text(limit)}; {_advice(settings, prepared, limit)}. ({named('memory_gb')} sets another limit)"
         )
 
 

@@ -28,6 +28,7 @@ from ...pipeline.training.split_choice import videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of, task_record
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import Preprocessing, parse_preprocessing, preprocessing_for
+from ...pipeline.videos.reading import Reading
 from .settings import FinetuneSettings
 from .start import Start, check_start, open_start, start_digest
 
@@ -148,7 +149,7 @@ def prepare(settings: FinetuneSettings) -> PreparedFinetuning:
     )
 
 
-_ASKED = ("num_frames", "sampling_rate", "fps", "num_clips", "damaged", "hdr")  # of clips, if they are given
+_ASKED = ("num_frames", "sampling_rate", "fps", "num_clips")  # of clips, if they are given
 
 
 def _clips(
@@ -157,8 +158,7 @@ def _clips(
     """Return which clips are expensive, and how clips are cut: by the start, else the settings, else the weights."""
     if start is not None:
         own = ClipSampling.of_record(start.made["sampling"])
-        own = replace(own, num_clips=start.made["num_clips"], views=1, max_pixels=settings.max_pixels)
-        own = replace(own, damaged=settings.damaged or own.damaged, hdr=settings.hdr or own.hdr)
+        own = replace(own, num_clips=start.made["num_clips"], views=1, reading=_reading(settings, own.reading))
         return Pattern.parse(start.made["pattern"]), own
     begun = next((own for own in weights.values() if own is not None), None)
     if begun is None:
@@ -167,7 +167,7 @@ def _clips(
     else:
         frames, rate, fps = begun.num_frames, begun.sampling_rate, begun.fps
     sampling = ClipSampling(num_frames=frames, sampling_rate=rate, fps=fps, num_clips=_DEFAULT_CLIPS)
-    sampling = replace(sampling, max_pixels=settings.max_pixels)
+    sampling = replace(sampling, reading=_reading(settings, sampling.reading))
     asked = {name: getattr(settings, name) for name in _ASKED}
     sampling = replace(sampling, **{name: value for name, value in asked.items() if value is not None})
     if settings.pattern is not None:
@@ -175,6 +175,10 @@ def _clips(
     if len(settings.backbones) > 1:
         raise SettingsError(f"with two backbones, say which clips are expensive: {named('pattern')} 1:3, 1:1 or first")
     return Pattern.parse(f"all-{next(iter(settings.backbones))}"), sampling
+
+
+def _reading(settings: FinetuneSettings, usual: Reading) -> Reading:
+    return usual.but(damaged=settings.damaged, hdr=settings.hdr, max_pixels=settings.max_pixels)
 
 
 def _check_roles(settings: FinetuneSettings, roles: Mapping[str, Any], pattern: Pattern) -> None:

@@ -57,7 +57,7 @@ from .videos import order_of, train_batches, training_videos
 _CLIPS = {f"sampling.{name}": name for name in ("num_clips", "num_frames", "sampling_rate", "fps")}
 _STEPS = {"gradients.by": "name", "gradients.clips_at_once": "clips_at_once", "gradients.accumulate": "accumulate"}
 _RATES = {f"rates.{role}": f"{role}_learning_rate" for role in ROLES}
-_OPTIONS = recorded_names(FinetuneSettings) | _CLIPS | AGGREGATOR_FIELDS | _STEPS | _RATES
+OPTIONS = recorded_names(FinetuneSettings) | _CLIPS | AGGREGATOR_FIELDS | _STEPS | _RATES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +161,7 @@ def _open_run(settings: FinetuneSettings, prepared: PreparedFinetuning) -> RunDi
     """Return the run directory, which the first process creates."""
     made = outcome(settings, prepared)
     # The first holds the directory from here on; the others may only look once its settings are written.
-    opened = partial(RunDirectory.open_or_create, settings.out, settings=made, options=_OPTIONS)
+    opened = partial(RunDirectory.open_or_create, settings.out, settings=made, options=OPTIONS)
     first = opened() if is_first() else None
     wait_for_all()
     return first or opened()

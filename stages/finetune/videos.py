@@ -15,11 +15,22 @@ from .settings import FinetuneSettings
 def training_videos(settings: FinetuneSettings, prepared: PreparedFinetuning, places: Sequence[int]) -> TrainingVideos:
     """Return the clips of the videos at ``places`` in the manifest, for training."""
     videos = [prepared.manifest.videos[place] for place in places]
-    own = prepared.sampling
-    crop = max(preprocessing.crop for preprocessing in prepared.preprocessing.values())
+    source = VideoSource(videos, crop=crop_of(prepared), reading=prepared.sampling.reading)
+    return videos_of(settings, prepared, source, labels=prepared.targets[list(places)].tolist())
+
+
+def crop_of(prepared: PreparedFinetuning) -> int:
+    """Return the side in pixels of the largest square that is cut from the videos."""
+    return max(preprocessing.crop for preprocessing in prepared.preprocessing.values())
+
+
+def videos_of(
+    settings: FinetuneSettings, prepared: PreparedFinetuning, source: VideoSource, *, labels: Sequence[int]
+) -> TrainingVideos:
+    """Return the clips of the videos of ``source``, for training."""
     return TrainingVideos(
-        VideoSource(videos, crop=crop, damaged=own.damaged, hdr=own.hdr, max_pixels=own.max_pixels),
-        labels=prepared.targets[list(places)].tolist(),
+        source,
+        labels=labels,
         sampling=prepared.sampling,
         preprocessing=prepared.preprocessing,
         roles=prepared.roles,

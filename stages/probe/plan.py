@@ -51,11 +51,6 @@ class ProbePlan:
         """Clips per video, of all backbones."""
         return sum(len(source.clips) for source in self.sources)
 
-    @property
-    def num_reads(self) -> int:
-        """How many times a video is read from the store."""
-        return len(self.sources) * (len(self.training) + len(self.scored))
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PreparedProbes:

@@ -48,7 +48,7 @@ def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, An
 
     Args:
         settings: what to fit.
-        progress: advanced each time that a video is read.
+        progress: advanced each time that a video is read, and then by each fit.
 
     Raises:
         SettingsError, ManifestError, StoreError: if the store lacks something, or does not allow it.
@@ -65,8 +65,7 @@ def run(settings: ProbeSettings, *, progress: Progress = SILENT) -> dict[str, An
             began = time.monotonic()
             if prepared.splits is not None:
                 write_json(settings.out / SPLITS_FILE, dict(prepared.splits))
-            with under_way(progress, "read", total=sum(own.num_reads for own in prepared.probes), unit="video"):
-                found = [_fit_and_score(prepared, own, directory, progress) for own in prepared.probes]
+            found = [_fit_and_score(prepared, own, directory, progress) for own in prepared.probes]
             named = {name: str(getattr(settings, name)) for name in ("store", "out", "split", "test_split")}
             document = named | {"max_iter": settings.max_iter, "probes": [own for own, _ in found]}
             scores = {own.name: scores for own, (_, scores) in zip(prepared.probes, found, strict=True)}
@@ -151,10 +150,13 @@ def _fit(prepared: PreparedProbes, own: ProbePlan, progress: Progress) -> tuple[
     seen, targets = np.unique(labels, return_inverse=True)
     classes = [manifest.classes[index] for index in seen]
     features = _pool(prepared, own, own.training, progress)
-    right = _held_out_accuracies(prepared, own, features, targets, classes)
-    # Of equally good strengths the smallest: it is the simplest model, and the choice does not depend on their order.
-    strength = max(right, key=lambda tried: (right[tried], -tried)) if right else settings.strengths[0]
-    fit = fit_probe(features, targets=targets, classes=classes, strength=strength, max_iter=settings.max_iter)
+    num_strengths = len(settings.strengths)
+    with under_way(progress, f"fit {own.name}", total=num_strengths + 1 if num_strengths > 1 else 1, unit="fit"):
+        right = _held_out_accuracies(prepared, own, features, targets, classes, progress=progress)
+        # Of equally good strengths the smallest: it is the simplest model, and their order does not matter.
+        strength = max(right, key=lambda tried: (right[tried], -tried)) if right else settings.strengths[0]
+        fit = fit_probe(features, targets=targets, classes=classes, strength=strength, max_iter=settings.max_iter)
+        progress.advance()
     return fit, {
         "strength": strength,
         "held_out": [{"strength": tried, "accuracy": accuracy} for tried, accuracy in right.items()],
@@ -166,7 +168,13 @@ def _fit(prepared: PreparedProbes, own: ProbePlan, progress: Progress) -> tuple[
 
 
 def _held_out_accuracies(
-    prepared: PreparedProbes, own: ProbePlan, features: Features, targets: Targets, classes: list[str]
+    prepared: PreparedProbes,
+    own: ProbePlan,
+    features: Features,
+    targets: Targets,
+    classes: list[str],
+    *,
+    progress: Progress,
 ) -> dict[float, float]:
     """Return strength -> accuracy on a fifth of each class's training videos, chosen by id; {} if there is only one."""
     if len(prepared.settings.strengths) == 1:
@@ -187,15 +195,17 @@ def _held_out_accuracies(
         held_out=np.isin(ids, sorted(held)),
         strengths=prepared.settings.strengths,
         max_iter=prepared.settings.max_iter,
+        progress=progress,
     )
 
 
 def _pool(prepared: PreparedProbes, own: ProbePlan, videos: tuple[int, ...], progress: Progress) -> Features:
     """Return (V, D) float32, the sources' pooled maps, concatenated."""
     groups = [(prepared.store.backbone(source.backbone), source.clips) for source in own.sources]
-    return np.concatenate(
-        [pooled_features(group, videos, clips=clips, progress=progress) for group, clips in groups], axis=1
-    )
+    with under_way(progress, f"read {own.name}", total=len(videos) * len(groups), unit="video"):
+        return np.concatenate(
+            [pooled_features(group, videos, clips=clips, progress=progress) for group, clips in groups], axis=1
+        )
 
 
 def _scores(prepared: PreparedProbes, own: ProbePlan, fit: Fit, features: Features, gmacs: float) -> RunScores:

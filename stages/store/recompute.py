@@ -92,7 +92,7 @@ class _Recomputer:
         self, store: FeatureStore, *, videos: Sequence[Video], engines: dict[str, tuple[Engine, Preprocessing]]
     ) -> None:
         # Whoever extracted them may have allowed larger pictures than is usual; a record does not say.
-        self._sampling = replace(store.sampling, max_pixels=None)
+        self._sampling = replace(store.sampling, reading=replace(store.sampling.reading, max_pixels=None))
         self._videos = videos
         self._engines = engines
 

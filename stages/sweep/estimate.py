@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ...pipeline.aggregators.weights import load_aggregator
 from ...pipeline.backbones.devices import resolve_device
-from ...pipeline.execution import LOCAL
+from ...pipeline.execution import LOCAL, SILENT, Progress, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
 from ...pipeline.features.format import Status
 from ...pipeline.features.local_copies import check_space, write_maps
@@ -101,8 +101,12 @@ class SweepEstimate:
     total_seconds: float
 
 
-def estimate(settings: SweepSettings) -> SweepEstimate:
+def estimate(settings: SweepSettings, *, progress: Progress = SILENT) -> SweepEstimate:
     """Time a few steps of each aggregator at its fewest and most clips, and estimate what the rest will take.
+
+    Args:
+        settings: of the sweep.
+        progress: advanced by each run that is timed.
 
     Raises:
         SettingsError, ManifestError, StoreError, RunError, OutOfSpaceError: as the sweep itself would.
@@ -113,14 +117,18 @@ def estimate(settings: SweepSettings) -> SweepEstimate:
     todo = unfinished(settings, whole)
     copies = copies_folder(settings) if settings.copies else None
     copy_bytes, copy_seconds = _copying(settings, whole, copies)
-    runs = tuple(_time_run(settings, whole, task) for task in _timed_tasks(todo))
+    runs, timed = list[RunEstimate](), _timed_tasks(todo)
+    with under_way(progress, "timing", total=len(timed), unit="run"):
+        for task in timed:
+            runs.append(_time_run(settings, whole, task))
+            progress.advance()
     each = [_between([run for run in runs if run.aggregator == task.aggregator], task) for task in todo]
     workers = (settings.workers or os.cpu_count() or 1) if settings.scheduler == LOCAL else 1
     seconds = [run.seconds for run in each]
     return SweepEstimate(
         plan=whole,
         num_todo=len(todo),
-        runs=runs,
+        runs=tuple(runs),
         copy_bytes=copy_bytes,
         copy_seconds=copy_seconds,
         copies=copies,

@@ -1,20 +1,26 @@
 """What training a backbone will cost, before it begins; nothing is written."""
 
-import os
 from dataclasses import dataclass
-
-import torch
+from functools import partial
 
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.costs.flops import backbone_macs
+from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.files import free_bytes
-from ...pipeline.training.batches import decoding_threads, shuffled_batches
+from ...pipeline.training.batches import shuffled_batches
+from ...pipeline.training.forecast import (
+    ReadingTimes,
+    epochs_behind,
+    reading_seconds,
+    side_by_side,
+    time_reading,
+    total_seconds,
+)
 from ...pipeline.training.keeping import Outlook, fits_in_memory, look_ahead, memory_share
-from ...pipeline.training.run_directory import RunDirectory
 from .plan import PreparedBackboneTraining, outcome, prepare
 from .run import OPTIONS
 from .settings import TrainBackboneSettings
-from .timing import NetworkTimes, ReadingTimes, time_network, time_reading
+from .timing import NetworkTimes, clips_of, time_network
 
 _FORWARD_AND_BACKWARD = 3  # a training step costs about as much as three forward passes
 # Copies of the weights: two checkpoints (model, optimizer twice, average, best), as the new one is written before the
@@ -75,8 +81,12 @@ class BackboneEstimate:
     in_memory: bool
 
 
-def estimate(settings: TrainBackboneSettings) -> BackboneEstimate:
+def estimate(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> BackboneEstimate:
     """Time a few steps and videos, and estimate the rest; writes nothing.
+
+    Args:
+        settings: of the training.
+        progress: advanced by each part of the estimate.
 
     Raises:
         SettingsError, ManifestError, RunError: as the training itself.
@@ -84,12 +94,17 @@ def estimate(settings: TrainBackboneSettings) -> BackboneEstimate:
     """
     prepared = prepare(settings)
     settings = prepared.settings
-    epochs_done, already_done = _progress_of_run(prepared)
+    epochs_done, already_done = epochs_behind(settings.out, made=outcome(prepared), options=OPTIONS)
     sources = [clips.source for clips in prepared.clips]
-    kept = look_ahead(sources, settings=settings.keeping)
+    # Each part takes another time than the others, so that none foretells them.
+    with under_way(progress, "estimating", total=3, unit="part", untypical=3):
+        kept = look_ahead(sources, settings=settings.keeping)
+        progress.advance()
+        reading = time_reading(sources[0], crop=settings.crop, look_at=partial(clips_of, prepared))
+        progress.advance()
+        network = time_network(prepared)
+        progress.advance()
     in_memory = fits_in_memory(kept, memory_bytes=memory_share(settings.cache_gib))
-    reading = time_reading(prepared.training)
-    network = time_network(prepared)
     own, num_training = settings.optimisation, len(prepared.training.source.videos)
     num_validation = kept.num_videos - num_training
     steps = len(shuffled_batches(num_training, batch_size=own.batch_size, seed=own.seed, epoch=0))
@@ -114,7 +129,7 @@ def estimate(settings: TrainBackboneSettings) -> BackboneEstimate:
         read_clip_seconds=reading.read_clip_seconds,
         first_epoch_seconds=first,
         epoch_seconds=later,
-        total_seconds=first + (left - 1) * later if left else 0.0,
+        total_seconds=total_seconds(first, later, epochs=left),
         memory_bytes=network.memory_bytes + (kept.num_bytes if in_memory else 0),
         gpu_bytes=network.gpu_bytes,
         run_bytes=network.num_weights * _FLOAT_BYTES * _COPIES_ON_DISK,
@@ -122,20 +137,6 @@ def estimate(settings: TrainBackboneSettings) -> BackboneEstimate:
         kept=kept,
         in_memory=in_memory,
     )
-
-
-def _progress_of_run(prepared: PreparedBackboneTraining) -> tuple[int, bool]:
-    """Return how many epochs of the run are done, and whether all of it is.
-
-    Raises:
-        RunError: if the run directory belongs to other settings.
-    """
-    out = prepared.settings.out
-    if not (out / "settings.json").is_file():
-        return 0, False
-    directory = RunDirectory.open(out)
-    directory.check_settings(outcome(prepared), options=OPTIONS)
-    return len(directory.read_metrics()), directory.is_done
 
 
 def _clip_gmacs(prepared: PreparedBackboneTraining) -> float:
@@ -157,22 +158,8 @@ def epoch_seconds(
     settings = prepared.settings
     num_validation = len(prepared.validation.source.videos) if prepared.validation else 0
     busy = steps * network.step_seconds + num_validation / settings.optimisation.batch_size * network.validation_seconds
-    share = 1.0 if kept.fits or in_memory else min(1.0, kept.most_bytes / max(1, kept.num_bytes))
-    to_decode = kept.num_videos if in_memory else max(0.0, share * kept.num_videos - kept.num_kept)
-    later = kept.num_videos * (share * reading.kept_clip_seconds + (1 - share) * reading.read_clip_seconds)
-    # The clip of a video that is just decoded costs no more than that: the measured seconds include it.
-    first = later + to_decode * (reading.decode_seconds - reading.kept_clip_seconds)
-    return _together(settings, busy, first), _together(settings, busy, later)
-
-
-def _together(settings: TrainBackboneSettings, network_seconds: float, reading_seconds: float) -> float:
-    """Return how long both take side by side: a network, and threads that read clips."""
-    workers = decoding_threads(settings.workers)
-    if workers < 1:
-        return network_seconds + reading_seconds
-    cores = os.cpu_count() or 1
-    longest = max(network_seconds, reading_seconds / min(workers, cores))
-    if resolve_device(settings.device).type != "cpu":
-        return longest
-    # On a CPU both share the cores.
-    return max(longest, (network_seconds * min(torch.get_num_threads(), cores) + reading_seconds) / cores)
+    first, later = (
+        side_by_side(busy, seconds, workers=settings.workers, device=resolve_device(settings.device))
+        for seconds in reading_seconds(reading, kept=kept, in_memory=in_memory)
+    )
+    return first, later

@@ -10,7 +10,7 @@ from ...pipeline.training.clips import TrainingClips, VideoSource
 from ...pipeline.training.learning_split import check_classes, labelled, shared_groups_words
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.tasks import Task, task_of, task_record
-from ...pipeline.videos.clips import ClipSampling, without_implied
+from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.preprocessing import preprocessing_for
 from .settings import LONGEST_WARMUP, TrainBackboneSettings
 
@@ -88,7 +88,9 @@ def sampling_of(settings: TrainBackboneSettings) -> ClipSampling:
     """Return how the clips of resolved settings are cut from a video."""
     num_frames, sampling_rate = settings.num_frames, settings.sampling_rate
     assert num_frames is not None and sampling_rate is not None, "resolve the settings first"
-    return ClipSampling(num_frames=num_frames, sampling_rate=sampling_rate, fps=settings.fps, num_clips=1)
+    return ClipSampling(
+        num_frames=num_frames, sampling_rate=sampling_rate, fps=settings.fps, num_clips=1, reading=settings.reading
+    )
 
 
 def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, split: str) -> TrainingClips:
@@ -99,9 +101,7 @@ def _clips(manifest: Manifest, task: Task, settings: TrainBackboneSettings, spli
         VideoSource(
             videos,
             crop=preprocessing.crop,
-            damaged=settings.damaged,
-            hdr=settings.hdr,
-            max_pixels=settings.max_pixels,
+            reading=settings.reading,
         ),
         labels=task.targets(manifest, videos=videos).tolist(),
         sampling=sampling_of(settings),
@@ -125,7 +125,7 @@ def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
         "cache_gib",
         "keeping",
         "device",
-        "max_pixels",
+        "reading",
     ):
         del own[place]
     return {
@@ -134,6 +134,7 @@ def outcome(prepared: PreparedBackboneTraining) -> dict[str, Any]:
         "device": resolve_device(prepared.settings.device).type,
         # Runs of earlier versions were reduced only in a cache in memory, and go on only if they were.
         "reduced_in_cache": [True for _ in prepared.clips],
-        **without_implied(own),
+        **own,
+        **prepared.settings.reading.record(),
         **task_record(prepared.task),
     }

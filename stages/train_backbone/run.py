@@ -35,12 +35,13 @@ from ...pipeline.training.settings import OptimisationSettings
 from ...pipeline.training.symptoms import SAMENESS, symptoms
 from ...pipeline.training.tasks import Task
 from ...pipeline.videos.preprocessing import Preprocessing
+from ...pipeline.videos.reading import Reading
 from ...pipeline.videos.transforms import normalise
 from .plan import PreparedBackboneTraining, outcome, prepare
 from .settings import TrainBackboneSettings
 
 WEIGHTS_FILE = "weights.safetensors"
-OPTIONS = recorded_names(TrainBackboneSettings)
+OPTIONS = recorded_names(TrainBackboneSettings) | recorded_names(Reading)  # which stands flat
 Batch = tuple[torch.Tensor, torch.Tensor] | None
 
 

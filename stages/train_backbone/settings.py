@@ -7,9 +7,7 @@ from pathlib import Path
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.training.settings import ClipCacheSettings, OptimisationSettings
-from ...pipeline.videos.damage import DAMAGE_POLICIES, DAMAGED_HELP, REFUSE
-from ...pipeline.videos.hdr import HDR_HELP, HDR_POLICIES, TONE_MAP
-from ...pipeline.videos.memory import MAX_PIXELS, MAX_PIXELS_HELP, UNBOUNDED
+from ...pipeline.videos.reading import Reading
 
 # From scratch: for many videos, and for few (preset "small"). Other presets have the paper's recipe for Kinetics.
 OPTIMISATION = OptimisationSettings(epochs=45, batch_size=32, optimizer="sgd", learning_rate=0.01, precision="auto")
@@ -48,9 +46,7 @@ class TrainBackboneSettings:
         advice="Leave it out for the videos' own frames",
     )
     crop: int = setting(default=224, help="Side of the square input, pixels.", at_least=16, unit="pixels")
-    damaged: str = setting(default=REFUSE, help=DAMAGED_HELP, choices=DAMAGE_POLICIES)
-    hdr: str = setting(default=TONE_MAP, help=HDR_HELP, choices=HDR_POLICIES)
-    max_pixels: int | None = setting(default=MAX_PIXELS, help=MAX_PIXELS_HELP, at_least=1, unset=UNBOUNDED)
+    reading: Reading = field(default_factory=Reading)
     flip: bool = setting(default=True, help="Mirror half of the clips.")
     dropout: float = setting(default=0.0, help="Before the classifier.", at_least=0, below=1)
     zero_init_residual: bool = setting(default=True, help="Let every residual block begin as the identity.")

@@ -1,8 +1,6 @@
 """A few real training steps and real videos, timed."""
 
 import resource
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,14 +10,14 @@ from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
 from ...pipeline.errors import VideoError
 from ...pipeline.training.clips import TrainingClips, VideoSource, collate
+from ...pipeline.training.forecast import Look, seconds_after_the_first
 from ...pipeline.training.loop import one_step
 from ...pipeline.training.optimisation import build_optimizer
 from ...pipeline.videos.transforms import normalise
 from .plan import PreparedBackboneTraining
 from .run import batch_loss, build_model
 
-_TIMED_STEPS = 3  # after a first one, which chooses kernels and allocates memory
-_TIMED_VIDEOS, _TIMED_CLIPS = 3, 4  # of each video
+_MOST_CLIPS = 6  # made for the timed batch, which repeats them
 _BATCHES_AHEAD = 3  # that threads make while one is trained on
 
 
@@ -34,56 +32,13 @@ class NetworkTimes:
     num_weights: int
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReadingTimes:
-    """Seconds of one thread for a video, or for a clip of one."""
-
-    decode_seconds: float
-    kept_clip_seconds: float
-    read_clip_seconds: float
-
-
-def time_reading(clips: TrainingClips) -> ReadingTimes:
-    """Return what videos cost a thread, as the mean over a few of them.
-
-    Raises:
-        VideoError: if none of them can be read.
-    """
-    videos = clips.source.videos
-    spread = videos[:: max(1, len(videos) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]
-    some = [videos.index(video) for video in spread]
-    clips.random_clip(some[0], epoch=0)  # the first one ever loads libraries
-    read = _seconds_each(lambda place: clips.random_clip(place, epoch=0), some)
-    own = clips.source.reduction
-    source = VideoSource(
-        spread,
-        crop=clips.preprocessing.crop,
-        cache=True,
-        damaged=own.damaged,
-        hdr=own.hdr,
-        max_pixels=own.max_pixels,
+def clips_of(prepared: PreparedBackboneTraining, source: VideoSource) -> Look:
+    """Return how an epoch takes its clip of each video of ``source``."""
+    own = prepared.training
+    clips = TrainingClips(
+        source, labels=[0] * len(source.videos), sampling=own.sampling, preprocessing=own.preprocessing
     )
-    held = TrainingClips(
-        source,
-        labels=[0] * len(spread),
-        sampling=clips.sampling,
-        preprocessing=clips.preprocessing,
-    )
-    decode = _seconds_each(lambda place: held.random_clip(place, epoch=0), range(len(spread)))
-    kept = [
-        _seconds_each(lambda place, epoch=epoch: held.random_clip(place, epoch=epoch), range(len(spread)))
-        for epoch in range(_TIMED_CLIPS)
-    ]
-    if len(source.failures) == len(spread):
-        raise VideoError(f"none of {len(spread)} videos can be read; the first: {next(iter(source.failures.values()))}")
-    return ReadingTimes(decode_seconds=decode, kept_clip_seconds=sum(kept) / len(kept), read_clip_seconds=read)
-
-
-def _seconds_each(do: Callable[[int], object], places: Sequence[int]) -> float:
-    began = time.perf_counter()
-    for place in places:
-        do(place)
-    return (time.perf_counter() - began) / len(places)
+    return lambda place, epoch: clips.random_clip(place, epoch=epoch)
 
 
 def time_network(prepared: PreparedBackboneTraining) -> NetworkTimes:
@@ -97,7 +52,7 @@ def time_network(prepared: PreparedBackboneTraining) -> NetworkTimes:
         torch.set_num_threads(settings.threads)
     device, own = resolve_device(settings.device), settings.optimisation
     size = min(own.batch_size, len(clips.source.videos))
-    few = [clips.random_clip(place, epoch=0) for place in range(min(size, 2 * _TIMED_VIDEOS))]
+    few = [clips.random_clip(place, epoch=0) for place in range(min(size, _MOST_CLIPS))]
     readable = [clip for clip in few if clip is not None]
     if not readable:
         raise VideoError(f"none of {len(few)} videos can be read; look for reasons by vidpipe manifest check")
@@ -105,9 +60,9 @@ def time_network(prepared: PreparedBackboneTraining) -> NetworkTimes:
     assert batch is not None
     model = build_model(prepared)
     step = partial(_step, model, build_optimizer(model, settings=own), prepared, batch)
-    step_seconds = _seconds_after_the_first(step, device)
+    step_seconds = seconds_after_the_first(step, device)
     validate = partial(_forward, model.eval(), prepared, batch)
-    seconds = _seconds_after_the_first(validate, device) if prepared.validation else 0.0
+    seconds = seconds_after_the_first(validate, device) if prepared.validation else 0.0
     return NetworkTimes(
         step_seconds=step_seconds,
         validation_seconds=seconds,
@@ -132,18 +87,3 @@ def _step(
 @torch.no_grad()
 def _forward(model: Backbone, prepared: PreparedBackboneTraining, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
     model(normalise(batch[0].to(next(model.parameters()).device), prepared.training.preprocessing))
-
-
-def _seconds_after_the_first(do: Callable[[], None], device: torch.device) -> float:
-    do()
-    _wait_for(device)
-    began = time.perf_counter()
-    for _ in range(_TIMED_STEPS):
-        do()
-    _wait_for(device)
-    return (time.perf_counter() - began) / _TIMED_STEPS
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)  # calls return before the GPU has done the work

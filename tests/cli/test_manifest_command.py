@@ -83,6 +83,7 @@ def test_the_report_as_json(ucf):
         "missing_list": "lists/u.csv.missing.txt",
         "classes_without_videos": {"test": ["Archery"]},
         "num_folders_of_frames": 0,
+        "unlisted": {},
         "unlabelled": [],
         "notes": [],
     }

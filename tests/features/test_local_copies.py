@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from made_up_stores import MadeUp, make_store
+from made_up_stores import MadeUp, make_store, take_over
 from refusals import assert_refused
 
 from vidpipe.pipeline.errors import OutOfSpaceError, StoreError
@@ -21,6 +21,7 @@ from vidpipe.pipeline.features.backbone_group import BackboneGroup
 from vidpipe.pipeline.features.format import Status
 from vidpipe.pipeline.features.local_copies import check_space, open_copy
 from vidpipe.pipeline.features.store import FeatureStore
+from vidpipe.pipeline.manifests.manifest import Video
 
 WANTED = MadeUp(num_training=6, num_test=3, views=2, failed=(1,), pending=(4,))
 DONE = (0, 2, 3, 5, 6, 7, 8)
@@ -110,6 +111,33 @@ def test_videos_that_are_extracted_later_make_another_copy(small: Path, tmp_path
     after = open_copy(opened(small), tmp_path / "copies")
     assert after.path != before.path
     np.testing.assert_array_equal(after.read(3, view=0, clips=[0]), group.read(0, view=0, clips=[0]))
+
+
+def test_labels_and_rows_without_maps_make_no_other_copy(small: Path, tmp_path: Path) -> None:
+    def correct(videos: list[Video]) -> None:
+        videos[0] = replace(videos[0], labels=("low then high",))
+        added = replace(videos[1], video_id="v0", path=Path("n.mp4"), written_path="n.mp4")
+        videos[:] = [added, *reversed(videos)]
+
+    before = open_copy(opened(small), tmp_path / "copies")
+    take_over(small, correct)
+    group = opened(small)
+    after = open_copy(group, tmp_path / "copies")
+    assert after.path == before.path
+    places = [place for place, status in enumerate(group.status()) if status == Status.DONE]
+    assert len(places) == 3
+    for place in places:
+        stored = group.read(place, view=0, clips=[0, 4])
+        assert after.read(place, view=0, clips=[0, 4]).tobytes() == stored.tobytes()
+
+
+def test_maps_that_are_written_anew_make_another_copy(small: Path, tmp_path: Path) -> None:
+    before = open_copy(opened(small), tmp_path / "copies")
+    group = FeatureStore.open(small, mode="r+").backbone("big")
+    group.write(1, np.asarray(group.features[0]), np.asarray(group.scores[0]))  # as a video that was changed and reset
+    after = open_copy(opened(small), tmp_path / "copies")
+    assert after.path != before.path
+    np.testing.assert_array_equal(after.read(1, view=0, clips=[0]), group.read(0, view=0, clips=[0]))
 
 
 def test_a_store_made_anew_at_the_same_place_makes_another_copy(small: Path, tmp_path: Path) -> None:

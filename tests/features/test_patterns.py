@@ -49,15 +49,6 @@ def test_names_read_back(text: str) -> None:
     assert str(Pattern.parse(text)) == text
 
 
-@pytest.mark.parametrize(
-    ("text", "needs"), [("1:3", (True, True)), ("first", (True, True)), ("all-expensive", (True, False))]
-)
-def test_needs_agree_with_the_masks(text: str, needs: tuple[bool, bool]) -> None:
-    pattern = Pattern.parse(text)
-    mask = pattern.expensive(8)
-    assert (pattern.needs_expensive, pattern.needs_cheap) == needs == (bool(mask.any()), bool((~mask).any()))
-
-
 @pytest.mark.parametrize("text", ["3", "0:1", "1:0", "1:-3", "1:3:5", "", "1.5:2", "First", " 1:3", "٣:1"])
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="must be E:C with whole numbers"):

@@ -1,10 +1,13 @@
 """`from-folders`: links, names, kinds of files, and groups; what is passed over is counted and named."""
 
+import contextlib
+import errno
 import os
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from heard_progress import Heard
 from refusals import assert_refused
 
 from vidpipe.cli.manifest import command
@@ -171,3 +174,90 @@ def test_names_are_shown_with_escapes():
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with assert_refused(ManifestError, match=r"nowhere cannot be listed: No such file or directory\. Give the folder"):
         manifest_from_folders(tmp_path / "nowhere")
+
+
+def _refuse(monkeypatch: pytest.MonkeyPatch, name: str, number: int, *, of: tuple[str, ...]) -> None:
+    """Let the system refuse to tell anything of a file or folder: the tests may run as root, whom nothing is denied."""
+    for function in of:
+        real = getattr(os, function)
+
+        def refusing(path, *args, real=real, **options):
+            if not isinstance(path, int) and os.fspath(path).endswith(name):
+                raise OSError(number, os.strerror(number), os.fspath(path))
+            return real(path, *args, **options)
+
+        monkeypatch.setattr(os, function, refusing)
+
+
+@pytest.mark.parametrize("function", ["scandir", "stat"])
+def test_a_folder_that_cannot_be_listed_costs_itself_alone(tmp_path, monkeypatch, function):
+    root = _files(tmp_path / "v", "a/1.mp4", "a/secret/2.mp4", "a/z/3.mp4", "b/4.mp4")
+    _refuse(monkeypatch, "/secret", errno.EACCES, of=(function,))
+    assert _paths(root) == ["a/1.mp4", "a/z/3.mp4", "b/4.mp4"]
+    assert _passed_over(root) == {"folders that cannot be listed": ["a/secret (Permission denied)"]}
+    result = CliRunner().invoke(command, ["from-folders", str(root), "-o", str(tmp_path / "m.csv")])
+    assert result.exit_code == 3, result.output
+    assert "Passed over: 1\n  1 folders that cannot be listed: a/secret (Permission denied)\n" in result.stdout
+
+
+def test_a_class_that_cannot_be_listed_costs_itself_alone(tmp_path, monkeypatch):
+    root = _files(tmp_path / "v", "a/1.mp4", "b/2.mp4")
+    with monkeypatch.context() as patch:
+        _refuse(patch, "/b", errno.EIO, of=("scandir",))
+        assert _passed_over(root) == {"folders that cannot be listed": ["b (Input/output error)"]}
+    _refuse(monkeypatch, "/b", errno.EACCES, of=("stat",))
+    assert _passed_over(root) == {"unreadable": ["b (Permission denied)"]}
+    _refuse(monkeypatch, "/a", errno.EACCES, of=("scandir",))
+    message = r"no videos in what can be read; 2 cannot: 'a \(Permission denied\)', 'b \(Permission denied\)'\. See to"
+    with assert_refused(ManifestError, match=message):
+        manifest_from_folders(root)
+
+
+def test_a_link_to_what_cannot_be_read_is_not_broken(tmp_path, monkeypatch):
+    root = _files(tmp_path / "v", "a/1.mp4")
+    for link, target in (("a/far", "../../far"), ("a/long.mp4", "n" * 300), ("a/gone", "../gone"), ("c", "../far")):
+        (root / link).symlink_to(target)
+    _refuse(monkeypatch, "/far", errno.EACCES, of=("stat",))
+    _refuse(monkeypatch, "/c", errno.EACCES, of=("stat",))
+    assert _passed_over(root) == {
+        "broken links": ["a/gone"],
+        "unreadable": ["c (Permission denied)", "a/far (Permission denied)", "a/long.mp4 (File name too long)"],
+    }
+    assert list_folders(FoldersSettings(directory=root)).lost
+
+
+def test_a_file_that_vanishes_after_the_listing_costs_itself_alone(tmp_path, monkeypatch):
+    root = _files(tmp_path / "v", "a/1.mp4", "a/gone.mp4")
+    real = os.scandir
+
+    @contextlib.contextmanager
+    def listing(path):
+        with real(path) as entries:
+            found = list(entries)
+        (root / "a/gone.mp4").unlink(missing_ok=True)
+        yield iter(found)
+
+    monkeypatch.setattr(os, "scandir", listing)
+    assert _passed_over(root) == {"unreadable": ["a/gone.mp4 (No such file or directory)"]}
+
+
+def test_a_directory_of_links_in_a_circle_is_refused_in_words(tmp_path):
+    (tmp_path / "round").symlink_to("round")
+    with assert_refused(ManifestError, match="round cannot be listed: Too many levels of symbolic links"):
+        manifest_from_folders(tmp_path / "round")
+
+
+def test_a_link_that_leads_nowhere_beside_the_classes_is_passed_over(tmp_path):
+    root = _files(tmp_path / "v", "a/1.mp4", "notes.md")
+    (root / "old").symlink_to("nowhere")
+    assert _passed_over(root) == {"broken links": ["old"], "not videos": ["notes.md"]}
+
+
+def test_each_class_is_progress(tmp_path):
+    root = _files(tmp_path / "v", "a/1.mp4", "a/deep/3.mp4", "b/2.mp4")
+    _files(tmp_path / "far", "4.mp4")
+    (root / "c").symlink_to("../far")
+    (root / "a/deep/far").symlink_to("../../../far")
+    heard = Heard()
+    list_folders(FoldersSettings(directory=root), progress=heard)
+    assert (heard.calls[0], heard.calls[-1], heard.done) == ("listing: 0 of 3 folders", "end", 3)

@@ -6,6 +6,7 @@ import string
 from pathlib import Path
 
 import pytest
+from heard_progress import Heard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import assert_refused
@@ -588,3 +589,29 @@ def test_a_label_that_a_manifest_cannot_hold_is_refused_when_it_is_written(tmp_p
     assert isinstance(imported.videos[0], Video)
     with pytest.raises(ManifestError, match="would be read back as"):
         write_manifest(imported.manifest(), tmp_path / "m.csv")
+
+
+def test_a_folder_that_cannot_be_listed_costs_its_own_videos_alone(tmp_path, ucf, monkeypatch):
+    names = ("ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi", "HandstandPushups/v_HandStandPushups_g01_c01.avi")
+    videos = touch(tmp_path / "UCF-101", *names)
+    (videos / "round").symlink_to("round")  # of which nobody can say whether it is a folder
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "HandstandPushups":
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = take("ucf101", ucf, videos=videos, skip_missing=True)
+    assert found.unlisted == {"HandstandPushups": "Permission denied"}
+    assert [video.path.name for video in found.videos] == ["v_ApplyEyeMakeup_g01_c01.avi"]
+    assert "v_HandStandPushups_g01_c01" in {video.video_id.split("/")[-1] for video in found.missing}
+
+
+def test_each_video_that_is_looked_for_is_progress(tmp_path, ucf):
+    videos, heard = touch(tmp_path / "UCF-101"), Heard()
+    settings = ImportSettings(source=Source(annotations=(ucf,)), videos=videos)
+    found = import_official(DATASETS["ucf101"], settings, base=tmp_path, progress=heard)
+    assert heard.calls[0] == f"looking for videos: 0 of {found.num_listed} videos"
+    assert (heard.calls[-1], heard.done) == ("end", found.num_listed)

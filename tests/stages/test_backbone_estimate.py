@@ -9,11 +9,12 @@ from click.testing import CliRunner, Result
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.costs.flops import backbone_macs
+from vidpipe.pipeline.training.forecast import ReadingTimes
 from vidpipe.pipeline.training.keeping import Outlook
 from vidpipe.stages.train_backbone.estimate import epoch_seconds
 from vidpipe.stages.train_backbone.plan import prepare
 from vidpipe.stages.train_backbone.settings import OPTIMISATION, TrainBackboneSettings
-from vidpipe.stages.train_backbone.timing import NetworkTimes, ReadingTimes
+from vidpipe.stages.train_backbone.timing import NetworkTimes
 
 NETWORK = NetworkTimes(step_seconds=2.0, validation_seconds=1.0, memory_bytes=0, gpu_bytes=None, num_weights=1)
 READING = ReadingTimes(decode_seconds=10.0, kept_clip_seconds=0.5, read_clip_seconds=4.0)

@@ -20,6 +20,7 @@ from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.training.settings import OptimisationSettings
+from vidpipe.pipeline.videos.reading import Reading
 from vidpipe.stages.evaluate import pictures
 from vidpipe.stages.evaluate.grouping import unique_names
 from vidpipe.stages.evaluate.run import run as evaluate
@@ -157,6 +158,7 @@ def test_another_store_of_the_same_backbones_will_do(place: Path, tmp_path: Path
     [
         ({"weights": "new"}, r'backbones\.expensive\.weights_sha256 is "w of big" there, "new of big" here'),
         ({"classes": ("a", "b")}, "classes: 'high then low', 'low then high' only there, 'a', 'b' only here"),
+        ({"reading": Reading(hdr="as-is")}, r'sampling\.hdr is "tone-map" there, "as-is" here'),
         ({"pattern": None}, r'backbones\.expensive\.name is "big" there, null here'),
     ],
 )

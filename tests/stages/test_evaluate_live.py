@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,6 +28,7 @@ from vidpipe.pipeline.costs.gmacs import backbones_gmacs
 from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, VideoError, WeightsError
 from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.files import write_json
 from vidpipe.pipeline.inference.live_inputs import LiveInputs
 from vidpipe.pipeline.manifests.manifest import read_manifest
@@ -37,7 +39,9 @@ from vidpipe.pipeline.videos.clip_reader import decode_clips
 from vidpipe.pipeline.videos.clips import ClipSampling, frame_indices, view_starts
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import read_timeline
+from vidpipe.pipeline.videos.reading import Reading
 from vidpipe.stages.evaluate.grouping import group_runs
+from vidpipe.stages.evaluate.plan import check_fits, other_clips
 from vidpipe.stages.evaluate.run import report
 from vidpipe.stages.evaluate.run import run as evaluate
 from vidpipe.stages.evaluate.scores import evaluate as scores_of
@@ -379,6 +383,26 @@ def test_stores_of_other_clips_will_do_and_are_named(
     stored = scores_of(replace(from_store(world, tmp_path, store, "expensive"), split="train")).runs[0]
     live = scores_of(replace(from_videos(world, tmp_path, "expensive"), split="train")).runs[0]
     assert (stored.probabilities.tobytes() == live.probabilities.tobytes()) == (not words)
+
+
+def test_a_store_that_was_read_otherwise_is_refused_or_named(world: Path, tmp_path: Path) -> None:
+    """A run of an earlier version says nothing of HDR: it took it as it is."""
+    sampling = ClipSampling(num_clips=4, reading=Reading(damaged="keep", hdr="as-is"))
+    store = FeatureStore.open(store_of(world, "expensive", tmp_path / "s.zarr", sampling=sampling, split="train"))
+    run = RunDirectory.open(world / "expensive")
+    with assert_refused(RunError, match='sampling.hdr is "tone-map" there, "as-is" here') as caught:
+        check_fits(run, store)
+    assert "--hdr" not in caught.value.text(option_name)
+    shutil.copytree(world / "expensive", tmp_path / "old")
+    made = json.loads((tmp_path / "old" / "settings.json").read_text())
+    del made["sampling"]["hdr"]
+    (tmp_path / "old" / "settings.json").write_text(json.dumps(made))
+    old = RunDirectory.open(tmp_path / "old")
+    check_fits(old, store)
+    assert other_clips(old, store) == {"damaged": {"run": "refuse", "store": "keep"}}
+    usual = FeatureStore.open(store_of(world, "expensive", tmp_path / "usual.zarr", split="train"))
+    with assert_refused(RunError, match="--clips 4 --hdr as-is"):
+        check_fits(old, usual)
 
 
 def test_what_the_refusal_says_can_be_typed_and_gives_the_same_files(world: Path, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from vidpipe.pipeline.errors import OutOfSpaceError, SettingsError, StoreError, 
 from vidpipe.pipeline.features.clip_selection import missing_videos, select
 from vidpipe.pipeline.features.format import Status
 from vidpipe.pipeline.features.patterns import Pattern
+from vidpipe.pipeline.features.recording import Recorder
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.settings import build
 from vidpipe.pipeline.videos.clips import ClipSampling, frame_indices, view_starts
@@ -447,6 +448,52 @@ def test_a_video_that_is_gone_keeps_the_clips_that_it_has(
     (moved / "elsewhere.mp4").rename(moved / "v1.mp4")
     assert list(run(replace(own, retry_failed=True)).failed) == ["v2"]
     assert files_of(store) == files_of(all_expensive)
+
+
+@pytest.fixture
+def other_video(world: Path, tmp_path: Path, make_video: Callable[..., Path]) -> Path:
+    """Return a copy of the world in which v1 is another, longer video."""
+    changed = shutil.copytree(world, tmp_path / "changed")
+    make_video(changed / "v1.mp4", num_frames=80, size=(80, 64), seed=1)
+    return changed
+
+
+def test_clips_of_a_file_that_has_changed_are_not_mixed_with_those_of_the_old_one(
+    reference: Path, other_video: Path, tmp_path: Path
+):
+    store = shutil.copytree(reference, tmp_path / "s.zarr")
+    own = settings(other_video, store, pattern=Pattern.parse("all-expensive"), retry_failed=True)
+    kept = {name: digest for name, digest in files_of(store).items() if "/c.1." in name}
+    for _ in range(2):
+        assert "has changed since it was extracted" in run(own).failed["v1"]
+        assert {name: files_of(store)[name] for name in kept} == kept
+        assert FeatureStore.open(store).backbone(EXPENSIVE).has([0]).tolist() == [True, True, False, True, True, True]
+
+
+def test_clips_that_a_kill_left_unrecorded_are_compared_with_the_file_too(
+    world: Path, reference: Path, other_video: Path, all_expensive: Path, tmp_path: Path, monkeypatch
+):
+    store = shutil.copytree(reference, tmp_path / "s.zarr")
+    own = settings(world, store, pattern=Pattern.parse("all-expensive"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "record", lambda *_, **__: None)  # all clips are written, and nothing is said of them
+        run(own)
+    again = shutil.copytree(store, tmp_path / "again.zarr")
+    assert "has changed since it was extracted" in run(replace(own, manifest=other_video / "m.csv")).failed["v1"]
+    run(replace(own, store=again))
+    assert files_of(again) == files_of(all_expensive)
+
+
+def test_what_was_left_out_is_told_anew_when_a_failure_is_mended(
+    world: Path, reference: Path, all_expensive: Path, tmp_path: Path
+):
+    moved, store = shutil.copytree(world, tmp_path / "world"), shutil.copytree(reference, tmp_path / "s.zarr")
+    (moved / "v1.mp4").rename(moved / "elsewhere.mp4")
+    own = settings(world, store, manifest=moved / "m.csv", pattern=Pattern.parse("all-expensive"), retry_failed=True)
+    assert list(run(own).failed) == ["v1", "v2"]
+    (moved / "elsewhere.mp4").rename(moved / "v1.mp4")
+    run(own)
+    assert FeatureStore.open(store).backbone(EXPENSIVE).left_out() == {}
 
 
 def test_a_damaged_video_is_not_kept_by_a_further_pattern(

@@ -18,6 +18,7 @@ from vidpipe.pipeline.videos import memory
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.hdr import AS_IS
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
+from vidpipe.pipeline.videos.reading import Reading
 from vidpipe.stages.check_manifest.run import run as check
 from vidpipe.stages.check_manifest.settings import CheckSettings
 from vidpipe.stages.extract import memory as stage_memory
@@ -58,14 +59,14 @@ def test_a_video_that_is_too_large_fails_alone_and_check_says_the_same(settings,
     summary = run(settings)
     assert summary.done == 2
     assert list(summary.failed) == ["large"]
-    assert "needs about 1 MB to decode at 160×120, 0 MB are available" in summary.failed["large"]
+    assert "needs about 728.6 kB to decode at 160×120, 500.0 kB are available" in summary.failed["large"]
     assert run(settings).failed == summary.failed  # not tried again
     found = check(CheckSettings(manifest=settings.manifest))
     assert found.problem_counts == {"too large": 1}
 
 
 def test_max_pixels_is_a_bound_of_each_video_and_no_part_of_the_store(settings):
-    summary = run(replace(settings, sampling=replace(settings.sampling, max_pixels=48 * 40)))
+    summary = run(replace(settings, sampling=replace(settings.sampling, reading=Reading(max_pixels=48 * 40))))
     assert list(summary.failed) == ["large"]
     assert "160×120 are 19,200 pixels, more than max_pixels 1,920" in summary.failed["large"]
     assert run(replace(settings, retry_failed=True)).failed == {}
@@ -108,16 +109,16 @@ def test_a_video_that_kills_its_workers_is_recorded_and_not_tried_again(settings
 def test_clips_and_batches_that_no_memory_holds_are_refused_before_anything_is_read(settings, monkeypatch):
     monkeypatch.setattr(stage_memory, "host_bytes", lambda: 1_000_000)
     many = replace(settings, sampling=ClipSampling(num_clips=1000))
-    with assert_refused(SettingsError, match="clips of one video take 6 MB .* 1 MB are available"):
+    with assert_refused(SettingsError, match=r"clips of one video take 6\.1 MB .* 1\.0 MB are available"):
         run(many)
     wide = replace(settings, engine=replace(settings.engine, batch=1000))
-    with assert_refused(SettingsError, match="one pass of a backbone takes 25 MB for its input alone"):
+    with assert_refused(SettingsError, match=r"one pass of a backbone takes 2\d\.\d MB for its input alone"):
         run(wide)
     assert not settings.store.exists()
 
 
 def test_a_store_of_one_hdr_policy_is_not_continued_under_the_other(settings):
-    run(replace(settings, sampling=replace(settings.sampling, hdr=AS_IS)))
+    run(replace(settings, sampling=replace(settings.sampling, reading=Reading(hdr=AS_IS))))
     assert "hdr" not in FeatureStore.open(settings.store).attributes["sampling"]  # as in stores from before
     with assert_refused(StoreError, match=r'stored "as-is", now "tone-map"\n.*Give --hdr as-is, or another --store'):
         run(settings)

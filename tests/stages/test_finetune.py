@@ -19,7 +19,12 @@ from vidpipe.cli.main import main
 from vidpipe.pipeline.aggregators.weights import load_aggregator
 from vidpipe.pipeline.backbones.weights import load_weights
 from vidpipe.pipeline.end_to_end import steps as strategy_steps
+from vidpipe.pipeline.training.forecast import ReadingTimes
+from vidpipe.pipeline.training.keeping import Outlook
 from vidpipe.pipeline.training.run_directory import RunDirectory
+from vidpipe.stages.finetune.estimate import epoch_seconds
+from vidpipe.stages.finetune.settings import FinetuneSettings, RoleBackbone
+from vidpipe.stages.finetune.timing import NetworkTimes
 
 FIXED = ["--size=32", "--frames=4", "--batch=4", "--precision=float32", "--device=cpu", "--workers=2"]
 MODEL = ["--expensive=r2d_14_w16", "--frames=8", "--clips=2", "--epochs=4", "--learning-rate=0.005"]
@@ -282,9 +287,47 @@ def test_dry_run_foresees_and_writes_nothing(world: Path, tmp_path: Path) -> Non
     assert document["steps_per_epoch"] == 2 and document["epochs"] == 4
     assert document["memory_bytes"]["two-pass"] < document["memory_bytes"]["plain"]
     assert document["total_seconds"] >= 8 * document["step_seconds"] > 0
+    first, later = document["first_epoch_seconds"], document["epoch_seconds"]
+    assert document["total_seconds"] == pytest.approx(first + 3 * later)
+    assert min(document[f"{name}_seconds"] for name in ("decode", "kept_clips", "read_clips")) > 0
     assert not (tmp_path / "run").exists()
     text = invoke(*command(world, tmp_path / "run", "--dry-run")).stdout
     assert "6 videos to train on, 2 held out" in text and "memory, foreseen at most: plain" in text
+
+
+@pytest.mark.parametrize(
+    ("kept", "first", "later"), [(0, 12 * 10.0, 12 * 0.5), (9, 3 * 10.0 + 9 * 0.5, 12 * 0.5), (12, 12 * 0.5, 12 * 0.5)]
+)
+def test_the_first_epoch_decodes_and_later_ones_read_what_is_kept(
+    world: Path, kept: int, first: float, later: float
+) -> None:
+    settings = FinetuneSettings(
+        manifest=world / "m.csv",
+        out=world / "run",
+        expensive=RoleBackbone(backbone="r2d_14_w16"),
+        device="cpu",
+        workers=0,
+    )
+    there = {"num_kept": kept, "kept_bytes": 100 * kept, "missing_bytes": 1200 - 100 * kept, "most_bytes": 1e6}
+    foreseen = epoch_seconds(
+        settings,
+        NetworkTimes(step_seconds=2.0, validation_seconds=0.25),
+        ReadingTimes(decode_seconds=10.0, kept_clip_seconds=0.5, read_clip_seconds=4.0),
+        Outlook(folder=world, num_videos=12, **there),
+        steps=2,
+        num_validation=4,
+        in_memory=False,
+    )
+    assert foreseen == (2 * 2.0 + 4 * 0.25 + first, 2 * 2.0 + 4 * 0.25 + later)
+
+
+def test_epochs_that_are_done_are_not_foreseen_again(world: Path, whole: Path) -> None:
+    own = command(world, whole, "--ema=0.5", "--dry-run")
+    found = json.loads(invoke(*own, "--json").stdout)
+    assert (found["already_done"], found["epochs_done"], found["total_seconds"]) == (True, 4, 0)
+    assert invoke(*own).stdout.endswith("\nnothing is left to do: this run is finished\n")
+    refused = invoke(*own, "--clips=3")
+    assert refused.exit_code == 1 and "--clips is 2 there, 3 here" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -286,3 +286,12 @@ def test_the_command_prints_a_row_a_backbone_or_one_json_document(store: Path, d
     assert "small: 2 of the 30 videos of 'test' have no features; with them counted wrong" in result.stdout
     as_json = CliRunner().invoke(command, [*words, "--json"])
     assert json.loads(as_json.stdout) == document | {"out": str(tmp_path)}
+
+
+def test_reading_and_fitting_are_progress_each(store: Path, tmp_path: Path):
+    heard = Heard()
+    run(ProbeSettings(store=store, out=tmp_path / "out", strengths=(0.1, 1.0)), progress=heard)
+    begun = [call for call in heard.calls if ": 0 of " in call]
+    assert begun[:3] == ["read big: 0 of 44 videos", "fit big: 0 of 3 fits", "read big: 0 of 28 videos"]
+    assert len(begun) == heard.calls.count("end") == 6  # big and small
+    assert heard.done == 2 * (44 + 28) + 2 * 3

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,10 @@ import torch
 from vidpipe.pipeline.errors import FileError, OutOfSpaceError, SettingsError, VideoError
 from vidpipe.pipeline.manifests.manifest import Video
 from vidpipe.pipeline.training import clip_cache, reduced
+from vidpipe.pipeline.training.claims import Claims
 from vidpipe.pipeline.training.clip_cache import ClipCache, entry_path
 from vidpipe.pipeline.training.clips import TrainingClips, VideoSource
-from vidpipe.pipeline.training.keeping import announcement, default_folder, keep_decoded, look_ahead
+from vidpipe.pipeline.training.keeping import announcement, default_folder, fits_in_memory, keep_decoded, look_ahead
 from vidpipe.pipeline.training.kept_videos import DamagedEntryError, open_kept, write_kept
 from vidpipe.pipeline.training.reduced import ReducedVideo, Reduction, decoded, in_memory, num_bytes
 from vidpipe.pipeline.training.settings import ClipCacheSettings
@@ -27,6 +29,7 @@ from vidpipe.pipeline.videos.frame_times import Timeline
 from vidpipe.pipeline.videos.hdr import AS_IS
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import VideoReader, read_all
+from vidpipe.pipeline.videos.reading import Reading
 from vidpipe.pipeline.videos.transforms import resize_short_side
 
 CROP = 32
@@ -147,8 +150,9 @@ def test_another_file_another_part_another_size_is_another_entry(videos: list[Vi
         entry_path(tmp_path, video, reduction=REDUCTION),
         entry_path(tmp_path, video, reduction=Reduction(short_side=47)),
     ]
-    names.append(entry_path(tmp_path, video, reduction=Reduction(short_side=46, damaged=KEEP)))
-    names.append(entry_path(tmp_path, video, reduction=Reduction(short_side=46, hdr=AS_IS)))
+    names.append(entry_path(tmp_path, video, reduction=Reduction(short_side=46, reading=Reading(damaged=KEEP))))
+    names.append(entry_path(tmp_path, video, reduction=Reduction(short_side=46, reading=Reading(hdr=AS_IS))))
+    names.append(entry_path(tmp_path, video, reduction=Reduction(short_side=46, reading=Reading(max_pixels=64 * 96))))
     names.append(entry_path(tmp_path, dataclasses.replace(video, end=0.3), reduction=REDUCTION))
     assert entry_path(tmp_path, dataclasses.replace(video, video_id="w"), reduction=REDUCTION) == names[0]
     os.utime(video.path, (1, 1))
@@ -157,7 +161,7 @@ def test_another_file_another_part_another_size_is_another_entry(videos: list[Vi
     assert (
         entry_path(tmp_path, dataclasses.replace(video, path=tmp_path / "link.mp4"), reduction=REDUCTION) == names[-1]
     )
-    assert len(set(names)) == 6
+    assert len(set(names)) == 7
 
 
 def test_other_software_makes_other_entries(videos: list[Video], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -192,7 +196,7 @@ def test_the_folder_grows_no_further_than_it_may(videos: list[Video], tmp_path: 
     assert same(read, seen(clips_of(videos, disk=open_cache(tmp_path, said, most=most))))
     assert sum(path.stat().st_size for path in entries(tmp_path)) <= most
     assert len(entries(tmp_path)) == 2  # the smallest still fits
-    assert said == ["the 0.00023 GB for decoded videos are full: others are decoded each time"]
+    assert said == ["the 230.4 kB for decoded videos are full: others are decoded each time"]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +227,7 @@ def test_a_disk_is_never_filled_to_the_brim(videos: list[Video], tmp_path: Path,
     monkeypatch.setattr(clip_cache, "RESERVED_BYTES", 10**18)
     assert same(seen(clips_of(videos)), seen(clips_of(videos, disk=open_cache(tmp_path, said))))
     assert entries(tmp_path) == []
-    assert len(said) == 1 and said[0].startswith(f"the disk of {tmp_path} has less than 1e+09 GB left")
+    assert len(said) == 1 and said[0].startswith(f"the disk of {tmp_path} has less than 1000000.0 TB left")
 
 
 def test_a_video_that_does_not_decode_whole_is_read_clip_by_clip(
@@ -267,8 +271,56 @@ def test_room_is_made_where_it_is_longest_unused(tmp_path: Path):
     cache.make_room([files[1]], needed_bytes=10_000)  # what is about to be used, or was just now, stays
     assert [path.exists() for path in files] == [False, True, False, True]
     open_cache(tmp_path, most=100).make_room([files[1]], needed_bytes=0)  # but not beyond what is allowed
-    assert [path.exists() for path in files] == [False, True, False, False]
+    assert [path.exists() for path in files] == [False, False, False, True]
     assert (tmp_path / "notes.txt").exists()
+
+
+def test_a_limit_of_pixels_holds_for_what_was_kept_under_another(videos: list[Video], tmp_path: Path):
+    disk, sizes = open_cache(tmp_path), []
+    for most in (None, 96 * 64, 96 * 64 - 1):
+        source = VideoSource(videos[:1], crop=CROP, reading=Reading(max_pixels=most))
+        source.keep_on(disk)
+        sizes.append(source.see(0, lambda opened: opened.size))
+    assert sizes == [(69, 46), (69, 46), None]
+    assert "too large: pictures of 96×64" in source.failures["large.mp4"]
+
+
+def test_what_another_thread_is_decoding_is_left_to_it(
+    videos: list[Video], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also one that uses the folder through a cache of its own, and after another such cache is gone."""
+    begun: list[str] = []
+    caches = [open_cache(tmp_path), open_cache(tmp_path), open_cache(tmp_path)]
+
+    def ask(cache: ClipCache, video: Video) -> None:
+        other_saw.append(cache.see(video, id, reduction=REDUCTION))
+
+    def decoded_while_others_ask(own: Video, *, reduction: Reduction):
+        begun.append(own.video_id)
+        caches.pop()
+        for other in caches:
+            if len(begun) == 1:
+                thread = threading.Thread(target=ask, args=(other, own))
+                thread.start()
+                thread.join()
+        return decoded(own, reduction=reduction)
+
+    other_saw: list[int | None] = []
+    monkeypatch.setattr(clip_cache, "decoded", decoded_while_others_ask)
+    assert caches[0].see(videos[0], lambda opened: opened.size, reduction=REDUCTION) == (69, 46)
+    assert begun == ["large.mp4"] and other_saw == [None, None]
+
+
+def test_a_claim_outlives_other_users_of_the_folder(tmp_path: Path):
+    own, other = Claims(tmp_path), Claims(tmp_path)
+    assert own.take("a" * 40) and not other.take("a" * 40)
+    del other
+    words = "import sys, pathlib; from vidpipe.pipeline.training.claims import Claims; "
+    words += "print(Claims(pathlib.Path(sys.argv[1])).take('a' * 40))"
+    asked = [sys.executable, "-c", words, str(tmp_path)]
+    assert subprocess.run(asked, capture_output=True, text=True, check=True).stdout == "False\n"
+    own.release("a" * 40)
+    assert own.take("a" * 40)
 
 
 HOLD = """
@@ -276,7 +328,7 @@ import sys, time
 from pathlib import Path
 from vidpipe.pipeline.training.clip_cache import ClipCache
 cache = ClipCache(Path(sys.argv[1]), most_bytes=1e9, say=print)
-assert cache._claim(Path(sys.argv[2]))
+assert cache._claims.take(Path(sys.argv[2]).name)
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -314,7 +366,7 @@ def test_it_is_said_before_anything_is_written(videos: list[Video], tmp_path: Pa
     assert not (tmp_path / "kept").exists()
     keep_decoded([source], settings=settings, memory_bytes=0, say=said.append)
     assert said == [announcement(outlook)]
-    assert f"kept in {tmp_path}/kept" in said[0] and "for 3 videos; at most 1 GB there" in said[0]
+    assert f"kept in {tmp_path}/kept" in said[0] and "for 3 videos; at most 1.0 GB there" in said[0]
     for place in range(3):
         source.see(place, lambda opened: opened.size)
     again = look_ahead([source], settings=settings)
@@ -331,6 +383,17 @@ def test_without_room_on_disk_videos_are_kept_in_memory(videos: list[Video], tmp
     assert source.see(0, id) == source.see(0, id)
     assert len(said) == 1 and said[0].startswith("decoded videos are kept in memory: ")
     assert not (tmp_path / "kept").exists()
+
+
+def test_the_bound_of_memory_is_for_all_sources_together(videos: list[Video], tmp_path: Path):
+    settings = ClipCacheSettings(clip_cache=tmp_path / "kept", clip_cache_gb=0)
+    sizes = [num_bytes(video, reduction=REDUCTION) for video in videos[:2]]
+    for bound in (max(sizes), sum(sizes) - 1, sum(sizes)):
+        sources, said = [VideoSource([video], crop=CROP) for video in videos[:2]], []
+        keep_decoded(sources, settings=settings, memory_bytes=bound, say=said.append)
+        foreseen = fits_in_memory(look_ahead(sources, settings=settings), memory_bytes=bound)
+        assert bool(said) == foreseen == (bound == sum(sizes))
+        assert [own.keeps_in_memory for own in sources] == [foreseen] * 2
 
 
 def test_a_folder_that_cannot_be_used(videos: list[Video], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

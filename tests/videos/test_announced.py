@@ -9,6 +9,7 @@ import pytest
 from vidpipe.pipeline.errors import VideoError
 from vidpipe.pipeline.videos.announced import Announced, Found, missing_frames
 from vidpipe.pipeline.videos.reader import VideoReader, probe
+from vidpipe.pipeline.videos.reading import Reading
 
 CLIPS = Path(__file__).parents[1] / "goldens" / "clips"
 FRAGMENTS = {"movflags": "frag_keyframe+delay_moov"}
@@ -64,7 +65,7 @@ def test_half_a_file_is_told_in_every_container_that_announces_its_length(name, 
     cut = probe(path, damaged="report")
     assert cut.truncated.startswith("truncated: ")
     assert (35 if options == FRAGMENTS else 45) <= cut.num_frames + cut.num_missing_frames <= 55
-    with VideoReader(path, damaged="keep") as reader:
+    with VideoReader(path, reading=Reading(damaged="keep")) as reader:
         assert reader.missing.num_frames == cut.num_missing_frames
         assert len(reader.timeline) < 35
 

@@ -15,7 +15,6 @@ from vidpipe.pipeline.videos.clips import (
     ClipSampling,
     Timeline,
     clip_span_frames,
-    clip_span_seconds,
     dense_starts,
     frame_indices,
     random_starts,
@@ -228,8 +227,6 @@ def test_the_seed_is_the_same_in_another_process():
 
 def test_the_span_of_a_clip():
     assert clip_span_frames(ClipSampling(num_frames=8, sampling_rate=4)) == 29
-    assert clip_span_seconds(ClipSampling(num_frames=8, sampling_rate=4), constant(300)) == pytest.approx(29 / 30)
-    assert clip_span_seconds(ClipSampling(num_frames=8, fps=4.0), constant(300)) == pytest.approx(2)
 
 
 @pytest.mark.parametrize(

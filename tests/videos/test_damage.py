@@ -15,6 +15,7 @@ from vidpipe.pipeline.videos.damage import Damage, damaged_frames, own_packets
 from vidpipe.pipeline.videos.frame_times import Timeline
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.reader import VideoReader, probe, read_all
+from vidpipe.pipeline.videos.reading import Reading
 
 CLIPS = Path(__file__).parents[1] / "goldens" / "clips"
 SAMPLING = ClipSampling(num_frames=4, num_clips=6)
@@ -110,7 +111,7 @@ def test_clips_keep_out_of_the_damage(name, codec, tmp_path, pictures):
     with pytest.raises(VideoError, match=r"^damaged: "), VideoReader(path) as reader:
         reader.read_frames(range(len(reader.timeline)))
     assert probe(path, decode=True, damaged="report").damage.startswith("damaged: ")
-    with VideoReader(path, damaged="keep") as reader:
+    with VideoReader(path, reading=Reading(damaged="keep")) as reader:
         damage, timeline = reader.find_damage(), reader.timeline
         assert 1 <= damage.num_frames <= 20
         assert 20 <= np.flatnonzero(damage.frames)[0] <= 25
@@ -145,7 +146,7 @@ def test_a_frame_is_refused_for_what_it_refers_to_and_comes_later(tmp_path, pict
 
 def test_a_whole_video_is_the_same_whatever_the_policy(tmp_path, pictures):
     path = encode(tmp_path / "v.mp4", pictures)
-    with VideoReader(path) as refusing, VideoReader(path, damaged="keep") as keeping:
+    with VideoReader(path) as refusing, VideoReader(path, reading=Reading(damaged="keep")) as keeping:
         assert keeping.timeline.damaged is None
         assert np.array_equal(refusing.timeline.pts, keeping.timeline.pts)
         assert not keeping.find_damage()
@@ -157,7 +158,7 @@ def test_what_was_left_out_is_counted(tmp_path, pictures):
     due = {Preprocessing(crop=16, short_side=16): np.ones(6, bool)}
     with pytest.raises(VideoError, match="damaged"):
         decode_video(video, sampling=SAMPLING, due=due)
-    left_out = decode_video(video, sampling=replace(SAMPLING, damaged="keep"), due=due).left_out
+    left_out = decode_video(video, sampling=replace(SAMPLING, reading=Reading(damaged="keep")), due=due).left_out
     with VideoReader(path) as reader:
         damage, starts = reader.find_damage(), view_starts(SAMPLING, reader.timeline, video_id="v")[0]
         touched = [damage.touches(frame_indices(reader.timeline, start, SAMPLING)) for start in starts]
@@ -174,9 +175,9 @@ def test_damage_everywhere_leaves_nothing():
 
 def test_samplings_without_a_policy_refuse():
     assert "damaged" not in SAMPLING.record()
-    assert ClipSampling(**SAMPLING.record()) == SAMPLING
-    keeping = replace(SAMPLING, damaged="keep")
-    assert ClipSampling(**keeping.record()) == keeping
+    assert ClipSampling.of_record(SAMPLING.record()) == SAMPLING
+    keeping = replace(SAMPLING, reading=Reading(damaged="keep"))
+    assert ClipSampling.of_record(keeping.record()) == keeping
 
 
 def empty_samples(path: Path, dropped: list[int]) -> Path:

@@ -14,7 +14,6 @@ from vidpipe.pipeline.videos.hdr import (
     HLG,
     PQ,
     TONE_MAP,
-    hlg_to_nits,
     hlg_to_scene,
     nits_to_pq,
     pq_to_nits,
@@ -23,6 +22,7 @@ from vidpipe.pipeline.videos.hdr import (
     transfer_of,
 )
 from vidpipe.pipeline.videos.reader import VideoReader, probe
+from vidpipe.pipeline.videos.reading import Reading
 
 GREYS = np.repeat(np.arange(0, 2**16, 16, dtype=np.uint16)[None, :, None], 3, axis=2)  # (1, 4096, 3): 12 bits
 CODES = {PQ: 16, HLG: 18, "": 14}  # ITU-T H.273; 14 is BT.2020 with 10 bits
@@ -51,6 +51,11 @@ def test_pq_has_the_values_of_the_recommendation():
     """BT.2100: 100 cd/m² is 0.508078, and BT.2408: 203 cd/m² is 58 %, 1,000 cd/m² is 75 %."""
     assert pq_to_nits(np.array([0, 0.508078, 1])) == pytest.approx([0, 100, 10_000], rel=1e-4)
     assert nits_to_pq(np.array([203.0, 1000.0])) == pytest.approx([0.5807, 0.7518], abs=1e-4)
+
+
+def hlg_to_nits(scene: np.ndarray) -> np.ndarray:
+    """Return (..., 3) cd/m² on a display of 1,000 cd/m², of linear scene light (..., 3): BT.2100, system gamma 1.2."""
+    return scene * (1000 * np.power(scene @ np.array([0.2627, 0.6780, 0.0593]), 0.2))[..., None]
 
 
 def test_hlg_has_the_values_of_the_recommendation():
@@ -117,7 +122,7 @@ def test_a_file_is_tone_mapped_or_left_as_it_is(tmp_path, transfer, white):
     assert probe(path).hdr == transfer
     shown = {}
     for policy in (TONE_MAP, AS_IS):
-        with VideoReader(path, hdr=policy) as reader:
+        with VideoReader(path, reading=Reading(hdr=policy)) as reader:
             shown[policy] = reader.read_frames([0, 1])
         assert shown[policy].shape == (2, HEIGHT, WIDTH, 3)
         assert np.ptp(shown[policy]) <= 1
@@ -126,7 +131,7 @@ def test_a_file_is_tone_mapped_or_left_as_it_is(tmp_path, transfer, white):
 
 
 def test_a_picture_is_reduced_first_where_less_suffices(tmp_path):
-    with VideoReader(write(tmp_path / "a.mp4", [PQ]), hdr=TONE_MAP) as reader:
+    with VideoReader(write(tmp_path / "a.mp4", [PQ]), reading=Reading()) as reader:
         assert [shown(32).shape for _, shown in reader.shown([0])] == [(32, 48, 3)]
         assert [shown(1000).shape for _, shown in reader.shown([0])] == [(HEIGHT, WIDTH, 3)]
 
@@ -135,7 +140,7 @@ def test_ordinary_files_are_the_same_under_both_policies(tmp_path):
     path = write(tmp_path / "a.mp4", [""] * 2)
     frames = []
     for policy in (TONE_MAP, AS_IS):
-        with VideoReader(path, hdr=policy) as reader:
+        with VideoReader(path, reading=Reading(hdr=policy)) as reader:
             assert reader.info.hdr == ""
             frames.append(reader.read_frames([0, 1]))
     assert np.array_equal(*frames)
@@ -143,10 +148,10 @@ def test_ordinary_files_are_the_same_under_both_policies(tmp_path):
 
 def test_the_policy_stands_in_what_is_recorded_of_clips():
     assert ClipSampling().record()["hdr"] == TONE_MAP
-    assert "hdr" not in ClipSampling(hdr=AS_IS).record()
-    for sampling in (ClipSampling(), ClipSampling(hdr=AS_IS)):
+    assert "hdr" not in ClipSampling(reading=Reading(hdr=AS_IS)).record()
+    for sampling in (ClipSampling(), ClipSampling(reading=Reading(hdr=AS_IS))):
         assert ClipSampling.of_record(sampling.record()) == sampling
 
 
 def test_how_large_a_video_may_be_is_no_part_of_it():
-    assert "max_pixels" not in ClipSampling(max_pixels=5).record()
+    assert "max_pixels" not in ClipSampling(reading=Reading(max_pixels=5)).record()

@@ -14,6 +14,7 @@ from ...aggregators.base import AggregatorSpec
 from ...aggregators.video_model import Shape
 from ...backbones.registry import feature_shape
 from ...errors import SettingsError, named
+from ...sizes import size_text
 from ...training.optimisation import DTYPES
 from ...training.settings import OPTIMIZERS
 from ..strategies import BATCH_REDUCTION, CHECKPOINT, MULTI_ITERATION, PLAIN, TWO_PASS, StrategySettings
@@ -24,7 +25,6 @@ FLOAT_BYTES = 4  # of a value of maps and scores
 # A process grows by at most this factor times the estimate, and these bytes: true of all settings of
 # benchmarks/memory.py.
 _HEADROOM, _HEADROOM_BYTES = 1.1, 550_000_000
-GIGA = 1e9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,14 +186,14 @@ def advice(shape: TrainingShape, *, available: int, strategy: str = PLAIN, accum
         offers = [fits[0], *(fit for fit in fits if fit.strategy.name == strategy)][:2]
         offers.append(min((fit for fit in fits if fit.parts == fits[0].parts), key=attrgetter("num_bytes")))
         shown = [
-            f"{fit.flags(accumulate=accumulate)} (about {gigabytes(with_headroom(fit.num_bytes))})" for fit in offers
+            f"{fit.flags(accumulate=accumulate)} (about {size_text(with_headroom(fit.num_bytes))})" for fit in offers
         ]
         return f"these would fit: {', '.join(dict.fromkeys(shown))}"
     least = replace(shape, batch_size=1)
     needed = with_headroom(min(estimated_bytes(least, strategy=own) for own in _strategies(least)))
     return (
-        f"no strategy would fit: even a batch of one video needs about {gigabytes(needed)}, and there are "
-        f"{gigabytes(available)}. A smaller {named('crop')}, fewer {named('num_frames')} or {named('num_clips')}, "
+        f"no strategy would fit: even a batch of one video needs about {size_text(needed)}, and there are "
+        f"{size_text(available)}. A smaller {named('crop')}, fewer {named('num_frames')} or {named('num_clips')}, "
         "or a smaller network is needed"
     )
 
@@ -291,8 +291,3 @@ def _map_bytes(shape: TrainingShape) -> int:
     shapes = shape.map_shapes()
     values = sum(math.prod(shapes[role]) + shape.num_classes for role in shape.roles)
     return FLOAT_BYTES * shape.batch_size * values
-
-
-def gigabytes(num_bytes: float) -> str:
-    """Return a number of bytes for people to read."""
-    return f"{num_bytes / GIGA:.1f} GB" if num_bytes >= GIGA else f"{num_bytes / 1e6:.0f} MB"

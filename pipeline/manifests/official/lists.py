@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import ManifestError, SettingsError, named
+from ...execution import SILENT, Progress, under_way
 from ...settings import setting, settings
 from ..locations import unmarked
 from .kinetics import read_kinetics
@@ -19,7 +20,7 @@ from .multi_label import read_charades, read_mmit
 from .something import read_ssv1, read_ssv2
 from .source import Entry, OfficialList, Source
 from .ucf_hmdb import read_hmdb51, read_ucf101
-from .videos import Layouts, VideoFolder
+from .videos import Layouts, Place, VideoFolder
 
 # Imported where it is used: the commands' help lists the data sets, and should be quick.
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Imported:
         left_out: whether they were left out.
         unlabelled: ids of videos that show none of the classes; they are left out.
         frame_folders: how many of the missing ones exist as a folder, most likely of frames.
+        unlisted: folder -> why it could not be listed; videos that lie there count as missing.
         notes: what else the user should know, with settings as `errors.named` marks them.
     """
 
@@ -138,6 +140,7 @@ class Imported:
     left_out: bool
     unlabelled: tuple[str, ...]
     frame_folders: int
+    unlisted: dict[str, str]
     notes: tuple[str, ...]
 
     @cached_property
@@ -169,7 +172,10 @@ class Imported:
 
         if not self.videos:
             expected = self.missing[0].path
-            raise ManifestError(f"none of the {self.num_listed:,} videos is on disk; the first would be {expected}")
+            lost = "".join(f"; {name} cannot be listed: {reason}" for name, reason in list(self.unlisted.items())[:1])
+            raise ManifestError(
+                f"none of the {self.num_listed:,} videos is on disk; the first would be {expected}{lost}"
+            )
         return Manifest(self.videos)
 
 
@@ -182,13 +188,16 @@ class ImportSettings:
     skip_missing: bool = setting(default=False, help="Leave out the videos that are not on disk.")
 
 
-def import_official(dataset: OfficialDataset, settings: ImportSettings, *, base: Path) -> Imported:
+def import_official(
+    dataset: OfficialDataset, settings: ImportSettings, *, base: Path, progress: Progress = SILENT
+) -> Imported:
     """Read official lists and compare them with the videos on disk.
 
     Args:
         dataset: one of `DATASETS`.
         settings: the lists, and the folder of the videos.
         base: the folder of the future manifest; paths are relative to it.
+        progress: advanced by each video that is looked for.
 
     Raises:
         SettingsError: if a file or folder that is named is not there, or there is no such split.
@@ -202,7 +211,8 @@ def import_official(dataset: OfficialDataset, settings: ImportSettings, *, base:
     if not labelled:
         raise ManifestError(f"{', '.join(map(str, source.annotations))}: no video with a label is listed")
     folder = VideoFolder(settings.videos)
-    rows, absent = _rows(labelled, folder, base=base.resolve())
+    places = _find(labelled, folder, progress)
+    rows, absent = _rows(labelled, places, folder, base=base.resolve())
     gone = frozenset(absent) if settings.skip_missing else frozenset()
     return Imported(
         videos=tuple(row for index, row in enumerate(rows) if index not in gone),
@@ -210,6 +220,7 @@ def import_official(dataset: OfficialDataset, settings: ImportSettings, *, base:
         left_out=settings.skip_missing,
         unlabelled=tuple(entry.video_id for entry in found.entries if not entry.labels),
         frame_folders=sum(folder.is_folder_of_frames(labelled[index]) for index in absent),
+        unlisted=dict(folder.unlisted),
         notes=tuple(found.notes),
     )
 
@@ -225,11 +236,22 @@ def _check_choices(dataset: OfficialDataset, settings: ImportSettings) -> None:
         raise SettingsError(f"{named('videos')}: {settings.videos} is no folder; give the folder of the videos")
 
 
-def _rows(entries: Sequence[Entry], folder: VideoFolder, *, base: Path) -> "tuple[list[Video], list[int]]":
+def _find(entries: Sequence[Entry], folder: VideoFolder, progress: Progress) -> list[Place | None]:
+    """Return where each entry's video lies."""
+    places = []
+    with under_way(progress, "looking for videos", total=len(entries), unit="video"):
+        for entry in entries:
+            places.append(folder.find(entry))
+            progress.advance()
+    return places
+
+
+def _rows(
+    entries: Sequence[Entry], places: Sequence[Place | None], folder: VideoFolder, *, base: Path
+) -> "tuple[list[Video], list[int]]":
     """Return a row for every entry, and the indices of those that are not on disk."""
     from ..manifest import Video
 
-    places = [folder.find(entry) for entry in entries]
     # Two rounds: a missing video gets the path that it would most likely have, by where its split's other videos are.
     layouts = Layouts()
     for entry, place in zip(entries, places, strict=True):

@@ -54,10 +54,14 @@ class VideoFolder:
 
     Args:
         root: the folder.
+
+    Attributes:
+        unlisted: folder below it -> why it could not be listed, of those that were looked at.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.unlisted: dict[str, str] = {}
         self._listings: dict[str, Listing] = {}
         self._sought: dict[tuple[str, tuple[str, ...]], list[tuple[str, int, Listing]]] = {}
 
@@ -65,7 +69,7 @@ class VideoFolder:
         """Return where the video lies, or None.
 
         Raises:
-            ManifestError: if two files could be it, or a folder cannot be listed.
+            ManifestError: if two files could be it, or the folder of the videos itself cannot be listed.
         """
         for uncut, name in enumerate((entry.name, entry.uncut_name)):
             stem, suffix = _split_name(name)
@@ -94,7 +98,14 @@ class VideoFolder:
 
     def _listing(self, folder: str) -> Listing:
         if folder not in self._listings:
-            self._listings[folder] = _list(self.root / folder)
+            try:
+                self._listings[folder] = _list(self.root / folder)
+            except OSError as error:
+                reason = error.strerror or str(error)
+                if not folder:
+                    raise ManifestError(f"{self.root} cannot be listed: {reason}") from error
+                self.unlisted[folder] = reason
+                self._listings[folder] = Listing({}, frozenset())
         return self._listings[folder]
 
     def _only(self, suffixes: Sequence[str], entry: Entry, *, stem: str) -> str:
@@ -131,6 +142,13 @@ def _split_name(name: str) -> tuple[str, str]:
     return (stem, dot + extension) if dot + extension.lower() in VIDEO_EXTENSIONS and stem else (name, "")
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle, or to a forbidden place
+        return False
+
+
 def _list(folder: Path) -> Listing:
     videos: dict[str, list[str]] = {}
     folders: set[str] = set()
@@ -140,10 +158,8 @@ def _list(folder: Path) -> Listing:
                 stem, suffix = _split_name(entry.name)
                 if suffix:
                     videos.setdefault(stem, []).append(suffix)
-                elif entry.is_dir():
+                elif _is_folder(entry):
                     folders.add(entry.name)
     except (FileNotFoundError, NotADirectoryError):
         pass  # a place that this copy of the data set does not use
-    except OSError as error:
-        raise ManifestError(f"{folder} cannot be listed: {error.strerror or error}") from error
     return Listing(videos, frozenset(folders))
