@@ -53,7 +53,7 @@ def own_place(entry: Published) -> Path:
     return downloads_folder() / entry.name / entry.file
 
 
-def fetched(entry: Published, *, advance: Advance = lambda came, total: None) -> Path:
+def fetched(entry: Published, *, advance: Advance | None = None) -> Path:
     """Return the file of published weights, from this machine if it is there, else downloaded.
 
     Args:
@@ -72,7 +72,7 @@ def fetched(entry: Published, *, advance: Advance = lambda came, total: None) ->
     with _alone(place):
         if place.is_file():  # another process has just brought it
             return _checked(place, entry)
-        _download(entry, place, advance)
+        _download(entry, place, advance or _quietly)
         return place
 
 
@@ -91,6 +91,10 @@ def find_file(entry: Published) -> Path | None:
     if entry.sha256 and other.is_file() and file_sha256(other).startswith(entry.sha256):
         return other
     return None
+
+
+def _quietly(came: int, total: int | None) -> None:  # noqa: ARG001
+    """Show nothing."""
 
 
 def _checked(place: Path, entry: Published) -> Path:

@@ -6,10 +6,9 @@ their own protocols; none was reproduced here.
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import get_type_hints
 
 from ..errors import SettingsError
 from ..registry import did_you_mean
@@ -17,6 +16,7 @@ from ..registry import did_you_mean
 _FILE = "published_weights.csv"
 PIP = "pip:"  # begins the place of weights that a package of Python's index holds
 _NOT_COMMERCIAL = "-NC"
+_TEXTS = ("name", "backbone", "dialect", "url", "sha256", "classes", "recipe", "protocol", "licence")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,17 +94,8 @@ def find_published(name: str) -> Published:
 
 
 def _entries(text: str) -> Iterator[Published]:
-    kinds = get_type_hints(Published)
-    names = [own.name for own in fields(Published)]
     for row in csv.DictReader(text.splitlines()):
-        yield Published(**{name: _value(row[name], kinds[name]) for name in names})
-
-
-def _value(cell: str, kind: object) -> str | int | float | None:
-    if kind is str:
-        return cell
-    if kind is int:
-        return int(cell)
-    if not cell:
-        return None
-    return int(cell) if kind == int | None else float(cell)
+        texts = {name: row[name] for name in _TEXTS}
+        frames, stride, size = int(row["frames"]), int(row["stride"]), row["size"]
+        top1, gmacs = (float(row[name]) if row[name] else None for name in ("top1", "gmacs"))
+        yield Published(**texts, frames=frames, stride=stride, size=int(size) if size else None, top1=top1, gmacs=gmacs)

@@ -18,6 +18,10 @@ from .recipes import RECIPES
 Say = Callable[[str], None]
 
 
+def _quietly(words: str) -> None:  # noqa: ARG001
+    """Say nothing."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Given:
     """Weights as they were given.
@@ -31,7 +35,7 @@ class Given:
     place: Path
 
 
-def ready_file(given: Given, *, role: str | None = None, say: Say = lambda words: None) -> Path:
+def ready_file(given: Given, *, role: str | None = None, say: Say = _quietly) -> Path:
     """Return a weights file of vidpipe's with what was given; foreign ones are converted once, and kept.
 
     Args:
