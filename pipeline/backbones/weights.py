@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
+from ..videos.clip_rules import STRIDE
 from ..videos.preprocessing import Preprocessing, parse_preprocessing
 from .interface import Backbone, HeadRule
 from .layers import BATCH_NORMS
@@ -30,6 +31,16 @@ _PLAIN_FIELDS = (
     "fps",
     "digest",
 )  # of `Weights`, as metadata have them
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClipKind:
+    """A kind of clips; the fields are those of `ClipSampling`, which says what they mean."""
+
+    num_frames: int
+    sampling_rate: int
+    fps: float | None
+    clip_rule: str = STRIDE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +68,16 @@ class Weights:
     state: dict[str, Tensor]
     digest: str
     origin: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def clip(self) -> "ClipKind":
+        """The clips that it was trained on."""
+        return ClipKind(
+            num_frames=self.num_frames,
+            sampling_rate=self.sampling_rate,
+            fps=self.fps,
+            clip_rule=self.preprocessing.clip_rule,
+        )
 
 
 def collect_weights(
@@ -206,13 +227,15 @@ class Head:
 
     Attributes:
         backbone: its registered name.
-        clip: what it was trained on: frames, stride, rate in frames/s (None: the videos' own).
+        clip: what it was trained on.
         crop: side of the square input, pixels.
+        is_published: whether another program's file was converted to it.
     """
 
     backbone: str
-    clip: tuple[int, int, float | None]
+    clip: ClipKind
     crop: int
+    is_published: bool = False
 
 
 def read_head(path: Path | str, *, role: str | None = None) -> Head:
@@ -229,8 +252,18 @@ def read_head(path: Path | str, *, role: str | None = None) -> Head:
     with _opened(path) as file:
         metadata = _metadata(path, file)
     try:
-        clip = int(metadata["num_frames"]), int(metadata["sampling_rate"]), metadata["fps"]
-        return Head(backbone=str(metadata["backbone"]), clip=clip, crop=int(metadata["preprocessing"]["crop"]))
+        clip = ClipKind(
+            num_frames=int(metadata["num_frames"]),
+            sampling_rate=int(metadata["sampling_rate"]),
+            fps=metadata["fps"],
+            clip_rule=metadata["preprocessing"].get("clip_rule", STRIDE),
+        )
+        return Head(
+            backbone=str(metadata["backbone"]),
+            clip=clip,
+            crop=int(metadata["preprocessing"]["crop"]),
+            is_published="origin" in metadata,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} does not say which clips it was trained on ({error}); make it anew") from error
 

@@ -18,7 +18,7 @@ from .recipes import RECIPES
 Say = Callable[[str], None]
 
 
-def _quietly(words: str) -> None:  # noqa: ARG001
+def _quietly(words: str) -> None:
     """Say nothing."""
 
 

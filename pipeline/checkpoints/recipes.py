@@ -39,6 +39,7 @@ RECIPES: dict[str, Recipe] = {
             bn_eps=1e-5,
             head_window=(64, 7, 7),
             head_activation="softmax",
+            clip_rule="linspace",
         ),
         fps=30.0,
         words="PySlowFast's and pytorchvideo's test: shorter side 256, whole height, probabilities averaged",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 from ..errors import SettingsError
+from .clip_rules import CLIP_RULES, STRIDE
 
 Triple = tuple[float, float, float]
 
@@ -34,6 +35,7 @@ class Preprocessing:
         head_window: (frames, height, width) of the map over which the head averages, at every position; None: the whole
             map. A side longer than the map's is the map's.
         head_activation: what is applied at each position before positions are averaged, one of ``ACTIVATIONS``.
+        clip_rule: which frames of a window a clip takes, one of ``CLIP_RULES``.
     """
 
     short_side: int = 256
@@ -47,6 +49,7 @@ class Preprocessing:
     bn_eps: float | None = None
     head_window: tuple[int, int, int] | None = None
     head_activation: str = "none"
+    clip_rule: str = STRIDE
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop <= self.short_side:
@@ -65,7 +68,12 @@ class Preprocessing:
 
     def _check_choices(self) -> None:
         """Raise unless what is one of a few words is one of them."""
-        known = {"interpolation": INTERPOLATIONS, "rounding": ROUNDINGS, "head_activation": ACTIVATIONS}
+        known = {
+            "interpolation": INTERPOLATIONS,
+            "rounding": ROUNDINGS,
+            "head_activation": ACTIVATIONS,
+            "clip_rule": CLIP_RULES,
+        }
         for name, words in known.items():
             if getattr(self, name) not in words:
                 raise SettingsError(f"{name} must be one of {', '.join(words)}; got {getattr(self, name)!r}")
