@@ -110,7 +110,7 @@ def _described(weights: Weights) -> dict[str, Any]:
     return {
         "name": weights.backbone,
         "weights_sha256": weights.digest,
-        "preprocessing": asdict(weights.preprocessing),
+        "preprocessing": weights.preprocessing.record(),
     }
 
 

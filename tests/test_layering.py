@@ -16,6 +16,7 @@ ROOMS = (
     "videos",
     "features",
     "backbones",
+    "checkpoints",
     "training",
     "aggregators",
     "evaluation",

@@ -1,15 +1,36 @@
 """What every backbone is: a clip in, its last feature map and its own class scores out."""
 
+import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import SettingsError, named
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeadRule:
+    """How a head makes one score vector of a map; sources differ in it, with the same weights.
+
+    Attributes:
+        window: (frames, height, width) over which the map is averaged, at every position (stride 1); None: all of it. A
+            side longer than the map's is the map's.
+        softmax: whether probabilities are averaged over the positions, not logits. The scores are then the logarithms
+            of these averages, so that their softmax is the source's output.
+    """
+
+    window: tuple[int, int, int] | None = None
+    softmax: bool = False
+
+
 class Backbone(nn.Module, ABC):
-    """A clip network: each family has its own ``features``, and all share one head (average, dropout, linear).
+    """A clip network: each family has its own ``features``, and all share one head.
+
+    The head averages the map, passes it through the ``neck`` (of most families the identity), dropout and a linear
+    classifier.
 
     A family that needs several inputs (pathways at other frame rates, say) makes them from the one clip in ``features``
     and gives back their maps joined on one grid, so that engines, stores and aggregators need not know.
@@ -22,11 +43,31 @@ class Backbone(nn.Module, ABC):
         num_classes: K.
         channels: C of the feature map.
         frames_multiple: clips must have a multiple of this many frames.
+        head_rule: how the head averages; a matter of the weights' recipe, not of the architecture.
     """
 
     def __init__(
-        self, *, name: str, num_classes: int, channels: int, dropout: float = 0.0, frames_multiple: int = 1
+        self,
+        *,
+        name: str,
+        num_classes: int,
+        channels: int,
+        dropout: float = 0.0,
+        frames_multiple: int = 1,
+        neck: nn.Module | None = None,
+        neck_channels: int | None = None,
     ) -> None:
+        """Make the head.
+
+        Args:
+            name: as registered.
+            num_classes: K.
+            channels: C of the feature map.
+            dropout: probability of dropping a pooled feature before the classifier, in [0, 1).
+            frames_multiple: clips must have a multiple of this many frames.
+            neck: (..., C) -> (..., D), between average and dropout; None for the identity.
+            neck_channels: D, if there is a neck.
+        """
         super().__init__()
         if num_classes < 1:
             raise SettingsError(f"a backbone needs at least one class; got num_classes={num_classes}")
@@ -36,8 +77,10 @@ class Backbone(nn.Module, ABC):
         self.num_classes = num_classes
         self.channels = channels
         self.frames_multiple = frames_multiple
+        self.head_rule = HeadRule()
+        self.neck = neck or nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(channels, num_classes)
+        self.fc = nn.Linear(neck_channels or channels, num_classes)
 
     @abstractmethod
     def features(self, clip: Tensor) -> Tensor:
@@ -66,7 +109,7 @@ class Backbone(nn.Module, ABC):
     def renew_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a fresh one of so many classes."""
         self.num_classes = num_classes
-        self.fc = nn.Linear(self.channels, num_classes)
+        self.fc = nn.Linear(self.fc.in_features, num_classes)
         _initialise_classifier(self.fc)
 
     def stages(self) -> dict[str, nn.Module]:
@@ -115,8 +158,25 @@ class Backbone(nn.Module, ABC):
             SettingsError: if the backbone cannot take clips of that shape.
         """
         features = self.features(clip)
-        pooled = features.mean(dim=(2, 3, 4), dtype=self.classifier.weight.dtype)  # (B, C)
-        return features, self.classifier(self.dropout(pooled))
+        return features, self.scores(features)
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the class scores (B, K) of maps (B, C, T', H', W'), in the classifier's dtype."""
+        pooled = self._pooled(features)  # (B, P, C)
+        logits = self.classifier(self.dropout(self.neck(pooled)))  # (B, P, K)
+        if self.head_rule.softmax:
+            return F.log_softmax(logits, dim=-1).logsumexp(dim=1) - math.log(logits.shape[1])
+        return logits.mean(dim=1) if logits.shape[1] > 1 else logits[:, 0]
+
+    def _pooled(self, features: Tensor) -> Tensor:
+        """Return the averages at the head's P positions, (B, P, C), of (B, C, T', H', W')."""
+        dtype = self.classifier.weight.dtype
+        if self.head_rule.window is None:
+            return features.mean(dim=(2, 3, 4), dtype=dtype)[:, None]  # (B, 1, C)
+        sides = zip(self.head_rule.window, features.shape[2:], strict=True)
+        window = tuple(min(own, side) for own, side in sides)
+        averages = F.avg_pool3d(features.to(dtype), window, stride=1)  # (B, C, ...)
+        return averages.flatten(2).transpose(1, 2)  # (B, P, C)
 
 
 class BackboneSpec(Protocol):

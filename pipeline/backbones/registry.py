@@ -5,10 +5,17 @@ import torch
 from ..registry import Registry
 from .interface import Backbone, BackboneSpec
 from .resnet import resnet_specs
+from .s3d import S3DSpec
 from .slowfast import slowfast_specs
+from .video_resnet import VIDEO_RESNETS
 
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
-for _spec in (*resnet_specs(), *slowfast_specs()):
+for _spec in (
+    *resnet_specs(),
+    *slowfast_specs(),
+    *VIDEO_RESNETS,
+    S3DSpec(),
+):
     BACKBONES.add(_spec.name, _spec)
 
 

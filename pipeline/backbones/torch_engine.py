@@ -17,7 +17,6 @@ from ..errors import SettingsError, VideoError
 from ..videos.transforms import normalise
 from .devices import resolve_device, resolve_precision
 from .engine_settings import EngineSettings
-from .layers import ConvNorm
 from .weights import Weights, load_backbone
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -131,16 +130,19 @@ class TorchEngine:
 def fold_batch_norm(network: M) -> M:
     """Fold each batch norm into the convolution before it, in place, and return the network.
 
+    A module with a ``conv`` and a ``norm`` applies the one right after the other.
+
     The network must be in evaluation mode; it computes the same as before, up to rounding, in fewer passes over memory.
 
     Raises:
         ValueError: if it is in training mode, where norms depend on the batch and cannot be folded.
     """
     for module in network.modules():
-        if isinstance(module, ConvNorm) and isinstance(module.norm, nn.BatchNorm3d):
+        conv, norm = getattr(module, "conv", None), getattr(module, "norm", None)
+        if isinstance(conv, (nn.Conv2d, nn.Conv3d)) and isinstance(norm, (nn.BatchNorm2d, nn.BatchNorm3d)):
             if module.training:
                 raise ValueError("batch norm can be folded in evaluation mode only; call eval() first")
-            module.conv = fuse_conv_bn_eval(module.conv, module.norm)
+            module.register_module("conv", fuse_conv_bn_eval(conv, norm))
             module.register_module("norm", nn.Identity())
     return network
 

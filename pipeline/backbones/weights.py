@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ from torch import Tensor
 
 from ..errors import SettingsError, WeightsError
 from ..files import write_atomically
+from ..videos.clip_rules import STRIDE
 from ..videos.preprocessing import Preprocessing, parse_preprocessing
-from .interface import Backbone
+from .interface import Backbone, HeadRule
+from .layers import BATCH_NORMS
 from .places import HOW, near_by, weights_file, what_it_is
 from .registry import BACKBONES, build_backbone
 
@@ -32,6 +34,16 @@ _PLAIN_FIELDS = (
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClipKind:
+    """A kind of clips; the fields are those of `ClipSampling`, which says what they mean."""
+
+    num_frames: int
+    sampling_rate: int
+    fps: float | None
+    clip_rule: str = STRIDE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
     """A trained backbone, as a file holds it.
 
@@ -44,6 +56,7 @@ class Weights:
         fps: the rate in frames/s to which videos were resampled; None for their own.
         state: the state dict, on the CPU; shapes and dtypes are the backbone's.
         digest: sha256, hexadecimal, over the tensors, name, classes and preprocessing: what determines the results.
+        origin: where published weights come from, as texts: their file, its sha256, dialect, licence; else empty.
     """
 
     backbone: str
@@ -54,6 +67,17 @@ class Weights:
     fps: float | None
     state: dict[str, Tensor]
     digest: str
+    origin: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def clip(self) -> "ClipKind":
+        """The clips that it was trained on."""
+        return ClipKind(
+            num_frames=self.num_frames,
+            sampling_rate=self.sampling_rate,
+            fps=self.fps,
+            clip_rule=self.preprocessing.clip_rule,
+        )
 
 
 def collect_weights(
@@ -73,16 +97,50 @@ def collect_weights(
     classes = tuple(classes)
     if len(classes) != backbone.num_classes:
         raise WeightsError(f"{backbone.name} scores {backbone.num_classes} classes, but {len(classes)} are named")
-    state = {key: value.detach().cpu().clone().contiguous() for key, value in backbone.state_dict().items()}
-    return Weights(
+    return weights_from_state(
+        {key: value.detach().cpu().clone().contiguous() for key, value in backbone.state_dict().items()},
         backbone=backbone.name,
         classes=classes,
         preprocessing=preprocessing,
         num_frames=num_frames,
         sampling_rate=sampling_rate,
         fps=fps,
+    )
+
+
+def weights_from_state(
+    state: dict[str, Tensor],
+    *,
+    backbone: str,
+    classes: tuple[str, ...],
+    preprocessing: Preprocessing,
+    num_frames: int,
+    sampling_rate: int,
+    fps: float | None,
+    origin: Mapping[str, str] | None = None,
+) -> Weights:
+    """Return weights of tensors that are the backbone's own, by name, shape and dtype, on the CPU.
+
+    Args:
+        state: the backbone's state dict.
+        backbone: its registered name.
+        classes: K class names, in the order of the scores.
+        preprocessing: what to do to the pixels.
+        num_frames: L of the clips it was trained on.
+        sampling_rate: their stride in frames.
+        fps: the rate in frames/s to which videos were resampled; None for their own.
+        origin: where the weights come from.
+    """
+    return Weights(
+        backbone=backbone,
+        classes=classes,
+        preprocessing=preprocessing,
+        num_frames=num_frames,
+        sampling_rate=sampling_rate,
+        fps=fps,
         state=state,
-        digest=_weights_digest(state, backbone=backbone.name, classes=classes, preprocessing=preprocessing),
+        digest=_weights_digest(state, backbone=backbone, classes=classes, preprocessing=preprocessing),
+        origin=dict(origin or {}),
     )
 
 
@@ -100,7 +158,7 @@ def _weights_digest(
         classes: K class names, in the order of the scores.
         preprocessing: what is done to the pixels.
     """
-    header = {"backbone": backbone, "classes": list(classes), "preprocessing": asdict(preprocessing)}
+    header = {"backbone": backbone, "classes": list(classes), "preprocessing": preprocessing.record()}
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for key in sorted(state):
         tensor = state[key].detach().cpu().contiguous()
@@ -121,8 +179,9 @@ def save_weights(path: Path | str, weights: Weights) -> None:
     metadata = {
         "format_version": FORMAT_VERSION,
         "classes": list(weights.classes),
-        "preprocessing": asdict(weights.preprocessing),
+        "preprocessing": weights.preprocessing.record(),
         **{name: getattr(weights, name) for name in _PLAIN_FIELDS},
+        **({"origin": weights.origin} if weights.origin else {}),
     }
     content = to_safetensors(weights.state, {_METADATA_KEY: json.dumps(metadata, sort_keys=True)})
     write_atomically(Path(path), lambda draft: draft.write_bytes(content))
@@ -153,19 +212,30 @@ def load_weights(path: Path | str) -> Weights:
     return weights
 
 
+def is_own_file(path: Path) -> bool:
+    """Return whether a file is one of vidpipe's weights files, by its head alone; also if what follows is damaged."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return _METADATA_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Head:
     """What a weights file says of itself before its tensors.
 
     Attributes:
         backbone: its registered name.
-        clip: what it was trained on: frames, stride, rate in frames/s (None: the videos' own).
+        clip: what it was trained on.
         crop: side of the square input, pixels.
+        is_published: whether another program's file was converted to it.
     """
 
     backbone: str
-    clip: tuple[int, int, float | None]
+    clip: ClipKind
     crop: int
+    is_published: bool = False
 
 
 def read_head(path: Path | str, *, role: str | None = None) -> Head:
@@ -182,8 +252,18 @@ def read_head(path: Path | str, *, role: str | None = None) -> Head:
     with _opened(path) as file:
         metadata = _metadata(path, file)
     try:
-        clip = int(metadata["num_frames"]), int(metadata["sampling_rate"]), metadata["fps"]
-        return Head(backbone=str(metadata["backbone"]), clip=clip, crop=int(metadata["preprocessing"]["crop"]))
+        clip = ClipKind(
+            num_frames=int(metadata["num_frames"]),
+            sampling_rate=int(metadata["sampling_rate"]),
+            fps=metadata["fps"],
+            clip_rule=metadata["preprocessing"].get("clip_rule", STRIDE),
+        )
+        return Head(
+            backbone=str(metadata["backbone"]),
+            clip=clip,
+            crop=int(metadata["preprocessing"]["crop"]),
+            is_published="origin" in metadata,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{path} does not say which clips it was trained on ({error}); make it anew") from error
 
@@ -204,7 +284,17 @@ def load_backbone(weights: Weights) -> Backbone:
         backbone.load_state_dict(weights.state, strict=True)
     except RuntimeError as error:
         raise WeightsError(f"these weights do not fit {weights.backbone}: {error}") from error
+    follow_recipe(backbone, weights.preprocessing)
     return backbone.eval()
+
+
+def follow_recipe(backbone: Backbone, preprocessing: Preprocessing) -> None:
+    """Give a network what its source sets beside its weights: the eps of its batch norms, and how its head averages."""
+    if preprocessing.bn_eps is not None:
+        for module in backbone.modules():
+            if isinstance(module, BATCH_NORMS):
+                module.eps = preprocessing.bn_eps
+    backbone.head_rule = HeadRule(window=preprocessing.head_window, softmax=preprocessing.head_activation == "softmax")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -265,6 +355,7 @@ def _parse(path: Path, metadata: dict[str, Any], state: dict[str, Tensor]) -> We
             classes=tuple(metadata["classes"]),
             preprocessing=parse_preprocessing(metadata["preprocessing"]),
             state=state,
+            origin=dict(metadata.get("origin", {})),
             **{name: metadata[name] for name in _PLAIN_FIELDS},
         )
     except KeyError as error:

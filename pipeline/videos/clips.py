@@ -12,14 +12,15 @@ from typing import Any, Self
 
 import numpy as np
 
-from ..errors import VideoError
+from ..errors import SettingsError, VideoError, named
 from ..seeds import derived_seed
 from ..settings import check_fields, setting, settings
+from .clip_rules import CLIP_RULES, RULE_HELP, SEGMENTS, STRIDE, Segments, frame_steps
 from .frame_times import Timeline, are_even
 from .parts import Part, usable_parts
 from .reading import Reading
 
-_PLACEMENTS = ("uniform", "dense")
+_PLACEMENTS = ("uniform", "open", "dense")
 _READING = ("damaged", "hdr", "max_pixels")
 
 
@@ -73,18 +74,31 @@ class ClipSampling:
         default="repeat_last", help="What to do with videos shorter than a clip.", choices=tuple(SHORT_POLICIES)
     )
     placement: str = setting(
-        default="uniform", help="Clips spread over the whole video, or one after the other.", choices=_PLACEMENTS
+        default="uniform",
+        help="Clips spread over the whole video, also without touching its end (open), or one after the other (dense).",
+        choices=_PLACEMENTS,
     )
     seed: int = setting(default=0, help="Of the random views.")
+    clip_rule: str = setting(default=STRIDE, help=RULE_HELP, choices=CLIP_RULES)
     reading: Reading = field(default_factory=Reading)
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.clip_rule == SEGMENTS and self.fps is not None:
+            raise SettingsError(
+                f"{named('clip_rule')} {SEGMENTS} takes frames of the whole video, at any rate; leave {named('fps')} "
+                "out"
+            )
 
     def record(self) -> dict[str, Any]:
-        """Return the fields as stores and runs keep them, flat: all that clips depend on."""
+        """Return the fields as stores and runs keep them, flat: all that clips depend on.
+
+        The rule stands there only if it is not the one of before there were several.
+        """
         fields = asdict(self)
         del fields["reading"]
+        if self.clip_rule == STRIDE:
+            del fields["clip_rule"]
         return fields | self.reading.record()
 
     @classmethod
@@ -96,7 +110,16 @@ class ClipSampling:
 
 def clip_span_frames(sampling: ClipSampling) -> int:
     """Return how many (resampled) frames a clip spans, from its first to its last, both included."""
-    return (sampling.num_frames - 1) * sampling.sampling_rate + 1
+    return int(_steps(sampling)[-1]) + 1
+
+
+def _steps(sampling: ClipSampling) -> np.ndarray:
+    """Return (L,) int64, how many frames each of a clip lies behind its first."""
+    return frame_steps(sampling.clip_rule, num_frames=sampling.num_frames, sampling_rate=sampling.sampling_rate)
+
+
+def _segments(sampling: ClipSampling, parts: Sequence[Part]) -> Segments:
+    return Segments(parts, num_frames=sampling.num_frames, num_clips=sampling.num_clips)
 
 
 def _whole_clip_starts(sampling: ClipSampling, timeline: Timeline, part: Part) -> np.ndarray:
@@ -148,15 +171,20 @@ def uniform_starts(
 ) -> np.ndarray:
     """Return (N,) float64 seconds, sorted: clips spread evenly, the first at the beginning, the last touching the end.
 
-    A lone clip lies in the middle. At a constant rate they are spread over the seconds from which a whole clip fits,
-    otherwise over the frames, which is the same but for frames that are shown longer and for gaps. ``start`` and
-    ``end`` (seconds) restrict the usable part of the video.
+    With the placement ``open`` the last clip stops short of the end by the distance of two clips, and a lone one lies
+    at the beginning, as in PySlowFast. Otherwise a lone clip lies in the middle. At a constant rate they are spread over
+    the seconds from which a whole clip fits, otherwise over the frames, which is the same but for frames that are shown
+    longer and for gaps. ``start`` and ``end`` (seconds) restrict the usable part of the video.
 
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
     """
     parts = usable_parts(timeline, start, end)
+    if sampling.clip_rule == SEGMENTS:
+        return timeline.pts[_segments(sampling, parts).starts()]
     frames = _start_frames(sampling, timeline, parts)
+    if sampling.placement == "open":
+        return _times(sampling, timeline, frames[_evenly(sampling.num_clips, len(frames))], parts)
     if _is_even(timeline, parts):
         starts = _evenly_in_time(sampling, timeline, parts[0])
         if len(frames) < sampling.num_clips or np.all(np.diff(timeline.shown_at(starts)) > 0):
@@ -197,6 +225,8 @@ def random_starts(
     if stratified:
         places = (np.arange(sampling.num_clips) + places) / sampling.num_clips
     places = np.sort(places)
+    if sampling.clip_rule == SEGMENTS:
+        return timeline.pts[_segments(sampling, parts).starts(places)]
     even = _is_even(timeline, parts)
     if even and sampling.fps is not None:
         earliest, latest = _feasible_starts(sampling, timeline, parts[0])
@@ -227,6 +257,8 @@ def dense_starts(
         VideoError: if nothing of the video lies between ``start`` and ``end``.
     """
     parts = usable_parts(timeline, start, end)
+    if sampling.clip_rule == SEGMENTS:
+        return uniform_starts(sampling, timeline, start=start, end=end)
     firsts = _start_frames(sampling, timeline, parts)
     # A part without a start is too short for a clip, and not needed.
     used = [part for part in parts if np.any((firsts >= part.first) & (firsts < part.stop))]
@@ -253,7 +285,7 @@ def _grid(sampling: ClipSampling, timeline: Timeline, part: Part) -> np.ndarray:
 def _without_repeats(starts: np.ndarray, sampling: ClipSampling, timeline: Timeline) -> np.ndarray:
     """Return ``starts`` without those that show what an earlier one shows: a frame may last for several clips."""
     assert sampling.fps is not None
-    steps = np.arange(sampling.num_frames) * sampling.sampling_rate / sampling.fps
+    steps = _steps(sampling) / sampling.fps
     shown = timeline.shown_at(starts[:, None] + steps)  # (M, L)
     return starts[np.sort(np.unique(shown, axis=0, return_index=True)[1])]
 
@@ -318,7 +350,9 @@ def frame_indices(
     parts = usable_parts(timeline, start, end)
     shown = int(np.clip(timeline.shown_at(clip_start), parts[0].first, parts[-1].stop - 1))
     part = next(part for part in parts if shown < part.stop)
-    steps = np.arange(sampling.num_frames) * sampling.sampling_rate
+    if sampling.clip_rule == SEGMENTS:
+        return _segments(sampling, parts).frames(shown)
+    steps = _steps(sampling)
     if sampling.fps is not None:
         seconds = clip_start + steps / sampling.fps
         wanted = np.clip(timeline.shown_at(seconds), part.first, part.stop - 1)

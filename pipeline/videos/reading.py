@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from ..settings import check_fields, setting, settings
+from .clip_rules import STRIDE
 from .damage import DAMAGE_POLICIES, DAMAGED_HELP, REFUSE
 from .hdr import AS_IS, HDR_HELP, HDR_POLICIES, TONE_MAP
 from .memory import MAX_PIXELS, MAX_PIXELS_HELP, UNBOUNDED
@@ -46,8 +47,8 @@ class Reading:
 
 
 def spelled_out(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record ``fields`` with what it implies."""
-    return {**_IMPLIED, **fields}
+    """Return the record ``fields`` of a sampling with what it implies, of reading and of the frames of a clip."""
+    return {**_IMPLIED, "clip_rule": STRIDE, **fields}
 
 
 PLAIN = Reading(hdr=AS_IS)  # the pixels as the file has them

@@ -5,7 +5,7 @@ the memory of float, and torch's uint8 resize is four times as fast. Only `norma
 uses them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import numpy as np
@@ -37,37 +37,62 @@ def _as_clip(clip: Clip) -> Tensor:
     return clip.contiguous()
 
 
-def resize_short_side(clip: Clip, size: int) -> Tensor:
-    """Return the clip with its shorter side ``size`` pixels long and its aspect ratio kept (bilinear, antialiased).
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resizing:
+    """How pictures are resized; the fields are those of `Preprocessing`, which says what they mean."""
 
-    Only the middle is kept of a picture more than eight times as long as wide.
+    squash: tuple[int, int] | None = None
+    interpolation: str = "bilinear"
+    antialias: bool = True
+    rounding: str = "nearest"
+
+    def size(self, height: int, width: int, short_side: int) -> tuple[int, int]:
+        """Return height and width that a picture of these is to have; not as a squashed one, but with its ratio."""
+        short = min(height, width)
+        whole = round if self.rounding == "nearest" else int
+        new_height, new_width = (max(short_side, whole(side * short_side / short)) for side in (height, width))
+        return new_height, new_width
+
+
+USUAL = Resizing()
+
+
+def resizing_of(preprocessing: Preprocessing) -> Resizing:
+    """Return how a backbone's pictures are resized."""
+    return Resizing(**{own.name: getattr(preprocessing, own.name) for own in fields(Resizing)})
+
+
+def resize_short_side(clip: Clip, size: int, *, how: Resizing = USUAL) -> Tensor:
+    """Return the clip with its shorter side ``size`` pixels long and its aspect ratio kept, unless it is squashed.
+
+    Only the middle is kept of a picture more than eight times as long as wide. Values are rounded to whole ones.
 
     Args:
         clip: (L, H, W, 3) uint8.
         size: pixels.
+        how: bilinear and antialiased, unless it says otherwise; where it squashes, that decides the size.
 
     Returns:
-        (L, H', W', 3) uint8 with min(H', W') = ``size``.
+        (L, H', W', 3) uint8 with min(H', W') = ``size``, or of the squashed size.
     """
-    clip = _limit_aspect(_as_clip(clip))
+    clip = _as_clip(clip) if how.squash else _limit_aspect(_as_clip(clip))
     height, width = clip.shape[1:3]
-    if min(height, width) == size:
+    wanted = how.squash or how.size(height, width, size)
+    if (height, width) == wanted:
         return clip
     planes = clip.permute(0, 3, 1, 2)  # (L, 3, H, W) in channels-last memory, the fast path for uint8
-    resized = F.interpolate(planes, _resized(height, width, size), mode="bilinear", antialias=True, align_corners=False)
+    if how.interpolation == "bicubic":  # of whole numbers torch cuts off what overshoots between its two passes
+        planes = planes.float()
+    resized = F.interpolate(planes, list(wanted), mode=how.interpolation, antialias=how.antialias, align_corners=False)
+    if resized.is_floating_point():
+        resized = resized.round_().clamp_(0, 255).to(torch.uint8)
     return resized.permute(0, 2, 3, 1).contiguous()  # (L, H', W', 3)
-
-
-def _resized(height: int, width: int, size: int) -> list[int]:
-    """Return height and width with the shorter one ``size`` pixels."""
-    short = min(height, width)
-    return [max(size, round(side * size / short)) for side in (height, width)]
 
 
 def resized_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     """Return (width, height) of what `resize_short_side` makes of a picture of ``size``, (width, height)."""
     width, height = size
-    new_height, new_width = _resized(*_limited(height, width), short_side)
+    new_height, new_width = USUAL.size(*_limited(height, width), short_side)
     return new_width, new_height
 
 
@@ -132,6 +157,7 @@ class Look:
         rows: where the square lies from top to bottom; None: in the middle.
         columns: the same from left to right.
         mirrored: whether left and right change places.
+        how: the pictures are resized.
     """
 
     short_side: int
@@ -139,10 +165,11 @@ class Look:
     rows: Margin | None = None
     columns: Margin | None = None
     mirrored: bool = False
+    how: Resizing = USUAL
 
     def __call__(self, clip: Clip) -> Tensor:
         """Return (L, crop, crop, 3) uint8 of pictures (L, H, W, 3) uint8."""
-        clip = resize_short_side(clip, self.short_side)
+        clip = resize_short_side(clip, self.short_side, how=self.how)
         if self.rows is None or self.columns is None:
             return center_crop(clip, self.crop)
         height, width = clip.shape[1:3]
@@ -152,8 +179,8 @@ class Look:
 
 
 def central_look(preprocessing: Preprocessing) -> Look:
-    """Return how a backbone sees pictures at test time: shorter side resized, middle cropped."""
-    return Look(short_side=preprocessing.short_side, crop=preprocessing.crop)
+    """Return how a backbone sees pictures at test time: resized as its recipe says, middle cropped."""
+    return Look(short_side=preprocessing.short_side, crop=preprocessing.crop, how=resizing_of(preprocessing))
 
 
 def preprocess_test(clip: Clip, preprocessing: Preprocessing) -> Tensor:
@@ -182,7 +209,7 @@ def random_look(
 
     The shorter side is drawn from `jitter_range`, the crop's place is uniform, and half of the looks are mirrored. The
     same generator state gives the same look; turning the flip off changes nothing else. Pictures of another size are
-    cropped at the same relative place.
+    cropped at the same relative place. None is squashed.
 
     Source: FASTER, setups for clip-level backbones.
 
@@ -195,11 +222,13 @@ def random_look(
     low, high = jitter_range(preprocessing.crop)
     short_side = int(rng.integers(low, high, endpoint=True))
     width, height = size
-    over = [side - preprocessing.crop for side in _resized(*_limited(height, width), short_side)]
+    how = replace(resizing_of(preprocessing), squash=None)
+    over = [side - preprocessing.crop for side in how.size(*_limited(height, width), short_side)]
     rows, columns = (Margin(before=int(rng.integers(of, endpoint=True)), of=of) for of in over)
     # Drawn even without flips, so that turning them off changes no other draw.
     mirrored = rng.random() < 0.5
-    return Look(short_side=short_side, crop=preprocessing.crop, rows=rows, columns=columns, mirrored=flip and mirrored)
+    crop, mirrored = preprocessing.crop, flip and mirrored
+    return Look(short_side=short_side, crop=crop, rows=rows, columns=columns, mirrored=mirrored, how=how)
 
 
 def normalise(clips: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -31,7 +31,13 @@ from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.reading import spelled_out
 
 # How large videos may be stands in no record: it decides which ones can be had, not what they give.
-_CLIP_FIELDS = ("num_frames", "sampling_rate", "fps", "hdr")  # what makes a clip; where clips lie may differ
+_CLIP_FIELDS = (
+    "num_frames",
+    "sampling_rate",
+    "fps",
+    "clip_rule",
+    "hdr",
+)  # what makes a clip; where clips lie may differ
 _PLACE_FIELDS = ("num_clips", "placement", "short", "damaged")  # what decides where in a video its clips lie
 
 

@@ -1,11 +1,13 @@
 """What follows from the weights that are to run over videos: the clips that they were trained on."""
 
-from ...pipeline.backbones.checks import check_same_clips, sizes_words
-from ...pipeline.backbones.weights import read_head
+from dataclasses import asdict, fields
+
+from ...pipeline.backbones.checks import check_same_clips, deciding_clip, other_clips_words, sizes_words
+from ...pipeline.backbones.weights import ClipKind, read_head
 from ...pipeline.errors import WeightsError
 from ..defaults import Chosen, Values
 
-_CLIP = ("num_frames", "sampling_rate", "fps")
+_CLIP = tuple(own.name for own in fields(ClipKind))
 
 
 def choose(typed: Values) -> Chosen:
@@ -22,9 +24,10 @@ def choose(typed: Values) -> Chosen:
     if not heads:
         return Chosen()
     if not any(name in typed for name in _CLIP):
-        check_same_clips({role: own.clip for role, own in heads.items()})
-    values = dict(zip(_CLIP, next(iter(heads.values())).clip, strict=True))
+        check_same_clips(heads)
+    values = asdict(deciding_clip(heads)) | {name: typed[name] for name in _CLIP if name in typed}
+    sizes = () if typed.get("crop") else sizes_words({role: own.crop for role, own in heads.items()})
     return Chosen(
         values={name: value for name, value in values.items() if name not in typed},
-        said=() if typed.get("crop") else sizes_words({role: own.crop for role, own in heads.items()}),
+        said=(*sizes, *other_clips_words(heads, ClipKind(**values))),
     )

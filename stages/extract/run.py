@@ -8,7 +8,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -191,7 +191,7 @@ def _provenance(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str
         "backbone": own.name,
         "weights_sha256": own.weights.digest,
         "classes": list(own.weights.classes),
-        "preprocessing": asdict(own.weights.preprocessing),
+        "preprocessing": own.weights.preprocessing.record(),
         # The engine says which precision and threads it really uses, so it must be built.
         "engine": prepare(prepared.job)[own.name].engine.provenance,
         "pattern": own.pattern,

@@ -44,5 +44,5 @@ def choose(typed: Values) -> Chosen:
 def _of_weights(typed: Values, begun: Mapping[str, Head]) -> Chosen:
     """Return nothing but a word: training itself takes the clips of the weights that it begins from."""
     if not {"num_frames", "sampling_rate", "fps"} & typed.keys():
-        check_same_clips({role: own.clip for role, own in begun.items()})
+        check_same_clips(begun)
     return Chosen(said=sizes_words({role: own.crop for role, own in begun.items()}))

@@ -14,7 +14,7 @@ from ...pipeline.aggregators.video_model import Shape, build_video_model
 from ...pipeline.backbones.checks import check_clip, check_roles, load_named
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.registry import feature_shape, usual_clip
-from ...pipeline.backbones.weights import Weights
+from ...pipeline.backbones.weights import ClipKind, Weights
 from ...pipeline.costs.flops import backbone_macs
 from ...pipeline.end_to_end.strategies import BATCH_REDUCTION, FROZEN, MULTI_ITERATION, TRACKED
 from ...pipeline.errors import SettingsError, named
@@ -160,13 +160,14 @@ def _clips(
         own = ClipSampling.of_record(start.made["sampling"])
         own = replace(own, num_clips=start.made["num_clips"], views=1, reading=_reading(settings, own.reading))
         return Pattern.parse(start.made["pattern"]), own
-    begun = next((own for own in weights.values() if own is not None), None)
+    # Those that vidpipe trained decide; published ones run on other clips too.
+    begun = next(iter(sorted((own for own in weights.values() if own), key=lambda own: bool(own.origin))), None)
     if begun is None:
         frames, rate = usual_clip(next(iter(settings.backbones.values())).backbone)
-        fps = None
+        kind = ClipKind(num_frames=frames, sampling_rate=rate, fps=None)
     else:
-        frames, rate, fps = begun.num_frames, begun.sampling_rate, begun.fps
-    sampling = ClipSampling(num_frames=frames, sampling_rate=rate, fps=fps, num_clips=_DEFAULT_CLIPS)
+        kind = begun.clip
+    sampling = ClipSampling(**asdict(kind), num_clips=_DEFAULT_CLIPS)
     sampling = replace(sampling, reading=_reading(settings, sampling.reading))
     asked = {name: getattr(settings, name) for name in _ASKED}
     sampling = replace(sampling, **{name: value for name, value in asked.items() if value is not None})
@@ -257,7 +258,7 @@ def outcome(settings: FinetuneSettings, prepared: PreparedFinetuning) -> dict[st
         role: backbone_record(
             settings.backbones[role].backbone,
             digest=own and own.digest,
-            preprocessing=asdict(prepared.preprocessing[role]),
+            preprocessing=prepared.preprocessing[role].record(),
         )
         for role, own in prepared.weights.items()
     }

@@ -3,7 +3,7 @@
 Source: Yang et al., Beyond Short Clips: End-to-End Video-level Learning with Collaborative Memories (CVPR 2021).
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -283,7 +283,7 @@ def _write(
             "failures": failures,
             "warnings": _symptoms(settings, prepared, fitted),
             "backbones": {
-                role: backbone_record(own.backbone, digest=own.digest, preprocessing=asdict(own.preprocessing))
+                role: backbone_record(own.backbone, digest=own.digest, preprocessing=own.preprocessing.record())
                 for role, own in trained.items()
             },
         }

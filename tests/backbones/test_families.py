@@ -23,7 +23,21 @@ SMALL = [
     "i3d_14_w16",
     "i3d_14_nl_w16",
 ]
-FRAMES_PER_MAP = {"slow_only_": 1, "_8x8": 4, "_ptv": 4}  # of the names with these parts; 8 of all others
+FRAMES_PER_MAP = {"slow_only_": 1, "_8x8": 4, "_ptv": 4, "mc3": 1}  # of the names with these parts; 8 of all others
+# The published networks that come at one depth and width.
+PUBLISHED = {
+    "r2plus1d_18",
+    "r3d_18",
+    "mc3_18",
+    "s3d",
+    "r2plus1d_18_vmz",
+    "r2plus1d_34_vmz",
+    "r2plus1d_152_vmz",
+    "r2plus1d_152_vmz_nopool",
+    "r2plus1d_34_mm",
+}
+# Of those without a pool after conv1; 32 of all others.
+SIXTEENTHS = {"r2plus1d_18", "r3d_18", "mc3_18", "r2plus1d_18_vmz", "r2plus1d_34_vmz", "r2plus1d_152_vmz_nopool"}
 
 
 def meta(name: str, num_classes: int = 5):
@@ -43,7 +57,7 @@ def test_the_names_are_families_by_depth_and_width():
         for depth in (14, 26, 50, 101)
         for width in ("", "_w32", "_w16")
     }
-    assert set(BACKBONES.names()) == expected | {f"r2d_{depth}_w8" for depth in (14, 26, 50, 101)}
+    assert set(BACKBONES.names()) == expected | {f"r2d_{depth}_w8" for depth in (14, 26, 50, 101)} | PUBLISHED
 
 
 # Millions, worked out from Table 1 by hand.
@@ -63,7 +77,8 @@ def test_shapes_are_those_announced(name):
         time, height, width, channels = backbone.feature_shape(frames, size)
         assert features.shape == (2, channels, time, height, width)
         assert scores.shape == (2, 5)
-        assert (time, height, width) == (frames // frames_per_map(name), -(-size // 32), -(-size // 32))
+        side = size // 32 if name == "s3d" else -(-size // (16 if name in SIXTEENTHS else 32))
+        assert (time, height, width) == (frames // frames_per_map(name), side, side)
         assert channels == backbone.channels
 
 
@@ -215,7 +230,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_an_unknown_name_lists_the_nearest_ones():
-    with pytest.raises(SettingsError, match=r"no backbone 'r2d_27'; did you mean r2d_26. Of 112 the nearest: .*r2d_26"):
+    with pytest.raises(SettingsError, match=r"no backbone 'r2d_27'; did you mean r2d_26. Of \d+ the nearest: .*r2d_26"):
         build_backbone("r2d_27", num_classes=2)
 
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from vidpipe.pipeline.errors import SettingsError
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 from vidpipe.pipeline.videos.transforms import (
+    Resizing,
     center_crop,
+    central_look,
     crop_at,
     jitter_range,
     normalise,
@@ -205,3 +207,36 @@ def test_normalised_clips_can_be_trained_on_after_inference():
     (normalise(clips, other) * weight).sum().backward()
     black = -81 * torch.tensor(other.mean) / torch.tensor(other.std)  # 9×9 pixels of 0
     torch.testing.assert_close(weight.grad, black.reshape(3, 1, 1, 1))
+
+
+# How sources resize, by torch itself on floats: what is rounded to whole values differs by half a one at most.
+@pytest.mark.parametrize("antialias", [True, False])
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("size", "wanted"), [((50, 91), (24, 43)), ((91, 50), (43, 24))])
+def test_recipes_resize_as_their_sources(size, wanted, interpolation, antialias):
+    clip = torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
+    how = Resizing(interpolation=interpolation, antialias=antialias, rounding="down")
+    resized = resize_short_side(clip, 24, how=how)
+    assert tuple(resized.shape) == (2, *wanted, 3)  # 24 · 91 / 50 = 43.68
+    floats = torch.nn.functional.interpolate(
+        clip.permute(0, 3, 1, 2).double(), wanted, mode=interpolation, antialias=antialias, align_corners=False
+    )
+    error = (resized.permute(0, 3, 1, 2).double() - floats.clamp(0, 255)).abs().max()
+    assert error <= 1.0
+
+
+def test_squashing_gives_the_size_whatever_the_ratio():
+    squashing = Preprocessing(short_side=32, crop=28, squash=(32, 43))
+    for height, width in ((50, 300), (90, 60), (32, 43)):
+        clip = torch.full((1, height, width, 3), 7, dtype=torch.uint8)
+        look = central_look(squashing)
+        assert tuple(resize_short_side(clip, 32, how=look.how).shape) == (1, 32, 43, 3)
+        assert torch.equal(look(clip), torch.full((1, 28, 28, 3), 7, dtype=torch.uint8))
+    assert squashing.at_crop(14).squash == (16, 22)
+
+
+def test_training_looks_of_a_squashing_recipe_keep_the_ratio():
+    squashing = Preprocessing(short_side=32, crop=28, squash=(32, 43), antialias=False)
+    look = random_look((300, 50), squashing, np.random.default_rng(0))
+    assert look.how == Resizing(antialias=False)
+    assert tuple(look(np.zeros((1, 50, 300, 3), np.uint8)).shape) == (1, 28, 28, 3)

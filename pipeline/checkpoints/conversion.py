@@ -1,0 +1,117 @@
+"""A foreign checkpoint becomes weights of vidpipe's, strictly: every tensor used, every parameter filled."""
+
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+from ..backbones.registry import usual_clip
+from ..backbones.weights import Weights, weights_from_state
+from ..errors import SettingsError, WeightsError
+from .class_lists import BY_SIZE, class_list, unnamed_classes
+from .containers import Checkpoint
+from .dialects import comparisons, read_as, recognised, report
+from .recipes import RECIPES, Recipe
+from .spelling import Comparison, Shape, translate
+
+_NEAREST = 3
+
+
+def shapes_of(state: Mapping[str, Tensor]) -> dict[str, Shape]:
+    """Return key -> shape."""
+    return {key: tuple(own.shape) for key, own in state.items()}
+
+
+def identify(checkpoint: Checkpoint, *, backbone: str = "") -> Comparison:
+    """Return which network a checkpoint holds, in which spelling.
+
+    Args:
+        checkpoint: the file's content.
+        backbone: the registered name of the network that it must be; empty to find out.
+
+    Raises:
+        WeightsError: if it holds none that vidpipe knows, or not the one asked for; the message has what is missing and
+            what is left over.
+        SettingsError: if its tensors fit several networks, which only its maker can tell apart.
+    """
+    shapes = shapes_of(checkpoint.state)
+    if backbone:
+        try:
+            return read_as(shapes, backbone)
+        except WeightsError as error:
+            raise WeightsError(f"{checkpoint.path}: {error.marked}{_instead(shapes)}") from error
+    found = recognised(shapes)
+    if not found:
+        nearest = sorted(comparisons(shapes), key=lambda own: own.distance)[:_NEAREST]
+        lines = "".join(f"\n  {own.backbone}: {report(own)}" for own in nearest)
+        raise WeightsError(
+            f"{checkpoint.path} fits no network that vidpipe knows ({len(shapes)} tensors). The nearest:{lines}"
+        )
+    names = list(dict.fromkeys(own.backbone for own in found))
+    if len(names) > 1:
+        raise SettingsError(
+            f"{checkpoint.path} fits {' and '.join(names)}: they have the same tensors and compute differently, and "
+            f"nothing in the file tells them apart. Say which, as {names[0]}={checkpoint.path}"
+        )
+    return found[0]
+
+
+def _instead(shapes: Mapping[str, Shape]) -> str:
+    names = dict.fromkeys(own.backbone for own in recognised(shapes))
+    return f". It holds {' or '.join(names)}" if names else ""
+
+
+def class_names(num_classes: int, given: Iterable[str] | str | None = None) -> tuple[str, ...]:
+    """Return the names of K classes: those given, a list's, or the list of that size if there is one.
+
+    Raises:
+        SettingsError: if there is no such list, or it has another length.
+    """
+    if given is None:
+        given = BY_SIZE.get(num_classes, unnamed_classes(num_classes))
+    names = class_list(given) if isinstance(given, str) else tuple(given)
+    if len(names) != num_classes:
+        raise SettingsError(f"the file scores {num_classes} classes, but {len(names)} are named")
+    return names
+
+
+def convert(
+    checkpoint: Checkpoint,
+    *,
+    backbone: str = "",
+    classes: Iterable[str] | str | None = None,
+    recipe: Recipe | None = None,
+    origin: Mapping[str, str] | None = None,
+) -> Weights:
+    """Return a checkpoint as weights of vidpipe's.
+
+    Args:
+        checkpoint: the file's content.
+        backbone: which registered network it is; empty to find out.
+        classes: the names of its scores, or the name of a list; None for the list of that length.
+        recipe: how its source prepares pixels; None for what its dialect does.
+        origin: what is known of where it comes from, for the file's record.
+
+    Raises:
+        WeightsError: if it does not fit.
+        SettingsError: if it fits several networks, or the classes do not suit it.
+    """
+    found = identify(checkpoint, backbone=backbone)
+    if found.num_classes is None:
+        raise WeightsError(f"{checkpoint.path} has no classifier")
+    recipe = recipe or RECIPES[found.spelling.recipe]
+    frames, stride = usual_clip(found.backbone)
+    return weights_from_state(
+        translate(found, checkpoint.state),
+        backbone=found.backbone,
+        classes=class_names(found.num_classes, classes),
+        preprocessing=recipe.preprocessing,
+        num_frames=frames,
+        sampling_rate=stride,
+        fps=recipe.fps,
+        origin={
+            "file": checkpoint.path.name,
+            "sha256": checkpoint.sha256,
+            "dialect": found.spelling.dialect,
+            **(origin or {}),
+        },
+    )

@@ -1,0 +1,231 @@
+"""Published files on this machine: found where other programs keep them, or downloaded, and hashed whole each time.
+
+A download goes to a file that ends in ``.partial``; a second call goes on from its end. The file gets its name only
+when it is whole and its digest is the one that the registry or an earlier download knows.
+"""
+
+import fcntl
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import WeightsError
+from ..files import PARTIAL, disk_full_explained, write_json
+from .containers import file_sha256
+from .published import Published
+
+_BLOCK = 1 << 20  # bytes
+_TIMEOUT = 30.0  # seconds without a byte
+_HOME = "VIDPIPE_CACHE"
+_LEARNT = "known_digests.json"
+_HTML = "text/html"
+
+Advance = Callable[[int, int | None], None]  # (bytes that came, bytes in all or None)
+
+
+def cache_folder() -> Path:
+    """Return where vidpipe keeps what it downloads and converts: ``$VIDPIPE_CACHE``, or ``~/.cache/vidpipe``."""
+    own = os.environ.get(_HOME)
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vidpipe"
+
+
+def downloads_folder() -> Path:
+    """Return where downloaded files of weights lie."""
+    return cache_folder() / "downloads"
+
+
+def torch_hub_folder() -> Path:
+    """Return where torch.hub keeps files of weights."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser() / "hub" / "checkpoints"
+
+
+def own_place(entry: Published) -> Path:
+    """Return where vidpipe keeps the file; sources give the same name to different files, so that each has a folder."""
+    return downloads_folder() / entry.name / entry.file
+
+
+def fetched(entry: Published, *, advance: Advance | None = None) -> Path:
+    """Return the file of published weights, from this machine if it is there, else downloaded.
+
+    Args:
+        entry: which one.
+        advance: called as bytes come.
+
+    Raises:
+        WeightsError: if it cannot be had, or is not the file that it should be.
+        OutOfSpaceError: if the disk is full; what came is kept, and the next call goes on.
+    """
+    found = find_file(entry)
+    if found is not None:
+        return found
+    place = own_place(entry)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(place):
+        if place.is_file():  # another process has just brought it
+            return _checked(place, entry)
+        _download(entry, place, advance or _quietly)
+        return place
+
+
+def find_file(entry: Published) -> Path | None:
+    """Return the file if it is on this machine and is the right one: vidpipe's own, or torch.hub's.
+
+    A file of another program is taken only if the registry knows how its digest begins.
+
+    Raises:
+        WeightsError: if vidpipe's own copy is damaged.
+    """
+    place = own_place(entry)
+    if place.is_file():
+        return _checked(place, entry)
+    other = torch_hub_folder() / entry.file
+    if entry.sha256 and other.is_file() and file_sha256(other).startswith(entry.sha256):
+        return other
+    return None
+
+
+def _quietly(came: int, total: int | None) -> None:
+    """Show nothing."""
+
+
+def _checked(place: Path, entry: Published) -> Path:
+    """Return ``place`` if its digest is the one that is known.
+
+    Raises:
+        WeightsError: if it is not.
+    """
+    digest = file_sha256(place)
+    known = entry.sha256 or _learnt().get(entry.url, "")
+    if not digest.startswith(known):
+        raise WeightsError(
+            f"{place} is not the file that {entry.name} was: its sha256 begins with {digest[:8]}, not {known[:8]}. "
+            "Remove it, and fetch it again"
+        )
+    return place
+
+
+def _download(entry: Published, place: Path, advance: Advance) -> None:
+    partial = place.with_name(place.name + PARTIAL)
+    with disk_full_explained(place):
+        digest = _receive(entry, partial, advance)
+    known = entry.sha256 or _learnt().get(entry.url, "")
+    if not digest.startswith(known):
+        _remove(partial)
+        raise WeightsError(
+            f"what {entry.url} gave is not {entry.name}: its sha256 begins with {digest[:8]}, not {known[:8]}. Nothing "
+            "was kept; if it is so again, the file there has been changed"
+        )
+    partial.replace(place)
+    _remove(_stamp_of(partial))
+    if not entry.sha256:
+        _learn(entry.url, digest)
+
+
+def _receive(entry: Published, partial: Path, advance: Advance) -> str:
+    """Bring the rest of the file, and return the sha256 of all of it."""
+    try:
+        with _opened(entry, partial) as answer:
+            if answer.headers.get_content_type() == _HTML:
+                _remove(partial)
+                raise WeightsError(
+                    f"{entry.url} gives a web page in place of the file: it has moved or asks for something. "
+                    f"{_by_hand(entry)}"
+                )
+            begun = partial.stat().st_size if answer.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+            length = answer.headers.get("Content-Length")
+            total = begun + int(length) if length else None
+            version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+            write_json(_stamp_of(partial), {"url": entry.url, "version": version})
+            _append(answer, partial, begun=begun, total=total, advance=advance)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise WeightsError(f"{entry.url} answers {error.code} {error.reason}. {_by_hand(entry)}") from error
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise WeightsError(f"{entry.url} cannot be reached ({reason}). {_by_hand(entry)}") from error
+    if total is not None and partial.stat().st_size != total:
+        raise WeightsError(
+            f"{entry.url} broke off after {partial.stat().st_size} of {total} bytes. They are kept: the same command "
+            "goes on from there"
+        )
+    return file_sha256(partial)
+
+
+def _append(answer: Any, partial: Path, *, begun: int, total: int | None, advance: Advance) -> None:
+    with partial.open("ab" if begun else "wb") as file:
+        advance(begun, total)
+        while block := answer.read(_BLOCK):
+            file.write(block)
+            advance(len(block), total)
+
+
+@contextmanager
+def _opened(entry: Published, partial: Path) -> Iterator[Any]:
+    """Ask for the file, from the end of what is there if that is a part of the same file."""
+    request = urllib.request.Request(entry.url, headers={"User-Agent": "vidpipe"})
+    version = _version(entry, partial)
+    if version:
+        request.add_header("Range", f"bytes={partial.stat().st_size}-")
+        request.add_header("If-Range", version)
+    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+        yield answer
+
+
+def _version(entry: Published, partial: Path) -> str:
+    """Return the mark of the version that ``partial`` is a part of; empty if it cannot be gone on with."""
+    if not (partial.is_file() and partial.stat().st_size and _stamp_of(partial).is_file()):
+        return ""
+    stamp = _json(_stamp_of(partial))
+    version = stamp.get("version", "") if stamp.get("url") == entry.url else ""
+    return "" if version.startswith("W/") else version  # a weak mark does not promise the same bytes
+
+
+def _stamp_of(partial: Path) -> Path:
+    return partial.with_name(partial.name + ".json")
+
+
+def _by_hand(entry: Published) -> str:
+    return (
+        f"Bring the file from there another way and put it at {own_place(entry)}, or give it as "
+        f"{entry.backbone}={entry.file}"
+    )
+
+
+def _learnt() -> dict[str, str]:
+    return _json(downloads_folder() / _LEARNT)
+
+
+def _learn(url: str, digest: str) -> None:
+    """Remember the digest of a file whose source gives none: another file at the same place is refused from now on."""
+    write_json(downloads_folder() / _LEARNT, {**_learnt(), url: digest})
+
+
+def _json(path: Path) -> dict[str, str]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remove(partial: Path) -> None:
+    partial.unlink(missing_ok=True)
+    if partial.suffix != ".json":
+        _stamp_of(partial).unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Hold back other processes that want the same file until it is here."""
+    with place.with_name(place.name + ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

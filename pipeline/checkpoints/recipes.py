@@ -1,0 +1,98 @@
+"""How the sources of published weights prepare pixels, and which clips they test on.
+
+Source: the sources' own files, as each recipe says. All take red, green, blue.
+"""
+
+from dataclasses import dataclass
+
+from ..videos.preprocessing import Preprocessing
+
+_FB_MEAN, _FB_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
+_KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # VMZ's and torchvision's
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How a source treats its networks' inputs and outputs.
+
+    Attributes:
+        preprocessing: of pixels, and of the head.
+        fps: the rate in frames/s to which videos are resampled; None for their own.
+        words: one line of where it stands in the source, and what of it vidpipe does not do.
+    """
+
+    preprocessing: Preprocessing
+    fps: float | None
+    words: str
+
+
+RECIPES: dict[str, Recipe] = {
+    "fb256": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            crop=256,
+            mean=_FB_MEAN,
+            std=_FB_STD,
+            antialias=False,
+            rounding="down",
+            bn_eps=1e-5,
+            head_window=(64, 7, 7),
+            head_activation="softmax",
+            clip_rule="linspace",
+        ),
+        fps=30.0,
+        words="PySlowFast's and pytorchvideo's test: shorter side 256, whole height, probabilities averaged",
+    ),
+    "tv112": Recipe(
+        preprocessing=Preprocessing(
+            short_side=128,
+            squash=(128, 171),
+            crop=112,
+            mean=_KINETICS_MEAN,
+            std=_KINETICS_STD,
+            antialias=False,
+            bn_eps=1e-5,
+        ),
+        fps=15.0,
+        words="torchvision's test of its 18-layer networks: 128×171 whatever the aspect ratio, 5 clips of 16 frames",
+    ),
+    "tvS3D": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            squash=(256, 256),
+            crop=224,
+            mean=_KINETICS_MEAN,
+            std=_KINETICS_STD,
+            antialias=False,
+            bn_eps=1e-3,
+            head_window=(2, 7, 7),
+        ),
+        fps=15.0,
+        words="torchvision's test of S3D: 256×256 whatever the aspect ratio, one clip of 128 frames, scored as a clip",
+    ),
+    "vmz": Recipe(
+        preprocessing=Preprocessing(
+            short_side=128,
+            squash=(128, 171),
+            crop=112,
+            mean=_KINETICS_MEAN,
+            std=_KINETICS_STD,
+            antialias=False,
+            bn_eps=1e-3,
+        ),
+        fps=None,
+        words="VMZ's test of R(2+1)D in Caffe2: 128×171 whatever the aspect ratio, 10 clips of 8 or 32 frames",
+    ),
+    "mm_r2plus1d": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            crop=256,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            antialias=False,
+        ),
+        fps=None,
+        words="mmaction2's test of its R(2+1)D, whose norms have two eps: shorter side 256, three crops of 256",
+    ),
+}

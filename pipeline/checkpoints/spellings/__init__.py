@@ -1,0 +1,1 @@
+"""The names that other programs give to the tensors of our networks, a module a family."""
