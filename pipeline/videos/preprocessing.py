@@ -11,6 +11,7 @@ Triple = tuple[float, float, float]
 INTERPOLATIONS = ("bilinear", "bicubic")
 ROUNDINGS = ("nearest", "down")
 ACTIVATIONS = ("none", "softmax")
+SLOW_FRAMES = ("every", "spread")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +35,8 @@ class Preprocessing:
         head_window: (frames, height, width) of the map over which the head averages, at every position; None: the whole
             map. A side longer than the map's is the map's.
         head_activation: what is applied at each position before positions are averaged, one of ``ACTIVATIONS``.
+        slow_frames: which frames of a clip a slow path takes, one of ``SLOW_FRAMES``: of 32, every fourth from the
+            first, or eight spread from the first to the last (0, 4, 8, 13, 17, 22, 26, 31).
     """
 
     short_side: int = 256
@@ -47,6 +50,7 @@ class Preprocessing:
     bn_eps: float | None = None
     head_window: tuple[int, int, int] | None = None
     head_activation: str = "none"
+    slow_frames: str = "every"
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop <= self.short_side:
@@ -65,7 +69,12 @@ class Preprocessing:
 
     def _check_choices(self) -> None:
         """Raise unless what is one of a few words is one of them."""
-        known = {"interpolation": INTERPOLATIONS, "rounding": ROUNDINGS, "head_activation": ACTIVATIONS}
+        known = {
+            "interpolation": INTERPOLATIONS,
+            "rounding": ROUNDINGS,
+            "head_activation": ACTIVATIONS,
+            "slow_frames": SLOW_FRAMES,
+        }
         for name, words in known.items():
             if getattr(self, name) not in words:
                 raise SettingsError(f"{name} must be one of {', '.join(words)}; got {getattr(self, name)!r}")
