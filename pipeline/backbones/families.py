@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from .layers import BLOCKS, WIDTHS, ConvNorm, Middle, flat_middle
-from .non_local import PSF_DOT, PSF_SOFTMAX, NonLocalForm
+from .non_local import MMACTION2_DOT, PSF_DOT, PSF_SOFTMAX, NonLocalForm
 
 _R2D_FRAMES = 8  # conv1 of R2D spans and strides this many frames
 _NARROWEST = 8  # of R2D alone: beside a network of width 16 it is as cheap as the paper's R2D-26 beside R(2+1)D-50
@@ -192,7 +192,7 @@ _I3D_NL = replace(
     I3D,
     summary="I3D with non-local blocks in res3 and res4",
     variant="nl",
-    non_local=NonLocalForm(pools_odd=True),
+    non_local=MMACTION2_DOT,
 )
 _PUBLISHED = WIDTHS[:1]  # of the networks that stand here for the sake of published weights
 

@@ -206,8 +206,10 @@ class BackboneSpec(Protocol):
         ...
 
 
-def initialise(backbone: nn.Module) -> None:
+def initialise(backbone: Backbone) -> None:
     """Initialise in place as VMZ does: He by fan-out for convolutions, unit batch norm, a small classifier."""
+    if backbone.classifier.weight.is_meta:
+        return  # no values to draw, and torch takes longer over not drawing them than over all the rest
     for module in backbone.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -40,6 +40,7 @@ class NonLocalForm:
         return ((), self.res3, self.res4, ())[stage]
 
 
+MMACTION2_DOT = NonLocalForm(pools_odd=True)  # but for odd sides, whose last row mmaction2 drops
 # PySlowFast's. Its I3D and C2D are published with the first, its slow-only and SlowFast with the second; the tensors
 # are the same either way.
 PSF_SOFTMAX = NonLocalForm(affinity="softmax", scaled=True, pools_first=True, output_bias=True)
@@ -60,17 +61,19 @@ class NonLocal(nn.Module):
     drops.
     """
 
-    def __init__(self, channels: int, *, form: NonLocalForm) -> None:
+    def __init__(self, channels: int, *, form: NonLocalForm = MMACTION2_DOT) -> None:
         super().__init__()
         inner = channels // 2
         self.form = form
-        names = ("g",) if form.affinity == "gaussian" else ("theta", "phi", "g")
-        for name in names:
-            self.add_module(name, nn.Conv3d(channels, inner, 1))
+        if form.affinity != "gaussian":
+            self.theta, self.phi = (nn.Conv3d(channels, inner, 1) for _ in range(2))
+        self.g = nn.Conv3d(channels, inner, 1)
         self.expand = ConvNorm(inner, channels, kernel=(1, 1, 1), relu=False, bias=form.output_bias)
 
     def initialise(self) -> None:
         """Draw small embeddings, and make the block the identity."""
+        if self.g.weight.is_meta:
+            return
         for embedding in self.children():
             if isinstance(embedding, nn.Conv3d):
                 nn.init.normal_(embedding.weight, 0.0, 0.01)

@@ -117,7 +117,7 @@ def compare(spelling: Spelling, backbone: str, shapes: Mapping[str, Shape]) -> C
     for key, own in _shapes_of(backbone).items():
         if spelling.fill(key, own) is not None:
             continue
-        foreign = spelling.name(key)
+        foreign = _names(spelling, backbone)[key]
         if foreign not in shapes:
             if not key.endswith("num_batches_tracked"):  # only training counts batches, and some sources drop it
                 missing.append(foreign)
@@ -168,7 +168,13 @@ def translate(found: Comparison, state: State) -> dict[str, Tensor]:
     return translated
 
 
-@lru_cache(maxsize=512)  # a file is compared with every network
+@lru_cache(maxsize=512)  # a file is compared with many networks
+def _names(spelling: Spelling, backbone: str) -> dict[str, str]:
+    """Return key -> the source's name of a registered network."""
+    return {key: spelling.name(key) for key in _shapes_of(backbone)}
+
+
+@lru_cache(maxsize=512)
 def _shapes_of(backbone: str) -> dict[str, Shape]:
     """Return key -> shape of a registered network with one class."""
     with torch.device("meta"):
