@@ -118,3 +118,10 @@ def test_a_classifier_without_bias_stays_without():
     assert "fc.bias" not in backbone.state_dict()
     backbone.renew_classifier(7)
     assert "fc.bias" not in backbone.state_dict() and backbone.fc.out_features == 7
+
+
+def test_records_mention_slow_frames_only_where_they_are_spread():
+    assert "slow_frames" not in Preprocessing().record()
+    assert RECIPES["fb256"].preprocessing.record()["slow_frames"] == "spread"
+    with pytest.raises(SettingsError, match="slow_frames must be one of every, spread; got 'some'"):
+        Preprocessing(slow_frames="some")
