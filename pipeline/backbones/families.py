@@ -3,7 +3,8 @@
 R2D, R(2+1)D and R3D are FASTER's: Zhu et al., FASTER Recurrent Networks for Efficient Video Classification (AAAI 2020),
 Table 1, after Tran et al., A Closer Look at Spatiotemporal Convolutions (CVPR 2018). R3D is R(2+1)D with 3×3×3 in place
 of the factorised pair and 3×7×7 as conv1. Slow-only, I3D and the other R(2+1)D are those of the model zoos, the ones
-in the table of collaborative memory (Yang et al., CVPR 2021).
+in the table of collaborative memory (Yang et al., CVPR 2021). Their further forms are here because weights of them are
+published.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from dataclasses import dataclass, replace
 
 from torch import nn
 
-from .layers import WIDTHS, ConvNorm, Middle, flat_middle
+from .layers import BLOCKS, WIDTHS, ConvNorm, Middle, flat_middle
+from .non_local import MMACTION2_DOT, PSF_DOT, PSF_SOFTMAX, NonLocalForm
 
 _R2D_FRAMES = 8  # conv1 of R2D spans and strides this many frames
 _NARROWEST = 8  # of R2D alone: beside a network of width 16 it is as cheap as the paper's R2D-26 beside R(2+1)D-50
@@ -36,8 +38,10 @@ class Family:
         time_strides: of the first blocks of res2 to res5.
         space_strides: likewise.
         temporal_kernels: frames that the first convolutions of the blocks span, by stage; repeated along a stage.
-        non_local: whether non-local blocks stand in res3 and res4.
-        widths: of conv1, in which the family is registered.
+        pool1_padding: in height and width of the max pool after conv1.
+        non_local: of the non-local blocks in res3 and res4; None for none.
+        depths: in which the family is registered.
+        widths: of conv1, likewise.
     """
 
     name: str
@@ -52,7 +56,9 @@ class Family:
     time_strides: Stages = (1, 1, 1, 1)
     space_strides: Stages = (1, 2, 2, 2)
     temporal_kernels: tuple[tuple[int, ...], ...] = ((1,), (1,), (1,), (1,))
-    non_local: bool = False
+    pool1_padding: int = 1
+    non_local: NonLocalForm | None = None
+    depths: tuple[int, ...] = tuple(BLOCKS)
     widths: tuple[int, ...] = WIDTHS
 
 
@@ -92,6 +98,11 @@ def _flat_stem(width: int) -> nn.Sequential:
 def _inflated_stem(width: int) -> nn.Sequential:
     """Return I3D's conv1: 5×7×7, temporal stride 2."""
     return nn.Sequential(ConvNorm(3, width, kernel=(5, 7, 7), stride=(2, 2, 2)))
+
+
+def _whole_rate_stem(width: int) -> nn.Sequential:
+    """Return the conv1 of I3D for few frames: 5×7×7, which keeps them all."""
+    return nn.Sequential(ConvNorm(3, width, kernel=(5, 7, 7), stride=(1, 2, 2)))
 
 
 def _factorised_middle(planes: int, time: int, space: int) -> nn.Sequential:
@@ -177,6 +188,137 @@ I3D = Family(
     frames_multiple=8,
     usual_clip=(32, 2),
 )
-_I3D_NL = replace(I3D, summary="I3D with non-local blocks in res3 and res4", variant="nl", non_local=True)
+_I3D_NL = replace(
+    I3D,
+    summary="I3D with non-local blocks in res3 and res4",
+    variant="nl",
+    non_local=MMACTION2_DOT,
+)
+_PUBLISHED = WIDTHS[:1]  # of the networks that stand here for the sake of published weights
 
-FAMILIES = (R2D, _R2PLUS1D, R3D, _R2PLUS1D_PTV, _SLOW_ONLY, I3D, _I3D_NL)
+# The other forms of mmaction2's non-local I3D; `_I3D_NL` is its dot product, but for odd sides of maps.
+_I3D_NL_EMBEDDED = replace(
+    I3D,
+    summary="I3D with non-local blocks by softmax (embedded Gaussian)",
+    variant="nl_embedded",
+    non_local=NonLocalForm(affinity="softmax"),
+    depths=(50,),
+    widths=_PUBLISHED,
+)
+_I3D_NL_GAUSSIAN = replace(
+    _I3D_NL_EMBEDDED,
+    summary="I3D with non-local blocks without embeddings (Gaussian)",
+    variant="nl_gaussian",
+    non_local=NonLocalForm(affinity="gaussian"),
+)
+# Source: mmaction2's "heavy" I3D: every block inflated, and time halved after res2 alone.
+_I3D_HEAVY = replace(
+    I3D,
+    summary="I3D of mmaction2 with every block inflated, at half the clip's rate",
+    variant="heavy",
+    stem=_whole_rate_stem,
+    pool1_time=1,
+    temporal_kernels=((3,), (3,), (3,), (3,)),
+    frames_multiple=2,
+    depths=(50,),
+    widths=_PUBLISHED,
+)
+
+# Source: PySlowFast's and pytorchvideo's I3D for 8 frames of stride 8. It has the tensors of `I3D`, which takes a
+# fourth of its frames: conv1 and the pool after it keep them all, a pool after res2 halves them.
+_I3D_8X8 = replace(
+    I3D,
+    summary="I3D of PySlowFast and pytorchvideo: time halved once, after res2",
+    variant="8x8",
+    stem=_whole_rate_stem,
+    pool1_time=1,
+    frames_multiple=2,
+    usual_clip=(8, 8),
+    depths=(50, 101),
+    widths=_PUBLISHED,
+)
+_I3D_8X8_NL = replace(
+    _I3D_8X8,
+    summary="I3D of PySlowFast with non-local blocks by softmax",
+    variant="8x8_nl_softmax",
+    non_local=PSF_SOFTMAX,
+)
+_I3D_8X8_NL_DOT = replace(
+    _I3D_8X8,
+    summary="I3D of PySlowFast with non-local blocks by dot product",
+    variant="8x8_nl_dot",
+    non_local=PSF_DOT,
+)
+
+# Source: PySlowFast's and pytorchvideo's C2D: a ResNet on each frame, and one pool over time after res2.
+_C2D_8X8 = Family(
+    name="c2d",
+    summary="C2D of PySlowFast and pytorchvideo: a ResNet on each frame, time halved by a pool after res2",
+    variant="8x8",
+    stem=_flat_stem,
+    pool2_time=2,
+    frames_multiple=2,
+    usual_clip=(8, 8),
+    depths=(50,),
+    widths=_PUBLISHED,
+)
+_C2D_8X8_NL = replace(
+    _C2D_8X8,
+    summary="C2D of PySlowFast with non-local blocks by softmax",
+    variant="8x8_nl_softmax",
+    non_local=PSF_SOFTMAX,
+)
+# Without that pool nothing joins the frames but the average of the head: TSN, and mmaction2's "C2D nopool".
+_C2D_NOPOOL = replace(
+    _C2D_8X8,
+    summary="C2D without a pool over time: a ResNet on each frame, which is TSN",
+    variant="nopool",
+    pool2_time=1,
+    frames_multiple=1,
+    depths=(50, 101),
+)
+# Source: mmaction2's C2D, after the authors' code of non-local networks: its first pool has no padding, 112 -> 55.
+_C2D_MM = replace(
+    _C2D_8X8,
+    summary="C2D of mmaction2: as C2D 8×8, with no padding of the pool after conv1",
+    variant="mm",
+    pool1_padding=0,
+)
+
+_SLOW_ONLY_NL_DOT = replace(
+    _SLOW_ONLY,
+    summary="Slow-only of PySlowFast with non-local blocks by dot product",
+    variant="nl_dot",
+    non_local=PSF_DOT,
+    depths=(50,),
+    widths=_PUBLISHED,
+)
+# Source: mmaction2's, whose blocks follow others than its I3D's, and whose products are scaled.
+_SLOW_ONLY_NL_EMBEDDED = replace(
+    _SLOW_ONLY_NL_DOT,
+    summary="Slow-only of mmaction2 with non-local blocks by softmax (embedded Gaussian)",
+    variant="nl_embedded",
+    non_local=NonLocalForm(res3=(0, 2), res4=(0, 2, 4), affinity="softmax", scaled=True),
+)
+
+FAMILIES = (
+    R2D,
+    _R2PLUS1D,
+    R3D,
+    _R2PLUS1D_PTV,
+    _SLOW_ONLY,
+    _SLOW_ONLY_NL_DOT,
+    _SLOW_ONLY_NL_EMBEDDED,
+    I3D,
+    _I3D_NL,
+    _I3D_NL_EMBEDDED,
+    _I3D_NL_GAUSSIAN,
+    _I3D_HEAVY,
+    _I3D_8X8,
+    _I3D_8X8_NL,
+    _I3D_8X8_NL_DOT,
+    _C2D_8X8,
+    _C2D_8X8_NL,
+    _C2D_NOPOOL,
+    _C2D_MM,
+)

@@ -44,6 +44,7 @@ class Backbone(nn.Module, ABC):
         channels: C of the feature map.
         frames_multiple: clips must have a multiple of this many frames.
         head_rule: how the head averages; a matter of the weights' recipe, not of the architecture.
+        slow_frames: which frames a slow path takes, in families that have one; likewise a matter of the recipe.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Backbone(nn.Module, ABC):
         frames_multiple: int = 1,
         neck: nn.Module | None = None,
         neck_channels: int | None = None,
+        classifier_bias: bool = True,
     ) -> None:
         """Make the head.
 
@@ -67,6 +69,7 @@ class Backbone(nn.Module, ABC):
             frames_multiple: clips must have a multiple of this many frames.
             neck: (..., C) -> (..., D), between average and dropout; None for the identity.
             neck_channels: D, if there is a neck.
+            classifier_bias: whether the classifier has one.
         """
         super().__init__()
         if num_classes < 1:
@@ -78,9 +81,10 @@ class Backbone(nn.Module, ABC):
         self.channels = channels
         self.frames_multiple = frames_multiple
         self.head_rule = HeadRule()
+        self.slow_frames = "every"
         self.neck = neck or nn.Identity()
         self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(neck_channels or channels, num_classes)
+        self.fc = nn.Linear(neck_channels or channels, num_classes, bias=classifier_bias)
 
     @abstractmethod
     def features(self, clip: Tensor) -> Tensor:
@@ -109,7 +113,7 @@ class Backbone(nn.Module, ABC):
     def renew_classifier(self, num_classes: int) -> None:
         """Replace the classifier by a fresh one of so many classes."""
         self.num_classes = num_classes
-        self.fc = nn.Linear(self.fc.in_features, num_classes)
+        self.fc = nn.Linear(self.fc.in_features, num_classes, bias=self.fc.bias is not None)
         _initialise_classifier(self.fc)
 
     def stages(self) -> dict[str, nn.Module]:
@@ -202,8 +206,10 @@ class BackboneSpec(Protocol):
         ...
 
 
-def initialise(backbone: nn.Module) -> None:
+def initialise(backbone: Backbone) -> None:
     """Initialise in place as VMZ does: He by fan-out for convolutions, unit batch norm, a small classifier."""
+    if backbone.classifier.weight.is_meta:
+        return  # no values to draw, and torch takes longer over not drawing them than over all the rest
     for module in backbone.modules():
         if isinstance(module, nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -214,4 +220,5 @@ def initialise(backbone: nn.Module) -> None:
 def _initialise_classifier(classifier: nn.Linear) -> None:
     """Give a classifier small weights and no bias, in place, as VMZ does."""
     nn.init.normal_(classifier.weight, 0.0, 0.01)
-    nn.init.zeros_(classifier.bias)
+    if classifier.bias is not None:
+        nn.init.zeros_(classifier.bias)

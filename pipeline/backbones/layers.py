@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 BLOCKS = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # depth -> of res2 to res5
+SMALLEST_UNPADDED = 5  # pixels of which conv1 and a pool without padding leave one
 WIDTHS = (64, 32, 16)  # of conv1; the first is the papers'
 EXPANSION = 4
 
@@ -17,7 +18,7 @@ Middle = Callable[[int, int, int], nn.Sequential]  # planes, temporal stride, sp
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias, its batch norm and, unless ``relu`` is false, a ReLU.
+    """A convolution, its batch norm and, unless ``relu`` is false, a ReLU.
 
     Args:
         inputs: channels that come in.
@@ -26,6 +27,7 @@ class ConvNorm(nn.Module):
         stride: likewise.
         padding: likewise; by default half the kernel, rounded down.
         relu: whether a ReLU follows.
+        bias: whether the convolution has a bias, which the norm makes needless.
     """
 
     def __init__(
@@ -37,10 +39,11 @@ class ConvNorm(nn.Module):
         stride: Size = (1, 1, 1),
         padding: Size | None = None,
         relu: bool = True,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         self.padding = padding or (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, self.padding, bias=False)
+        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, self.padding, bias=bias)
         self.norm = nn.BatchNorm3d(outputs)
         self.activation = nn.ReLU(inplace=True) if relu else nn.Identity()
 
@@ -70,9 +73,9 @@ def _is_bfloat16(x: Tensor) -> bool:
     return x.dtype == torch.bfloat16
 
 
-def stem_pool(time: int = 1) -> nn.MaxPool3d:
+def stem_pool(time: int = 1, *, padding: int = 1) -> nn.MaxPool3d:
     """Return the max pool after conv1: 1×3×3, which halves the picture and takes every ``time``-th frame."""
-    return nn.MaxPool3d((1, 3, 3), (time, 2, 2), (0, 1, 1))
+    return nn.MaxPool3d((1, 3, 3), (time, 2, 2), (0, padding, padding))
 
 
 def flat_middle(planes: int, time: int, space: int) -> nn.Sequential:
@@ -130,9 +133,14 @@ def residual_stage(
     return nn.Sequential(*blocks)
 
 
-def grid_side(size: int) -> int:
-    """Return H' = W' of a network that halves a picture of ``size``² pixels five times, rounding up each time."""
-    return -(-size // 2**5)
+def grid_side(size: int, *, pads: bool = True) -> int:
+    """Return H' = W' of a network that halves a picture of ``size``² pixels five times, rounding up each time.
+
+    Where the pool after conv1, the second of the five, has no padding, it leaves (n - 1) // 2 of n pixels.
+    """
+    if pads:
+        return -(-size // 2**5)
+    return -(-((-(-size // 2) - 1) // 2) // 2**3)
 
 
 def blocks_of(stages: Mapping[str, nn.Module]) -> dict[str, nn.Module]:

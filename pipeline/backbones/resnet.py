@@ -9,11 +9,13 @@ from math import prod
 
 from torch import Tensor, nn
 
+from ..errors import SettingsError
 from .families import FAMILIES, Family
 from .interface import Backbone, initialise
 from .layers import (
     BLOCKS,
     EXPANSION,
+    SMALLEST_UNPADDED,
     ConvNorm,
     blocks_of,
     grid_side,
@@ -23,11 +25,7 @@ from .layers import (
     width_suffix,
     zero_residual_norms,
 )
-from .non_local import NonLocal
-
-# Non-local blocks follow these blocks of res3 and res4, counted from 0: five at depths 50 and 101. Source: Wang et al.
-# (CVPR 2018) for 50, PySlowFast for 101, where the authors' own code puts them after every seventh block of res4.
-_NON_LOCAL_STAGES, _NON_LOCAL_AFTER = (1, 2), (1, 3, 5)
+from .non_local import NonLocal, with_non_local
 
 
 class ResNet(Backbone):
@@ -51,9 +49,12 @@ class ResNet(Backbone):
             frames_multiple=family.frames_multiple,
         )
         pool2 = (family.pool2_time, 1, 1)
+        self._pads = family.pool1_padding > 0
         self.conv1 = family.stem(spec.width)
         self._frames_per_map = _frames_per_map(family, conv1=self.conv1)
-        self.pool1 = nn.Identity() if family.pool1_time is None else stem_pool(family.pool1_time)
+        self.pool1 = (
+            nn.Identity() if family.pool1_time is None else stem_pool(family.pool1_time, padding=family.pool1_padding)
+        )
         self.res2, self.res3, self.res4, self.res5 = (_stage(spec, index=index) for index in range(4))
         self.pool2 = nn.Identity() if family.pool2_time == 1 else nn.MaxPool3d(pool2)
         initialise(self)
@@ -62,17 +63,26 @@ class ResNet(Backbone):
                 module.initialise()
 
     def features(self, clip: Tensor) -> Tensor:
-        """Return res5: (B, 3, L, H, W) float -> (B, C, T', ceil(H / 32), ceil(W / 32)), T' as in `feature_shape`."""
+        """Return res5: (B, 3, L, H, W) float -> (B, C, T', H', W'), the sides as in `feature_shape`."""
         self.check_frames(clip.shape[2])
         x = self.pool1(self.conv1(clip))
         return self.res5(self.res4(self.res3(self.pool2(self.res2(x)))))
 
     def feature_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
-        """Return (T', H', W', C): the frames over the temporal stride and the side over 32, each rounded up."""
+        """Return (T', H', W', C): the frames over the temporal stride and the side over 32, each rounded up.
+
+        A first pool without padding has rounded down before.
+        """
         self.check_frames(frames)
         self.check_size(size)
-        side = grid_side(size)
+        side = grid_side(size, pads=self._pads)
         return -(-frames // self._frames_per_map), side, side, self.channels
+
+    def check_size(self, size: int) -> None:
+        """Raise SettingsError unless there is a picture, of which a first pool without padding leaves something."""
+        super().check_size(size)
+        if grid_side(size, pads=self._pads) < 1:
+            raise SettingsError(f"{self.name} needs clips of at least {SMALLEST_UNPADDED} pixels; got size={size}")
 
     def stages(self) -> dict[str, nn.Module]:
         """Return conv1 and res2 to res5; the pools between them need little memory."""
@@ -89,7 +99,7 @@ class ResNet(Backbone):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResNetSpec:
-    """A family at a depth (14, 26, 50, 101) and one of its widths (64, 32, 16; of R2D also 8)."""
+    """A family at one of its depths (of 14, 26, 50, 101) and widths (of 64, 32, 16; of R2D also 8)."""
 
     family: Family
     depth: int
@@ -121,7 +131,7 @@ def resnet_specs() -> list[ResNetSpec]:
     return [
         ResNetSpec(family=family, depth=depth, width=width)
         for family in FAMILIES
-        for depth in BLOCKS
+        for depth in family.depths
         for width in family.widths
     ]
 
@@ -144,13 +154,8 @@ def _stage(spec: ResNetSpec, *, index: int) -> nn.Sequential:
         space=family.space_strides[index],
         temporal_kernels=list(islice(cycle(family.temporal_kernels[index]), num_blocks)),
     )
-    if not (family.non_local and index in _NON_LOCAL_STAGES):
+    followed = family.non_local.after(index) if family.non_local else ()
+    if not (family.non_local and followed):
         return stage
-    followed = _NON_LOCAL_AFTER if num_blocks > 1 else (0,)
-    mixed = nn.Sequential()
-    # Blocks keep their numbers, so that weights have the same keys with and without non-local blocks.
-    for place, block in stage.named_children():
-        mixed.add_module(place, block)
-        if int(place) in followed:
-            mixed.add_module(f"nonlocal{place}", NonLocal(planes * EXPANSION))
-    return mixed
+    followed = followed if num_blocks > 1 else (0,)
+    return with_non_local(stage, channels=planes * EXPANSION, form=family.non_local, after=followed)

@@ -289,11 +289,12 @@ def load_backbone(weights: Weights) -> Backbone:
 
 
 def follow_recipe(backbone: Backbone, preprocessing: Preprocessing) -> None:
-    """Give a network what its source sets beside its weights: the eps of its batch norms, and how its head averages."""
+    """Give a network what its source sets beside its weights: eps, how its head averages, which frames are slow."""
     if preprocessing.bn_eps is not None:
         for module in backbone.modules():
             if isinstance(module, BATCH_NORMS):
                 module.eps = preprocessing.bn_eps
+    backbone.slow_frames = preprocessing.slow_frames
     backbone.head_rule = HeadRule(window=preprocessing.head_window, softmax=preprocessing.head_activation == "softmax")
 
 

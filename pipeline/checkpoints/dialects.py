@@ -1,21 +1,25 @@
 """All spellings that vidpipe reads, and which network a foreign file holds."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 
 from ..errors import WeightsError
 from .spelling import Comparison, Shape, Spelling, compare
-from .spellings import resnets, s3d, video_resnets
+from .spellings import resnets, s3d, slowfast, video_resnets
 
 SPELLINGS: tuple[Spelling, ...] = (
     *resnets.SPELLINGS,
+    *slowfast.SPELLINGS,
     *video_resnets.SPELLINGS,
     *s3d.SPELLINGS,
 )
 
 
-def comparisons(shapes: Mapping[str, Shape], *, backbone: str | None = None) -> Iterator[Comparison]:
+def comparisons(
+    shapes: Mapping[str, Shape], *, backbone: str | None = None, spellings: Iterable[Spelling] = SPELLINGS
+) -> Iterator[Comparison]:
     """Yield how a file compares with every network in every spelling, or with one network alone."""
-    for spelling in SPELLINGS:
+    for spelling in spellings:
         for name in spelling.backbones:
             if backbone in (None, name):
                 yield compare(spelling, name, shapes)
@@ -23,7 +27,14 @@ def comparisons(shapes: Mapping[str, Shape], *, backbone: str | None = None) -> 
 
 def recognised(shapes: Mapping[str, Shape]) -> list[Comparison]:
     """Return the networks whose tensors are exactly those of a file; several where the file does not tell."""
-    return [own for own in comparisons(shapes) if own.fits]
+    likely = [own for own in SPELLINGS if _has_classifier(own, shapes)]
+    return [own for own in comparisons(shapes, spellings=likely) if own.fits]
+
+
+def _has_classifier(spelling: Spelling, shapes: Mapping[str, Shape]) -> bool:
+    """Return whether a file has a classifier of the source's name, which tells most sources apart and costs nothing."""
+    name = spelling.name("fc.weight")
+    return name in shapes or ("*" in name and any(fnmatchcase(own, name) for own in shapes))
 
 
 def read_as(shapes: Mapping[str, Shape], backbone: str) -> Comparison:

@@ -36,6 +36,8 @@ class Spelling:
         linear_as: the number of axes of one that the source puts behind (K, C) of our linear layers: 3 where its
             classifier is a 3D convolution.
         ignored: patterns of keys in the source's files that no network needs, as counters of other programs.
+        altered: (pattern, alter): our tensors whose values the source keeps in another order, as a classifier of
+            channels that it joins the other way round; ``alter`` makes ours of theirs.
     """
 
     dialect: str
@@ -46,6 +48,7 @@ class Spelling:
     without_time: bool = False
     linear_as: int = 0
     ignored: tuple[str, ...] = ()
+    altered: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = ()
 
     def name(self, key: str) -> str:
         """Return how the source calls the tensor that we call ``key``."""
@@ -64,6 +67,10 @@ class Spelling:
         if is_linear:
             return shape + (1,) * self.linear_as
         return shape[:2] + shape[3:] if self.without_time and len(shape) == 5 and shape[2] == 1 else shape
+
+    def alter(self, key: str, tensor: Tensor) -> Tensor:
+        """Return our tensor ``key`` of the source's, whose shape it has already."""
+        return next((make(tensor) for pattern, make in self.altered if re.fullmatch(pattern, key)), tensor)
 
     def is_ignored(self, foreign: str) -> bool:
         """Return whether the source's key holds nothing that a network needs."""
@@ -115,7 +122,7 @@ def compare(spelling: Spelling, backbone: str, shapes: Mapping[str, Shape]) -> C
     for key, own in _shapes_of(backbone).items():
         if spelling.fill(key, own) is not None:
             continue
-        foreign = _in_file(spelling.name(key), shapes)
+        foreign = _in_file(_names(spelling, backbone)[key], shapes)
         if foreign not in shapes:
             if not key.endswith("num_batches_tracked"):  # only training counts batches, and some sources drop it
                 missing.append(foreign)
@@ -162,7 +169,7 @@ def translate(found: Comparison, state: State) -> dict[str, Tensor]:
         own = (found.num_classes or own[0], *own[1:]) if key.startswith("fc.") else own
         tensor = state[found.names[key]].detach().cpu()
         tensor = tensor.float() if tensor.is_floating_point() else tensor
-        translated[key] = tensor.reshape(own).clone().contiguous()
+        translated[key] = found.spelling.alter(key, tensor.reshape(own)).clone().contiguous()
     return translated
 
 
@@ -172,7 +179,13 @@ def _in_file(name: str, shapes: Mapping[str, Shape]) -> str:
     return found[0] if len(found) == 1 else name
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=512)  # a file is compared with many networks
+def _names(spelling: Spelling, backbone: str) -> dict[str, str]:
+    """Return key -> the source's name of a registered network."""
+    return {key: spelling.name(key) for key in _shapes_of(backbone)}
+
+
+@lru_cache(maxsize=512)
 def _shapes_of(backbone: str) -> dict[str, Shape]:
     """Return key -> shape of a registered network with one class."""
     with torch.device("meta"):

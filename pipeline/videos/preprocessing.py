@@ -12,6 +12,7 @@ Triple = tuple[float, float, float]
 INTERPOLATIONS = ("bilinear", "bicubic")
 ROUNDINGS = ("nearest", "down")
 ACTIVATIONS = ("none", "softmax")
+SLOW_FRAMES = ("every", "spread")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +37,8 @@ class Preprocessing:
             map. A side longer than the map's is the map's.
         head_activation: what is applied at each position before positions are averaged, one of ``ACTIVATIONS``.
         clip_rule: which frames of a window a clip takes, one of ``CLIP_RULES``.
+        slow_frames: which frames of a clip a slow path takes, one of ``SLOW_FRAMES``: of 32, every fourth from the
+            first, or eight spread from the first to the last (0, 4, 8, 13, 17, 22, 26, 31).
     """
 
     short_side: int = 256
@@ -50,6 +53,7 @@ class Preprocessing:
     head_window: tuple[int, int, int] | None = None
     head_activation: str = "none"
     clip_rule: str = STRIDE
+    slow_frames: str = "every"
 
     def __post_init__(self) -> None:
         if not 1 <= self.crop <= self.short_side:
@@ -73,6 +77,7 @@ class Preprocessing:
             "rounding": ROUNDINGS,
             "head_activation": ACTIVATIONS,
             "clip_rule": CLIP_RULES,
+            "slow_frames": SLOW_FRAMES,
         }
         for name, words in known.items():
             if getattr(self, name) not in words:

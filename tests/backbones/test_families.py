@@ -23,8 +23,21 @@ SMALL = [
     "i3d_14_w16",
     "i3d_14_nl_w16",
 ]
-FRAMES_PER_MAP = {"slow_only_": 1, "_8x8": 4, "_ptv": 4, "mc3": 1}  # of the names with these parts; 8 of all others
-# The published networks that come at one depth and width.
+# Of the names with these parts, the first that is there; 8 of all others.
+FRAMES_PER_MAP = {
+    "slow_only_": 1,
+    "nopool": 1,
+    "c2d_": 2,
+    "i3d_50_8x8": 2,
+    "i3d_101_8x8": 2,
+    "_heavy": 2,
+    "_8x8": 4,
+    "_16x8": 4,
+    "_xt": 4,
+    "_ptv": 4,
+    "mc3": 1,
+}
+# Of networks that stand here for the sake of published weights, at the papers' width alone.
 PUBLISHED = {
     "r2plus1d_18",
     "r3d_18",
@@ -35,6 +48,26 @@ PUBLISHED = {
     "r2plus1d_152_vmz",
     "r2plus1d_152_vmz_nopool",
     "r2plus1d_34_mm",
+    "slow_only_50_nl_dot",
+    "slow_only_50_nl_embedded",
+    "i3d_50_nl_embedded",
+    "i3d_50_nl_gaussian",
+    "i3d_50_heavy",
+    *(f"i3d_{depth}_8x8{form}" for depth in (50, 101) for form in ("", "_nl_softmax", "_nl_dot")),
+    "c2d_50_8x8",
+    "c2d_50_8x8_nl_softmax",
+    "c2d_50_nopool",
+    "c2d_101_nopool",
+    "c2d_50_mm",
+    "slowfast_50_4x16_mm",
+    "slowfast_50_8x8_mm",
+    "slowfast_101_8x8_mm",
+    "slowfast_101_50_4x16_mm",
+    "slowfast_50_4x16_xt",
+    "slowfast_101_16x8",
+    "slowfast_101_16x8_nl_dot",
+    "slowfast_50_4x16_nl_dot",
+    "slowfast_50_8x8_nl_dot",
 }
 # Of those without a pool after conv1; 32 of all others.
 SIXTEENTHS = {"r2plus1d_18", "r3d_18", "mc3_18", "r2plus1d_18_vmz", "r2plus1d_34_vmz", "r2plus1d_152_vmz_nopool"}
@@ -78,6 +111,8 @@ def test_shapes_are_those_announced(name):
         assert features.shape == (2, channels, time, height, width)
         assert scores.shape == (2, 5)
         side = size // 32 if name == "s3d" else -(-size // (16 if name in SIXTEENTHS else 32))
+        if name == "c2d_50_mm" and size == 97:
+            side -= 1  # 97, 49, and 24 of a pool without padding
         assert (time, height, width) == (frames // frames_per_map(name), side, side)
         assert channels == backbone.channels
 

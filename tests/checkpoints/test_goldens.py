@@ -20,6 +20,21 @@ NETWORKS = {
     "tv__s3d": "s3d",
     "vmz__r2plus1d_34": "r2plus1d_34_vmz",
     "mm__r2plus1d_r34": "r2plus1d_34_mm",
+    "psf__slow_8x8_r50": "slow_only_50",
+    "mm__slowonly_8x8_r50": "slow_only_50",
+    "psf__slow_nln_8x8_r50": "slow_only_50_nl_dot",
+    "ptv__slowfast_r50": "slowfast_50_8x8",
+    "psf__slowfast_8x8_r50": "slowfast_50_8x8",
+    "mm__slowfast_4x16_r50": "slowfast_50_4x16_mm",
+    "xt__slowfast_resnet50": "slowfast_50_4x16_xt",
+    "ptv__i3d_r50": "i3d_50_8x8",
+    "psf__i3d_8x8_r50": "i3d_50_8x8",
+    "mm__i3d_r50_32x2": "i3d_50",
+    "mm__i3d_nl_dot_r50_32x2": "i3d_50_nl",
+    "mm__i3d_nl_gaussian_r50_32x2": "i3d_50_nl_gaussian",
+    "psf__c2d_8x8_r50": "c2d_50_8x8",
+    "mm__c2d_r50": "c2d_50_mm",
+    "ptv__r2plus1d_r50": "r2plus1d_50_ptv",
 }
 
 
