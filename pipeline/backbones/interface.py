@@ -214,4 +214,5 @@ def initialise(backbone: nn.Module) -> None:
 def _initialise_classifier(classifier: nn.Linear) -> None:
     """Give a classifier small weights and no bias, in place, as VMZ does."""
     nn.init.normal_(classifier.weight, 0.0, 0.01)
-    nn.init.zeros_(classifier.bias)
+    if classifier.bias is not None:
+        nn.init.zeros_(classifier.bias)

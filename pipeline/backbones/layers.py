@@ -9,6 +9,7 @@ from torch.nn import functional as F
 BLOCKS = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # depth -> of res2 to res5
 WIDTHS = (64, 32, 16)  # of conv1; the first is the papers'
 EXPANSION = 4
+PUBLISHED_BLOCKS = BLOCKS | {152: (3, 8, 36, 3)}  # with the depths that stand only for the sake of published weights
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -26,6 +27,7 @@ class ConvNorm(nn.Module):
         stride: likewise.
         padding: likewise; by default half the kernel, rounded down.
         relu: whether a ReLU follows.
+        groups: into which channels are parted; as many as ``inputs`` make it depthwise.
     """
 
     def __init__(
@@ -37,10 +39,11 @@ class ConvNorm(nn.Module):
         stride: Size = (1, 1, 1),
         padding: Size | None = None,
         relu: bool = True,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         self.padding = padding or (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, self.padding, bias=False)
+        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, self.padding, groups=groups, bias=False)
         self.norm = nn.BatchNorm3d(outputs)
         self.activation = nn.ReLU(inplace=True) if relu else nn.Identity()
 
@@ -60,7 +63,7 @@ class ConvNorm(nn.Module):
         if not (short and x.device.type == "cpu" and torch.is_grad_enabled() and _is_bfloat16(x)):
             return conv(x)
         padded = F.pad(x, (0, 0, 0, 0, time, time))
-        return F.conv3d(padded, conv.weight, conv.bias, conv.stride, (0, height, width))
+        return F.conv3d(padded, conv.weight, conv.bias, conv.stride, (0, height, width), groups=conv.groups)
 
 
 def _is_bfloat16(x: Tensor) -> bool:

@@ -3,12 +3,19 @@
 import torch
 
 from ..registry import Registry
+from .csn import CSNS
 from .interface import Backbone, BackboneSpec
 from .resnet import resnet_specs
 from .slowfast import slowfast_specs
+from .x3d import X3DS
 
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
-for _spec in (*resnet_specs(), *slowfast_specs()):
+for _spec in (
+    *resnet_specs(),
+    *slowfast_specs(),
+    *X3DS,
+    *CSNS,
+):
     BACKBONES.add(_spec.name, _spec)
 
 

@@ -4,9 +4,13 @@ from collections.abc import Iterator, Mapping
 
 from ..errors import WeightsError
 from .spelling import Comparison, Shape, Spelling, compare
-from .spellings import resnets
+from .spellings import csn, resnets, x3d
 
-SPELLINGS: tuple[Spelling, ...] = (*resnets.SPELLINGS,)
+SPELLINGS: tuple[Spelling, ...] = (
+    *resnets.SPELLINGS,
+    *x3d.SPELLINGS,
+    *csn.SPELLINGS,
+)
 
 
 def comparisons(shapes: Mapping[str, Shape], *, backbone: str | None = None) -> Iterator[Comparison]:

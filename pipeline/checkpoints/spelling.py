@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
 import torch
@@ -12,6 +13,8 @@ from ..backbones.registry import build_backbone
 
 Shape = tuple[int, ...]
 State = Mapping[str, Tensor]
+Replacement = Callable[[re.Match[str]], str]
+Rule = tuple[str, str | Replacement]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,24 +25,28 @@ class Spelling:
         dialect: the source's name, as ``pytorchvideo``.
         backbones: registered names of the networks that it spells so. Several are listed where the same tensors make
             different networks: then a file does not tell which one it holds.
-        rules: (pattern, replacement) in the sense of ``re.sub``. Each of our keys is rewritten by the first whose
-            pattern matches it as a whole; one that no rule matches is spelled as it is.
+        rules: (pattern, replacement) in the sense of ``re.sub``: a template, or a function where a source counts
+            otherwise than we do. Each of our keys is rewritten by the first whose pattern matches it as a whole; one
+            that no rule matches is spelled as it is. A ``*`` in what comes out stands for anything: for numbers of
+            classes that some sources put into names.
         recipe: the name in ``RECIPES`` of how the source prepares pixels for these networks.
         filled: (pattern, fill): our tensors that the source lacks because its network computes the same without them;
             ``fill`` makes one from our key and shape.
         without_time: whether the source's convolutions are 2D: (O, I, H, W) where ours are (O, I, 1, H, W).
         linear_as: the number of axes of one that the source puts behind (K, C) of our linear layers: 3 where its
             classifier is a 3D convolution.
+        linear_where: pattern of the keys to which ``linear_as`` applies, where a source has both kinds.
         ignored: patterns of keys in the source's files that no network needs, as counters of other programs.
     """
 
     dialect: str
     backbones: tuple[str, ...]
-    rules: tuple[tuple[str, str], ...]
+    rules: tuple[Rule, ...]
     recipe: str
     filled: tuple[tuple[str, Callable[[str, Shape], Tensor]], ...] = ()
     without_time: bool = False
     linear_as: int = 0
+    linear_where: str = ".+"
     ignored: tuple[str, ...] = ()
 
     def name(self, key: str) -> str:
@@ -47,7 +54,7 @@ class Spelling:
         for pattern, replacement in self.rules:
             match = re.fullmatch(pattern, key)
             if match:
-                return match.expand(replacement)
+                return match.expand(replacement) if isinstance(replacement, str) else replacement(match)
         return key
 
     def fill(self, key: str, shape: Shape) -> Tensor | None:
@@ -110,12 +117,13 @@ def compare(spelling: Spelling, backbone: str, shapes: Mapping[str, Shape]) -> C
     for key, own in _shapes_of(backbone).items():
         if spelling.fill(key, own) is not None:
             continue
-        foreign = spelling.name(key)
+        foreign = _in_file(spelling.name(key), shapes)
         if foreign not in shapes:
             if not key.endswith("num_batches_tracked"):  # only training counts batches, and some sources drop it
                 missing.append(foreign)
             continue
-        is_linear, found = _is_linear(key, own), shapes[foreign]
+        is_linear = _is_linear(key, own) and re.fullmatch(spelling.linear_where, key) is not None
+        found = shapes[foreign]
         if key.startswith("fc.") and found:
             num_classes = found[0]
             own = (found[0], *own[1:])
@@ -161,7 +169,13 @@ def translate(found: Comparison, state: State) -> dict[str, Tensor]:
     return translated
 
 
-@lru_cache(maxsize=64)
+def _in_file(name: str, shapes: Mapping[str, Shape]) -> str:
+    """Return the only key of a file that a name with a ``*`` stands for; other names as they are."""
+    found = [own for own in shapes if fnmatchcase(own, name)] if "*" in name else []
+    return found[0] if len(found) == 1 else name
+
+
+@lru_cache(maxsize=512)  # a file is compared with every network
 def _shapes_of(backbone: str) -> dict[str, Shape]:
     """Return key -> shape of a registered network with one class."""
     with torch.device("meta"):
