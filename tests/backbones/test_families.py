@@ -23,7 +23,7 @@ SMALL = [
     "i3d_14_w16",
     "i3d_14_nl_w16",
 ]
-FRAMES_PER_MAP = {"slow_only_": 1, "_8x8": 4, "_ptv": 4}  # of the names with these parts; 8 of all others
+FRAMES_PER_MAP = {"slow_only_": 1, "_8x8": 4, "_ptv": 4, "x3d_": 1}  # of the names with these parts; 8 of all others
 
 
 def meta(name: str, num_classes: int = 5):
@@ -43,7 +43,10 @@ def test_the_names_are_families_by_depth_and_width():
         for depth in (14, 26, 50, 101)
         for width in ("", "_w32", "_w16")
     }
-    assert set(BACKBONES.names()) == expected | {f"r2d_{depth}_w8" for depth in (14, 26, 50, 101)}
+    expected |= {f"r2d_{depth}_w8" for depth in (14, 26, 50, 101)}
+    expected |= {f"x3d_{size}" for size in ("xs", "s", "m", "l")}
+    expected |= {f"{form}_{depth}" for form in ("ircsn", "ipcsn") for depth in (50, 101, 152)}
+    assert set(BACKBONES.names()) == expected
 
 
 # Millions, worked out from Table 1 by hand.
@@ -117,10 +120,15 @@ def test_training_reaches_every_parameter(name):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 8])
-@pytest.mark.parametrize(("kernel", "stride"), [((3, 1, 1), (1, 1, 1)), ((3, 3, 3), (1, 1, 1)), ((5, 7, 7), (2, 2, 2))])
-def test_bfloat16_gradients_of_short_clips_are_those_of_float32(kernel, stride, frames):
+@pytest.mark.parametrize(
+    ("kernel", "stride", "groups"),
+    [((3, 1, 1), (1, 1, 1), 1), ((3, 3, 3), (1, 1, 1), 1), ((5, 7, 7), (2, 2, 2), 1), ((3, 3, 3), (1, 1, 1), 16)],
+)
+def test_bfloat16_gradients_of_short_clips_are_those_of_float32(kernel, stride, groups, frames):
     torch.manual_seed(0)
-    layer = ConvNorm(16, 16, kernel=kernel, stride=stride, relu=False).to(memory_format=torch.channels_last_3d)
+    layer = ConvNorm(16, 16, kernel=kernel, stride=stride, groups=groups, relu=False).to(
+        memory_format=torch.channels_last_3d
+    )
     clip = torch.randn(4, 16, frames, 6, 6).to(memory_format=torch.channels_last_3d)
     out = layer(clip)
     wanted = torch.randn_like(out)
@@ -215,7 +223,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_an_unknown_name_lists_the_nearest_ones():
-    with pytest.raises(SettingsError, match=r"no backbone 'r2d_27'; did you mean r2d_26. Of 112 the nearest: .*r2d_26"):
+    with pytest.raises(SettingsError, match=r"no backbone 'r2d_27'; did you mean r2d_26. Of 122 the nearest: .*r2d_26"):
         build_backbone("r2d_27", num_classes=2)
 
 
