@@ -32,13 +32,13 @@ class X3D(Backbone):
 
     def __init__(self, spec: "X3DSpec", *, num_classes: int, dropout: float) -> None:
         channels = _inner(_WIDTHS[-1])
-        neck = nn.Sequential(nn.Linear(channels, _NECK_CHANNELS, bias=False), nn.ReLU(inplace=True))
+        neck = nn.Linear(channels, _NECK_CHANNELS, bias=False)
         super().__init__(
             name=spec.name,
             num_classes=num_classes,
             channels=channels,
             dropout=dropout,
-            neck=neck,
+            neck=nn.Sequential(neck, nn.ReLU(inplace=True)),
             neck_channels=_NECK_CHANNELS,
         )
         width = _WIDTHS[0]
@@ -49,7 +49,7 @@ class X3D(Backbone):
         self.res2, self.res3, self.res4, self.res5 = (_stage(spec, index=index) for index in range(4))
         self.conv5 = ConvNorm(_WIDTHS[-1], channels, kernel=(1, 1, 1))
         initialise(self)
-        nn.init.kaiming_normal_(neck[0].weight, mode="fan_out", nonlinearity="relu")  # it is no classifier
+        nn.init.kaiming_normal_(neck.weight, mode="fan_out", nonlinearity="relu")  # it is no classifier
 
     def features(self, clip: Tensor) -> Tensor:
         """Return conv5: (B, 3, L, H, W) float -> (B, 432, L, ceil(H / 32), ceil(W / 32))."""
