@@ -85,7 +85,7 @@ def _factorised_stem(width: int) -> nn.Sequential:
     )
 
 
-def _full_stem(width: int) -> nn.Sequential:
+def full_stem(width: int) -> nn.Sequential:
     """Return R3D's conv1: 3×7×7."""
     return nn.Sequential(ConvNorm(3, width, kernel=(3, 7, 7), stride=(1, 2, 2)))
 
@@ -144,7 +144,7 @@ _R2PLUS1D = Family(
 R3D = Family(
     name="r3d",
     summary="R3D: as R(2+1)D, with whole 3×3×3 convolutions",
-    stem=_full_stem,
+    stem=full_stem,
     middle=_full_middle,
     time_strides=(1, 2, 2, 2),
 )

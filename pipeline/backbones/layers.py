@@ -10,6 +10,7 @@ BLOCKS = {14: (1, 1, 1, 1), 26: (2, 2, 2, 2), 50: (3, 4, 6, 3), 101: (3, 4, 23, 
 SMALLEST_UNPADDED = 5  # pixels of which conv1 and a pool without padding leave one
 WIDTHS = (64, 32, 16)  # of conv1; the first is the papers'
 EXPANSION = 4
+PUBLISHED_BLOCKS = BLOCKS | {152: (3, 8, 36, 3)}  # with the depths that stand only for the sake of published weights
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -28,6 +29,7 @@ class ConvNorm(nn.Module):
         padding: likewise; by default half the kernel, rounded down.
         relu: whether a ReLU follows.
         bias: whether the convolution has a bias, which the norm makes needless.
+        groups: into which channels are parted; as many as ``inputs`` make it depthwise.
     """
 
     def __init__(
@@ -40,10 +42,11 @@ class ConvNorm(nn.Module):
         padding: Size | None = None,
         relu: bool = True,
         bias: bool = False,
+        groups: int = 1,
     ) -> None:
         super().__init__()
         self.padding = padding or (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
-        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, self.padding, bias=bias)
+        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, self.padding, groups=groups, bias=bias)
         self.norm = nn.BatchNorm3d(outputs)
         self.activation = nn.ReLU(inplace=True) if relu else nn.Identity()
 
@@ -63,7 +66,7 @@ class ConvNorm(nn.Module):
         if not (short and x.device.type == "cpu" and torch.is_grad_enabled() and _is_bfloat16(x)):
             return conv(x)
         padded = F.pad(x, (0, 0, 0, 0, time, time))
-        return F.conv3d(padded, conv.weight, conv.bias, conv.stride, (0, height, width))
+        return F.conv3d(padded, conv.weight, conv.bias, conv.stride, (0, height, width), groups=conv.groups)
 
 
 def _is_bfloat16(x: Tensor) -> bool:

@@ -3,11 +3,13 @@
 import torch
 
 from ..registry import Registry
+from .csn import CSNS
 from .interface import Backbone, BackboneSpec
 from .resnet import resnet_specs
 from .s3d import S3DSpec
 from .slowfast import slowfast_specs
 from .video_resnet import VIDEO_RESNETS
+from .x3d import X3DS
 
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
 for _spec in (
@@ -15,6 +17,8 @@ for _spec in (
     *slowfast_specs(),
     *VIDEO_RESNETS,
     S3DSpec(),
+    *X3DS,
+    *CSNS,
 ):
     BACKBONES.add(_spec.name, _spec)
 

@@ -13,8 +13,8 @@ from ..errors import SettingsError
 from .families import FAMILIES, Family
 from .interface import Backbone, initialise
 from .layers import (
-    BLOCKS,
     EXPANSION,
+    PUBLISHED_BLOCKS,
     SMALLEST_UNPADDED,
     ConvNorm,
     blocks_of,
@@ -144,7 +144,7 @@ def _frames_per_map(family: Family, *, conv1: nn.Sequential) -> int:
 
 def _stage(spec: ResNetSpec, *, index: int) -> nn.Sequential:
     """Return res2 (``index`` 0) to res5 (3)."""
-    family, num_blocks = spec.family, BLOCKS[spec.depth][index]
+    family, num_blocks = spec.family, PUBLISHED_BLOCKS[spec.depth][index]
     planes = spec.width * 2**index
     stage = residual_stage(
         stage_inputs(spec.width, index=index),

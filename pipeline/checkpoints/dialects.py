@@ -5,13 +5,15 @@ from fnmatch import fnmatchcase
 
 from ..errors import WeightsError
 from .spelling import Comparison, Shape, Spelling, compare
-from .spellings import resnets, s3d, slowfast, video_resnets
+from .spellings import csn, resnets, s3d, slowfast, video_resnets, x3d
 
 SPELLINGS: tuple[Spelling, ...] = (
     *resnets.SPELLINGS,
     *slowfast.SPELLINGS,
     *video_resnets.SPELLINGS,
     *s3d.SPELLINGS,
+    *x3d.SPELLINGS,
+    *csn.SPELLINGS,
 )
 
 

@@ -3,7 +3,7 @@
 Source: the sources' own files, as each recipe says. All take red, green, blue.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..videos.preprocessing import Preprocessing
 
@@ -25,6 +25,69 @@ class Recipe:
     preprocessing: Preprocessing
     fps: float | None
     words: str
+
+
+_MM_CSN = Preprocessing(
+    short_side=256,
+    crop=256,
+    mean=(123.675 / 255, 116.28 / 255, 103.53 / 255),
+    std=(58.395 / 255, 57.12 / 255, 57.375 / 255),
+    antialias=False,
+    bn_eps=1e-3,
+)
+
+
+def _x3d_recipes(size: int) -> dict[str, Recipe]:
+    """Return the recipes of all dialects of the X3D that is tested at ``size`` pixels.
+
+    The head's window is the map of the training's crop: of 160 pixels at 182, 224 at 256, 312 at 356.
+    """
+    side = {182: 5, 256: 7, 356: 10}[size]
+    pyslowfast = Preprocessing(
+        short_side=size,
+        crop=size,
+        mean=_FB_MEAN,
+        std=_FB_STD,
+        antialias=False,
+        rounding="down",
+        bn_eps=1e-5,
+        head_window=(64, side, side),
+        head_activation="softmax",
+        clip_rule="linspace",
+    )
+    mmaction2 = replace(
+        pyslowfast,
+        mean=(114.75 / 255,) * 3,
+        std=(57.38 / 255,) * 3,
+        rounding="nearest",
+        head_window=None,
+        head_activation="none",
+    )
+    pytorchvideo = replace(pyslowfast, head_activation="none")
+    efficient = replace(pytorchvideo, head_window=None)
+    frames = "10 clips of frames spread over T×τ at 30 frames/s"
+    return {
+        f"fbX3D_{size}": Recipe(
+            preprocessing=pyslowfast,
+            fps=30.0,
+            words=f"PySlowFast's test of X3D: shorter side {size}, whole height, probabilities averaged; {frames}",
+        ),
+        f"ptvX3D_{size}": Recipe(
+            preprocessing=pytorchvideo,
+            fps=30.0,
+            words=f"pytorchvideo's test of X3D: shorter side {size}, whole height, scores averaged; {frames}",
+        ),
+        f"efficientX3D_{size}": Recipe(
+            preprocessing=efficient,
+            fps=30.0,
+            words=f"pytorchvideo's EfficientX3D, whose head averages the whole map; shorter side {size}; {frames}",
+        ),
+        f"mmX3D_{size}": Recipe(
+            preprocessing=mmaction2,
+            fps=30.0,
+            words=f"mmaction2's test of X3D: shorter side {size}, three crops of {size}; {frames}",
+        ),
+    }
 
 
 RECIPES: dict[str, Recipe] = {
@@ -135,4 +198,29 @@ RECIPES: dict[str, Recipe] = {
         fps=None,
         words="X-Temporal's test of its SlowFast: shorter side 128 by PIL, 112 from the middle, the video's own rate",
     ),
+    "vmz_csn": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            squash=(256, 342),
+            crop=256,
+            mean=_KINETICS_MEAN,
+            std=_KINETICS_STD,
+            antialias=False,
+            bn_eps=1e-3,
+        ),
+        fps=None,
+        words="VMZ's test of CSN: 256×342 whatever the aspect ratio, three crops of 256, the video's own rate",
+    ),
+    "mm3d_csn": Recipe(
+        preprocessing=_MM_CSN,
+        fps=None,
+        words="mmaction2's test of the CSN that it trained, and of its copy of VMZ's ip-CSN from IG-65M: "
+        "shorter side 256, three crops of 256 of 10 clips, the video's own rate",
+    ),
+    "mm3d_csn_vmz": Recipe(
+        preprocessing=replace(_MM_CSN, mean=_KINETICS_MEAN, std=_KINETICS_STD),
+        fps=None,
+        words="mmaction2's test of its other copies of VMZ's CSN (from scratch, from Sports-1M): VMZ's mean and std",
+    ),
 }
+RECIPES |= {own: recipe for size in (182, 256, 356) for own, recipe in _x3d_recipes(size).items()}

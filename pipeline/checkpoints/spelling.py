@@ -35,6 +35,7 @@ class Spelling:
         without_time: whether the source's convolutions are 2D: (O, I, H, W) where ours are (O, I, 1, H, W).
         linear_as: the number of axes of one that the source puts behind (K, C) of our linear layers: 3 where its
             classifier is a 3D convolution.
+        linear_where: pattern of the keys to which ``linear_as`` applies, where a source has both kinds.
         ignored: patterns of keys in the source's files that no network needs, as counters of other programs.
         altered: (pattern, alter): our tensors whose values the source keeps in another order, as a classifier of
             channels that it joins the other way round; ``alter`` makes ours of theirs.
@@ -47,6 +48,7 @@ class Spelling:
     filled: tuple[tuple[str, Callable[[str, Shape], Tensor]], ...] = ()
     without_time: bool = False
     linear_as: int = 0
+    linear_where: str = ".+"
     ignored: tuple[str, ...] = ()
     altered: tuple[tuple[str, Callable[[Tensor], Tensor]], ...] = ()
 
@@ -127,7 +129,8 @@ def compare(spelling: Spelling, backbone: str, shapes: Mapping[str, Shape]) -> C
             if not key.endswith("num_batches_tracked"):  # only training counts batches, and some sources drop it
                 missing.append(foreign)
             continue
-        is_linear, found = _is_linear(key, own), shapes[foreign]
+        is_linear = _is_linear(key, own) and re.fullmatch(spelling.linear_where, key) is not None
+        found = shapes[foreign]
         if key.startswith("fc.") and found:
             num_classes = found[0]
             own = (found[0], *own[1:])

@@ -172,8 +172,8 @@ def uniform_starts(
     """Return (N,) float64 seconds, sorted: clips spread evenly, the first at the beginning, the last touching the end.
 
     With the placement ``open`` the last clip stops short of the end by the distance of two clips, and a lone one lies
-    at the beginning, as in PySlowFast. Otherwise a lone clip lies in the middle. At a constant rate they are spread over
-    the seconds from which a whole clip fits, otherwise over the frames, which is the same but for frames that are shown
+    at the beginning, as in PySlowFast. Otherwise a lone clip lies in the middle. At a constant rate they are spread
+    over the seconds from which a whole clip fits, otherwise over the frames, which is the same but for frames shown
     longer and for gaps. ``start`` and ``end`` (seconds) restrict the usable part of the video.
 
     Raises:

@@ -26,7 +26,8 @@ SMALL = [
 # Of the names with these parts, the first that is there; 8 of all others.
 FRAMES_PER_MAP = {
     "slow_only_": 1,
-    "nopool": 1,
+    "c2d_50_nopool": 1,
+    "c2d_101_nopool": 1,
     "c2d_": 2,
     "i3d_50_8x8": 2,
     "i3d_101_8x8": 2,
@@ -36,6 +37,7 @@ FRAMES_PER_MAP = {
     "_xt": 4,
     "_ptv": 4,
     "mc3": 1,
+    "x3d_": 1,
 }
 # Of networks that stand here for the sake of published weights, at the papers' width alone.
 PUBLISHED = {
@@ -90,7 +92,10 @@ def test_the_names_are_families_by_depth_and_width():
         for depth in (14, 26, 50, 101)
         for width in ("", "_w32", "_w16")
     }
-    assert set(BACKBONES.names()) == expected | {f"r2d_{depth}_w8" for depth in (14, 26, 50, 101)} | PUBLISHED
+    expected |= {f"r2d_{depth}_w8" for depth in (14, 26, 50, 101)}
+    expected |= {f"x3d_{size}" for size in ("xs", "s", "m", "l")}
+    expected |= {f"{form}_{depth}" for form in ("ircsn", "ipcsn") for depth in (50, 101, 152)}
+    assert set(BACKBONES.names()) == expected | PUBLISHED
 
 
 # Millions, worked out from Table 1 by hand.
@@ -167,10 +172,15 @@ def test_training_reaches_every_parameter(name):
 
 
 @pytest.mark.parametrize("frames", [1, 2, 3, 4, 8])
-@pytest.mark.parametrize(("kernel", "stride"), [((3, 1, 1), (1, 1, 1)), ((3, 3, 3), (1, 1, 1)), ((5, 7, 7), (2, 2, 2))])
-def test_bfloat16_gradients_of_short_clips_are_those_of_float32(kernel, stride, frames):
+@pytest.mark.parametrize(
+    ("kernel", "stride", "groups"),
+    [((3, 1, 1), (1, 1, 1), 1), ((3, 3, 3), (1, 1, 1), 1), ((5, 7, 7), (2, 2, 2), 1), ((3, 3, 3), (1, 1, 1), 16)],
+)
+def test_bfloat16_gradients_of_short_clips_are_those_of_float32(kernel, stride, groups, frames):
     torch.manual_seed(0)
-    layer = ConvNorm(16, 16, kernel=kernel, stride=stride, relu=False).to(memory_format=torch.channels_last_3d)
+    layer = ConvNorm(16, 16, kernel=kernel, stride=stride, groups=groups, relu=False).to(
+        memory_format=torch.channels_last_3d
+    )
     clip = torch.randn(4, 16, frames, 6, 6).to(memory_format=torch.channels_last_3d)
     out = layer(clip)
     wanted = torch.randn_like(out)

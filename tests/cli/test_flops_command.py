@@ -134,7 +134,7 @@ BY_ITSELF = "--aggregator fast-gru --channels 16 --grid 1x2x2"
     [
         ("", "say what to count: --preset, --backbone, "),
         ("--aggregator gru", "say what to count: "),
-        ("--backbone x", "there is no backbone 'x'; of 137 the nearest: "),
+        ("--backbone x", "there is no backbone 'x'; of "),
         ("--backbone r2d_26 --frames 0", "--frames must be from 1 to 4096; got 0"),
         ("--backbone r2d_26 --frames 4", "r2d_26 needs clips of a multiple of 8 frames; got 4."),
         ("--backbone r2d_26 --size 15", "--size must be from 16 to 8192; got 15"),
