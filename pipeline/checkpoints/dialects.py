@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from ..errors import WeightsError
 from .spelling import Comparison, Shape, Spelling, compare
-from .spellings import resnets
+from .spellings import images, resnets
 
-SPELLINGS: tuple[Spelling, ...] = (*resnets.SPELLINGS,)
+SPELLINGS: tuple[Spelling, ...] = (*resnets.SPELLINGS, *images.SPELLINGS)
 
 
 def comparisons(shapes: Mapping[str, Shape], *, backbone: str | None = None) -> Iterator[Comparison]:
