@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -45,7 +45,11 @@ class Backbone(nn.Module, ABC):
         frames_multiple: clips must have a multiple of this many frames.
         head_rule: how the head averages; a matter of the weights' recipe, not of the architecture.
         slow_frames: which frames a slow path takes, in families that have one; likewise a matter of the recipe.
+        folds: whether a module with a ``conv`` and a ``norm`` applies the one right after the other; not so in networks
+            of other libraries, whose attributes may mean other things.
     """
+
+    folds: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -211,7 +215,7 @@ def initialise(backbone: Backbone) -> None:
     if backbone.classifier.weight.is_meta:
         return  # no values to draw, and torch takes longer over not drawing them than over all the rest
     for module in backbone.modules():
-        if isinstance(module, nn.Conv3d):
+        if isinstance(module, (nn.Conv2d, nn.Conv3d)):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):
             _initialise_classifier(module)

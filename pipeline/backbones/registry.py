@@ -1,10 +1,15 @@
 """Clip backbones, by name."""
 
+import re
+
 import torch
 
 from ..registry import Registry
 from .csn import CSNS
+from .frames import FrameSpec
+from .image_resnet import RESNET_SPECS
 from .interface import Backbone, BackboneSpec
+from .inverted import INVERTED_SPECS
 from .resnet import resnet_specs
 from .s3d import S3DSpec
 from .slowfast import slowfast_specs
@@ -21,6 +26,20 @@ for _spec in (
     *CSNS,
 ):
     BACKBONES.add(_spec.name, _spec)
+for _spec in (*RESNET_SPECS, *INVERTED_SPECS):
+    BACKBONES.add(_spec.name, _spec)
+
+_POOLED = re.compile(r"(.+)_t([1-9]\d*)")  # an image network that averages maps in time, as resnet_50_t4
+
+
+def _pooled(name: str) -> BackboneSpec | None:
+    """Return the image network of a name that ends in ``_tK``, with maps averaged over K frames."""
+    match = _POOLED.fullmatch(name)
+    plain = BACKBONES[match[1]] if match and match[1] in BACKBONES else None
+    return plain.pooled(int(match[2])) if match and isinstance(plain, FrameSpec) else None
+
+
+BACKBONES.resolve(_pooled)
 
 
 def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0) -> Backbone:

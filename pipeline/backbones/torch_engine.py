@@ -53,7 +53,7 @@ class TorchEngine:
         self._dtype = DTYPES[precision]
         self._backbone = fold_batch_norm(load_backbone(weights))
         self._backbone.to(device=self.device, dtype=self._dtype)
-        self._backbone.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
+        lay_channels_last(self._backbone)
         for part in (self._backbone.neck, self._backbone.classifier):
             part.float()  # scores stay float32, which costs nothing in so small layers
 
@@ -128,17 +128,26 @@ class TorchEngine:
             )
 
 
+def lay_channels_last(network: nn.Module) -> None:
+    """Lay out the weights of convolutions, in place, with their channels last, in two dimensions as in three."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.ndim in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+
+
 def fold_batch_norm(network: M) -> M:
     """Fold each batch norm into the convolution before it, in place, and return the network.
 
-    A module with a ``conv`` and a ``norm`` applies the one right after the other.
+    A module with a ``conv`` and a ``norm`` applies the one right after the other, unless the network says that its
+    modules do not (``folds``).
 
     The network must be in evaluation mode; it computes the same as before, up to rounding, in fewer passes over memory.
 
     Raises:
         ValueError: if it is in training mode, where norms depend on the batch and cannot be folded.
     """
-    for module in network.modules():
+    for module in network.modules() if getattr(network, "folds", True) else ():
         conv, norm = getattr(module, "conv", None), getattr(module, "norm", None)
         if isinstance(conv, (nn.Conv2d, nn.Conv3d)) and isinstance(norm, (nn.BatchNorm2d, nn.BatchNorm3d)):
             if module.training:

@@ -277,15 +277,24 @@ def load_backbone(weights: Weights) -> Backbone:
         SettingsError: if there is no backbone of that name.
         WeightsError: if keys or shapes differ.
     """
-    with torch.device("meta"):  # no initialisation that would be overwritten at once
-        backbone = build_backbone(weights.backbone, num_classes=len(weights.classes))
-    backbone.to_empty(device="cpu")
+    backbone = _unfilled(weights.backbone, num_classes=len(weights.classes))
     try:
         backbone.load_state_dict(weights.state, strict=True)
     except RuntimeError as error:
         raise WeightsError(f"these weights do not fit {weights.backbone}: {error}") from error
     follow_recipe(backbone, weights.preprocessing)
     return backbone.eval()
+
+
+def _unfilled(name: str, *, num_classes: int) -> Backbone:
+    """Return a backbone on the CPU whose state dict is yet to be filled."""
+    with torch.device("meta"):  # no initialisation that would be overwritten at once
+        backbone = build_backbone(name, num_classes=num_classes)
+    if {key for key, _ in backbone.named_buffers()} <= backbone.state_dict().keys():
+        return backbone.to_empty(device="cpu")
+    # Buffers that are in no state dict (positions, windows of attention) are as the network makes them.
+    with torch.random.fork_rng(devices=[]):
+        return build_backbone(name, num_classes=num_classes)
 
 
 def follow_recipe(backbone: Backbone, preprocessing: Preprocessing) -> None:

@@ -5,7 +5,7 @@ from fnmatch import fnmatchcase
 
 from ..errors import WeightsError
 from .spelling import Comparison, Shape, Spelling, compare
-from .spellings import csn, resnets, s3d, slowfast, video_resnets, x3d
+from .spellings import csn, images, resnets, s3d, slowfast, video_resnets, x3d
 
 SPELLINGS: tuple[Spelling, ...] = (
     *resnets.SPELLINGS,
@@ -14,6 +14,7 @@ SPELLINGS: tuple[Spelling, ...] = (
     *s3d.SPELLINGS,
     *x3d.SPELLINGS,
     *csn.SPELLINGS,
+    *images.SPELLINGS,
 )
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from ..videos.preprocessing import Preprocessing
 
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _FB_MEAN, _FB_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 _KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # VMZ's and torchvision's
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +88,23 @@ def _x3d_recipes(size: int) -> dict[str, Recipe]:
             words=f"mmaction2's test of X3D: shorter side {size}, three crops of {size}; {frames}",
         ),
     }
+
+
+def _lite(size: int) -> Recipe:
+    """Return EfficientNet-Lite's: TensorFlow crops all but 32 pixels of what it resizes to, without antialiasing."""
+    return Recipe(
+        preprocessing=Preprocessing(
+            short_side=size + 32,
+            crop=size,
+            mean=(127 / 255,) * 3,
+            std=(128 / 255,) * 3,
+            interpolation="bicubic",
+            antialias=False,
+            bn_eps=1e-3,
+        ),
+        fps=None,
+        words=f"EfficientNet-Lite's test on pictures: (value - 127) / 128, shorter side {size + 32}, the middle {size}",
+    )
 
 
 RECIPES: dict[str, Recipe] = {
@@ -222,5 +239,39 @@ RECIPES: dict[str, Recipe] = {
         fps=None,
         words="mmaction2's test of its other copies of VMZ's CSN (from scratch, from Sports-1M): VMZ's mean and std",
     ),
+    "imagenet": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256, crop=224, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, rounding="down", bn_eps=1e-5
+        ),
+        fps=None,
+        words="torchvision's test on pictures: shorter side 256, the middle 224; its second weights take 232",
+    ),
+    "mm2d": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            crop=224,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            antialias=False,
+            bn_eps=1e-5,
+            clip_rule="segments",
+        ),
+        fps=None,
+        words="mmaction2's 2D networks: shorter side 256, the middle 224; its frames are spread over the whole video",
+    ),
+    "tsm": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            crop=224,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            rounding="down",
+            bn_eps=1e-5,
+            clip_rule="segments",
+        ),
+        fps=None,
+        words="the TSM repository's test: shorter side 256, the middle 224; frames spread over the whole video",
+    ),
+    **{f"efficientnet_lite{index}": _lite(size) for index, size in enumerate((224, 240, 260, 280, 300))},
 }
 RECIPES |= {own: recipe for size in (182, 256, 356) for own, recipe in _x3d_recipes(size).items()}

