@@ -96,8 +96,8 @@ def _lite(size: int) -> Recipe:
         preprocessing=Preprocessing(
             short_side=size + 32,
             crop=size,
-            mean=(127 / 255,) * 3,
-            std=(128 / 255,) * 3,
+            mean=(127 / 255, 127 / 255, 127 / 255),
+            std=(128 / 255, 128 / 255, 128 / 255),
             interpolation="bicubic",
             antialias=False,
             bn_eps=1e-3,

@@ -40,7 +40,13 @@ FRAMES_PER_MAP = {
     "x3d_": 1,
 }
 # Of networks that stand here for the sake of published weights, at the papers' width alone.
+IMAGE_NETWORKS = {
+    *(f"resnet_{depth}" for depth in (18, 34, 50, 101)),
+    *(f"efficientnet_lite{index}" for index in range(5)),
+    "mobilenet_v2",
+}
 PUBLISHED = {
+    *IMAGE_NETWORKS,
     "r2plus1d_18",
     "r3d_18",
     "mc3_18",
@@ -81,6 +87,8 @@ def meta(name: str, num_classes: int = 5):
 
 
 def frames_per_map(name: str) -> int:
+    if name in IMAGE_NETWORKS:
+        return 1
     return next((frames for part, frames in FRAMES_PER_MAP.items() if part in name), 8)
 
 
