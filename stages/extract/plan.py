@@ -22,6 +22,7 @@ from ...pipeline.features.table_changes import TableChanges
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.strides import look_at_some, share_seen
+from ..ready_weights import ready_place
 from .memory import check_fits
 from .settings import ExtractSettings, RoleWeights
 from .task import BackboneJob, ExtractJob, cropped
@@ -160,7 +161,8 @@ def _fair_threads(settings: ExtractSettings) -> int:
 def _prepare_backbone(
     settings: ExtractSettings, role: str, given: RoleWeights, clips: tuple[bool, ...]
 ) -> PreparedBackbone:
-    weights = cropped(load_named(given.path, backbone=given.backbone, role=role), settings.crop)
+    path = ready_place(given.path, backbone=given.backbone, role=role)
+    weights = cropped(load_named(path, backbone=given.backbone, role=role), settings.crop)
     name, crop, num_frames = weights.backbone, weights.preprocessing.crop, settings.sampling.num_frames
     check_clip(weights, settings.sampling)
     macs = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=len(weights.classes))
@@ -169,7 +171,7 @@ def _prepare_backbone(
         pattern=str(settings.pattern) if role == EXPENSIVE else "all",
         job=BackboneJob(
             role=role,
-            weights=weights_file(given.path, role=role),
+            weights=weights_file(path, role=role),
             digest=weights.digest,
             crop=settings.crop,
             clips=clips,

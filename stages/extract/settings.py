@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...pipeline.backbones.engine_settings import EngineSettings
-from ...pipeline.backbones.places import is_word, near_by, read_place
+from ...pipeline.backbones.places import read_place
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.execution import IN_PROCESS, check_scheduler
 from ...pipeline.features.compression import COMPRESSION_NAMES, DEFAULT_COMPRESSION
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.videos.clips import ClipSampling
+from ..ready_weights import check_place
 
 _ALL_EXPENSIVE = Pattern.parse("all-expensive")
 
@@ -22,7 +23,7 @@ class RoleWeights:
 
     Attributes:
         backbone: the name that they must have; empty: whichever they are of.
-        path: of the file, or of the folder of the run.
+        path: of the file, or of the folder of the run; or the name of published weights.
     """
 
     backbone: str = ""
@@ -36,11 +37,7 @@ class RoleWeights:
             ValueError: if ``text`` is not of that form, or a mere name.
         """
         name, place = read_place(text)
-        if not name and is_word(place) and not place.exists():
-            raise ValueError(
-                f"must be a weights file, a run of vidpipe train-backbone, or NAME= before either; there is no file "
-                f"or run {text!r}{near_by(place)}"
-            )
+        check_place(name, place)
         return cls(backbone=name, path=place)
 
 
@@ -52,7 +49,7 @@ class ExtractSettings:
     store: Path = setting(help="Feature store; an unfinished one goes on.")
     expensive: RoleWeights | None = setting(
         default=None,
-        help="Weights of the expensive backbone: a .safetensors file, or the run that left it.",
+        help="Weights of the expensive backbone: a file, the run that left it, or the name of published ones.",
         metavar="[NAME=]WEIGHTS",
     )
     cheap: RoleWeights | None = setting(

@@ -156,8 +156,7 @@ def cropped(weights: Weights, crop: int | None) -> Weights:
     preprocessing = weights.preprocessing
     if crop is None or crop == preprocessing.crop:
         return weights
-    short_side = round(preprocessing.short_side * crop / preprocessing.crop)
-    return replace(weights, preprocessing=replace(preprocessing, crop=crop, short_side=short_side))
+    return replace(weights, preprocessing=preprocessing.at_crop(crop))
 
 
 # A single entry: networks are large, and a worker that gets another job has no more use for the last one's.

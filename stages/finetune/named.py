@@ -6,6 +6,8 @@ from pathlib import Path
 from ...pipeline.backbones.places import weights_file
 from ...pipeline.backbones.registry import BACKBONES
 from ...pipeline.backbones.weights import read_head
+from ...pipeline.checkpoints.names import is_known_name
+from ..ready_weights import ready_place
 from .settings import FinetuneSettings, RoleBackbone
 
 
@@ -26,9 +28,10 @@ def named_backbone(given: RoleBackbone, *, role: str) -> RoleBackbone:
     """
     weights = given.weights
     # A word that names no backbone may be a folder here. One that does is the name: ./r2d_26 would be the folder.
-    if weights is None and given.backbone not in BACKBONES and Path(given.backbone).exists():
+    word = given.backbone not in BACKBONES and (Path(given.backbone).exists() or is_known_name(given.backbone))
+    if weights is None and word:
         given, weights = RoleBackbone(), Path(given.backbone)
     if weights is None:
         return given
-    path = weights_file(weights, role=role)
+    path = weights_file(ready_place(weights, backbone=given.backbone, role=role), role=role)
     return RoleBackbone(backbone=given.backbone or read_head(path).backbone, weights=path)
