@@ -16,6 +16,7 @@ from .published import Published, find_published, is_published
 from .recipes import RECIPES
 
 Say = Callable[[str], None]
+Fetch = Callable[[Published], Path]
 
 
 def _quietly(words: str) -> None:  # noqa: ARG001
@@ -35,13 +36,14 @@ class Given:
     place: Path
 
 
-def ready_file(given: Given, *, role: str | None = None, say: Say = _quietly) -> Path:
+def ready_file(given: Given, *, role: str | None = None, say: Say = _quietly, fetch: Fetch = fetched) -> Path:
     """Return a weights file of vidpipe's with what was given; foreign ones are converted once, and kept.
 
     Args:
         given: what the user gave.
         role: which of its backbones an end-to-end run is to give.
         say: called with what is worth knowing, such as a licence.
+        fetch: brings a published file; for whoever shows how it goes.
 
     Raises:
         WeightsError: if there is no such file, or it does not hold the network.
@@ -52,7 +54,7 @@ def ready_file(given: Given, *, role: str | None = None, say: Say = _quietly) ->
         entry = find_published(name)
         if given.backbone not in ("", entry.backbone):
             raise WeightsError(f"{name} holds {entry.backbone}, not {given.backbone}")
-        return _converted(fetched(entry), backbone=entry.backbone, entry=entry, say=say)
+        return _converted(fetch(entry), backbone=entry.backbone, entry=entry, say=say)
     path = weights_file(given.place, role=role)
     if not path.is_file() or is_own_file(path):
         return path
