@@ -8,6 +8,7 @@ from click.core import ParameterSource
 from ..pipeline.errors import spelled
 from ..stages.presets import RECIPES
 from .presets import ASKED
+from .progress import progress_shown
 from .spelling import option_name
 
 
@@ -28,7 +29,7 @@ def with_defaults(ctx: click.Context, stage: str, options: dict[str, Any], *, al
     typed = {name: own for name, own in options.items() if ctx.get_parameter_source(name) not in untyped}
     if preset in RECIPES:
         typed["preset"] = preset
-    chosen = choose(stage, typed)
+    chosen = choose(stage, typed, progress=progress_shown())
     for sentence in chosen.said if aloud else ():
         click.echo(spelled(sentence, option_name), err=True)  # stdout is for the result alone
     return options | chosen.values

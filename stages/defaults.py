@@ -9,7 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..pipeline.execution import SILENT, Progress
+from ..pipeline.features.patterns import ROLES
+
 Values = Mapping[str, Any]  # name of a field of settings -> its value, nested settings' fields beside the others
+WITH_WEIGHTS = ("extract", "finetune")
 WITH_DEFAULTS = ("train_backbone", "extract", "train_aggregator", "sweep", "finetune")
 
 
@@ -29,14 +33,29 @@ class Chosen:
         return Chosen(values={**self.values, **other.values}, said=(*self.said, *other.said))
 
 
-def choose(stage: str, typed: Values) -> Chosen:
+def choose(stage: str, typed: Values, *, progress: Progress = SILENT) -> Chosen:
     """Return what follows from ``typed`` for a stage, by the name of its package.
 
-    What is wrong with the given files is left for the stage to say.
+    Weights of other programs are converted, and published ones fetched, so that what follows sees files of vidpipe's.
+    What else is wrong with the given files is left for the stage to say.
+
+    Args:
+        stage: the name of its package.
+        typed: what was given.
+        progress: of what has to be fetched.
 
     Raises:
-        SettingsError: if the weights that are given contradict each other.
+        SettingsError: if the weights that are given contradict each other, or may be of several networks.
+        WeightsError: if weights of another program cannot be had or read.
     """
     if stage not in WITH_DEFAULTS:
         return Chosen()
-    return importlib.import_module(f".{stage}.defaults", __package__).choose(typed)
+    ready = _ready(typed, progress) if stage in WITH_WEIGHTS else Chosen()
+    return ready + importlib.import_module(f".{stage}.defaults", __package__).choose({**typed, **ready.values})
+
+
+def _ready(typed: Values, progress: Progress) -> Chosen:
+    """Return the weights of roles that had to be fetched or converted."""
+    from .weights.ready import ready_roles
+
+    return ready_roles({role: typed[role] for role in ROLES if typed.get(role)}, progress=progress)

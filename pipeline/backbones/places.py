@@ -14,7 +14,7 @@ WEIGHTS_FILE = f"weights{SUFFIX}"  # of a run of train-backbone, and of an aggre
 HOW = f"the {SUFFIX} file that vidpipe train-backbone wrote, or the folder of that run"
 # The first bytes of files that people give for weights -> what these files are.
 _BEGINNINGS = {
-    b"\x80": "a Python pickle, as torch.save once wrote; vidpipe reads no pickles",
+    b"\x80": "a Python pickle, as torch.save once wrote",
     b"\x89HDF": "an HDF5 file, such as vidpipe store export writes",
     b"version https://git-lfs": "a Git LFS pointer: the file itself has not been fetched (git lfs pull)",
     b"GGUF": "a GGUF file of a language model",
@@ -124,5 +124,7 @@ def _what_archive(path: Path) -> str:
     if any(name.endswith(".npy") for name in names):
         return "a NumPy archive"
     if any(name.endswith("data.pkl") for name in names):
-        return "a PyTorch checkpoint; vidpipe reads no pickles"
+        return (
+            "a TorchScript program" if any(name.endswith("constants.pkl") for name in names) else "a PyTorch checkpoint"
+        )
     return "a zip archive"

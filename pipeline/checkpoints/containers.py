@@ -80,6 +80,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path=path, container=container, state=state, sha256=digest, notes=_notes(content))
 
 
+def begins_as_weights(path: Path) -> bool:
+    """Return whether a file's first bytes are those of a container of weights."""
+    begins = _beginning(path)
+    return begins[8:9] == b"{" or begins.startswith((b"\x80", b"PK"))
+
+
 def file_sha256(path: Path) -> str:
     """Return the sha256 of a file's bytes, hexadecimal."""
     with path.open("rb") as file:
@@ -114,6 +120,9 @@ def _read_torch(path: Path) -> Any:
     """Return what torch.save has written, if it is made of tensors and plain values alone."""
     if not zipfile.is_zipfile(path):
         raise WeightsError(f"{path} is cut short: it begins as a PyTorch file and has no end. {_ADVICE}")
+    found = what_it_is(path)
+    if not found.startswith("a PyTorch checkpoint"):
+        raise WeightsError(f"{path} is no weights file: it is {found}. {_ADVICE}")
     return _load_tensors(path)
 
 
@@ -161,7 +170,7 @@ class _ArraysOnly(pickle.Unpickler):
             raise _NotAllowedError(f"it asks for {module}.{name}")
         if module == "_codecs":
             return _encode
-        return super().find_class(module, name)
+        return super().find_class(module.replace("numpy.core", "numpy._core"), name)  # as NumPy calls it since 2.0
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:

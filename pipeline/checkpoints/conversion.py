@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor
 
 from ..backbones.registry import usual_clip
@@ -98,6 +99,7 @@ def convert(
     found = identify(checkpoint, backbone=backbone)
     if found.num_classes is None:
         raise WeightsError(f"{checkpoint.path} has no classifier")
+    _check_finite(checkpoint)
     recipe = recipe or RECIPES[found.spelling.recipe]
     frames, stride = usual_clip(found.backbone)
     return weights_from_state(
@@ -115,3 +117,18 @@ def convert(
             **(origin or {}),
         },
     )
+
+
+def _check_finite(checkpoint: Checkpoint) -> None:
+    """Refuse a file in which a value is no number: every score would be none.
+
+    Raises:
+        WeightsError: naming the first such tensors.
+    """
+    bad = [key for key, own in checkpoint.state.items() if own.is_floating_point() and not torch.isfinite(own).all()]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise WeightsError(
+            f"{checkpoint.path} has values that are not finite, in {', '.join(bad[:3])}{more}: its training failed, or "
+            "the file is damaged. Get it anew"
+        )

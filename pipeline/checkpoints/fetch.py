@@ -8,20 +8,22 @@ import fcntl
 import http.client
 import json
 import os
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from ..backbones.places import what_it_is
 from ..errors import WeightsError
 from ..files import PARTIAL, disk_full_explained, write_json
-from .containers import file_sha256
+from .containers import begins_as_weights, file_sha256
 from .published import Published
 
 _BLOCK = 1 << 20  # bytes
-_TIMEOUT = 30.0  # seconds without a byte
+TIMEOUT = 30.0  # seconds without a byte
 _HOME = "VIDPIPE_CACHE"
 _LEARNT = "known_digests.json"
 _HTML = "text/html"
@@ -53,12 +55,13 @@ def own_place(entry: Published) -> Path:
     return downloads_folder() / entry.name / entry.file
 
 
-def fetched(entry: Published, *, advance: Advance | None = None) -> Path:
+def fetched(entry: Published, *, advance: Advance | None = None, timeout: float = TIMEOUT) -> Path:
     """Return the file of published weights, from this machine if it is there, else downloaded.
 
     Args:
         entry: which one.
         advance: called as bytes come.
+        timeout: seconds without a byte after which to give up.
 
     Raises:
         WeightsError: if it cannot be had, or is not the file that it should be.
@@ -68,11 +71,15 @@ def fetched(entry: Published, *, advance: Advance | None = None) -> Path:
     if found is not None:
         return found
     place = own_place(entry)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(place):
+    with _alone(entry.name):
+        place.parent.mkdir(parents=True, exist_ok=True)
         if place.is_file():  # another process has just brought it
             return _checked(place, entry)
-        _download(entry, place, advance or _quietly)
+        try:
+            _download(entry, place, advance or _quietly, timeout)
+        finally:
+            with suppress(OSError):  # it stays if anything lies in it, such as a part of the file
+                place.parent.rmdir()
         return place
 
 
@@ -113,10 +120,20 @@ def _checked(place: Path, entry: Published) -> Path:
     return place
 
 
-def _download(entry: Published, place: Path, advance: Advance) -> None:
+def _download(entry: Published, place: Path, advance: Advance, timeout: float) -> None:
     partial = place.with_name(place.name + PARTIAL)
     with disk_full_explained(place):
-        digest = _receive(entry, partial, advance)
+        if not _receive(entry, partial, advance, timeout):
+            _remove(partial)  # a part that the server cannot go on from
+            _receive(entry, partial, advance, timeout)
+        digest = file_sha256(partial)
+    if not begins_as_weights(partial):
+        found = what_it_is(partial)
+        _remove(partial)
+        raise WeightsError(
+            f"{entry.url} gives something else than weights{f': {found}' if found else ''}; nothing was kept. "
+            f"{_by_hand(entry)}"
+        )
     known = entry.sha256 or _learnt().get(entry.url, "")
     if not digest.startswith(known):
         _remove(partial)
@@ -130,10 +147,11 @@ def _download(entry: Published, place: Path, advance: Advance) -> None:
         _learn(entry.url, digest)
 
 
-def _receive(entry: Published, partial: Path, advance: Advance) -> str:
-    """Bring the rest of the file, and return the sha256 of all of it."""
+def _receive(entry: Published, partial: Path, advance: Advance, timeout: float) -> bool:
+    """Bring the rest of the file; return False if the server has no more of it than is here, or another part."""
+    total = None
     try:
-        with _opened(entry, partial) as answer:
+        with _opened(entry, partial, timeout) as answer:
             if answer.headers.get_content_type() == _HTML:
                 _remove(partial)
                 raise WeightsError(
@@ -141,6 +159,8 @@ def _receive(entry: Published, partial: Path, advance: Advance) -> str:
                     f"{_by_hand(entry)}"
                 )
             begun = partial.stat().st_size if answer.status == http.HTTPStatus.PARTIAL_CONTENT else 0
+            if begun and not answer.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
+                return False
             length = answer.headers.get("Content-Length")
             total = begun + int(length) if length else None
             version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
@@ -148,16 +168,24 @@ def _receive(entry: Published, partial: Path, advance: Advance) -> str:
             _append(answer, partial, begun=begun, total=total, advance=advance)
     except urllib.error.HTTPError as error:
         error.close()
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and partial.is_file():
+            return False
         raise WeightsError(f"{entry.url} answers {error.code} {error.reason}. {_by_hand(entry)}") from error
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        if total is not None:  # it had begun
+            raise _broken_off(entry, partial, total) from error
         reason = getattr(error, "reason", None) or error
         raise WeightsError(f"{entry.url} cannot be reached ({reason}). {_by_hand(entry)}") from error
     if total is not None and partial.stat().st_size != total:
-        raise WeightsError(
-            f"{entry.url} broke off after {partial.stat().st_size} of {total} bytes. They are kept: the same command "
-            "goes on from there"
-        )
-    return file_sha256(partial)
+        raise _broken_off(entry, partial, total)
+    return True
+
+
+def _broken_off(entry: Published, partial: Path, total: int) -> WeightsError:
+    return WeightsError(
+        f"{entry.url} broke off after {partial.stat().st_size} of {total} bytes. They are kept: the same command goes "
+        "on from there"
+    )
 
 
 def _append(answer: Any, partial: Path, *, begun: int, total: int | None, advance: Advance) -> None:
@@ -169,14 +197,14 @@ def _append(answer: Any, partial: Path, *, begun: int, total: int | None, advanc
 
 
 @contextmanager
-def _opened(entry: Published, partial: Path) -> Iterator[Any]:
+def _opened(entry: Published, partial: Path, timeout: float) -> Iterator[Any]:
     """Ask for the file, from the end of what is there if that is a part of the same file."""
     request = urllib.request.Request(entry.url, headers={"User-Agent": "vidpipe"})
     version = _version(entry, partial)
     if version:
         request.add_header("Range", f"bytes={partial.stat().st_size}-")
         request.add_header("If-Range", version)
-    with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+    with urllib.request.urlopen(request, timeout=timeout) as answer:
         yield answer
 
 
@@ -206,7 +234,8 @@ def _learnt() -> dict[str, str]:
 
 def _learn(url: str, digest: str) -> None:
     """Remember the digest of a file whose source gives none: another file at the same place is refused from now on."""
-    write_json(downloads_folder() / _LEARNT, {**_learnt(), url: digest})
+    with _alone(_LEARNT):
+        write_json(downloads_folder() / _LEARNT, {**_learnt(), url: digest})
 
 
 def _json(path: Path) -> dict[str, str]:
@@ -224,8 +253,10 @@ def _remove(partial: Path) -> None:
 
 
 @contextmanager
-def _alone(place: Path) -> Iterator[None]:
+def _alone(name: str) -> Iterator[None]:
     """Hold back other processes that want the same file until it is here."""
-    with place.with_name(place.name + ".lock").open("a") as file:
+    locks = cache_folder() / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / f"{name}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

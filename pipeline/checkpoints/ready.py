@@ -17,6 +17,7 @@ from .recipes import RECIPES
 from .starter import STARTER_NAMES, starter_file
 
 Say = Callable[[str], None]
+Fetch = Callable[[Published], Path]
 
 
 def _quietly(words: str) -> None:
@@ -36,13 +37,14 @@ class Given:
     place: Path
 
 
-def ready_file(given: Given, *, role: str | None = None, say: Say = _quietly) -> Path:
+def ready_file(given: Given, *, role: str | None = None, say: Say = _quietly, fetch: Fetch = fetched) -> Path:
     """Return a weights file of vidpipe's with what was given; foreign ones are converted once, and kept.
 
     Args:
         given: what the user gave.
         role: which of its backbones an end-to-end run is to give.
         say: called with what is worth knowing, such as a licence.
+        fetch: brings a published file; for whoever shows how it goes.
 
     Raises:
         WeightsError: if there is no such file, or it does not hold the network.
@@ -55,7 +57,7 @@ def ready_file(given: Given, *, role: str | None = None, say: Say = _quietly) ->
         entry = find_published(name)
         if given.backbone not in ("", entry.backbone):
             raise WeightsError(f"{name} holds {entry.backbone}, not {given.backbone}")
-        return _converted(fetched(entry), backbone=entry.backbone, entry=entry, say=say)
+        return _converted(fetch(entry), backbone=entry.backbone, entry=entry, say=say)
     path = weights_file(given.place, role=role)
     if not path.is_file() or is_own_file(path):
         return path

@@ -10,9 +10,9 @@ import torch
 
 from ...pipeline.backbones.checks import check_clip, check_differ, check_roles, load_named
 from ...pipeline.backbones.devices import resolve_device, resolve_precision
-from ...pipeline.backbones.places import weights_file
 from ...pipeline.backbones.registry import feature_shape
 from ...pipeline.backbones.weights import Weights
+from ...pipeline.checkpoints.ready import Given, ready_file
 from ...pipeline.costs.flops import backbone_macs
 from ...pipeline.execution import IN_PROCESS, LOCAL
 from ...pipeline.features.format import PARTIAL, Status, backbone_bytes, index_bytes
@@ -22,7 +22,6 @@ from ...pipeline.features.table_changes import TableChanges
 from ...pipeline.manifests.manifest import Manifest, read_manifest
 from ...pipeline.videos.clips import ClipSampling
 from ...pipeline.videos.strides import look_at_some, share_seen
-from ..ready_weights import ready_place
 from .memory import check_fits
 from .settings import ExtractSettings, RoleWeights
 from .task import BackboneJob, ExtractJob, cropped
@@ -161,7 +160,7 @@ def _fair_threads(settings: ExtractSettings) -> int:
 def _prepare_backbone(
     settings: ExtractSettings, role: str, given: RoleWeights, clips: tuple[bool, ...]
 ) -> PreparedBackbone:
-    path = ready_place(given.path, backbone=given.backbone, role=role)
+    path = ready_file(Given(backbone=given.backbone, place=given.path), role=role)
     weights = cropped(load_named(path, backbone=given.backbone, role=role), settings.crop)
     name, crop, num_frames = weights.backbone, weights.preprocessing.crop, settings.sampling.num_frames
     check_clip(weights, settings.sampling)
@@ -171,7 +170,7 @@ def _prepare_backbone(
         pattern=str(settings.pattern) if role == EXPENSIVE else "all",
         job=BackboneJob(
             role=role,
-            weights=weights_file(path, role=role),
+            weights=path,
             digest=weights.digest,
             crop=settings.crop,
             clips=clips,

@@ -5,25 +5,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...pipeline.backbones.engine_settings import EngineSettings
-from ...pipeline.backbones.places import read_place
+from ...pipeline.backbones.places import is_word, near_by, read_place
+from ...pipeline.checkpoints.published import is_published, published
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.execution import IN_PROCESS, check_scheduler
 from ...pipeline.features.compression import COMPRESSION_NAMES, DEFAULT_COMPRESSION
 from ...pipeline.features.patterns import Pattern
+from ...pipeline.registry import did_you_mean
 from ...pipeline.settings import check_fields, setting, settings
 from ...pipeline.videos.clips import ClipSampling
-from ..ready_weights import check_place
 
 _ALL_EXPENSIVE = Pattern.parse("all-expensive")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoleWeights:
-    """The weights of a role's backbone: a file, or the run that left it.
+    """The weights of a role's backbone: a file, the run that left it, or a published name.
 
     Attributes:
         backbone: the name that they must have; empty: whichever they are of.
-        path: of the file, or of the folder of the run; or the name of published weights.
+        path: of the file, of the folder of the run, or the name of published weights.
     """
 
     backbone: str = ""
@@ -37,7 +38,11 @@ class RoleWeights:
             ValueError: if ``text`` is not of that form, or a mere name.
         """
         name, place = read_place(text)
-        check_place(name, place)
+        if not name and is_word(place) and not place.exists() and not is_published(text):
+            raise ValueError(
+                f"must be a weights file, a run of vidpipe train-backbone, or NAME= before either; there is no file "
+                f"or run {text!r}{near_by(place) or did_you_mean(text, published())}"
+            )
         return cls(backbone=name, path=place)
 
 
@@ -49,7 +54,7 @@ class ExtractSettings:
     store: Path = setting(help="Feature store; an unfinished one goes on.")
     expensive: RoleWeights | None = setting(
         default=None,
-        help="Weights of the expensive backbone: a file, the run that left it, or the name of published ones.",
+        help="Weights of the expensive backbone: a file, the run that left it, or a published name.",
         metavar="[NAME=]WEIGHTS",
     )
     cheap: RoleWeights | None = setting(

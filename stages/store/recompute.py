@@ -9,7 +9,9 @@ import numpy as np
 
 from ...pipeline.backbones.engine import Engine, build_engine
 from ...pipeline.backbones.engine_settings import EngineSettings
-from ...pipeline.backbones.weights import load_weights
+from ...pipeline.backbones.places import read_place
+from ...pipeline.backbones.weights import Weights, load_weights
+from ...pipeline.checkpoints.ready import Given, ready_file
 from ...pipeline.errors import StoreError, VideoError, named
 from ...pipeline.execution import Progress, under_way
 from ...pipeline.features.content import file_digest
@@ -107,7 +109,7 @@ class _Recomputer:
 
 def _engines(store: FeatureStore, paths: Sequence[Path]) -> dict[str, tuple[Engine, Preprocessing]]:
     """Return engine and preprocessing of each of the store's backbones, as its provenance describes them."""
-    given = {weights.backbone: weights for weights in map(load_weights, paths)}
+    given = {weights.backbone: weights for weights in map(_weights, paths)}
     engines = {}
     for name in store.backbones():
         provenance = store.backbone(name).provenance
@@ -122,6 +124,12 @@ def _engines(store: FeatureStore, paths: Sequence[Path]) -> dict[str, tuple[Engi
         engine = build_engine(given[name], _engine_settings(recorded), name=recorded["name"])
         engines[name] = engine, parse_preprocessing(provenance["preprocessing"])
     return engines
+
+
+def _weights(path: Path) -> Weights:
+    """Return the weights of a file, a run, or a published name, each with or without a network's name before it."""
+    backbone, place = read_place(str(path))
+    return load_weights(ready_file(Given(backbone=backbone, place=place)))
 
 
 def _engine_settings(recorded: dict[str, Any]) -> EngineSettings:

@@ -73,7 +73,7 @@ def test_what_is_given_for_weights_is_named(tmp_path: Path):
     assert what_it_is(tmp_path / "arrays.npz") == "a NumPy archive"
     for content, said in (
         (b"", "empty"),
-        (pickle.dumps({"a": 1}), "a Python pickle, as torch.save once wrote; vidpipe reads no pickles"),
+        (pickle.dumps({"a": 1}), "a Python pickle, as torch.save once wrote"),
         (b"\x89HDF\r\n", "an HDF5 file, such as vidpipe store export writes"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (b"\n<!DOCTYPE html>", "a page of HTML or XML"),
@@ -90,7 +90,7 @@ def test_a_checkpoint_of_torch_is_named(tmp_path: Path):
     import torch
 
     torch.save({"a": torch.zeros(1)}, tmp_path / "model.pt")
-    assert what_it_is(tmp_path / "model.pt") == "a PyTorch checkpoint; vidpipe reads no pickles"
+    assert what_it_is(tmp_path / "model.pt") == "a PyTorch checkpoint"
 
 
 def test_a_missing_place_has_its_neighbour_named(tmp_path: Path):
