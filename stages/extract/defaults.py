@@ -6,7 +6,6 @@ from ...pipeline.backbones.checks import check_same_clips, deciding_clip, other_
 from ...pipeline.backbones.weights import ClipKind, read_head
 from ...pipeline.errors import WeightsError
 from ..defaults import Chosen, Values
-from ..ready_weights import ready_place
 
 _CLIP = tuple(own.name for own in fields(ClipKind))
 
@@ -18,13 +17,8 @@ def choose(typed: Values) -> Chosen:
         SettingsError: if two weights were trained on different clips, and nothing is typed of them.
     """
     given = {role: typed[role] for role in ("expensive", "cheap") if typed.get(role)}
-    words: list[str] = []
     try:
-        places = {
-            role: ready_place(own.path, backbone=own.backbone, role=role, say=words.append)
-            for role, own in given.items()
-        }
-        heads = {role: read_head(own, role=role) for role, own in places.items()}
+        heads = {role: read_head(own.path, role=role) for role, own in given.items()}
     except WeightsError:
         return Chosen()  # extraction says what is wrong
     if not heads:
@@ -35,5 +29,5 @@ def choose(typed: Values) -> Chosen:
     sizes = () if typed.get("crop") else sizes_words({role: own.crop for role, own in heads.items()})
     return Chosen(
         values={name: value for name, value in values.items() if name not in typed},
-        said=(*words, *sizes, *other_clips_words(heads, ClipKind(**values))),
+        said=(*sizes, *other_clips_words(heads, ClipKind(**values))),
     )
