@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .PHONY: demo demo-videos demo-cheap demo-expensive demo-features demo-all-cheap demo-all-expensive demo-faster \
-	demo-results test check wheel docs bench clean
+	demo-results test parity check wheel docs bench clean
 
 CHECK_PYTHON = $(PYTHON) -c \
 	'import sys; sys.exit(sys.version_info < (3, 11) and "vidpipe needs Python 3.11 or newer; set PYTHON=...")'
@@ -89,6 +89,12 @@ WORKERS ?= logical
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8 --dist worksteal
+
+# Other libraries' own networks beside ours. torchvision has no build for every torch, so it lies apart, by itself.
+PARITY := build/parity
+parity: $(STAMP)
+	test -d $(PARITY) || $(BIN)/python -m pip install --quiet $(PIP_ARGS) --no-deps --target $(PARITY) torchvision==0.29.1
+	OMP_NUM_THREADS=1 PYTHONPATH=$(PARITY) $(BIN)/python -m pytest tests/checkpoints --numprocesses $(WORKERS) --maxprocesses 8
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import av
@@ -24,10 +25,13 @@ def one_thread() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a CUDA device where there is none, so that a skip always means missing media."""
-    if not torch.cuda.is_available():
-        left_out = [item for item in items if item.get_closest_marker("cuda")]
-        items[:] = [item for item in items if item not in left_out]
+    """Leave out what needs a CUDA device or another library where there is none: a skip always means missing media."""
+    there = {"cuda": torch.cuda.is_available(), "parity": find_spec("torchvision") is not None}
+    absent = [name for name, is_there in there.items() if not is_there]
+    left_out = [item for item in items if any(item.get_closest_marker(name) for name in absent)]
+    if left_out:
+        gone = set(map(id, left_out))
+        items[:] = [item for item in items if id(item) not in gone]
         config.hook.pytest_deselected(items=left_out)
 
 

@@ -9,6 +9,7 @@ from ..features.patterns import CHEAP, EXPENSIVE
 from ..videos.clip_rules import LINSPACE, SEGMENTS, STRIDE
 from ..videos.clips import ClipSampling
 from .places import weights_file
+from .registry import sees_single_frames
 from .weights import ClipKind, Head, Weights, load_weights
 
 
@@ -65,7 +66,7 @@ def other_clips_words(heads: Mapping[str, Head], asked: ClipKind) -> tuple[str, 
         f"{named(role)} {own.backbone} was published for clips of {_clip_text(own.clip)}, and sees "
         f"{_clip_text(asked)}: its maps serve, its own scores are less sure"
         for role, own in heads.items()
-        if own.is_published and own.clip != asked
+        if own.is_published and own.clip != asked and not sees_single_frames(own.backbone)
     )
 
 

@@ -78,3 +78,8 @@ def feature_shape(name: str, *, num_frames: int, size: int) -> tuple[int, int, i
     # The network itself knows its shapes; on "meta" building it takes no memory and draws no random numbers.
     with torch.device("meta"):
         return build_backbone(name, num_classes=1).feature_shape(num_frames, size)
+
+
+def sees_single_frames(name: str) -> bool:
+    """Return whether the backbone called ``name`` looks at each frame of a clip alone, so that any clip suits it."""
+    return name in BACKBONES and isinstance(BACKBONES[name], FrameSpec)

@@ -41,8 +41,8 @@ class RoleWeights:
         name, place = read_place(text)
         if not name and is_word(place) and not place.exists() and not is_known_name(text):
             raise ValueError(
-                "must be a weights file, a run of vidpipe train-backbone, the name of published weights, or NAME= before "
-                f"one of these; there is none {text!r}{near_by(place) or did_you_mean(text, published())}"
+                "must be a weights file, a run of vidpipe train-backbone, the name of published weights, or NAME= "
+                f"before one of these; there is none {text!r}{near_by(place) or did_you_mean(text, published())}"
             )
         return cls(backbone=name, path=place)
 
