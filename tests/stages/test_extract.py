@@ -323,7 +323,7 @@ def test_random_views_are_drawn_once_and_differ(world: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--expensive", "r2d_26"], "or NAME= before either; there is no file or run 'r2d_26'"),
+        (["--expensive", "r2d_26"], "before one of these; there is none 'r2d_26'"),
         (["--frames", "16"], "--frames 8"),
         (["--pattern", "3"], "E:C"),
         (["--split", "val"], "val"),
