@@ -100,7 +100,7 @@ def find_file(entry: Published) -> Path | None:
     return None
 
 
-def _quietly(came: int, total: int | None) -> None:  # noqa: ARG001
+def _quietly(came: int, total: int | None) -> None:
     """Show nothing."""
 
 

@@ -19,7 +19,7 @@ Say = Callable[[str], None]
 Fetch = Callable[[Published], Path]
 
 
-def _quietly(words: str) -> None:  # noqa: ARG001
+def _quietly(words: str) -> None:
     """Say nothing."""
 
 
