@@ -31,6 +31,7 @@ COMMANDS = {
     "finetune": ("finetune", "Train backbones and aggregator together, end to end."),
     "evaluate": ("evaluate", "Score runs: accuracy against cost, predictions and pictures."),
     "backbones": ("backbones", "List the clip backbones, with their costs."),
+    "weights": ("weights", "List, inspect, fetch and convert published weights."),
     "aggregators": ("aggregators", "List the aggregators, with their costs."),
     "flops": ("flops", "Count what backbones, aggregators and whole settings cost."),
 }

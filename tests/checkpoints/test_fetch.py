@@ -1,0 +1,207 @@
+"""Published files are fetched whole, gone on with, hashed, and refused without leaving anything behind."""
+
+import dataclasses
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from vidpipe.pipeline.checkpoints.dialects import SPELLINGS
+from vidpipe.pipeline.checkpoints.fetch import downloads_folder, fetched, own_place, torch_hub_folder
+from vidpipe.pipeline.checkpoints.published import Published, published
+from vidpipe.pipeline.errors import WeightsError
+
+CONTENT = b"PK\x03\x04" + bytes(range(256)) * 64
+DIGEST = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    content = CONTENT
+    ranges = True
+    cut = 0
+    kind = "application/octet-stream"
+    status = 0
+    wait = 0.0
+    location = ""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.asked: list[str | None] = []
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        own, asked = self.server, self.headers.get("Range")
+        own.asked.append(asked)
+        time.sleep(own.wait)
+        if own.status or (own.location and not self.path.startswith("/moved")):
+            self.send_response(own.status or 302)
+            if own.location:
+                self.send_header("Location", own.location)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and own.ranges else 0
+        if begin >= len(own.content):
+            self.send_error(416)
+            return
+        self.send_response(206 if begin else 200)
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(own.content) - 1}/{len(own.content)}")
+        self.send_header("Content-Type", own.kind)
+        self.send_header("ETag", '"1"')
+        self.send_header("Content-Length", str(len(own.content) - begin))
+        self.end_headers()
+        self.wfile.write(own.content[begin : own.cut or None])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("VIDPIPE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("no_proxy", "*")
+    with Server() as own:
+        thread = threading.Thread(target=own.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield own
+        own.shutdown()
+        thread.join()
+
+
+def entry(server: Server, sha256: str = DIGEST[:8]) -> Published:
+    some = next(iter(published().values()))
+    return dataclasses.replace(some, url=f"http://127.0.0.1:{server.server_port}/w.pth", sha256=sha256)
+
+
+def left() -> list[str]:
+    return sorted(own.name for own in downloads_folder().rglob("*") if own.is_file())
+
+
+def test_a_file_comes_whole_and_once(server):
+    came = []
+    path = fetched(entry(server), advance=lambda number, total: came.append((number, total)))
+    assert path.read_bytes() == CONTENT
+    assert sum(number for number, _ in came) == len(CONTENT) == came[-1][1]
+    assert fetched(entry(server)) == path
+    assert len(server.asked) == 1
+    assert left() == ["w.pth"]
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_what_broke_off_goes_on(server, ranges: bool):
+    server.cut = 5000
+    with pytest.raises(WeightsError, match=f"broke off after 5000 of {len(CONTENT)} bytes"):
+        fetched(entry(server))
+    server.cut, server.ranges = 0, ranges
+    assert fetched(entry(server)).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=5000-"]
+    assert left() == ["w.pth"]
+
+
+def test_a_part_that_is_whole_already_is_not_in_the_way(server):
+    server.cut = 5000
+    with pytest.raises(WeightsError, match="broke off"):
+        fetched(entry(server))
+    partial = next(downloads_folder().rglob("*.partial"))
+    partial.write_bytes(CONTENT)
+    server.cut = 0
+    assert fetched(entry(server)).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    ("traits", "said"),
+    [
+        ({"content": b"PK other"}, "is not .*: its sha256 begins with"),
+        ({"content": b"<html></html>", "kind": "text/html"}, "a web page in place of the file"),
+        ({"content": b"<html></html>"}, "something else than weights: a page of HTML"),
+        ({"status": 404}, "answers 404 .* put it at"),
+        ({"wait": 0.5}, "cannot be reached .*timed out.* put it at"),
+    ],
+)
+def test_what_is_not_the_file_leaves_nothing(server, traits: dict, said: str):
+    for name, own in traits.items():
+        setattr(server, name, own)
+    with pytest.raises(WeightsError, match=said):
+        fetched(entry(server), timeout=0.1 if server.wait else 10)
+    assert not list(downloads_folder().rglob("*"))
+
+
+def test_no_network_says_where_to_put_the_file(server):
+    gone = dataclasses.replace(entry(server), url="http://127.0.0.1:1/w.pth")
+    with pytest.raises(WeightsError) as refused:
+        fetched(gone)
+    assert str(own_place(gone)) in str(refused.value)
+    own_place(gone).parent.mkdir(parents=True)
+    own_place(gone).write_bytes(CONTENT)
+    assert fetched(gone) == own_place(gone)
+
+
+def test_a_redirect_is_followed(server):
+    server.location = "/moved/w.pth"
+    assert fetched(entry(server)).read_bytes() == CONTENT
+
+
+def test_two_at_once_fetch_it_once(server):
+    server.wait = 0.1
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(fetched, [entry(server)] * 2)
+    assert first == second
+    assert len(server.asked) == 1
+
+
+def test_torch_hubs_folder_is_believed_by_digest_alone(server):
+    place = torch_hub_folder() / "w.pth"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(CONTENT)
+    assert fetched(entry(server)) == place
+    assert fetched(entry(server, "")) != place
+    place.write_bytes(b"PK other")
+    assert fetched(entry(server)) == own_place(entry(server))
+
+
+def test_a_file_without_a_known_digest_is_learnt_and_refused_when_changed(server):
+    path = fetched(entry(server, ""))
+    path.write_bytes(b"PK other")
+    with pytest.raises(WeightsError, match="is not the file that"):
+        fetched(entry(server, ""))
+    path.unlink()
+    server.content = b"PK other"
+    with pytest.raises(WeightsError, match="gave is not"):
+        fetched(entry(server, ""))
+    assert left() == ["known_digests.json"]
+
+
+SPELT = {(spelling.dialect, backbone) for spelling in SPELLINGS for backbone in spelling.backbones}
+
+
+def test_what_is_registered_can_be_read():
+    """Rows of networks that some spelling knows; `missing_rows` of the others."""
+    from vidpipe.pipeline.backbones.registry import BACKBONES
+    from vidpipe.pipeline.checkpoints.class_lists import class_list_names
+    from vidpipe.pipeline.checkpoints.recipes import RECIPES
+
+    wrong = {
+        own.name: [
+            what
+            for what, good in {
+                "backbone": own.backbone in BACKBONES,
+                "recipe": own.recipe in RECIPES,
+                "spelling": (own.dialect, own.backbone) in SPELT,
+                "classes": own.classes in ("", *class_list_names()),
+            }.items()
+            if not good
+        ]
+        for own in published().values()
+    }
+    assert {name: what for name, what in wrong.items() if what} == {}

@@ -1,0 +1,191 @@
+"""Files of other programs: what is in them, what never runs, and what each kind of bad file gets."""
+
+import io
+import pickle
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checkpoints.foreign_files import foreign_state
+from click.testing import CliRunner
+from safetensors.torch import save_file
+
+from vidpipe.cli.main import main
+from vidpipe.pipeline.backbones.weights import load_weights
+from vidpipe.pipeline.checkpoints.containers import read_checkpoint
+from vidpipe.pipeline.checkpoints.conversion import convert
+from vidpipe.pipeline.checkpoints.ready import Given, ready_file
+from vidpipe.pipeline.errors import SettingsError, WeightsError
+
+
+class Harmful:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self):
+        return Path.touch, (self.proof,)
+
+
+def as_tar(content: object, path: Path) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name in ("sys_info", "pickle", "tensors"):
+            data = pickle.dumps(content)
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+CONTAINERS = {
+    "torch": lambda own, path: torch.save(own, path),
+    "old torch": lambda own, path: torch.save(own, path, _use_new_zipfile_serialization=False),
+    "pickle": lambda own, path: path.write_bytes(pickle.dumps(own, protocol=2)),
+    "protocol 0": lambda own, path: path.write_bytes(pickle.dumps(own, protocol=0)),
+    "tar": as_tar,
+    "npz": lambda own, path: path.write_bytes(npz(own)),
+    "object array": lambda own, path: path.write_bytes(pickle.dumps({"blobs": {"a": np.array([own], dtype=object)}})),
+}
+
+
+def npz(own: object) -> bytes:
+    made = io.BytesIO()
+    np.savez(made, a=np.array([own], dtype=object))
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_nothing_that_stands_in_a_file_runs(container: str, tmp_path: Path):
+    proof, path = tmp_path / "proof", tmp_path / "weights.bin"
+    CONTAINERS[container]({"state_dict": Harmful(proof)}, path)
+    with pytest.raises(WeightsError):
+        read_checkpoint(path)
+    assert not proof.exists()
+    if container in ("torch", "old torch", "pickle"):  # the file would indeed do harm
+        if container == "pickle":
+            pickle.loads(path.read_bytes())
+        else:
+            torch.load(path, weights_only=False)
+        assert proof.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"<!DOCTYPE html><html></html>", "a page of HTML"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "Git LFS pointer"),
+        (b"PK\x03\x04 and no more", "cut short"),
+        (b"\x80\x02}q\x00", "damaged pickle"),
+        (b"\x10\0\0\0\0\0\0\0{", "damaged safetensors"),
+        (pickle.dumps([1, 2]), "no state dict"),
+        (pickle.dumps({"a": 1}), "no tensors by name"),
+    ],
+)
+def test_what_is_no_checkpoint_is_named(content: bytes, said: str, tmp_path: Path):
+    path = tmp_path / "w.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=said):
+        read_checkpoint(path)
+
+
+def test_a_folder_and_a_missing_file_are_named(tmp_path: Path):
+    with pytest.raises(WeightsError, match="is a folder"):
+        read_checkpoint(tmp_path)
+    with pytest.raises(WeightsError, match="there is no weights file"):
+        read_checkpoint(tmp_path / "w.pth")
+
+
+@pytest.fixture(scope="module")
+def state() -> dict[str, torch.Tensor]:
+    return foreign_state("s3d", dialect="torchvision")
+
+
+@pytest.fixture(scope="module")
+def file(state, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("s3d") / "s3d.pth"
+    torch.save({"state_dict": {f"module.{key}": own for key, own in state.items()}, "arch": "s3d"}, path)
+    return path
+
+
+def test_a_truncated_file_of_torch_is_refused(file: Path, tmp_path: Path):
+    path = tmp_path / "half.pth"
+    path.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(WeightsError, match="cut short"):
+        read_checkpoint(path)
+
+
+def test_a_file_becomes_weights_once_and_says_what_it_is(file: Path, state, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("VIDPIPE_CACHE", str(tmp_path))
+    said: list[str] = []
+    made = ready_file(Given(place=file), say=said.append)
+    assert said == [
+        f"{file.name} is s3d as torchvision spells it: 400 classes, pictures of 224×224, clips of "
+        f"{load_weights(made).num_frames} frames at stride {load_weights(made).sampling_rate}"
+    ]
+    assert ready_file(Given(place=file), say=said.append) == made
+    assert ready_file(Given(place=made)) == made  # vidpipe's own
+    weights = load_weights(made)
+    assert (weights.backbone, weights.classes[0], weights.fps) == ("s3d", "abseiling", 15.0)
+    assert set(weights.state["fc.weight"].flatten().tolist()) == set(state["classifier.1.weight"].flatten().tolist())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_become_float32(dtype: torch.dtype, state, tmp_path: Path):
+    path = tmp_path / "w.safetensors"
+    save_file({key: own.to(dtype) if own.is_floating_point() else own for key, own in state.items()}, path)
+    weights = convert(read_checkpoint(path))
+    assert {own.dtype for own in weights.state.values()} <= {torch.float32, torch.int64}
+
+
+def test_what_does_not_fit_is_refused_with_both_lists(state, tmp_path: Path):
+    path = tmp_path / "w.pth"
+    keys = list(state)
+    torch.save({key: state[key] for key in keys[: len(keys) // 2]} | {"extra.weight": torch.zeros(3)}, path)
+    with pytest.raises(WeightsError, match=r"(?s)fits no network .* s3d: .* missing: .*1 left over: extra.weight"):
+        convert(read_checkpoint(path))
+    torch.save({key: own.roll(0) for key, own in state.items()}, path)
+    with pytest.raises(WeightsError, match="does not hold r3d_18: .* It holds s3d"):
+        convert(read_checkpoint(path), backbone="r3d_18")
+    with pytest.raises(SettingsError, match="scores 400 classes, but 600 are named"):
+        convert(read_checkpoint(path), classes="kinetics600")
+    broken = {key: own.clone() for key, own in state.items()}
+    broken[keys[0]].flatten()[0] = float("nan")
+    torch.save(broken, path)
+    with pytest.raises(WeightsError, match=f"not finite, in {keys[0]}"):
+        convert(read_checkpoint(path))
+
+
+def type_in(*words: object):
+    return CliRunner().invoke(main, list(map(str, words)))
+
+
+def test_inspect_and_convert(file: Path, tmp_path: Path):
+    shown = type_in("weights", "inspect", file)
+    assert "s3d as torchvision spells it, 400 classes, recipe tvS3D" in shown.stdout
+    out = tmp_path / "own.safetensors"
+    assert "s3d, 400 classes" in type_in("weights", "convert", file, out).stdout
+    assert "classes: abseiling" in type_in("weights", "inspect", out).stdout
+    again = type_in("weights", "convert", file, out)
+    assert again.exit_code == 1
+    assert "exists already" in again.stderr
+    unknown = type_in("weights", "convert", file, tmp_path / "b.safetensors", "--recipe", "tvs3d")
+    assert unknown.exit_code == 2
+    assert "--recipe must be one of" in unknown.stderr
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_extract_takes_a_file_of_another_program(world: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("VIDPIPE_CACHE", str(tmp_path / "cache"))
+    path = tmp_path / "mc3.pth"
+    torch.save(foreign_state("mc3_18", dialect="torchvision"), path)
+    made = type_in("extract", "--manifest", world / "m.csv", "--store", tmp_path / "s.zarr", "--cheap",
+                   f"mc3_18={path}", "--clips", 1, "--size", 32, "--split", "val", "--device", "cpu")  # fmt: skip
+    assert made.exit_code == 0, made.output
+    assert "mc3.pth is mc3_18 as torchvision spells it: 400 classes" in made.stderr
+    # Scores of classes that are not the manifest's are not taken for them.
+    refused = type_in("evaluate", "--store", tmp_path / "s.zarr", "--backbones", "mc3_18", "--out", tmp_path / "e")
+    assert refused.exit_code != 0
+    assert "was trained on other classes" in refused.stderr
