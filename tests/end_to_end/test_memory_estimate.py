@@ -99,6 +99,7 @@ def measured_bytes(shape: TrainingShape, strategy: StrategySettings, *, statisti
     ids=["four", "one", "one-bfloat16", "mixed", "mixed-bfloat16", "half-trained", "untrained"],
 )
 def test_foreseen_covers_the_tensors_of_a_real_step_and_exceeds_them_by_two_fifths_at_most(shape):
+    shape = replace(shape, crops=dict.fromkeys(shape.crops, 48))  # bfloat16 is slow on processors without it
     for strategy in SETTINGS:
         measured, foreseen = measured_bytes(shape, strategy), estimated_bytes(shape, strategy=strategy)
         assert measured <= foreseen <= TOLERANCE * measured, strategy

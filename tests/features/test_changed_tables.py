@@ -4,8 +4,6 @@ import itertools
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_up_features import DUE, SAMPLING, add, extract, files, make_manifest, make_store
+from own_processes import exit_status, started
 
 from vidpipe.pipeline.errors import StoreError
 from vidpipe.pipeline.features.format import Status
@@ -139,20 +138,19 @@ def test_moved_files_are_taken_over_if_asked(tmp_path: Path):
         assert store.manifest == moved
 
 
-KILLED = """
-import os, pathlib, signal, sys
-sys.path.insert(0, {tests!r})
-import test_changed_tables
-replace, left = pathlib.Path.replace, {count}
-def dying(self, target):
-    global left
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return replace(self, target)
-pathlib.Path.replace = dying
-test_changed_tables.extend(pathlib.Path({path!r}), test_changed_tables.wanted_after_kills())
-"""
+def extend_until_killed(path: Path, count: int) -> None:
+    """Die instead of naming a file for the time after ``count`` ones."""
+    replace_file, left = Path.replace, count
+
+    def dying(self: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace_file(self, target)
+
+    Path.replace = dying  # in this process, which ends here
+    extend(path, wanted_after_kills())
 
 
 def wanted_after_kills() -> Manifest:
@@ -171,10 +169,7 @@ def test_killed_while_extending_and_resumed_gives_the_same_bytes(
     tmp_path: Path, extended: dict[str, bytes], count: int
 ):
     path = make_store(tmp_path / "s.zarr")
-    script = KILLED.format(tests=str(Path(__file__).parent), path=str(path), count=count)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    ended = subprocess.run([sys.executable, "-c", script], check=False, env=environment)
-    assert ended.returncode == -signal.SIGKILL
+    assert exit_status(started(extend_until_killed, path, count)) == -signal.SIGKILL
     extend(path, wanted_after_kills())
     assert files(path) == extended
 

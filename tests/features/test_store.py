@@ -4,8 +4,6 @@ import errno
 import itertools
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +26,7 @@ from made_up_features import (
     make_manifest,
     make_store,
 )
+from own_processes import exit_status, started
 
 from vidpipe.pipeline.errors import OutOfSpaceError, StoreError
 from vidpipe.pipeline.features.format import COMPRESSIONS, Status, backbone_bytes, differences
@@ -179,27 +178,25 @@ def test_order_retries_and_interruptions_leave_no_trace(tmp_path: Path, referenc
     assert files(make_store(path)) == reference
 
 
-KILLED = """
-import os, pathlib, signal, sys
-sys.path.insert(0, {tests!r})
-import made_up_features
-replace, left = pathlib.Path.replace, {count}
-def dying(self, target):
-    global left
-    left -= 1
-    if left < 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return replace(self, target)
-pathlib.Path.replace = dying
-made_up_features.make_store(pathlib.Path({path!r}))
-"""
+def write_until_killed(path: Path, count: int) -> None:
+    """Die instead of naming a file for the time after ``count`` ones."""
+    replace_file, left = Path.replace, count
+
+    def dying(self: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace_file(self, target)
+
+    Path.replace = dying  # in this process, which ends here
+    make_store(path)
 
 
 @pytest.mark.parametrize("count", [3, 15, 20, 22, 27])
 def test_killed_while_writing_and_resumed_gives_the_same_bytes(tmp_path: Path, reference: dict[str, bytes], count: int):
     path = tmp_path / "s.zarr"
-    code = KILLED.format(tests=str(Path(__file__).parents[1]), count=count, path=str(path))
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert exit_status(started(write_until_killed, path, count)) == -signal.SIGKILL
     left = [file for file in tmp_path.rglob("*") if file.suffix == ".partial"]
     assert left, "the process was to die between writing a file and naming it"
     assert files(make_store(path)) == reference

@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +16,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from heard_progress import InterruptAt
+from own_processes import forked_workers, kill, started_command
 from refusals import assert_refused
 
 from vidpipe.cli.extract import command as extract
@@ -166,7 +165,8 @@ def test_backbones_and_splits_one_after_the_other_give_the_same_bytes(world: Pat
 
 def test_a_dask_cluster_gives_the_same_bytes(world: Path, reference: Path, tmp_path: Path):
     own = settings(world, tmp_path / "s.zarr", scheduler="local", workers=2)
-    summary = run(own)
+    with forked_workers():
+        summary = run(own)
     assert summary.done == NUM_VIDEOS - 1
     assert files_of(own.store) == files_of(reference)
 
@@ -177,15 +177,13 @@ def test_killed_at_any_moment_and_resumed_gives_the_same_bytes(
 ):
     store = tmp_path / "s.zarr"
     more = ["--scheduler=local", "--workers=2"] if scheduler == "local" else []
-    arguments = [sys.executable, "-m", "vidpipe.cli.main", *command(world, store, *more)]
     for at_least in (1, 3):
-        with subprocess.Popen(
-            arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
-        ) as own:
-            wait_for_videos(store, at_least, own)
-            os.killpg(own.pid, signal.SIGKILL)
+        own = started_command(*command(world, store, *more))
+        wait_for_videos(store, at_least, own)
+        assert kill(own) == -signal.SIGKILL
         assert at_least <= num_shards(store) < NUM_VIDEOS - 1  # one video is broken
-    done = invoke(*command(world, store, *more))
+    with forked_workers():
+        done = invoke(*command(world, store, *more))
     assert done.exit_code == 3, done.output
     assert files_of(store) == files_of(reference)
 
@@ -195,9 +193,9 @@ def num_shards(store: Path) -> int:
     return len(list(store.glob(f"{CHEAP}/features/c.*")))
 
 
-def wait_for_videos(store: Path, at_least: int, process: subprocess.Popen, seconds: float = 120) -> None:
+def wait_for_videos(store: Path, at_least: int, process: BaseProcess, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
-    while num_shards(store) < at_least and process.poll() is None and time.monotonic() < end:
+    while num_shards(store) < at_least and process.is_alive() and time.monotonic() < end:
         time.sleep(0.001)
 
 

@@ -1,18 +1,19 @@
 """`vidpipe finetune`: learns, resumes, runs in several processes, begins from runs, and says what it cannot do."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from own_processes import kill, launched, started_command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vidpipe.cli.main import main
@@ -96,12 +97,10 @@ def test_curves_are_written_for_tensorboard_too(whole: Path) -> None:
 
 def test_killed_and_resumed_ends_with_the_same_weights(world: Path, whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    arguments = [sys.executable, "-m", "vidpipe.cli.main", *command(world, out, "--ema=0.5", "--checkpoint-seconds=0")]
     for epochs in (1, 2):
-        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as own:
-            wait_for_lines(out / "metrics.jsonl", epochs, own)
-            own.send_signal(signal.SIGKILL)
-        assert own.returncode == -signal.SIGKILL, "it ended before it could be killed"
+        own = started_command(*command(world, out, "--ema=0.5", "--checkpoint-seconds=0"))
+        wait_for_lines(out / "metrics.jsonl", epochs, own)
+        assert kill(own) == -signal.SIGKILL, "it ended before it could be killed"
         assert (out / "checkpoint.pt").exists()
     assert invoke(*command(world, out, "--ema=0.5")).exit_code == 0
     assert_same_weights(whole, out)
@@ -110,9 +109,9 @@ def test_killed_and_resumed_ends_with_the_same_weights(world: Path, whole: Path,
     ]
 
 
-def wait_for_lines(path: Path, count: int, process: subprocess.Popen) -> None:
+def wait_for_lines(path: Path, count: int, process: BaseProcess) -> None:
     deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
+    while process.is_alive() and time.monotonic() < deadline:
         if path.is_file() and path.read_text().count("\n") >= count:
             return
         time.sleep(0.02)
@@ -165,26 +164,15 @@ def test_with_tracked_statistics_the_advice_asks_for_another_run(world: Path, tm
     assert "others give another --out" in result.stderr
 
 
-def launched(count: int, arguments: list[str]) -> subprocess.CompletedProcess:
-    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
-    return subprocess.run(
-        [*program, "-m", "vidpipe.cli.main", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-
-
 @pytest.mark.parametrize("strategy", ["plain", "multi-iteration"])
 def test_two_processes_train_as_one_does(world: Path, tmp_path: Path, strategy: str) -> None:
     """Of six videos in batches of three, one process has two and the other one."""
     same = ["--batch-norm=frozen", "--dropout=0", f"--strategy={strategy}", "--batch=3", "--val-fraction=0.25"]
     result = invoke(*command(world, tmp_path / "one", *same))
     assert result.exit_code == 0, result.output
-    ended = launched(2, command(world, tmp_path / "two", *same))
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.count("Run: ") == 1
+    said = tmp_path / "said.txt"
+    assert launched(2, *command(world, tmp_path / "two", *same), output=said) == 0, said.read_text()
+    assert said.read_text().count("Run: ") == 1
     one, two = metrics_of(tmp_path / "one"), metrics_of(tmp_path / "two")
     assert len(one) == len(two) == 4
     for first, second in zip(one, two, strict=True):
@@ -194,7 +182,9 @@ def test_two_processes_train_as_one_does(world: Path, tmp_path: Path, strategy: 
 
 
 def test_a_process_that_cannot_go_on_ends_the_others_in_words(world: Path, whole: Path) -> None:
-    ended = launched(2, command(world, whole, "--ema=0.9"))
+    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    arguments = [*program, "-m", "vidpipe.cli.main", *command(world, whole, "--ema=0.9")]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert ended.returncode != 0
     assert "--ema is 0.5 there, 0.9 here" in ended.stderr
     assert "cli/main.py" not in ended.stderr  # no traceback of ours

@@ -2,10 +2,8 @@
 
 import csv
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import replace
@@ -21,6 +19,7 @@ from heard_progress import Heard, InterruptAt
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_stores import MadeUp, make_store
+from own_processes import forked_workers, kill, started_command
 from refusals import assert_refused
 
 from vidpipe.cli.sweep import command
@@ -215,7 +214,8 @@ def test_the_summary_is_over_seeds_and_the_tables_show_it(settings: SweepSetting
 
 def test_dask_gives_the_same_results_byte_for_byte(finished: SweepSettings, tmp_path: Path) -> None:
     training = replace(finished.training, out=tmp_path / "dask")
-    summary = run(replace(finished, training=training, scheduler="local", workers=2))
+    with forked_workers():
+        summary = run(replace(finished, training=training, scheduler="local", workers=2))
     assert (summary.num_done, summary.num_already_done, summary.failed) == (6, 0, {})
     for name in ("results.csv", "summary.csv", "table3.md", "table4.md"):
         assert (tmp_path / "dask" / name).read_bytes() == (finished.out / name).read_bytes()
@@ -344,19 +344,14 @@ def test_ctrl_c_keeps_what_is_done(settings: SweepSettings) -> None:
 
 def test_kill_9_in_the_middle_then_the_same_command(finished: SweepSettings, tmp_path: Path) -> None:
     killed = tmp_path / "killed"
-    child = subprocess.Popen(
-        [sys.executable, "-c", "from vidpipe.cli.sweep import command; command()", *options(finished, killed)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-    )
+    child = started_command("sweep", *options(finished, killed))
     metrics = killed / "runs" / "fast-gru_first_2clips_seed1" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_text()):
-        assert child.poll() is None, "ended before it could be killed"
+        assert child.is_alive(), "ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+    assert kill(child) == -signal.SIGKILL
     again = invoke(*options(finished, killed))
     assert again.exit_code == 0, again.output
     assert (finished.out / "results.csv").read_bytes() == (killed / "results.csv").read_bytes()

@@ -1,11 +1,8 @@
 """Training an aggregator: it learns order, repeats itself bit for bit, survives kills, and refuses what cannot be."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import replace
@@ -16,6 +13,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from made_up_stores import MadeUp, make_store, take_over
+from own_processes import kill, started_command
 from refusals import assert_refused
 
 from vidpipe.cli.main import main
@@ -145,19 +143,14 @@ def options(store: Path, out: Path, *, epochs: int = 5) -> list[str]:
 
 
 def test_kill_9_of_the_command_then_the_same_command(small: Path, tmp_path: Path) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "vidpipe.cli.main", *options(small, tmp_path / "killed", epochs=60)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-    )
+    child = started_command(*options(small, tmp_path / "killed", epochs=60))
     metrics = tmp_path / "killed" / "metrics.jsonl"
     deadline = time.monotonic() + 120
     while not (metrics.exists() and metrics.read_text().count("\n") >= 3):
-        assert child.poll() is None, "ended before it could be killed"
+        assert child.is_alive(), "ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.kill(child.pid, signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+    assert kill(child) == -signal.SIGKILL
     for out in ("killed", "whole"):
         result = CliRunner().invoke(main, [*options(small, tmp_path / out, epochs=60), "--json"])
         assert result.exit_code == 0, result.output

@@ -2,15 +2,15 @@
 
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from own_processes import kill, run_command, started_command
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.backbones.weights import load_backbone, load_weights
@@ -51,23 +51,21 @@ def test_learns_and_leaves_weights_that_work(world: Path, tmp_path: Path):
 
 def test_killed_and_resumed_ends_with_the_same_weights(world: Path, tmp_path: Path):
     invoke(*command(world, tmp_path / "whole"))
-    words = command(world, tmp_path / "killed", "--checkpoint-seconds=0")
-    arguments = [sys.executable, "-m", "vidpipe.cli.main", *words]
+    arguments = command(world, tmp_path / "killed", "--checkpoint-seconds=0")
     for lines in (2, 4):
-        with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as own:
-            wait_for_lines(tmp_path / "killed" / "metrics.jsonl", lines, own)
-            own.send_signal(signal.SIGKILL)
-        assert own.returncode == -signal.SIGKILL, "it ended before it could be killed"
+        own = started_command(*arguments)
+        wait_for_lines(tmp_path / "killed" / "metrics.jsonl", lines, own)
+        assert kill(own) == -signal.SIGKILL, "it ended before it could be killed"
         assert (tmp_path / "killed" / "checkpoint.pt").exists()
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    said = tmp_path / "said.txt"
+    assert run_command(*arguments, output=said) == 0, said.read_text()
     whole, killed = (load_weights(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
     assert whole.digest == killed.digest
 
 
-def wait_for_lines(path: Path, lines: int, process: subprocess.Popen, seconds: float = 60) -> None:
+def wait_for_lines(path: Path, lines: int, process: BaseProcess, seconds: float = 60) -> None:
     end = time.monotonic() + seconds
-    while process.poll() is None and time.monotonic() < end:
+    while process.is_alive() and time.monotonic() < end:
         if path.exists() and path.read_text().count("\n") >= lines:
             return
         time.sleep(0.01)

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import torch
 from heard_progress import Heard
 from hypothesis import given
 from hypothesis import strategies as st
+from own_processes import exit_status, started
 from refusals import assert_refused
 from torch import Tensor, nn
 
@@ -134,18 +133,12 @@ def test_rare_checkpoints_change_nothing(tmp_path: Path) -> None:
     assert_same(whole, train(tmp_path / "killed"))
 
 
-CHILD = """
-import os, signal, sys
-from pathlib import Path
-from test_loop import train
-train(Path(sys.argv[1]), on_batch=lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == 13 else None)
-"""
+def train_until_killed(directory: Path) -> None:
+    train(directory, on_batch=lambda step: os.kill(os.getpid(), signal.SIGKILL) if step == 13 else None)
 
 
 def test_a_real_kill_9(tmp_path: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))}
-    ended = subprocess.run([sys.executable, "-c", CHILD, str(tmp_path / "killed")], env=environment, check=False)
-    assert ended.returncode == -signal.SIGKILL
+    assert exit_status(started(train_until_killed, tmp_path / "killed")) == -signal.SIGKILL
     assert len(RunDirectory.open(tmp_path / "killed").read_metrics()) == 3
     assert_same(train(tmp_path / "whole"), train(tmp_path / "killed"))
 
