@@ -83,6 +83,21 @@ class Registry(Generic[T]):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._resolvers: list[Callable[[str], T | None]] = []
+
+    def resolve(self, resolver: Callable[[str], T | None]) -> None:
+        """Have names that are not registered answered by ``resolver``, which gives None for those it does not know.
+
+        It serves names with parameters, and those of another library: `names` does not list them.
+        """
+        self._resolvers.append(resolver)
+
+    def _find(self, name: str) -> T | None:
+        """Return the entry called ``name``, registered or resolved; None if there is none."""
+        if name in self._entries:
+            return self._entries[name]
+        found = (resolver(name) for resolver in self._resolvers)
+        return next((entry for entry in found if entry is not None), None)
 
     def add(self, name: str, entry: T) -> T:
         """Register ``entry`` under ``name``.
@@ -105,7 +120,8 @@ class Registry(Generic[T]):
         Raises:
             SettingsError: if there is none; the message lists the known names, or the nearest if there are very many.
         """
-        if name not in self._entries:
+        entry = self._find(name)
+        if entry is None:
             known = self.names()
             listed = f"known: {', '.join(known)}"
             if len(known) > _SHOWN_NAMES:
@@ -114,10 +130,10 @@ class Registry(Generic[T]):
             question = did_you_mean(name, known)
             listed = f"{question} {listed[0].upper()}{listed[1:]}" if question else f"; {listed}"
             raise SettingsError(f"there is no {self.kind} {name!r}{listed}")
-        return self._entries[name]
+        return entry
 
     def __contains__(self, name: str) -> bool:
-        return name in self._entries
+        return self._find(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

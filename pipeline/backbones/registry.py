@@ -1,5 +1,7 @@
 """Clip backbones, by name."""
 
+from importlib import import_module
+
 import torch
 
 from ..registry import Registry
@@ -10,6 +12,18 @@ from .slowfast import slowfast_specs
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
 for _spec in (*resnet_specs(), *slowfast_specs()):
     BACKBONES.add(_spec.name, _spec)
+
+# How names of another library's networks begin -> the module that finds them, imported when such a name is asked for.
+PREFIXES = {"hf:": "transformers_hub"}
+
+
+def _prefixed(name: str) -> BackboneSpec | None:
+    """Return the network of another library that a name with one of the prefixes means."""
+    module = next((own for prefix, own in PREFIXES.items() if name.startswith(prefix)), None)
+    return import_module(f".{module}", __package__).find_spec(name) if module else None
+
+
+BACKBONES.resolve(_prefixed)
 
 
 def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0) -> Backbone:

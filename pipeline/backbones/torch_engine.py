@@ -54,7 +54,8 @@ class TorchEngine:
         self._backbone = fold_batch_norm(load_backbone(weights))
         self._backbone.to(device=self.device, dtype=self._dtype)
         self._backbone.to(memory_format=torch.channels_last_3d)  # pyright: ignore[reportCallIssue]
-        self._backbone.classifier.float()  # scores stay float32, which costs nothing in so small a layer
+        for part in (self._backbone.neck, self._backbone.classifier):
+            part.float()  # scores stay float32, which costs nothing in so small layers
 
     def run(self, clips: Tensor) -> tuple[np.ndarray, np.ndarray]:
         """Return features and scores of each clip, independent of its place and of the other clips.
