@@ -41,4 +41,18 @@ RECIPES: dict[str, Recipe] = {
         fps=30.0,
         words="PySlowFast's and pytorchvideo's test: shorter side 256, whole height, probabilities averaged",
     ),
+    "vmae": Recipe(
+        preprocessing=Preprocessing(
+            short_side=224, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), rounding="down"
+        ),
+        fps=None,
+        words="VideoMAE's test: shorter side 224, 5 clips of 16 frames at stride 4, three crops",
+    ),
+    "vj2": Recipe(
+        preprocessing=Preprocessing(
+            short_side=292, crop=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), rounding="down"
+        ),
+        fps=None,
+        words="V-JEPA 2's probes: shorter side 256/224 of the crop, every fourth frame, 8 segments and three views",
+    ),
 }
