@@ -46,6 +46,7 @@ DOORS = {
     "matplotlib": ("pipeline/evaluation/",),
     "scipy": ("pipeline/evaluation/confidence.py", "pipeline/evaluation/comparison.py"),
     "pyarrow": ("pipeline/manifests/", "pipeline/features/parquet.py"),  # the form that manifests have in memory
+    "transformers": ("pipeline/backbones/transformers_hub.py",),
     "tqdm": ("cli/progress.py",),
 }
 MODULES = sorted(path for folder in RANK for path in (ROOT / folder).rglob("*.py"))

@@ -10,6 +10,7 @@ from ..manifests.locations import local_path
 from ..registry import nearest
 
 SUFFIX = ".safetensors"
+MODEL_OF_HUB = ("hf:", "timm:")
 WEIGHTS_FILE = f"weights{SUFFIX}"  # of a run of train-backbone, and of an aggregator's
 HOW = f"the {SUFFIX} file that vidpipe train-backbone wrote, or the folder of that run"
 # The first bytes of files that people give for weights -> what these files are.
@@ -35,7 +36,8 @@ def read_place(text: str) -> tuple[str, Path]:
     """
     name, equals, place = text.partition("=")
     # A path may hold an equals sign itself: then it exists as a whole, or a folder stands before the sign.
-    if text and (not equals or "/" in name or Path(text).exists()):
+    is_model = name.startswith(MODEL_OF_HUB)  # whose names have slashes
+    if text and (not equals or ("/" in name and not is_model) or Path(text).exists()):
         return "", Path(local_path(text))
     if not (name and place):
         raise ValueError(f"must be a weights file, a run, or NAME= before either; got {text!r}")

@@ -1,6 +1,7 @@
 """Clip backbones, by name."""
 
 import re
+from importlib import import_module
 
 import torch
 
@@ -40,6 +41,18 @@ def _pooled(name: str) -> BackboneSpec | None:
 
 
 BACKBONES.resolve(_pooled)
+
+# How names of another library's networks begin -> the module that finds them, imported when such a name is asked for.
+PREFIXES = {"hf:": "transformers_hub"}
+
+
+def _prefixed(name: str) -> BackboneSpec | None:
+    """Return the network of another library that a name with one of the prefixes means."""
+    module = next((own for prefix, own in PREFIXES.items() if name.startswith(prefix)), None)
+    return import_module(f".{module}", __package__).find_spec(name) if module else None
+
+
+BACKBONES.resolve(_prefixed)
 
 
 def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0) -> Backbone:

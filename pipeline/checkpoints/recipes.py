@@ -273,5 +273,19 @@ RECIPES: dict[str, Recipe] = {
         words="the TSM repository's test: shorter side 256, the middle 224; frames spread over the whole video",
     ),
     **{f"efficientnet_lite{index}": _lite(size) for index, size in enumerate((224, 240, 260, 280, 300))},
+    "vmae": Recipe(
+        preprocessing=Preprocessing(
+            short_side=224, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), rounding="down"
+        ),
+        fps=None,
+        words="VideoMAE's test: shorter side 224, 5 clips of 16 frames at stride 4, three crops",
+    ),
+    "vj2": Recipe(
+        preprocessing=Preprocessing(
+            short_side=292, crop=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), rounding="down"
+        ),
+        fps=None,
+        words="V-JEPA 2's probes: shorter side 256/224 of the crop, every fourth frame, 8 segments and three views",
+    ),
 }
 RECIPES |= {own: recipe for size in (182, 256, 356) for own, recipe in _x3d_recipes(size).items()}

@@ -88,14 +88,15 @@ def list_backbones(settings: BackbonesSettings, *, progress: Progress = SILENT) 
 
 def _asked_for(settings: BackbonesSettings) -> list[str]:
     known = BACKBONES.in_order()
+    others = [name for name in settings.names if ":" in name and name in BACKBONES]  # of other libraries
     for part in settings.names:
-        if not any(part in name for name in known):
+        if part not in others and not any(part in name for name in known):
             _ = BACKBONES[part] if nearest(part, known) else None  # says which are near
             raise SettingsError(f"no backbone has {part!r} in its name")
     some = [name for name in known if not settings.names or any(part in name for part in settings.names)]
     # Whoever says which width is meant, by a whole name or by a part of it, gets it.
     asked = {name for name in some for part in settings.names if "_w" in part}
-    return [name for name in some if settings.narrow or name in asked or not _variant_of(name)]
+    return [name for name in some if settings.narrow or name in asked or not _variant_of(name)] + others
 
 
 def _variant_of(name: str) -> str | None:
