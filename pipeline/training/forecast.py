@@ -42,8 +42,7 @@ def time_reading(source: VideoSource, *, crop: int, look_at: Callable[[VideoSour
     """
     spread = source.videos[:: max(1, len(source.videos) // _TIMED_VIDEOS)][:_TIMED_VIDEOS]
     fresh, held = (
-        VideoSource(spread, crop=crop, cache=cache, reading=source.reduction.reading)
-        for cache in (False, True)
+        VideoSource(spread, crop=crop, cache=cache, reading=source.reduction.reading) for cache in (False, True)
     )
     look, look_again = look_at(fresh), look_at(held)
     look(0, 0)  # the first one ever loads libraries
