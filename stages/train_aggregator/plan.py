@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -69,9 +69,12 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     """
     store = FeatureStore.open(settings.store)
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
-    # A run goes on with the clips that it began with, though the store may have more by now.
-    begun = recorded_settings(settings.out).get(CLIPS_FIELD)
-    selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names, among=begun)
+    selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
+    begun = recorded_settings(settings.out)
+    if _reads_alike(begun, selection):
+        # A run goes on with the clips that it began with, though the store may have more by now.
+        known = begun.get(CLIPS_FIELD)
+        selection = select(store, pattern=selection.pattern, num_clips=selection.num_clips, names=names, among=known)
     classes, task = store.manifest.classes, task_of(store.manifest)
     targets = targets_by_place(task, store.manifest)
     check_classes(store.manifest)
@@ -143,12 +146,21 @@ def _split(
     )
 
 
+def _reads_alike(begun: Mapping[str, Any], selection: Selection) -> bool:
+    """Return whether a run that was begun has the pattern and the number of clips of a selection."""
+    return (begun.get("pattern"), begun.get("num_clips")) == (str(selection.pattern), selection.num_clips)
+
+
 def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTraining) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only if all of it is the same."""
     store, selection = prepared.store, prepared.selection
     groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
     engines = {role: engine for role, group in groups.items() if (engine := describe_engine(group))}
     trained_on = [store.manifest.videos[i] for i in prepared.training + prepared.validation]
+    begun = recorded_settings(settings.out)
+    clips = clips_read(store, selection)
+    if begun and not _reads_alike(begun, selection):
+        clips = begun.get(CLIPS_FIELD, clips)  # the run is refused for its pattern, from which these only follow
     labels = json.dumps([[video.video_id, *video.labels] for video in trained_on])
     return {
         "kind": AGGREGATOR,
@@ -170,6 +182,6 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
         "device": resolve_device(settings.device).type,
         # Left out if unknown, as in runs of earlier versions, so that those go on.
         **({ENGINES_FIELD: engines} if engines else {}),
-        CLIPS_FIELD: clips_read(store, selection),
+        CLIPS_FIELD: clips,
         **task_record(prepared.task),
     }
