@@ -30,6 +30,8 @@ def find_folder(name: str) -> Path:
         SettingsError: if there is none; the message says where it was looked for.
     """
     place = name.removeprefix(PREFIX)
+    if not place:
+        raise SettingsError(f"{name} names nothing; after it stands a folder, ORG/NAME, or an architecture")
     folder = Path(place).expanduser()
     if (folder / CONFIG).is_file():
         return folder

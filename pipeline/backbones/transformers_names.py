@@ -183,10 +183,11 @@ def read_config(config: Mapping[str, Any], *, origin: str) -> Architecture:
 
 
 def _videomae(own: Mapping[str, Any], config: Mapping[str, Any], is_encoder: bool) -> Architecture:
-    if config.get("use_mean_pooling", True) == is_encoder:
+    is_mean = config.get("use_mean_pooling", True)
+    if is_mean == is_encoder:
         raise SettingsError(
             "VideoMAE's classifier reads the mean over all tokens, and its encoder alone ends in a norm: the "
-            f"configuration sets use_mean_pooling otherwise, to {(not is_encoder and 'false') or 'true'}"
+            f"configuration sets use_mean_pooling otherwise, to {str(is_mean).lower()}"
         )
     return Architecture(
         family="videomae",

@@ -1,4 +1,4 @@
-"""Folders of published transformers become weights of vidpipe's, strictly: every tensor used, every parameter filled.
+"""A folder of a published transformer becomes weights of vidpipe's: every tensor used, every parameter filled.
 
 What its makers set beside the weights comes from their own files where these say it, and from ``RECIPES`` where not:
 the defaults of the library's classes are not the published networks' (VideoMAE's are 0.5 where its makers took
@@ -165,10 +165,15 @@ def _preprocessing(folder: Path, own: Architecture) -> Preprocessing:
         return Preprocessing(
             short_side=int(shortest or round(recipe.short_side * own.side / recipe.crop)),
             crop=own.side,
-            mean=tuple(processor.get("image_mean") or recipe.mean),
-            std=tuple(processor.get("image_std") or recipe.std),
+            mean=_triple(processor.get("image_mean") or recipe.mean),
+            std=_triple(processor.get("image_std") or recipe.std),
             interpolation=_INTERPOLATIONS.get(processor.get("resample", 2), recipe.interpolation),
             rounding=recipe.rounding,
         )
     except (TypeError, ValueError) as error:
         raise WeightsError(f"the preprocessing that {folder} states makes no sense: {error}") from error
+
+
+def _triple(values: Iterable[float]) -> tuple[float, float, float]:
+    red, green, blue = (float(own) for own in values)
+    return red, green, blue

@@ -20,6 +20,7 @@ from vidpipe.pipeline.errors import WeightsError
         ("runs/lr=0.1/weights.safetensors", "", "runs/lr=0.1/weights.safetensors"),
         ("lr=0.1", "", "lr=0.1"),  # a run that is there
         ("lr=0.2", "lr", "0.2"),
+        ("hf:org/clips=models/clips", "hf:org/clips", "models/clips"),
     ],
 )
 def test_a_place_may_have_a_name_before_it(text: str, name: str, place: str, tmp_path: Path, monkeypatch):

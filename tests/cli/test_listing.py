@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from vidpipe.cli.main import main
@@ -9,7 +10,7 @@ from vidpipe.pipeline.aggregators.base import AggregatorSpec
 from vidpipe.pipeline.aggregators.registry import AGGREGATORS, build_aggregator
 from vidpipe.pipeline.backbones.registry import BACKBONES, build_backbone
 from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs
-from vidpipe.stages.listing.run import _asked_for
+from vidpipe.stages.listing.run import _asked_for, list_backbones
 from vidpipe.stages.listing.settings import BackbonesSettings
 
 
@@ -68,3 +69,11 @@ def test_aggregators_come_with_weights_and_costs():
         assert own["gmacs"] == aggregator_macs(spec, shapes={"cheap": (1, 2, 2, 64)}, roles=("cheap",) * 4) / 1e9
         assert own["summary"] == AGGREGATORS[own["name"]].summary
     assert "fast-gru: --reduction must divide the width of 510" in invoke("aggregators", "--channels", "510")
+
+
+def test_a_network_of_another_library_is_listed_where_its_name_is_given():
+    pytest.importorskip("transformers", reason="the library transformers is not installed")
+    name = "hf:videomae_w32_d2_h2_m64_p8_f4_s32"
+    (entry,) = list_backbones(BackbonesSettings(names=(name,), crop=32))
+    assert (entry.name, entry.num_frames, entry.feature_shape) == (name, 4, (2, 4, 4, 32))
+    assert name not in [own.name for own in list_backbones(BackbonesSettings(names=("r2d_26",)))]
