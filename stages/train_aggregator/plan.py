@@ -14,9 +14,17 @@ from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import build_video_model
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
-from ...pipeline.features.clip_selection import Selection, clips_read, missing_videos, select
+from ...pipeline.features.clip_selection import (
+    ClipsByRole,
+    Selection,
+    clips_read,
+    keep_to,
+    missing_videos,
+    select,
+)
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
+from ...pipeline.settings import describe_differences
 from ...pipeline.training.learning_split import check_classes, hold_out, labelled, shared_groups_words
 from ...pipeline.training.run_kinds import AGGREGATOR, CLIPS_FIELD, ENGINES_FIELD, LABELS_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
@@ -69,9 +77,8 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     """
     store = FeatureStore.open(settings.store)
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
-    # A run goes on with the clips that it began with, though the store may have more by now.
-    begun = recorded_settings(settings.out).get(CLIPS_FIELD)
-    selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names, among=begun)
+    selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
+    selection = keep_to(store, selection, _clips_begun_with(settings, store, selection))
     classes, task = store.manifest.classes, task_of(store.manifest)
     targets = targets_by_place(task, store.manifest)
     check_classes(store.manifest)
@@ -122,6 +129,23 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
         shared_groups=shared_groups_words(store.manifest, split=settings.split, splits=splits) if listed else "",
         inputs=inputs,
     )
+
+
+def _clips_begun_with(
+    settings: TrainAggregatorSettings, store: FeatureStore, selection: Selection
+) -> ClipsByRole | None:
+    """Return the clips of the run that goes on, though the store may have more by now; None if there is no such run.
+
+    A run of another pattern or of other clips says nothing here; it is refused later, with each difference named.
+    """
+    begun = recorded_settings(settings.out)
+    same = {
+        "pattern": str(selection.pattern),
+        "num_clips": selection.num_clips,
+        "sampling": json.loads(json.dumps(store.sampling.record())),
+        "backbones": {role: describe_backbone(store.backbone(name)) for role, name in selection.backbones.items()},
+    }
+    return begun.get(CLIPS_FIELD) if not describe_differences({name: begun.get(name) for name in same}, same) else None
 
 
 def _split(
