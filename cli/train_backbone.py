@@ -81,7 +81,8 @@ def estimate_text(costs: "BackboneEstimate") -> str:
         f"steps of up to {costs.batch_size} clips, {costs.num_frames} frames each at stride {costs.sampling_rate}",
         f"{costs.clip_gmacs:.3g} GMACs a clip forward, about {costs.total_gmacs / 1e3:,.3g} TMACs in all",
         f"timed: {costs.step_seconds:.2f} s a step, {costs.decode_seconds:.2f} s of one thread to decode a video, "
-        f"{costs.kept_clip_seconds:.3f} s a clip of one that is kept and {costs.read_clip_seconds:.3f} s of any other; {costs.decoding_threads} such threads",
+        f"{costs.kept_clip_seconds:.3f} s a clip of one that is kept and {costs.read_clip_seconds:.3f} s of any other; "
+        f"{costs.decoding_threads} such threads",
         f"memory: {size_text(costs.memory_bytes)}"
         + (f", and {size_text(costs.gpu_bytes)} of the GPU" if costs.gpu_bytes is not None else ""),
         f"at most {size_text(costs.run_bytes)} on disk for the run, its checkpoint included; "

@@ -1,18 +1,20 @@
 """Which clips of which backbones an aggregator reads, checked against what a feature store holds."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import SettingsError, named
+from .backbone_group import BackboneGroup
 from .clip_choice import ClipChoice, candidate_clips, stretch_edges
 from .patterns import CHEAP, EXPENSIVE, Pattern, joined_patterns
 from .store import FeatureStore
 
 NOT_EXTRACTED = "not extracted yet"
 
+ClipsByRole = Mapping[str, Sequence[int]]  # role -> places of clips
 ClipsByBackbone = Mapping[str, Sequence[int] | npt.NDArray[np.int64]]  # name of a backbone -> places of clips
 
 
@@ -24,14 +26,13 @@ class Selection:
         pattern: which of the N places are expensive.
         num_clips: N.
         backbones: role -> backbone's name, for the roles that the pattern needs.
-        among: role -> the stored clips that may be read, where not all are: those of a run that began before the store
-            was extended.
+        among: role -> the stored clips to read and no others, as `keep_to` sets it; empty: those that the store has.
     """
 
     pattern: Pattern
     num_clips: int
     backbones: Mapping[str, str]
-    among: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    among: ClipsByRole = field(default_factory=dict)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -56,6 +57,34 @@ def clips_read(store: FeatureStore, selection: Selection) -> dict[str, list[int]
     """Return role -> the stored clips that an aggregator may read, for its run's record."""
     wanted = wanted_clips(selection, choose_clips(store, selection))
     return {role: own.tolist() for role, own in wanted.items()}
+
+
+def keep_to(store: FeatureStore, selection: Selection, clips: ClipsByRole | None) -> Selection:
+    """Return the selection that reads these clips and no others, though the store may have more by now.
+
+    Args:
+        store: that the selection is of, with its clips where they were when ``clips`` were recorded.
+        selection: as `select` returns it.
+        clips: role -> clips, as `clips_read` returned them; None: the selection stays as it is.
+
+    Raises:
+        SettingsError: if the store lacks one of them.
+    """
+    if clips is None:
+        return selection
+    for role, name in selection.backbones.items():
+        due = set(np.flatnonzero(store.backbone(name).due).tolist())
+        if lacking := [clip for clip in clips[role] if clip not in due]:
+            raise SettingsError(
+                f"the run reads the {role} clips {_numbers(clips[role])}, counted from 0, and no others; {store.path} "
+                f"has {_numbers(sorted(due))} of {name} and lacks {_numbers(lacking)}. Extract these clips too, or "
+                "take a store that has them"
+            )
+    return replace(selection, among={role: tuple(clips[role]) for role in selection.backbones})
+
+
+def _numbers(clips: Sequence[int]) -> str:
+    return ", ".join(map(str, clips)) or "none"
 
 
 def usable_videos(store: FeatureStore, selection: Selection) -> npt.NDArray[np.bool_]:
@@ -91,7 +120,6 @@ def select(
     pattern: Pattern | None = None,
     num_clips: int | None = None,
     names: Mapping[str, str | None] | None = None,
-    among: Mapping[str, Sequence[int]] | None = None,
 ) -> Selection:
     """Return the selection asked for, checked against what ``store`` holds.
 
@@ -100,7 +128,6 @@ def select(
         pattern: None = the one with which the expensive backbone was extracted (all-cheap if there is none).
         num_clips: N; None = as many as are stored.
         names: role -> backbone's name; where it is None or missing, the one extracted in that role.
-        among: role -> the stored clips that may be read; None for all that are there.
 
     Raises:
         SettingsError: if the store lacks something; the message says what there is and what to type.
@@ -118,8 +145,7 @@ def select(
     mask = chosen.expensive(num_clips)
     roles = [role for role, needed in ((EXPENSIVE, mask.any()), (CHEAP, not mask.all())) if needed]
     backbones = {role: _backbone_of(store, by_role, role, (names or {}).get(role), chosen) for role in roles}
-    known = {role: tuple(own) for role, own in (among or {}).items() if role in backbones}
-    selection = Selection(pattern=chosen, num_clips=num_clips, backbones=backbones, among=known)
+    selection = Selection(pattern=chosen, num_clips=num_clips, backbones=backbones)
     choose_clips(store, selection)  # refuses places without any clip
     return selection
 
@@ -197,15 +223,14 @@ def _candidates(store: FeatureStore, selection: Selection) -> tuple[npt.NDArray[
     videos can be used.
     """
     groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
-    allowed = {role: _allowed(selection, role, len(group.due)) for role, group in groups.items()}
-    everywhere = candidate_clips(np.array([groups[role].due_everywhere & allowed[role] for role in selection.roles]))
+    if selection.among:
+        return candidate_clips(np.array([_flags(selection.among[role], groups[role]) for role in selection.roles]))
+    everywhere = candidate_clips(np.array([groups[role].due_everywhere for role in selection.roles]))
     if all(map(len, everywhere)):
         return everywhere
-    return candidate_clips(np.array([groups[role].due & allowed[role] for role in selection.roles]))
+    return candidate_clips(np.array([groups[role].due for role in selection.roles]))
 
 
-def _allowed(selection: Selection, role: str, num_stored: int) -> npt.NDArray[np.bool_]:
-    """Return (N,) bool: which stored clips a role may read."""
-    if role not in selection.among:
-        return np.ones(num_stored, bool)
-    return np.isin(np.arange(num_stored), selection.among[role])
+def _flags(clips: Sequence[int], group: BackboneGroup) -> npt.NDArray[np.bool_]:
+    """Return (N,) bool: which of a backbone's stored clips are among ``clips``."""
+    return np.isin(np.arange(len(group.due)), clips)

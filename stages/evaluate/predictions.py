@@ -8,7 +8,7 @@ import torch
 from ...pipeline.aggregators.video_model import VideoModel
 from ...pipeline.errors import SettingsError, VideoError, named
 from ...pipeline.execution import Progress, under_way
-from ...pipeline.features.clip_selection import missing_videos, select
+from ...pipeline.features.clip_selection import keep_to, missing_videos, select
 from ...pipeline.features.format import Status
 from ...pipeline.features.patterns import Pattern
 from ...pipeline.features.store import FeatureStore
@@ -63,8 +63,10 @@ def _inputs_of(
         pattern=Pattern.parse(made["pattern"]),
         num_clips=made["num_clips"],
         names={role: own["name"] for role, own in backbones_of(run).items()},
-        among=made.get(CLIPS_FIELD),
     )
+    # In a store of another sampling, whose clips lie elsewhere, the clips' numbers mean nothing.
+    if made["sampling"] == store.sampling.record():
+        selection = keep_to(store, selection, made.get(CLIPS_FIELD))
     return AggregatorInputs(
         store,
         selection=selection,

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,9 +14,17 @@ from ...pipeline.aggregators.registry import complete_spec
 from ...pipeline.aggregators.video_model import build_video_model
 from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.errors import SettingsError, named
-from ...pipeline.features.clip_selection import Selection, clips_read, missing_videos, select
+from ...pipeline.features.clip_selection import (
+    ClipsByRole,
+    Selection,
+    clips_read,
+    keep_to,
+    missing_videos,
+    select,
+)
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
+from ...pipeline.settings import describe_differences
 from ...pipeline.training.learning_split import check_classes, hold_out, labelled, shared_groups_words
 from ...pipeline.training.run_kinds import AGGREGATOR, CLIPS_FIELD, ENGINES_FIELD, LABELS_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
@@ -70,11 +78,7 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     store = FeatureStore.open(settings.store)
     names = {"expensive": settings.expensive, "cheap": settings.cheap}
     selection = select(store, pattern=settings.pattern, num_clips=settings.num_clips, names=names)
-    begun = recorded_settings(settings.out)
-    if _reads_alike(begun, selection):
-        # A run goes on with the clips that it began with, though the store may have more by now.
-        known = begun.get(CLIPS_FIELD)
-        selection = select(store, pattern=selection.pattern, num_clips=selection.num_clips, names=names, among=known)
+    selection = keep_to(store, selection, _clips_begun_with(settings, store, selection))
     classes, task = store.manifest.classes, task_of(store.manifest)
     targets = targets_by_place(task, store.manifest)
     check_classes(store.manifest)
@@ -127,6 +131,23 @@ def prepare(settings: TrainAggregatorSettings) -> PreparedAggregatorTraining:
     )
 
 
+def _clips_begun_with(
+    settings: TrainAggregatorSettings, store: FeatureStore, selection: Selection
+) -> ClipsByRole | None:
+    """Return the clips of the run that goes on, though the store may have more by now; None if there is no such run.
+
+    A run of another pattern or of other clips says nothing here; it is refused later, with each difference named.
+    """
+    begun = recorded_settings(settings.out)
+    same = {
+        "pattern": str(selection.pattern),
+        "num_clips": selection.num_clips,
+        "sampling": json.loads(json.dumps(store.sampling.record())),
+        "backbones": {role: describe_backbone(store.backbone(name)) for role, name in selection.backbones.items()},
+    }
+    return begun.get(CLIPS_FIELD) if not describe_differences({name: begun.get(name) for name in same}, same) else None
+
+
 def _split(
     settings: TrainAggregatorSettings, store: FeatureStore, listed: Sequence[int], missing: dict[str, str]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -146,11 +167,6 @@ def _split(
     )
 
 
-def _reads_alike(begun: Mapping[str, Any], selection: Selection) -> bool:
-    """Return whether a run that was begun has the pattern and the number of clips of a selection."""
-    return (begun.get("pattern"), begun.get("num_clips")) == (str(selection.pattern), selection.num_clips)
-
-
 def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTraining) -> dict[str, Any]:
     """Return what the trained weights depend on, as JSON values: a run goes on only if all of it is the same."""
     store, selection = prepared.store, prepared.selection
@@ -159,7 +175,7 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
     trained_on = [store.manifest.videos[i] for i in prepared.training + prepared.validation]
     begun = recorded_settings(settings.out)
     clips = clips_read(store, selection)
-    if begun and not _reads_alike(begun, selection):
+    if begun and (begun.get("pattern"), begun.get("num_clips")) != (str(selection.pattern), selection.num_clips):
         clips = begun.get(CLIPS_FIELD, clips)  # the run is refused for its pattern, from which these only follow
     labels = json.dumps([[video.video_id, *video.labels] for video in trained_on])
     return {

@@ -312,3 +312,29 @@ def scores_of(trained: RunDirectory, store: Path) -> torch.Tensor:
     settings = EvaluateSettings(runs=(trained.path,), store=store, out=store.parent / "results")
     expected = tuple(range(SMALL.num_training, SMALL.num_training + SMALL.num_test))
     return predict_stored(trained, expected, settings=settings, store=opened, device=torch.device("cpu")).scores
+
+
+def test_clips_are_read_as_recorded_only_where_their_numbers_mean_the_same(tmp_path: Path) -> None:
+    path = make_store(tmp_path / "s.zarr", replace(SMALL, pattern="all-expensive"))
+    settings = TrainAggregatorSettings(
+        store=path, out=tmp_path / "run", num_clips=2, pattern=Pattern.parse("first"), optimisation=SHORT
+    )
+    run(settings)
+    trained = RunDirectory.open(tmp_path / "run")
+    assert trained.settings["clips_read"]["expensive"] == [0, 1, 2, 3]
+    longer = make_store(tmp_path / "longer.zarr", replace(SMALL, num_clips=16, pattern="1:15"))
+    assert scores_of(trained, longer).isfinite().all()  # of its 16 clips, those of the run's pattern
+    fewer = make_store(tmp_path / "fewer.zarr", SMALL)
+    with pytest.raises(SettingsError, match=r"the run reads the expensive clips 0, 1, 2, 3.* lacks 1, 2, 3\. Extract"):
+        scores_of(trained, fewer)
+
+
+def test_a_run_of_another_pattern_is_refused_as_such_whatever_clips_it_read(small: Path, tmp_path: Path) -> None:
+    settings = TrainAggregatorSettings(
+        store=small, out=tmp_path / "run", num_clips=2, pattern=Pattern.parse("first"), optimisation=SHORT
+    )
+    run(settings)
+    with pytest.raises(RunError, match='holds a run with other settings: .*"first" there, "all-cheap" here'):
+        run(replace(settings, pattern=Pattern.parse("all-cheap")))
+    with pytest.raises(RunError, match="holds a run with other settings: .*is 2 there, 8 here"):
+        run(replace(settings, num_clips=8, pattern=Pattern.parse("1:3")))
