@@ -102,9 +102,9 @@ def fetch_command(**options: Any) -> None:
 @command.command("convert")
 @click.argument("file", type=LocalPath())
 @click.argument("out", type=LocalPath())
-@click.option("--as", "backbone", default="", metavar="BACKBONE", help="The network, where several fit.")
-@click.option("--class-list", "classes", default="", metavar="LIST|FILE", help="Names of the scores.")
-@setting_options(ConvertSettings, leave_out={"file", "out", "backbone", "classes"})
+@click.option("--as", "read_as", default="", metavar="BACKBONE", help="The network, where several fit.")
+@click.option("--class-list", "class_list", default="", metavar="LIST|FILE", help="Names of the scores.")
+@setting_options(ConvertSettings, leave_out={"file", "out", "read_as", "class_list"})
 def convert_command(**options: Any) -> None:
     """Write the weights of another program in FILE as a file of vidpipe's, OUT."""
     from ..stages.weights.run import convert_file

@@ -28,6 +28,8 @@ from vidpipe.stages.store.settings import ExportSettings, VerifySettings
 from vidpipe.stages.sweep.settings import SweepSettings
 from vidpipe.stages.train_aggregator.settings import TrainAggregatorSettings
 from vidpipe.stages.train_backbone.settings import TrainBackboneSettings
+from vidpipe.stages.weights.settings import ConvertSettings, FetchSettings
+from vidpipe.stages.weights.settings import ListSettings as WeightsListSettings
 from vidpipe.stages.words import WORDS
 
 # Command -> (its settings, the least that has to be typed, the same in Python).
@@ -66,6 +68,9 @@ LEAST: dict[str, tuple[type, list[str], dict[str, Any]]] = {
     "backbones": (BackbonesSettings, [], {}),
     "aggregators": (AggregatorsSettings, [], {}),
     "flops": (FlopsSettings, ["--backbone=r2d_26"], {"backbone": "r2d_26"}),
+    "weights list": (WeightsListSettings, [], {}),
+    "weights fetch": (FetchSettings, ["n"], {"names": ("n",)}),
+    "weights convert": (ConvertSettings, ["f", "o"], {"file": Path("f"), "out": Path("o")}),
     "render": (RenderSettings, ["o"], {"out": Path("o")}),
     "store verify": (VerifySettings, ["s"], {"store": Path("s")}),
     "store export": (ExportSettings, ["s", "o"], {"store": Path("s"), "output": Path("o")}),

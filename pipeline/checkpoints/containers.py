@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..backbones.places import what_it_is
+from ..backbones.places import HOW, what_it_is
 from ..errors import WeightsError
 
 SAFETENSORS, TORCH, CAFFE2 = "safetensors", "PyTorch", "Caffe2"
@@ -34,6 +34,7 @@ _ALLOWED = {
     ("_codecs", "encode"),
     ("collections", "OrderedDict"),
 }
+_GIVE = f"Give {HOW}, or a file of another program's weights"
 _ADVICE = "Download it anew, or check where it comes from."
 
 
@@ -106,7 +107,7 @@ def _content(path: Path, begins: bytes) -> tuple[str, Any]:
     if begins.startswith(b"PK"):
         return TORCH, _read_torch(path)
     found = what_it_is(path)
-    raise WeightsError(f"{path} is no weights file{f': it is {found}' if found else ''}. {_ADVICE}")
+    raise WeightsError(f"{path} is no weights file{f': it is {found}' if found else ''}. {_GIVE}")
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -122,7 +123,7 @@ def _read_torch(path: Path) -> Any:
         raise WeightsError(f"{path} is cut short: it begins as a PyTorch file and has no end. {_ADVICE}")
     found = what_it_is(path)
     if not found.startswith("a PyTorch checkpoint"):
-        raise WeightsError(f"{path} is no weights file: it is {found}. {_ADVICE}")
+        raise WeightsError(f"{path} is no weights file: it is {found}. {_GIVE}")
     return _load_tensors(path)
 
 

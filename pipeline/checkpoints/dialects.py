@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
+from ..backbones.places import HOW
 from ..errors import WeightsError
 from .spelling import Comparison, Shape, Spelling, compare
 from .spellings import csn, images, resnets, s3d, slowfast, video_resnets, x3d
@@ -49,7 +50,9 @@ def read_as(shapes: Mapping[str, Shape], backbone: str) -> Comparison:
     """
     found = sorted(comparisons(shapes, backbone=backbone), key=lambda own: own.distance)
     if not found:
-        raise WeightsError(f"of {backbone} no published spelling is known")
+        raise WeightsError(
+            f"it is no file of vidpipe's, and no other program's spelling of {backbone} is known. Give {HOW}"
+        )
     if not found[0].fits:
         raise WeightsError(f"the file does not hold {backbone}: {report(found[0])}")
     return found[0]

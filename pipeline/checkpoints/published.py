@@ -87,8 +87,8 @@ def find_published(name: str) -> Published:
     known = published()
     if name not in known:
         raise SettingsError(
-            f"there are no published weights {name!r}{did_you_mean(name, known)} vidpipe weights list shows all "
-            f"{len(known)}"
+            f"there are no published weights {name!r}{did_you_mean(name, known) or '.'} vidpipe weights list "
+            f"shows all {len(known)}"
         )
     return known[name]
 

@@ -127,12 +127,12 @@ def convert_file(settings: ConvertSettings) -> Weights:
             f"{named('recipe')} must be one of {', '.join(RECIPES)}; got {settings.recipe!r}"
             f"{did_you_mean(settings.recipe, RECIPES)}"
         )
-    given = Path(settings.classes)
-    listed = given.read_text(encoding="utf-8").splitlines() if settings.classes and given.is_file() else None
+    given = Path(settings.class_list)
+    listed = given.read_text(encoding="utf-8").splitlines() if settings.class_list and given.is_file() else None
     weights = convert(
         read_checkpoint(settings.file),
-        backbone=settings.backbone,
-        classes=listed or settings.classes or None,
+        backbone=settings.read_as,
+        classes=listed or settings.class_list or None,
         recipe=RECIPES[settings.recipe] if settings.recipe else None,
     )
     settings.out.parent.mkdir(parents=True, exist_ok=True)

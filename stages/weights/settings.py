@@ -38,8 +38,8 @@ class ConvertSettings:
 
     file: Path = setting(help="Weights of another program.")
     out: Path = setting(help="The .safetensors file to write.")
-    backbone: str = setting(default="", help="The network that it holds.", unset="as its tensors tell")
-    classes: str = setting(
+    read_as: str = setting(default="", help="The network that it holds.", unset="as its tensors tell")
+    class_list: str = setting(
         default="", help="A class list by name, or a text file with a class a line.", unset="the list of that length"
     )
     recipe: str = setting(default="", help="How pixels are prepared.", unset="as its source does")

@@ -186,7 +186,7 @@ SPELT = {(spelling.dialect, backbone) for spelling in SPELLINGS for backbone in 
 
 
 def test_what_is_registered_can_be_read():
-    """Rows of networks that some spelling knows; `missing_rows` of the others."""
+    """Every row: a registered network, recipe and class list, and a spelling of that network in that dialect."""
     from vidpipe.pipeline.backbones.registry import BACKBONES
     from vidpipe.pipeline.checkpoints.class_lists import class_list_names
     from vidpipe.pipeline.checkpoints.recipes import RECIPES

@@ -186,6 +186,6 @@ def test_extract_takes_a_file_of_another_program(world: Path, tmp_path: Path, mo
     assert made.exit_code == 0, made.output
     assert "mc3.pth is mc3_18 as torchvision spells it: 400 classes" in made.stderr
     # Scores of classes that are not the manifest's are not taken for them.
-    refused = type_in("evaluate", "--store", tmp_path / "s.zarr", "--backbones", "mc3_18", "--out", tmp_path / "e")
+    refused = type_in("evaluate", "--store", tmp_path / "s.zarr", "--backbone", "mc3_18", "--out", tmp_path / "e")
     assert refused.exit_code != 0
     assert "was trained on other classes" in refused.stderr
