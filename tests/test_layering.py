@@ -48,6 +48,7 @@ DOORS = {
     "pyarrow": ("pipeline/manifests/", "pipeline/features/parquet.py"),  # the form that manifests have in memory
     "transformers": ("pipeline/backbones/transformers_hub.py",),
     "tqdm": ("cli/progress.py",),
+    "timm": ("pipeline/backbones/timm_frames.py",),
 }
 MODULES = sorted(path for folder in RANK for path in (ROOT / folder).rglob("*.py"))
 

@@ -4,9 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from ..backbones.places import HOW
+from ..backbones.registry import plain_name
 from ..errors import WeightsError
 from .spelling import Comparison, Shape, Spelling, compare
 from .spellings import csn, images, resnets, s3d, slowfast, video_resnets, x3d
+from .spellings.timm_networks import timm_spelling
 
 SPELLINGS: tuple[Spelling, ...] = (
     *resnets.SPELLINGS,
@@ -23,10 +25,14 @@ def comparisons(
     shapes: Mapping[str, Shape], *, backbone: str | None = None, spellings: Iterable[Spelling] = SPELLINGS
 ) -> Iterator[Comparison]:
     """Yield how a file compares with every network in every spelling, or with one network alone."""
+    if backbone is not None:
+        foreign, plain = timm_spelling(backbone), plain_name(backbone)
+        known = [foreign] if foreign else [own for own in SPELLINGS if plain in own.backbones]
+        yield from (compare(own, backbone, shapes) for own in known)
+        return
     for spelling in spellings:
         for name in spelling.backbones:
-            if backbone in (None, name):
-                yield compare(spelling, name, shapes)
+            yield compare(spelling, name, shapes)
 
 
 def recognised(shapes: Mapping[str, Shape]) -> list[Comparison]:
