@@ -9,6 +9,7 @@ from ..backbones.timm_frames import PREFIX, timm_preprocessing
 from ..videos.preprocessing import Preprocessing
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_LITE_MEAN, _LITE_STD = (127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255)
 _FB_MEAN, _FB_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 _KINETICS_MEAN, _KINETICS_STD = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)  # VMZ's and torchvision's
 
@@ -97,8 +98,8 @@ def _lite(size: int) -> Recipe:
         preprocessing=Preprocessing(
             short_side=size + 32,
             crop=size,
-            mean=(127 / 255, 127 / 255, 127 / 255),
-            std=(128 / 255, 128 / 255, 128 / 255),
+            mean=_LITE_MEAN,
+            std=_LITE_STD,
             interpolation="bicubic",
             antialias=False,
             bn_eps=1e-3,

@@ -11,7 +11,7 @@ import torch
 from ...pipeline.backbones.checks import check_clip, check_differ, check_roles, load_named
 from ...pipeline.backbones.devices import resolve_device, resolve_precision
 from ...pipeline.backbones.registry import feature_shape
-from ...pipeline.backbones.weights import Weights
+from ...pipeline.backbones.weights import Weights, averaged
 from ...pipeline.checkpoints.ready import Given, ready_file
 from ...pipeline.costs.flops import backbone_macs
 from ...pipeline.execution import IN_PROCESS, LOCAL
@@ -161,7 +161,8 @@ def _prepare_backbone(
     settings: ExtractSettings, role: str, given: RoleWeights, clips: tuple[bool, ...]
 ) -> PreparedBackbone:
     path = ready_file(Given(backbone=given.backbone, place=given.path), role=role)
-    weights = cropped(load_named(path, backbone=given.backbone, role=role), settings.crop)
+    loaded = load_named(path, backbone=given.backbone, role=role)
+    weights = averaged(cropped(loaded, settings.crop), settings.pool_time)
     name, crop, num_frames = weights.backbone, weights.preprocessing.crop, settings.sampling.num_frames
     check_clip(weights, settings.sampling)
     macs = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=len(weights.classes))
@@ -173,6 +174,7 @@ def _prepare_backbone(
             weights=path,
             digest=weights.digest,
             crop=settings.crop,
+            pool_time=settings.pool_time,
             clips=clips,
         ),
         feature_shape=feature_shape(name, num_frames=num_frames, size=crop),
