@@ -27,7 +27,7 @@ VARIABLE = (
     (re.compile(r"\b[0-9a-f]{12,64}\b"), "<digest>"),
     (re.compile(r"\b[\d,.]+ (GB|MB|kB|bytes)\b"), "<size>"),
     (re.compile(r"\b([Oo])f \d+ the nearest:"), r"\1f <n> the nearest:"),
-    (re.compile(r"known: i3d_101,[\w, ]+"), "known: <backbones>"),
+    (re.compile(r"known: \w+(?:, \w+){40,}"), "known: <backbones>"),
     (re.compile(r"list shows all \d+"), "list shows all <n>"),
     (re.compile(r"torch sees \d+ CUDA"), "torch sees <n> CUDA"),
 )
