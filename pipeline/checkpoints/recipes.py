@@ -118,187 +118,187 @@ class _Recipes(dict[str, Recipe]):
         return Recipe(preprocessing=timm_preprocessing(name), fps=None, words="timm's test on pictures, as it records")
 
 
-RECIPES: dict[str, Recipe] = _Recipes(
-    {
-        "fb256": Recipe(
-            preprocessing=Preprocessing(
-                short_side=256,
-                crop=256,
-                mean=_FB_MEAN,
-                std=_FB_STD,
-                antialias=False,
-                rounding="down",
-                bn_eps=1e-5,
-                head_window=(64, 7, 7),
-                head_activation="softmax",
-                clip_rule="linspace",
-                slow_frames="spread",
-            ),
-            fps=30.0,
-            words="PySlowFast's and pytorchvideo's test: shorter side 256, whole height, probabilities averaged",
+_FIXED: dict[str, Recipe] = {
+    "fb256": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            crop=256,
+            mean=_FB_MEAN,
+            std=_FB_STD,
+            antialias=False,
+            rounding="down",
+            bn_eps=1e-5,
+            head_window=(64, 7, 7),
+            head_activation="softmax",
+            clip_rule="linspace",
+            slow_frames="spread",
         ),
-        "tv112": Recipe(
-            preprocessing=Preprocessing(
-                short_side=128,
-                squash=(128, 171),
-                crop=112,
-                mean=_KINETICS_MEAN,
-                std=_KINETICS_STD,
-                antialias=False,
-                bn_eps=1e-5,
-            ),
-            fps=15.0,
-            words="torchvision's test of its 18-layer networks: 128×171 whatever the aspect ratio, 5 clips of 16 frames",
+        fps=30.0,
+        words="PySlowFast's and pytorchvideo's test: shorter side 256, whole height, probabilities averaged",
+    ),
+    "tv112": Recipe(
+        preprocessing=Preprocessing(
+            short_side=128,
+            squash=(128, 171),
+            crop=112,
+            mean=_KINETICS_MEAN,
+            std=_KINETICS_STD,
+            antialias=False,
+            bn_eps=1e-5,
         ),
-        "tvS3D": Recipe(
-            preprocessing=Preprocessing(
-                short_side=256,
-                squash=(256, 256),
-                crop=224,
-                mean=_KINETICS_MEAN,
-                std=_KINETICS_STD,
-                antialias=False,
-                bn_eps=1e-3,
-                head_window=(2, 7, 7),
-            ),
-            fps=15.0,
-            words="torchvision's test of S3D: 256×256 whatever the aspect ratio, one clip of 128 frames, scored as a clip",
+        fps=15.0,
+        words="torchvision's test of its 18-layer networks: 128×171 whatever the aspect ratio, 5 clips of 16 frames",
+    ),
+    "tvS3D": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            squash=(256, 256),
+            crop=224,
+            mean=_KINETICS_MEAN,
+            std=_KINETICS_STD,
+            antialias=False,
+            bn_eps=1e-3,
+            head_window=(2, 7, 7),
         ),
-        "vmz": Recipe(
-            preprocessing=Preprocessing(
-                short_side=128,
-                squash=(128, 171),
-                crop=112,
-                mean=_KINETICS_MEAN,
-                std=_KINETICS_STD,
-                antialias=False,
-                bn_eps=1e-3,
-            ),
-            fps=None,
-            words="VMZ's test of R(2+1)D in Caffe2: 128×171 whatever the aspect ratio, 10 clips of 8 or 32 frames",
+        fps=15.0,
+        words="torchvision's test of S3D: 256×256 whatever the aspect ratio, one clip of 128 frames, scored as a clip",
+    ),
+    "vmz": Recipe(
+        preprocessing=Preprocessing(
+            short_side=128,
+            squash=(128, 171),
+            crop=112,
+            mean=_KINETICS_MEAN,
+            std=_KINETICS_STD,
+            antialias=False,
+            bn_eps=1e-3,
         ),
-        "mm_r2plus1d": Recipe(
-            preprocessing=Preprocessing(
-                short_side=256,
-                crop=256,
-                mean=_IMAGENET_MEAN,
-                std=_IMAGENET_STD,
-                antialias=False,
-            ),
-            fps=None,
-            words="mmaction2's test of its R(2+1)D, whose norms have two eps: shorter side 256, three crops of 256",
+        fps=None,
+        words="VMZ's test of R(2+1)D in Caffe2: 128×171 whatever the aspect ratio, 10 clips of 8 or 32 frames",
+    ),
+    "mm_r2plus1d": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            crop=256,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            antialias=False,
         ),
-        "ptv256": Recipe(
-            preprocessing=Preprocessing(
-                short_side=256,
-                crop=256,
-                mean=_FB_MEAN,
-                std=_FB_STD,
-                antialias=False,
-                rounding="down",
-                bn_eps=1e-5,
-                head_window=(64, 7, 7),
-                clip_rule="linspace",
-                slow_frames="spread",
-            ),
-            fps=30.0,
-            words="as PySlowFast's test, for pytorchvideo's networks that end in scores: these are averaged over positions",
+        fps=None,
+        words="mmaction2's test of its R(2+1)D, whose norms have two eps: shorter side 256, three crops of 256",
+    ),
+    "ptv256": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            crop=256,
+            mean=_FB_MEAN,
+            std=_FB_STD,
+            antialias=False,
+            rounding="down",
+            bn_eps=1e-5,
+            head_window=(64, 7, 7),
+            clip_rule="linspace",
+            slow_frames="spread",
         ),
-        "mm3d": Recipe(
-            preprocessing=Preprocessing(
-                short_side=256,
-                crop=256,
-                mean=(123.675 / 255, 116.28 / 255, 103.53 / 255),
-                std=(58.395 / 255, 57.12 / 255, 57.375 / 255),
-                antialias=False,
-                bn_eps=1e-5,
-            ),
-            fps=None,
-            words="mmaction2's test of 3D networks: shorter side 256, three crops of 256, the video's own rate",
+        fps=30.0,
+        words="as PySlowFast's test, for pytorchvideo's networks that end in scores: these are averaged over positions",
+    ),
+    "mm3d": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            crop=256,
+            mean=(123.675 / 255, 116.28 / 255, 103.53 / 255),
+            std=(58.395 / 255, 57.12 / 255, 57.375 / 255),
+            antialias=False,
+            bn_eps=1e-5,
         ),
-        "xt": Recipe(
-            preprocessing=Preprocessing(
-                short_side=128,
-                crop=112,
-                mean=(0.485, 0.456, 0.406),
-                std=(0.229, 0.224, 0.225),
-                bn_eps=1e-5,
-            ),
-            fps=None,
-            words="X-Temporal's test of its SlowFast: shorter side 128 by PIL, 112 from the middle, the video's own rate",
+        fps=None,
+        words="mmaction2's test of 3D networks: shorter side 256, three crops of 256, the video's own rate",
+    ),
+    "xt": Recipe(
+        preprocessing=Preprocessing(
+            short_side=128,
+            crop=112,
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            bn_eps=1e-5,
         ),
-        "vmz_csn": Recipe(
-            preprocessing=Preprocessing(
-                short_side=256,
-                squash=(256, 342),
-                crop=256,
-                mean=_KINETICS_MEAN,
-                std=_KINETICS_STD,
-                antialias=False,
-                bn_eps=1e-3,
-            ),
-            fps=None,
-            words="VMZ's test of CSN: 256×342 whatever the aspect ratio, three crops of 256, the video's own rate",
+        fps=None,
+        words="X-Temporal's test of its SlowFast: shorter side 128 by PIL, 112 from the middle, the video's own rate",
+    ),
+    "vmz_csn": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            squash=(256, 342),
+            crop=256,
+            mean=_KINETICS_MEAN,
+            std=_KINETICS_STD,
+            antialias=False,
+            bn_eps=1e-3,
         ),
-        "mm3d_csn": Recipe(
-            preprocessing=_MM_CSN,
-            fps=None,
-            words="mmaction2's test of the CSN that it trained, and of its copy of VMZ's ip-CSN from IG-65M: "
-            "shorter side 256, three crops of 256 of 10 clips, the video's own rate",
+        fps=None,
+        words="VMZ's test of CSN: 256×342 whatever the aspect ratio, three crops of 256, the video's own rate",
+    ),
+    "mm3d_csn": Recipe(
+        preprocessing=_MM_CSN,
+        fps=None,
+        words="mmaction2's test of the CSN that it trained, and of its copy of VMZ's ip-CSN from IG-65M: "
+        "shorter side 256, three crops of 256 of 10 clips, the video's own rate",
+    ),
+    "mm3d_csn_vmz": Recipe(
+        preprocessing=replace(_MM_CSN, mean=_KINETICS_MEAN, std=_KINETICS_STD),
+        fps=None,
+        words="mmaction2's test of its other copies of VMZ's CSN (from scratch, from Sports-1M): VMZ's mean and std",
+    ),
+    "imagenet": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256, crop=224, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, rounding="down", bn_eps=1e-5
         ),
-        "mm3d_csn_vmz": Recipe(
-            preprocessing=replace(_MM_CSN, mean=_KINETICS_MEAN, std=_KINETICS_STD),
-            fps=None,
-            words="mmaction2's test of its other copies of VMZ's CSN (from scratch, from Sports-1M): VMZ's mean and std",
+        fps=None,
+        words="torchvision's test on pictures: shorter side 256, the middle 224; its second weights take 232",
+    ),
+    "mm2d": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            crop=224,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            antialias=False,
+            bn_eps=1e-5,
+            clip_rule="segments",
         ),
-        "imagenet": Recipe(
-            preprocessing=Preprocessing(
-                short_side=256, crop=224, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, rounding="down", bn_eps=1e-5
-            ),
-            fps=None,
-            words="torchvision's test on pictures: shorter side 256, the middle 224; its second weights take 232",
+        fps=None,
+        words="mmaction2's 2D networks: shorter side 256, the middle 224; its frames are spread over the whole video",
+    ),
+    "tsm": Recipe(
+        preprocessing=Preprocessing(
+            short_side=256,
+            crop=224,
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            rounding="down",
+            bn_eps=1e-5,
+            clip_rule="segments",
         ),
-        "mm2d": Recipe(
-            preprocessing=Preprocessing(
-                short_side=256,
-                crop=224,
-                mean=_IMAGENET_MEAN,
-                std=_IMAGENET_STD,
-                antialias=False,
-                bn_eps=1e-5,
-                clip_rule="segments",
-            ),
-            fps=None,
-            words="mmaction2's 2D networks: shorter side 256, the middle 224; its frames are spread over the whole video",
+        fps=None,
+        words="the TSM repository's test: shorter side 256, the middle 224; frames spread over the whole video",
+    ),
+    **{f"efficientnet_lite{index}": _lite(size) for index, size in enumerate((224, 240, 260, 280, 300))},
+    "vmae": Recipe(
+        preprocessing=Preprocessing(
+            short_side=224, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), rounding="down"
         ),
-        "tsm": Recipe(
-            preprocessing=Preprocessing(
-                short_side=256,
-                crop=224,
-                mean=_IMAGENET_MEAN,
-                std=_IMAGENET_STD,
-                rounding="down",
-                bn_eps=1e-5,
-                clip_rule="segments",
-            ),
-            fps=None,
-            words="the TSM repository's test: shorter side 256, the middle 224; frames spread over the whole video",
+        fps=None,
+        words="VideoMAE's test: shorter side 224, 5 clips of 16 frames at stride 4, three crops",
+    ),
+    "vj2": Recipe(
+        preprocessing=Preprocessing(
+            short_side=292, crop=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), rounding="down"
         ),
-        **{f"efficientnet_lite{index}": _lite(size) for index, size in enumerate((224, 240, 260, 280, 300))},
-        "vmae": Recipe(
-            preprocessing=Preprocessing(
-                short_side=224, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), rounding="down"
-            ),
-            fps=None,
-            words="VideoMAE's test: shorter side 224, 5 clips of 16 frames at stride 4, three crops",
-        ),
-        "vj2": Recipe(
-            preprocessing=Preprocessing(
-                short_side=292, crop=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), rounding="down"
-            ),
-            fps=None,
-            words="V-JEPA 2's probes: shorter side 256/224 of the crop, every fourth frame, 8 segments and three views",
-        ),
-    }
-)
-RECIPES |= {own: recipe for size in (182, 256, 356) for own, recipe in _x3d_recipes(size).items()}
+        fps=None,
+        words="V-JEPA 2's probes: shorter side 256/224 of the crop, every fourth frame, 8 segments and three views",
+    ),
+}
+for _size in (182, 256, 356):
+    _FIXED |= _x3d_recipes(_size)
+RECIPES: dict[str, Recipe] = _Recipes(_FIXED)
