@@ -61,8 +61,8 @@ def command(ctx: click.Context, *, dry_run: bool, as_json: bool, **options: Any)
 
 
 def _show_plan(plan: "ExtractPlan", *, quiet: bool) -> None:
-    if not quiet:
-        click.echo(plan_text(plan), err=True)  # stdout is for the result alone
+    if not quiet and (text := plan_text(plan)):
+        click.echo(text, err=True)  # stdout is for the result alone
 
 
 def plan_text(plan: "ExtractPlan") -> str:

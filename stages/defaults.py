@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..pipeline.execution import SILENT, Progress
-from ..pipeline.features.patterns import ROLES
 
 Values = Mapping[str, Any]  # name of a field of settings -> its value, nested settings' fields beside the others
 WITH_WEIGHTS = ("extract", "finetune")
@@ -56,6 +55,7 @@ def choose(stage: str, typed: Values, *, progress: Progress = SILENT) -> Chosen:
 
 def _ready(typed: Values, progress: Progress) -> Chosen:
     """Return the weights of roles that had to be fetched or converted."""
+    from ..pipeline.features.patterns import ROLES
     from .weights.ready import ready_roles
 
     return ready_roles({role: typed[role] for role in ROLES if typed.get(role)}, progress=progress)

@@ -64,7 +64,7 @@ def test_what_is_done_is_not_foreseen_again(world: Path, tmp_path: Path):
     text = invoke(*own, "--dry-run").stdout
     assert "8 videos to train on, 4 to validate on; 3 epochs of 2 steps of up to 4 clips, 8 frames each" in text
     assert f"in {tmp_path}/run-clips, " in text and "of it there already" in text
-    assert text.endswith("; 1 of 3 epochs are done\n")
+    assert "; 1 of 3 epochs are done\n" in text
     (tmp_path / "run" / "metrics.jsonl").write_text("".join(lines))
     (tmp_path / "result.json").rename(tmp_path / "run" / "result.json")
     refused = invoke(*own, "--dropout=0.5", "--dry-run")

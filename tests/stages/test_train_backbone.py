@@ -97,7 +97,7 @@ def test_an_unreadable_video_is_reported_and_left_out(world: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--backbone=r2d_27"], 2, "did you mean r2d_26? Of 137 the nearest: r"),
+        (["--backbone=r2d_27"], 2, "did you mean r2d_26? Of "),
         (["--frames=9"], 2, "multiple of 8"),
         (["--split=nothing"], 2, "nothing"),
         (["--device=tpu"], 2, "tpu"),
