@@ -68,21 +68,14 @@ def _show_plan(plan: "ExtractPlan", *, quiet: bool) -> None:
 def plan_text(plan: "ExtractPlan") -> str:
     """Return a plan as lines of text."""
     lines = changes_text(plan.changes)
-    if not plan.tasks:
-        return "\n".join(lines)  # the result says that there was nothing to do
     lines += [f"{len(plan.tasks):,} videos to do"]
     for own in plan.backbones:
         grid = "×".join(map(str, own.feature_shape))
         lines.append(
             f"  {own.role:<9} {own.name:<16} {own.num_clips:>9,} clips × {own.gmacs_per_clip:.3f} GMAC = "
-            f"{_gmacs_text(own.gmacs)} GMAC; maps {grid}, at most {size_text(own.num_bytes)}"
+            f"{own.gmacs:,.0f} GMAC; maps {grid}, at most {size_text(own.num_bytes)}"
         )
     return "\n".join([*lines, *_clip_lines(plan), f"  at most {size_text(plan.num_bytes)} on disk"])
-
-
-def _gmacs_text(gmacs: float) -> str:
-    """Return a number with two significant digits at least."""
-    return f"{gmacs:,.0f}" if gmacs >= 10 else f"{gmacs:.2g}"
 
 
 def _clip_lines(plan: "ExtractPlan") -> list[str]:
@@ -125,12 +118,6 @@ def _estimate_document(estimate: "Estimate") -> dict[str, Any]:
 
 
 def _summary_text(summary: "ExtractSummary", settings: ExtractSettings) -> str:
-    if summary.nothing_to_do:
-        done = summary.already_done - len(summary.failed)
-        head = f"nothing to do: all {done:,} videos are done"
-        if summary.failed:
-            head = f"nothing to do: {done:,} videos are done, {len(summary.failed):,} failed before"
-        return "\n".join([head, *_video_lines(summary, settings)])
     rate = summary.done / summary.seconds if summary.seconds else 0.0
     computing = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.compute_seconds.items())
     lines = [
@@ -139,12 +126,7 @@ def _summary_text(summary: "ExtractSummary", settings: ExtractSettings) -> str:
     ]
     if summary.num_clips:
         lines.append(f"  {summary.num_clips:,} clips; decoding {summary.decode_seconds:.1f} s, {computing}")
-    return "\n".join([*lines, *_video_lines(summary, settings)])
-
-
-def _video_lines(summary: "ExtractSummary", settings: ExtractSettings) -> list[str]:
-    """Return which videos were used in part or failed, and what to do about it."""
-    lines = [f"  {name}: {words}" for name, words in summary.left_out.items()]
+    lines += (f"  {name}: {words}" for name, words in summary.left_out.items())
     lines += (f"  failed: {name}: {reason}" for name, reason in summary.failed.items())
     damaged = sum(reason.startswith(DAMAGE_WORDS) for reason in summary.failed.values())
     if damaged and settings.sampling.reading.damaged != KEEP:
@@ -154,4 +136,4 @@ def _video_lines(summary: "ExtractSummary", settings: ExtractSettings) -> list[s
         )
     if summary.failed:
         lines.append("The same command with --retry-failed tries the failed videos again.")
-    return lines
+    return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Plain text tables for the terminal."""
 
-from collections.abc import Container, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Container, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from ..pipeline.sizes import size_text
 
@@ -63,13 +63,6 @@ class _Foreseen(Protocol):
     def epoch_seconds(self) -> float: ...
     @property
     def total_seconds(self) -> float: ...
-
-
-def figures_text(metrics: Mapping[str, Any], *, chance: float) -> str:
-    """Return a training's figures, with ``chance`` beside the training accuracy, as a part of a line."""
-    names = {"loss": "training loss", "accuracy": "training accuracy", "val_accuracy": "val_accuracy"}
-    parts = [f"{words} {metrics[name]:.3g}" for name, words in names.items() if name in metrics]
-    return ", ".join(f"{part} (chance {chance:.3g})" if "training accuracy" in part else part for part in parts)
 
 
 def epochs_text(foreseen: _Foreseen, *, where: str) -> str:

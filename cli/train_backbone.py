@@ -15,7 +15,7 @@ from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown, show_warnings
-from .tables import epochs_text, figures_text, kept_text
+from .tables import epochs_text, kept_text
 
 if TYPE_CHECKING:
     from ..stages.train_backbone.estimate import BackboneEstimate
@@ -59,7 +59,11 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
     if as_json:
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
     else:
-        figures = figures_text(summary.metrics, chance=summary.chance)
+        figures = ", ".join(
+            f"{name} {summary.metrics[name]:.3g}"
+            for name in ("loss", "accuracy", "val_accuracy")
+            if name in summary.metrics
+        )
         what = f"{options['backbone']} on {summary.num_videos} videos of {len(summary.classes)} classes"
         if summary.already_done:
             click.echo(f"This run was done already. {what}: {figures}.")
@@ -80,16 +84,12 @@ def estimate_text(costs: "BackboneEstimate") -> str:
         f"{costs.num_training:,} videos to train on{held_out}; {costs.epochs} epochs of {costs.steps_per_epoch:,} "
         f"steps of up to {costs.batch_size} clips, {costs.num_frames} frames each at stride {costs.sampling_rate}",
         f"{costs.clip_gmacs:.3g} GMACs a clip forward, about {costs.total_gmacs / 1e3:,.3g} TMACs in all",
-        f"timed: {costs.step_seconds:.2f} s a step, {costs.decode_seconds:.2f} s of one thread to decode a video, "
-        f"{costs.kept_clip_seconds:.3f} s a clip of one that is kept and {costs.read_clip_seconds:.3f} s of any other; "
-        f"{costs.decoding_threads} such threads",
+        f"timed: {costs.step_seconds:.2f} s a step, {costs.decode_seconds:.2f} s to decode a video, "
+        f"{costs.kept_clip_seconds:.3f} s a clip of one that is kept and {costs.read_clip_seconds:.3f} s of any other",
         f"memory: {size_text(costs.memory_bytes)}"
         + (f", and {size_text(costs.gpu_bytes)} of the GPU" if costs.gpu_bytes is not None else ""),
         f"at most {size_text(costs.run_bytes)} on disk for the run, its checkpoint included; "
         f"{size_text(costs.free_bytes)} are free",
         kept_text(costs.kept, in_memory=costs.in_memory),
     ]
-    lines.append(epochs_text(costs, where="on this machine"))
-    if not costs.already_done:
-        lines.append("not counted: starting, and the pictures and the list of failures at the end")
-    return "\n".join(lines)
+    return "\n".join([*lines, epochs_text(costs, where="on this machine")])

@@ -18,7 +18,6 @@ from ..errors import SettingsError, named
 from ..training.distributed import sum_over_processes, world_size
 from ..training.loop import Figures, Gradients
 from ..training.optimisation import mixed_precision
-from ..training.position import VIDEOS
 from ..training.tasks import SINGLE_LABEL, TASKS, Task
 from .checkpointing import checkpointed, untracked_statistics
 from .network import ClipsByRole, EndToEnd
@@ -129,7 +128,7 @@ def strategy_gradients(
             return
         # If none of this process's videos could be read it still takes as many steps as the others, which wait for it.
         if not len(batch):
-            nothing = dict.fromkeys((*objective.figures, VIDEOS), torch.zeros((), device=device))
+            nothing = dict.fromkeys(objective.figures, torch.zeros((), device=device))
             yield from [nothing] * (len(model.roles) if strategy.name == MULTI_ITERATION else 1)
             return
         size = -(-len(batch) // accumulate)
@@ -138,8 +137,7 @@ def strategy_gradients(
         taken = [_part(take, step, batch, part) for part in parts]
         # In step with each other: with multi-iteration, all parts' n-th gradients are added before the n-th step.
         for figures in zip(*taken, strict=True):
-            sums = {name: torch.stack([own[name].detach() for own in figures]).sum() for name in objective.figures}
-            yield {**sums, VIDEOS: torch.full((), float(len(batch)), device=device)}
+            yield {name: torch.stack([own[name].detach() for own in figures]).sum() for name in objective.figures}
 
     return gradients
 

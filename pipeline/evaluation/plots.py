@@ -9,7 +9,6 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 from matplotlib.transforms import Bbox
 
@@ -217,7 +216,6 @@ def _place_labels(
                 va=vertical,
                 fontsize=_LABEL_SIZE,
                 color=look_of(point.family).colour,
-                path_effects=[withStroke(linewidth=2.5, foreground="white")],  # no line of the grid runs through it
             )
             box = text.get_window_extent(renderer).padded(1)
             candidates.append((_covered(box, taken) + _outside(box, inside), text, box))

@@ -99,9 +99,8 @@ def fit(
         train_batches: (epoch, n) -> its batches without the first n, in any form that ``gradients`` takes; their order
             and content may depend only on the seed and the epoch.
         gradients: batch -> an iterator that leaves gradients on the parameters and yields scalar figures, "loss" among
-            them, each time an optimizer step is due; for an empty batch it yields nothing. They are means over the
-            batch's videos, whose number stands among them as `VIDEOS`. `one_step` makes one from a loss. Each of
-            several processes sees a part of the batch; gradients and figures are summed over them.
+            them, each time an optimizer step is due; for an empty batch it yields nothing. `one_step` makes one from a
+            loss. Each of several processes sees a part of the batch; gradients and figures are summed over them.
         validate: returns the validation's figures; called in eval mode without gradients, in every process. None: the
             last epoch is best.
         progress: advanced by each batch and epoch, in the first process only.
@@ -114,7 +113,7 @@ def fit(
         optimizer=build_optimizer(model, settings=settings, rates=schedule.rates),
         average=build_average(model, decay=settings.ema),
     )
-    position = restore_position(run, trained, batch_size=settings.batch_size)
+    position = restore_position(run, trained)
     # Records beyond the checkpoint go: their epochs are trained again. The others wait, so that nobody reads the old
     # file.
     if is_first():
@@ -141,8 +140,8 @@ def one_step(model: nn.Module, *, loss: Loss, precision: str) -> Gradients:
 
     Args:
         model: what is trained.
-        loss: batch -> the scalar to minimise, a mean over the batch's videos, and further such means for the epoch's
-            record, with the number of the videos as `VIDEOS`; a batch of None is skipped.
+        loss: batch -> the scalar to minimise, and scalars to average into the epoch's record; a batch of None is
+            skipped.
         precision: of the forward pass.
     """
 
@@ -203,11 +202,12 @@ class _Loop:
             self.progress.advance()
             if position.batches < self.schedule.steps_per_epoch:
                 self.save_if_due(patience=_WITHIN_AN_EPOCH)
-        means = position.means()  # only here do figures leave the device: each batch's would make a GPU wait
-        if not means:
+        if not position.counted:
             raise RunError(
                 f"no video of epoch {position.epoch} could be read; look for reasons by vidpipe manifest check"
             )
+        # Only here do figures leave the device: looking at each batch's loss would make a GPU wait for it.
+        means = {name: float(value) / position.counted for name, value in sorted(position.sums.items())}
         if not math.isfinite(means.get("loss", math.nan)):
             raise RunError(
                 f"training diverged: the loss of epoch {position.epoch} is {means.get('loss')}; lower "

@@ -10,8 +10,6 @@ from ..errors import RunError
 from .run_directory import Record, RunDirectory
 from .settings import OptimisationSettings
 
-VIDEOS = "videos"  # among a batch's figures: over how many of its videos the others are means
-
 
 @dataclass(kw_only=True, slots=True)
 class Position:
@@ -22,8 +20,8 @@ class Position:
         best_epoch: the best of them, from 0; -1 before the first.
         best_state: its weights, on the CPU.
         batches: how many are done in the current epoch.
-        num_videos: how many they had to learn from.
-        sums: their figures, each times its batch's videos, summed in float64.
+        counted: those of them that had something to learn from.
+        sums: their figures, summed.
         seconds: how long they took.
     """
 
@@ -31,7 +29,7 @@ class Position:
     best_epoch: int = -1
     best_state: dict[str, Tensor] = field(default_factory=dict)
     batches: int = 0
-    num_videos: float | Tensor = 0.0
+    counted: int = 0
     sums: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -46,28 +44,17 @@ class Position:
         return self.epoch >= settings.epochs or 0 < settings.patience <= waited
 
     def add(self, figures: dict[str, Tensor]) -> None:
-        """Count one more batch with its ``figures``, detached scalars; empty for a batch that could not be read.
-
-        They are means over the batch's videos, whose number stands among them as `VIDEOS`: the last batch of an epoch
-        may be smaller than the others, and each video counts as much as any other.
-        """
+        """Count one more batch with its ``figures``, detached scalars; empty for a batch that could not be read."""
         for name, value in figures.items():
-            if name != VIDEOS:
-                own = value.double() * figures[VIDEOS]
-                self.sums[name] = self.sums[name] + own if name in self.sums else own
+            self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.batches += 1
-        self.num_videos = self.num_videos + figures.get(VIDEOS, 0.0)
-
-    def means(self) -> dict[str, float]:
-        """Return the figures' means over the videos of the current epoch so far; none if there was no video."""
-        count = float(self.num_videos)
-        return {name: float(value) / count for name, value in sorted(self.sums.items())} if count else {}
+        self.counted += bool(figures)
 
     def conclude(self, record: Record, model: nn.Module, *, monitor: str | None) -> None:
         """Add a whole epoch's record, and keep its weights if it is the best so far; without ``monitor``, always."""
         best = self.history[self.best_epoch] if self.history else None
         self.history.append(record)
-        self.batches, self.num_videos, self.sums, self.seconds = 0, 0.0, {}, 0.0
+        self.batches, self.counted, self.sums, self.seconds = 0, 0, {}, 0.0
         if best is None or monitor is None or _quality(record, monitor) > _quality(best, monitor):
             self.best_epoch = self.epoch - 1
             self.best_state = {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
@@ -101,11 +88,8 @@ def save_position(run: RunDirectory, trained: Trained, position: Position) -> No
     )
 
 
-def restore_position(run: RunDirectory, trained: Trained, *, batch_size: int) -> Position:
+def restore_position(run: RunDirectory, trained: Trained) -> Position:
     """Load the run's checkpoint, if there is one, into ``trained``, and return how far training has come.
-
-    A checkpoint that counts batches instead of videos, as earlier versions did, goes on as if each of them had been
-    of ``batch_size`` videos.
 
     Raises:
         RunError: if the checkpoint does not fit.
@@ -118,9 +102,6 @@ def restore_position(run: RunDirectory, trained: Trained, *, batch_size: int) ->
         trained.optimizer.load_state_dict(checkpoint["optimizer"])
         if trained.average is not None:
             trained.average.load_state_dict(checkpoint["average"])
-        if "counted" in checkpoint:
-            checkpoint["num_videos"] = float(checkpoint["counted"] * batch_size)
-            checkpoint["sums"] = {name: value.double() * batch_size for name, value in checkpoint["sums"].items()}
         return Position(**{name: checkpoint[name] for name in Position.__slots__})
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise RunError(f"the checkpoint in {run.path} does not fit the network: {error}") from error

@@ -61,10 +61,6 @@ class Task(Protocol):
         """Return the least mean loss against ``targets`` (V, …) of an answer that is the same for every video."""
         ...
 
-    def blind_goodness(self, targets: npt.NDArray[Any]) -> float:
-        """Return the greatest mean goodness against ``targets`` (V, …) of one answer for every video: chance."""
-        ...
-
     def sameness(self, scores: Tensor) -> Tensor:
         """Return a float32 scalar in [0, 1]: of all pairs of rows of ``scores`` (B, K), the share with one answer."""
         ...
@@ -133,10 +129,6 @@ class SingleLabel:
         shares = np.bincount(targets, minlength=num_classes) / len(targets)
         shares = (1 - label_smoothing) * shares + label_smoothing / num_classes
         return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
-
-    def blind_goodness(self, targets: npt.NDArray[Any]) -> float:
-        """Return the share of the commonest class in ``targets`` (V,)."""
-        return float(np.bincount(targets).max() / len(targets))
 
     def sameness(self, scores: Tensor) -> Tensor:
         """Return the share of pairs of rows of ``scores`` (B, K) with their maximum at the same class; 0 for one row.

@@ -41,7 +41,6 @@ class ExtractSummary:
         already_done: videos that had been extracted before it.
         failed: id -> reason, of the requested videos; those of earlier runs as well.
         left_out: id -> what of a damaged video was not used; likewise.
-        num_tasks: videos that this run tried.
         num_clips: clips run, each counted once per backbone.
         seconds: wall clock; ``decode_seconds`` and ``compute_seconds`` (by backbone) add up over workers, and overlap.
     """
@@ -52,17 +51,11 @@ class ExtractSummary:
     already_done: int
     failed: dict[str, str]
     left_out: dict[str, str]
-    num_tasks: int
     num_clips: int
     gmacs: float
     seconds: float
     decode_seconds: float
     compute_seconds: dict[str, float]
-
-    @property
-    def nothing_to_do(self) -> bool:
-        """Whether every video had been done, or had failed, before this run."""
-        return self.num_tasks == 0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -271,7 +264,6 @@ def _summary(
         already_done=int(asked.sum()) - len(todo.tasks),
         failed=dict(sorted(failed.items())),
         left_out=dict(sorted(left_out.items())),
-        num_tasks=len(todo.tasks),
         num_clips=totals.num_clips,
         gmacs=sum(own.gmacs for own in todo.backbones),
         seconds=seconds,

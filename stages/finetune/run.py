@@ -45,7 +45,7 @@ from ...pipeline.training.loop import FitResult, Schedule, fit
 from ...pipeline.training.optimisation import resolved
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import AGGREGATOR_FIELDS, WEIGHTS_FILE, backbone_file
-from ...pipeline.training.symptoms import SAMENESS, Blind, symptoms
+from ...pipeline.training.symptoms import SAMENESS, symptoms
 from .memory import check_memory, memory_limit, out_of_memory
 from .model import build_model
 from .named import named_backbones
@@ -299,7 +299,7 @@ def _symptoms(settings: FinetuneSettings, prepared: PreparedFinetuning, fitted: 
         fitted.history,
         best_epoch=fitted.best_epoch,
         # The loss is the video's and the clips'.
-        blind=Blind(loss=blind * (1 + settings.clip_weight), goodness=task.blind_goodness(own), num_videos=len(own)),
+        blind_loss=blind * (1 + settings.clip_weight),
         figure=task.figure,
         validated=bool(prepared.validation),
     )

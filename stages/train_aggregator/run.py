@@ -28,7 +28,6 @@ from ...pipeline.training.batches import prefetched, shuffled_batches
 from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Schedule, fit, one_step
 from ...pipeline.training.optimisation import resolved
-from ...pipeline.training.position import VIDEOS
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.run_kinds import (
     AGGREGATOR_FIELDS,
@@ -39,7 +38,7 @@ from ...pipeline.training.run_kinds import (
     WEIGHTS_FILE,
 )
 from ...pipeline.training.settings import OptimisationSettings
-from ...pipeline.training.symptoms import SAMENESS, Blind, symptoms
+from ...pipeline.training.symptoms import SAMENESS, symptoms
 from .plan import PreparedAggregatorTraining, outcome, prepare
 from .settings import TrainAggregatorSettings
 
@@ -170,7 +169,7 @@ def _symptoms(
     return symptoms(
         fitted.history,
         best_epoch=fitted.best_epoch,
-        blind=Blind(loss=blind, goodness=task.blind_goodness(own), num_videos=len(own)),
+        blind_loss=blind,
         figure=task.figure,
         validated=bool(prepared.validation),
     )
@@ -219,11 +218,7 @@ def _loss(
     (maps, scores, targets), task = batch, prepared.task
     predicted = model(maps, scores, prepared.selection.roles)
     loss = task.loss(predicted, targets=targets, label_smoothing=label_smoothing)
-    return loss, {
-        task.figure: task.goodness(predicted, targets=targets).mean(),
-        SAMENESS: task.sameness(predicted),
-        VIDEOS: torch.full((), float(len(predicted)), device=predicted.device),
-    }
+    return loss, {task.figure: task.goodness(predicted, targets=targets).mean(), SAMENESS: task.sameness(predicted)}
 
 
 def _validate(model: VideoModel, prepared: PreparedAggregatorTraining, batch_size: int) -> dict[str, float]:

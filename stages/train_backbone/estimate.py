@@ -7,7 +7,7 @@ from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.costs.flops import backbone_macs
 from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.files import free_bytes
-from ...pipeline.training.batches import decoding_threads, shuffled_batches
+from ...pipeline.training.batches import shuffled_batches
 from ...pipeline.training.forecast import (
     ReadingTimes,
     epochs_behind,
@@ -40,7 +40,6 @@ class BackboneEstimate:
         already_done: whether the run is finished.
         clip_gmacs: 10^9 multiply-accumulates of a clip, forward.
         total_gmacs: of all epochs, backward passes included, validation too.
-        decoding_threads: that read videos beside the network.
         step_seconds: of a training step on clips that are ready.
         decode_seconds: to decode and reduce a whole video, on one thread.
         kept_clip_seconds: to make a clip of a video that is kept, on one thread.
@@ -67,7 +66,6 @@ class BackboneEstimate:
     steps_per_epoch: int
     clip_gmacs: float
     total_gmacs: float
-    decoding_threads: int
     step_seconds: float
     decode_seconds: float
     kept_clip_seconds: float
@@ -125,7 +123,6 @@ def estimate(settings: TrainBackboneSettings, *, progress: Progress = SILENT) ->
         steps_per_epoch=steps,
         clip_gmacs=gmacs,
         total_gmacs=own.epochs * gmacs * (_FORWARD_AND_BACKWARD * num_training + num_validation),
-        decoding_threads=decoding_threads(settings.workers),
         step_seconds=network.step_seconds,
         decode_seconds=reading.decode_seconds,
         kept_clip_seconds=reading.kept_clip_seconds,

@@ -30,10 +30,9 @@ from ...pipeline.training.clips import TrainingClips, collate
 from ...pipeline.training.keeping import keep_decoded, memory_share
 from ...pipeline.training.learning_split import unlabelled_words
 from ...pipeline.training.loop import FitResult, Loss, Schedule, fit, one_step
-from ...pipeline.training.position import VIDEOS
 from ...pipeline.training.run_directory import RunDirectory
 from ...pipeline.training.settings import OptimisationSettings
-from ...pipeline.training.symptoms import SAMENESS, Blind, symptoms
+from ...pipeline.training.symptoms import SAMENESS, symptoms
 from ...pipeline.training.tasks import Task
 from ...pipeline.videos.preprocessing import Preprocessing
 from ...pipeline.videos.reading import Reading
@@ -56,7 +55,6 @@ class TrainBackboneSummary:
         metrics: the best epoch's figures.
         failures: id -> reason, of the videos that could not be read.
         warnings: what looks as if nothing, or the wrong thing, was learnt.
-        chance: the training figure of one answer for every video.
         seconds: of this call.
     """
 
@@ -68,7 +66,6 @@ class TrainBackboneSummary:
     metrics: dict[str, Any]
     failures: dict[str, str]
     warnings: tuple[str, ...]
-    chance: float
     seconds: float
 
 
@@ -105,7 +102,6 @@ def run(settings: TrainBackboneSettings, *, progress: Progress = SILENT) -> Trai
         metrics=directory.result["metrics"],
         failures=failures,
         warnings=tuple(directory.result.get("warnings", ())),  # runs of earlier versions have none
-        chance=prepared.task.blind_goodness(np.array(prepared.training.labels)),
         seconds=time.perf_counter() - began,
     )
 
@@ -149,11 +145,7 @@ def _symptoms(prepared: PreparedBackboneTraining, fitted: FitResult) -> tuple[st
     return symptoms(
         fitted.history,
         best_epoch=fitted.best_epoch,
-        blind=Blind(
-            loss=prepared.task.blind_loss(targets, num_classes=num_classes, label_smoothing=smoothing),
-            goodness=prepared.task.blind_goodness(targets),
-            num_videos=len(targets),
-        ),
+        blind_loss=prepared.task.blind_loss(targets, num_classes=num_classes, label_smoothing=smoothing),
         figure=prepared.task.figure,
         validated=prepared.validation is not None,
     )
@@ -211,7 +203,7 @@ def clip_loss(
     preprocessing: Preprocessing,
     smoothing: float,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """Return the loss of a batch of clips, and what its record takes: see the returned figures.
+    """Return the loss of a batch of clips, the mean of the task's figure over them, and how alike their answers are.
 
     Args:
         model: on the device to use.
@@ -222,18 +214,13 @@ def clip_loss(
         smoothing: share of each target that is spread evenly over all classes.
 
     Returns:
-        A float32 scalar, and name -> a float32 scalar: the mean of the task's figure, how alike the answers are, and
-        over how many clips (`VIDEOS`).
+        A float32 scalar, and name -> a float32 scalar for both figures.
     """
     device = next(model.parameters()).device
     clips, labels = batch[0].to(device, non_blocking=True), batch[1].to(device, non_blocking=True)
     scores = model(normalise(clips, preprocessing))[1].float()
     loss = task.loss(scores, targets=labels, label_smoothing=smoothing)
-    return loss, {
-        task.figure: task.goodness(scores, targets=labels).mean(),
-        SAMENESS: task.sameness(scores),
-        VIDEOS: torch.full((), float(len(scores)), device=device),
-    }
+    return loss, {task.figure: task.goodness(scores, targets=labels).mean(), SAMENESS: task.sameness(scores)}
 
 
 def _validate(model: nn.Module, task: Task, clips: TrainingClips, batch_size: int, workers: int) -> dict[str, float]:

@@ -20,7 +20,6 @@ from vidpipe.pipeline.execution import SILENT, Progress
 from vidpipe.pipeline.seeds import derived_seed
 from vidpipe.pipeline.training.loop import FitResult, Schedule, fit, one_step
 from vidpipe.pipeline.training.optimisation import build_optimizer, cosine_schedule
-from vidpipe.pipeline.training.position import VIDEOS, Position, Trained, restore_position, save_position
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.training.settings import OptimisationSettings
 from vidpipe.pipeline.training.tasks import SINGLE_LABEL, TASKS
@@ -62,8 +61,7 @@ def train(
         on_batch(batch[0])
         scores = model(points[batch[1]])
         return TASK.loss(scores, targets=targets[batch[1]]), {
-            "train_accuracy": TASK.goodness(scores, targets=targets[batch[1]]).mean(),
-            VIDEOS: torch.tensor(float(len(scores))),
+            "train_accuracy": TASK.goodness(scores, targets=targets[batch[1]]).mean()
         }
 
     def validate() -> dict[str, float]:
@@ -261,26 +259,3 @@ def test_training_tells_of_steps_and_epochs_and_goes_on_counting(tmp_path: Path)
     epochs = [call for call in heard.calls + after.calls if call.startswith("epoch")]
     assert [call.split(":")[0] for call in epochs] == [f"epoch {epoch} of 6" for epoch in range(1, 7)]
     assert all("loss 0." in call and "val_accuracy" in call for call in epochs)
-
-
-def test_each_video_of_an_epoch_counts_alike_whatever_the_size_of_its_batch():
-    position = Position()
-    for right, videos in ((3.0, 16.0), (0.0, 8.0)):
-        position.add({"accuracy": torch.tensor(right / videos), "videos": torch.tensor(videos)})
-    position.add({})  # none of a batch's videos could be read
-    assert (position.means(), position.batches) == ({"accuracy": 3 / 24}, 3)
-    position.conclude(position.means(), nn.Linear(1, 1), monitor=None)
-    assert position.means() == {}
-
-
-def test_a_checkpoint_that_counts_batches_goes_on(tmp_path: Path):
-    run = RunDirectory.open_or_create(tmp_path / "run", settings={})
-    model = nn.Linear(1, 1)
-    trained = Trained(model=model, optimizer=torch.optim.SGD(model.parameters(), lr=0.1), average=None)
-    save_position(run, trained, Position(batches=2))
-    earlier = run.load_checkpoint() or {}
-    del earlier["num_videos"]
-    run.save_checkpoint(earlier | {"counted": 2, "sums": {"loss": torch.tensor(3.0)}})
-    position = restore_position(run, trained, batch_size=16)
-    position.add({"loss": torch.tensor(0.5), "videos": torch.tensor(8.0)})
-    assert position.means() == {"loss": (3.0 * 16 + 0.5 * 8) / 40}
