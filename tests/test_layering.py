@@ -46,6 +46,7 @@ DOORS = {
     "scipy": ("pipeline/evaluation/confidence.py", "pipeline/evaluation/comparison.py"),
     "pyarrow": ("pipeline/manifests/", "pipeline/features/parquet.py"),  # the form that manifests have in memory
     "tqdm": ("cli/progress.py",),
+    "timm": ("pipeline/backbones/timm_frames.py",),
 }
 MODULES = sorted(path for folder in RANK for path in (ROOT / folder).rglob("*.py"))
 

@@ -96,6 +96,7 @@ class FrameSpec:
         image: builds the network, uninitialised.
         pool_time: K, of how many successive frames the maps are averaged.
         usual_clip: (L, stride in frames).
+        of: the name without an average in time, if this is one with.
     """
 
     name: str
@@ -103,10 +104,16 @@ class FrameSpec:
     image: Callable[[], ImageNetwork]
     pool_time: int = 1
     usual_clip: tuple[int, int] = IMAGE_CLIP
+    of: str = ""
+
+    @property
+    def plain(self) -> str:
+        """The name without an average in time."""
+        return self.of or self.name
 
     def pooled(self, every: int) -> "FrameSpec":
         """Return the same that averages the maps of ``every`` successive frames."""
-        return replace(self, name=pooled_name(self.name, every), pool_time=every)
+        return replace(self, name=pooled_name(self.plain, every), pool_time=every, of=self.plain)
 
     def build(self, *, num_classes: int, dropout: float) -> FrameBackbone:
         """Return a freshly initialised network, on torch's default device."""

@@ -98,9 +98,7 @@ class InvertedNetwork(ImageNetwork):
         for row in rows:
             blocks = nn.Sequential()
             for place in range(row.repeats):
-                block = _InvertedResidual(
-                    inputs, row, stride=row.stride if place == 0 else 1, uneven=uneven, eps=eps
-                )
+                block = _InvertedResidual(inputs, row, stride=row.stride if place == 0 else 1, uneven=uneven, eps=eps)
                 blocks.add_module(str(next(number)), block)
                 inputs = row.channels
             self.rows.append(blocks)

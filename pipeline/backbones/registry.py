@@ -4,6 +4,7 @@ import re
 
 import torch
 
+from ..errors import SettingsError, named
 from ..registry import Registry
 from .frames import FrameSpec
 from .image_resnet import RESNET_SPECS
@@ -11,6 +12,7 @@ from .interface import Backbone, BackboneSpec
 from .inverted import INVERTED_SPECS
 from .resnet import resnet_specs
 from .slowfast import slowfast_specs
+from .timm_frames import TimmSpec, timm_spec
 
 BACKBONES: Registry[BackboneSpec] = Registry("backbone")
 for _spec in (*resnet_specs(), *slowfast_specs()):
@@ -24,11 +26,38 @@ _POOLED = re.compile(r"(.+)_t([1-9]\d*)")  # an image network that averages maps
 def _pooled(name: str) -> BackboneSpec | None:
     """Return the image network of a name that ends in ``_tK``, with maps averaged over K frames."""
     match = _POOLED.fullmatch(name)
-    plain = BACKBONES[match[1]] if match and match[1] in BACKBONES else None
+    plain = BACKBONES[match[1]] if match and match[1] in BACKBONES.names() else None
     return plain.pooled(int(match[2])) if match and isinstance(plain, FrameSpec) else None
 
 
 BACKBONES.resolve(_pooled)
+BACKBONES.resolve(timm_spec)
+
+
+def plain_name(name: str) -> str:
+    """Return the name of the network whose tensors ``name`` has: of image networks that without an average in time.
+
+    Raises:
+        SettingsError: if there is no such backbone.
+    """
+    spec = BACKBONES[name]
+    return spec.plain if isinstance(spec, (FrameSpec, TimmSpec)) else name
+
+
+def averaged_name(name: str, *, every: int) -> str:
+    """Return the name of an image network that averages the maps of ``every`` successive frames.
+
+    Raises:
+        SettingsError: if there is no such backbone, or it is not an image network.
+    """
+    spec = BACKBONES[name]
+    if not isinstance(spec, (FrameSpec, TimmSpec)):
+        raise SettingsError(
+            f"{named('pool_time')} averages the maps of single frames, and {name} has none: it mixes frames itself. "
+            f"Leave {named('pool_time')} out"
+        )
+    plain = BACKBONES[spec.plain]
+    return plain.pooled(every).name if every > 1 and isinstance(plain, (FrameSpec, TimmSpec)) else spec.plain
 
 
 def build_backbone(name: str, *, num_classes: int, dropout: float = 0.0) -> Backbone:

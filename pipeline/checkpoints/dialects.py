@@ -2,19 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 
+from ..backbones.registry import plain_name
 from ..errors import WeightsError
 from .spelling import Comparison, Shape, Spelling, compare
 from .spellings import images, resnets
+from .spellings.timm_networks import timm_spelling
 
 SPELLINGS: tuple[Spelling, ...] = (*resnets.SPELLINGS, *images.SPELLINGS)
 
 
 def comparisons(shapes: Mapping[str, Shape], *, backbone: str | None = None) -> Iterator[Comparison]:
     """Yield how a file compares with every network in every spelling, or with one network alone."""
+    if backbone is not None:
+        foreign, plain = timm_spelling(backbone), plain_name(backbone)
+        known = [foreign] if foreign else [own for own in SPELLINGS if plain in own.backbones]
+        yield from (compare(own, backbone, shapes) for own in known)
+        return
     for spelling in SPELLINGS:
         for name in spelling.backbones:
-            if backbone in (None, name):
-                yield compare(spelling, name, shapes)
+            yield compare(spelling, name, shapes)
 
 
 def recognised(shapes: Mapping[str, Shape]) -> list[Comparison]:

@@ -6,7 +6,7 @@ import torch
 from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape, usual_clip
 from vidpipe.pipeline.costs.flops import backbone_macs
 
-# Parameters with 1000 classes and 10^9 multiply-adds at 224 pixels. Source: the records of torchvision 0.29.1's weights.
+# Parameters with 1000 classes and 10^9 multiply-adds at 224 pixels. Source: torchvision 0.29.1's records.
 TORCHVISION = {
     "resnet_18": (11_689_512, 1.814),
     "resnet_34": (21_797_672, 3.664),

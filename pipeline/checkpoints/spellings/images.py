@@ -72,9 +72,7 @@ SPELLINGS = (
     *_resnets("torchvision", "imagenet"),
     *_resnets("mmaction2", "mm2d"),
     *_resnets("tsm", "tsm"),
-    Spelling(
-        dialect="torchvision", backbones=("mobilenet_v2",), rules=_torchvision_mobilenet(), recipe="imagenet"
-    ),
+    Spelling(dialect="torchvision", backbones=("mobilenet_v2",), rules=_torchvision_mobilenet(), recipe="imagenet"),
     *(
         Spelling(
             dialect="efficientnet_pytorch",
