@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..videos.preprocessing import Preprocessing, parse_preprocessing
 from .interface import Backbone, HeadRule
 from .layers import BATCH_NORMS
 from .places import HOW, near_by, weights_file, what_it_is
-from .registry import BACKBONES, build_backbone
+from .registry import BACKBONES, averaged_name, build_backbone
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "vidpipe"  # one key, because safetensors writes several in no fixed order
@@ -205,6 +205,19 @@ def load_backbone(weights: Weights) -> Backbone:
         raise WeightsError(f"these weights do not fit {weights.backbone}: {error}") from error
     follow_recipe(backbone, weights.preprocessing)
     return backbone.eval()
+
+
+def averaged(weights: Weights, pool_time: int | None) -> Weights:
+    """Return the weights of an image network that averages the maps of every ``pool_time`` frames; None: as they are.
+
+    The tensors are the same, and so is the digest: it says which file the network is of.
+
+    Raises:
+        SettingsError: if it is no image network.
+    """
+    if pool_time is None:
+        return weights
+    return replace(weights, backbone=averaged_name(weights.backbone, every=pool_time))
 
 
 def _unfilled(name: str, *, num_classes: int) -> Backbone:

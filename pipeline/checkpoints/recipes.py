@@ -9,6 +9,7 @@ from ..backbones.timm_frames import PREFIX, timm_preprocessing
 from ..videos.preprocessing import Preprocessing
 
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_LITE_MEAN, _LITE_STD = (127 / 255, 127 / 255, 127 / 255), (128 / 255, 128 / 255, 128 / 255)
 _FB_MEAN, _FB_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 
 
@@ -33,8 +34,8 @@ def _lite(size: int) -> Recipe:
         preprocessing=Preprocessing(
             short_side=size + 32,
             crop=size,
-            mean=(127 / 255,) * 3,
-            std=(128 / 255,) * 3,
+            mean=_LITE_MEAN,
+            std=_LITE_STD,
             interpolation="bicubic",
             antialias=False,
             bn_eps=1e-3,

@@ -12,7 +12,7 @@ from ...pipeline.backbones.checks import check_clip, check_differ, check_roles, 
 from ...pipeline.backbones.devices import resolve_device, resolve_precision
 from ...pipeline.backbones.places import weights_file
 from ...pipeline.backbones.registry import feature_shape
-from ...pipeline.backbones.weights import Weights
+from ...pipeline.backbones.weights import Weights, averaged
 from ...pipeline.costs.flops import backbone_macs
 from ...pipeline.execution import IN_PROCESS, LOCAL
 from ...pipeline.features.format import PARTIAL, Status, backbone_bytes, index_bytes
@@ -160,7 +160,8 @@ def _fair_threads(settings: ExtractSettings) -> int:
 def _prepare_backbone(
     settings: ExtractSettings, role: str, given: RoleWeights, clips: tuple[bool, ...]
 ) -> PreparedBackbone:
-    weights = cropped(load_named(given.path, backbone=given.backbone, role=role), settings.crop)
+    loaded = load_named(given.path, backbone=given.backbone, role=role)
+    weights = averaged(cropped(loaded, settings.crop), settings.pool_time)
     name, crop, num_frames = weights.backbone, weights.preprocessing.crop, settings.sampling.num_frames
     check_clip(weights, settings.sampling)
     macs = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=len(weights.classes))
@@ -172,6 +173,7 @@ def _prepare_backbone(
             weights=weights_file(given.path, role=role),
             digest=weights.digest,
             crop=settings.crop,
+            pool_time=settings.pool_time,
             clips=clips,
         ),
         feature_shape=feature_shape(name, num_frames=num_frames, size=crop),

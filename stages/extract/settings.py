@@ -65,6 +65,14 @@ class ExtractSettings:
     )
     split: str | None = setting(default=None, help="Extract this split alone; the store has room for all.", unset="all")
     crop: int | None = setting(default=None, help="Crop, pixels.", at_least=1, unset="as the weights were trained")
+    pool_time: int | None = setting(
+        default=None,
+        help="Average the maps of every K successive frames, of image networks: a store of a K-th the size.",
+        at_least=1,
+        unit="frames",
+        metavar="K",
+        unset="every frame's map",
+    )
     engine: EngineSettings = field(default_factory=EngineSettings)
     compression: str = setting(default=DEFAULT_COMPRESSION, help="Of the stored maps.", choices=COMPRESSION_NAMES)
     scheduler: str = setting(default=IN_PROCESS, help="none, local, or tcp://host:port of a Dask cluster.")

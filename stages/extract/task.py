@@ -10,7 +10,7 @@ import torch
 
 from ...pipeline.backbones.engine import Engine, build_engine
 from ...pipeline.backbones.engine_settings import EngineSettings
-from ...pipeline.backbones.weights import Weights, load_weights
+from ...pipeline.backbones.weights import Weights, averaged, load_weights
 from ...pipeline.errors import VideoError, WeightsError
 from ...pipeline.execution import WorkerLostError
 from ...pipeline.features.content import file_digest
@@ -34,6 +34,7 @@ class BackboneJob:
         digest: sha256 of the weights in it, hexadecimal; if the file changes, so does the job.
         crop: side of the square input in pixels; None: the one that the weights were trained with.
         clips: which of a video's N clips it sees, as a tuple of N booleans.
+        pool_time: K, if the maps of every K frames are averaged.
     """
 
     role: str
@@ -41,6 +42,7 @@ class BackboneJob:
     digest: str
     crop: int | None
     clips: tuple[bool, ...]
+    pool_time: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,7 +135,7 @@ class LoadedBackbone:
 
 
 def weights_of(job: BackboneJob) -> Weights:
-    """Return the weights of ``job``, with its crop.
+    """Return the weights of ``job``, with its crop and its average in time.
 
     Raises:
         WeightsError: if the file is not a weights file of vidpipe's, or holds other weights than the job was made for.
@@ -144,7 +146,7 @@ def weights_of(job: BackboneJob) -> Weights:
             f"{job.weights} has other weights here ({weights.digest[:12]}…) than the run began with "
             f"({job.digest[:12]}…). Leave the file as it is while a run goes on, and give all workers the same."
         )
-    return cropped(weights, job.crop)
+    return averaged(cropped(weights, job.crop), job.pool_time)
 
 
 def cropped(weights: Weights, crop: int | None) -> Weights:

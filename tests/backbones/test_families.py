@@ -23,7 +23,14 @@ SMALL = [
     "i3d_14_w16",
     "i3d_14_nl_w16",
 ]
-FRAMES_PER_MAP = {"slow_only_": 1, "_8x8": 4, "_ptv": 4}  # of the names with these parts; 8 of all others
+FRAMES_PER_MAP = {
+    "slow_only_": 1,
+    "_8x8": 4,
+    "_ptv": 4,
+    "resnet_": 1,
+    "efficientnet_": 1,
+    "mobilenet_": 1,
+}  # of the names with these parts; 8 of all others
 
 
 def meta(name: str, num_classes: int = 5):
@@ -43,6 +50,8 @@ def test_the_names_are_families_by_depth_and_width():
         for depth in (14, 26, 50, 101)
         for width in ("", "_w32", "_w16")
     }
+    images = {f"resnet_{depth}" for depth in (18, 34, 50, 101)} | {f"efficientnet_lite{size}" for size in range(5)}
+    expected |= images | {"mobilenet_v2"}
     assert set(BACKBONES.names()) == expected | {f"r2d_{depth}_w8" for depth in (14, 26, 50, 101)}
 
 
@@ -215,7 +224,7 @@ def test_settings_out_of_range_are_refused(settings, message):
 
 
 def test_an_unknown_name_lists_the_nearest_ones():
-    with pytest.raises(SettingsError, match=r"no backbone 'r2d_27'; did you mean r2d_26. Of 112 the nearest: .*r2d_26"):
+    with pytest.raises(SettingsError, match=r"no backbone 'r2d_27'; did you mean r2d_26. Of 122 the nearest: .*r2d_26"):
         build_backbone("r2d_27", num_classes=2)
 
 
