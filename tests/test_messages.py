@@ -27,7 +27,7 @@ VARIABLE = (
     (re.compile(r"\b[0-9a-f]{12,64}\b"), "<digest>"),
     (re.compile(r"\b[\d,.]+ (GB|MB|kB|bytes)\b"), "<size>"),
     (re.compile(r"\b([Oo])f \d+ the nearest:"), r"\1f <n> the nearest:"),
-    (re.compile(r"known: i3d_101,[\w, ]+"), "known: <backbones>"),
+    (re.compile(r"known: efficientnet_lite0,[\w, ]+"), "known: <backbones>"),
     (re.compile(r"torch sees \d+ CUDA"), "torch sees <n> CUDA"),
 )
 

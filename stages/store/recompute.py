@@ -9,7 +9,7 @@ import numpy as np
 
 from ...pipeline.backbones.engine import Engine, build_engine
 from ...pipeline.backbones.engine_settings import EngineSettings
-from ...pipeline.backbones.registry import plain_name
+from ...pipeline.backbones.registry import BACKBONES, plain_name
 from ...pipeline.backbones.weights import load_weights
 from ...pipeline.errors import StoreError, VideoError, named
 from ...pipeline.execution import Progress, under_way
@@ -112,7 +112,7 @@ def _engines(store: FeatureStore, paths: Sequence[Path]) -> dict[str, tuple[Engi
     engines = {}
     for name in store.backbones():
         provenance = store.backbone(name).provenance
-        if name not in given and plain_name(name) in given:
+        if name not in given and name in BACKBONES and plain_name(name) in given:
             given[name] = replace(given[plain_name(name)], backbone=name)  # the same tensors; maps are averaged in time
         if name not in given:
             raise StoreError(f"{store.path} has features of {name}; give its weights too: {named('weights')} WEIGHTS")
