@@ -48,7 +48,7 @@ def test_without_names_all_of_full_width_are_listed_and_none_twice():
     everything = _asked_for(BackbonesSettings(narrow=True))
     assert everything == BACKBONES.in_order()
     full = _asked_for(BackbonesSettings())
-    assert len(full) == 36
+    assert len(full) == 46
     assert not [name for name in full if "_w" in name]
     assert _asked_for(BackbonesSettings(names=("_w8",))) == ["r2d_14_w8", "r2d_26_w8", "r2d_50_w8", "r2d_101_w8"]
 
