@@ -27,7 +27,7 @@ FORKED = {"distributed.worker.multiprocessing-method": "forkserver"}
 
 
 def ensure_server() -> None:
-    """Start the fork server unless it runs; processes that it begins go on using the same one."""
+    """Start the fork server unless it runs."""
     CONTEXT.set_forkserver_preload([f"vidpipe.cli.{module}" for module, _ in COMMANDS.values()] + [*OTHERS, "pytest"])
     forkserver.ensure_running()
 
@@ -77,9 +77,7 @@ def kill(process: BaseProcess) -> int:
     """Kill a process and the workers that it has started as ``kill -9`` does, and return its status."""
     assert process.pid is not None
     own = psutil.Process(process.pid)
-    # Dask's workers are children of the fork server. Itself first: it would replace dead workers.
-    family = [own, *own.children(recursive=True), *own.parent().children(recursive=True)]
-    for each in dict.fromkeys(family):
+    for each in [own, *own.children(recursive=True)]:  # itself first: it would replace workers that die
         try:
             each.kill()
         except psutil.NoSuchProcess:
@@ -111,6 +109,8 @@ def _run_command(arguments: tuple[str, ...], output: Path | None) -> None:
 
 def _launch(count: int, arguments: tuple[str, ...], output: Path) -> None:
     _write_to(output)
+    # Python would start another server for the processes that this one begins, though it knows the way to ours.
+    forkserver._forkserver.ensure_running = lambda: None
     own = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
