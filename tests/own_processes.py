@@ -6,6 +6,7 @@ A fork server, one for each process of pytest, imports once what every command n
 import importlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -85,6 +86,20 @@ def kill(process: BaseProcess) -> int:
     process.join()
     assert process.exitcode is not None
     return process.exitcode
+
+
+def die_after_naming(count: int) -> None:
+    """Let this process die, as ``kill -9`` lets it, when it would name a file for the time after ``count`` ones."""
+    replace_file, left = Path.replace, count
+
+    def dying(self: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace_file(self, target)
+
+    Path.replace = dying
 
 
 def _in_own_session(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:

@@ -1,7 +1,6 @@
 """A store belongs to its videos: other manifests add rows, leave some out of use, and change labels and splits."""
 
 import itertools
-import os
 import shutil
 import signal
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_up_features import DUE, SAMPLING, add, extract, files, make_manifest, make_store
-from own_processes import exit_status, started
+from own_processes import die_after_naming, exit_status, started
 
 from vidpipe.pipeline.errors import StoreError
 from vidpipe.pipeline.features.format import Status
@@ -139,17 +138,7 @@ def test_moved_files_are_taken_over_if_asked(tmp_path: Path):
 
 
 def extend_until_killed(path: Path, count: int) -> None:
-    """Die instead of naming a file for the time after ``count`` ones."""
-    replace_file, left = Path.replace, count
-
-    def dying(self: Path, target: Path) -> Path:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return replace_file(self, target)
-
-    Path.replace = dying  # in this process, which ends here
+    die_after_naming(count)
     extend(path, wanted_after_kills())
 
 

@@ -26,7 +26,7 @@ from made_up_features import (
     make_manifest,
     make_store,
 )
-from own_processes import exit_status, started
+from own_processes import die_after_naming, exit_status, started
 
 from vidpipe.pipeline.errors import OutOfSpaceError, StoreError
 from vidpipe.pipeline.features.format import COMPRESSIONS, Status, backbone_bytes, differences
@@ -179,17 +179,7 @@ def test_order_retries_and_interruptions_leave_no_trace(tmp_path: Path, referenc
 
 
 def write_until_killed(path: Path, count: int) -> None:
-    """Die instead of naming a file for the time after ``count`` ones."""
-    replace_file, left = Path.replace, count
-
-    def dying(self: Path, target: Path) -> Path:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return replace_file(self, target)
-
-    Path.replace = dying  # in this process, which ends here
+    die_after_naming(count)
     make_store(path)
 
 
@@ -437,3 +427,15 @@ def test_a_video_or_clip_that_is_not_there_is_no_damage(tmp_path: Path):
         group.read(0, clips=[num_clips])
     with pytest.raises(StoreError, match=rf"there is no view {num_views}"):
         group.read_scores(0, view=num_views)
+
+
+def test_a_lone_videos_starts_cost_the_reading_of_their_own_file(tmp_path: Path):
+    """A store of a million videos has a thousand of these files, and every task asks for its video's."""
+    path, starts = tmp_path / "s.zarr", np.arange(8.0).reshape(2, 4)
+    FeatureStore.create(path, manifest=make_manifest(1500), sampling=SAMPLING).set_clip_starts({3: starts})
+    (path / "clip_start" / "c.1.0.0").write_bytes(b"damaged")
+    store = FeatureStore.open(path)
+    np.testing.assert_array_equal(store.clip_starts(3), starts)
+    assert np.isnan(store.clip_starts(4)).all()
+    with pytest.raises(StoreError, match="damaged"):
+        store.clip_starts()
