@@ -1,11 +1,8 @@
 """Not a stage: the stride of the clips that stages decode to train on, where it is not typed."""
 
-import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from ..pipeline.errors import named
 from ..pipeline.manifests.manifest import Video
@@ -15,15 +12,6 @@ from .defaults import Chosen, Values
 
 # Clips that see less than this are worth a word even if their stride was typed.
 _LITTLE = 0.25
-
-
-def recorded_settings(out: Path) -> dict[str, Any]:
-    """Return what the run in ``out`` was begun with; empty if there is none that can be read."""
-    try:
-        found = json.loads((out / "settings.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def choose_stride(typed: Values, videos: Sequence[Video], *, num_frames: int, usual: int, begun: int | None) -> Chosen:

@@ -81,6 +81,7 @@ class RunDirectory:
         settings: Mapping[str, Any],
         added: Collection[str] = (),
         superseded: Mapping[str, str] = MappingProxyType({}),
+        following: Collection[str] = (),
         options: Mapping[str, str] | None = None,
     ) -> "RunDirectory":
         """Return the run at ``path``, begun if there is none, and locked for this process until it is closed.
@@ -92,6 +93,7 @@ class RunDirectory:
             settings: everything that the outcome depends on, as JSON values; a run goes on only with the same.
             added: names of fields that runs of earlier versions lack; in such a run they are not compared.
             superseded: name of a field -> of the one that is compared in its place, unless a run lacks that.
+            following: names of fields that follow from others: that they differ is told only if nothing else does.
             options: dotted name in ``settings`` -> the field by which a user sets it, as messages should name it.
 
         Raises:
@@ -106,23 +108,21 @@ class RunDirectory:
         run = cls(path, asked)
         run._hold()
         try:
-            run._begin_or_match(asked, added, superseded, options or {})
+            run._begin(asked)
+            run.check_settings(asked, added=added, superseded=superseded, following=following, options=options or {})
         except BaseException:
             run.close()  # a notebook keeps the traceback, and with it what it refers to
             raise
         return run
 
-    def _begin_or_match(
-        self, asked: Record, added: Collection[str], superseded: Mapping[str, str], options: Mapping[str, str]
-    ) -> None:
-        """Write the settings of a new run, or compare those of an old one."""
+    def _begin(self, asked: Record) -> None:
+        """Write the settings of a new run, or read those of an old one."""
         path = self.path
         if not (path / "settings.json").is_file():
             # Settings last: they are what makes the directory a run, and a kill before leaves none.
             write_json(path / "versions.json", _software_versions())
             write_json(path / "settings.json", asked)
         self.settings = _read_json(path / "settings.json")
-        self.check_settings(asked, added=added, superseded=superseded, options=options)
 
     def check_settings(
         self,
@@ -130,6 +130,7 @@ class RunDirectory:
         *,
         added: Collection[str] = (),
         superseded: Mapping[str, str] = MappingProxyType({}),
+        following: Collection[str] = (),
         options: Mapping[str, str],
     ) -> None:
         """Refuse other settings than the run's; arguments as for `open_or_create`.
@@ -147,7 +148,7 @@ class RunDirectory:
             {name: value for name, value in record.items() if name not in unknown | idle}
             for record in (self.settings, asked)
         )
-        differences = describe_differences(have, compared, options=options)
+        differences = _told(have, compared, following, options)
         if _MANIFEST in have and have[_MANIFEST] != compared.get(_MANIFEST):
             differences.append("its videos, labels or splits have changed since")
         if differences:
@@ -248,6 +249,21 @@ class RunDirectory:
             return torch.load(path, map_location="cpu", weights_only=True)
         except (RuntimeError, EOFError, pickle.UnpicklingError, OSError) as error:
             raise RunError(f"{path} cannot be read: {error}. Remove {self.path} to begin the run anew") from error
+
+
+def recorded_settings(out: Path) -> dict[str, Any]:
+    """Return what the run in ``out`` was begun with; empty if there is none that can be read."""
+    try:
+        found = json.loads((out / "settings.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _told(have: Record, asked: Record, following: Collection[str], options: Mapping[str, str]) -> list[str]:
+    """Return a phrase for each difference; for one in a field of ``following`` only if there is no other."""
+    leading = ({name: value for name, value in record.items() if name not in following} for record in (have, asked))
+    return describe_differences(*leading, options=options) or describe_differences(have, asked, options=options)
 
 
 def _software_versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ different frames where there are enough. Modelled on torchcodec's samplers.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, field
+from dataclasses import asdict, field, fields
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +20,7 @@ from .parts import Part, usable_parts
 from .reading import Reading
 
 _PLACEMENTS = ("uniform", "dense")
-_READING = ("damaged", "hdr", "max_pixels")
+_READING = frozenset(own.name for own in fields(Reading))  # stand beside the sampling's own fields in records
 
 
 def repeat_last(num_wanted: int, num_available: int) -> np.ndarray:

@@ -137,7 +137,12 @@ def run(
         check_free_space(settings.store, todo.num_bytes)
         planned(todo)
         if store is None:
-            store = held.enter_context(_new_store(prepared))
+            store = held.enter_context(
+                FeatureStore.open_or_create(
+                    settings.store, manifest=prepared.manifest, sampling=prepared.settings.sampling
+                )
+            )
+            _refuse_begun(store)
         else:
             store.take_over(prepared.manifest, rules=EXTENDING)
         if prepared.job.record_content:
@@ -158,19 +163,14 @@ def run(
         return _summary(prepared, todo, groups, totals, time.perf_counter() - began)
 
 
-def _new_store(prepared: PreparedExtraction) -> FeatureStore:
-    """Make the store that the plan found missing, and lock it.
+def _refuse_begun(store: FeatureStore) -> None:
+    """Refuse a store that another run has begun since the plan found none.
 
     Raises:
-        StoreError: if another run made one meanwhile.
+        StoreError: if it has.
     """
-    path = prepared.settings.store
-    FeatureStore.create(path, manifest=prepared.manifest, sampling=prepared.settings.sampling)
-    store = FeatureStore.open_to_coordinate(path)
     if store.backbones():
-        store.__exit__()
-        raise StoreError(f"{path} was begun by another command at the same time. Give this one again.")
-    return store
+        raise StoreError(f"{store.path} was begun by another command at the same time. Give this one again.")
 
 
 def _attributes(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str, Any]:

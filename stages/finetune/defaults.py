@@ -7,8 +7,9 @@ from ...pipeline.backbones.registry import usual_clip
 from ...pipeline.backbones.weights import Head, read_head
 from ...pipeline.errors import VidpipeError
 from ...pipeline.manifests.manifest import read_manifest
+from ...pipeline.training.run_directory import recorded_settings
 from ..defaults import Chosen, Values
-from ..strides import choose_stride, recorded_settings
+from ..strides import choose_stride
 from .named import named_backbone
 from .settings import RoleBackbone
 

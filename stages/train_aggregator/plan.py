@@ -24,12 +24,11 @@ from ...pipeline.features.clip_selection import (
 )
 from ...pipeline.features.store import FeatureStore
 from ...pipeline.inference.stored_inputs import AggregatorInputs, describe_backbone, describe_engine
-from ...pipeline.settings import describe_differences
 from ...pipeline.training.learning_split import check_classes, hold_out, labelled, shared_groups_words
+from ...pipeline.training.run_directory import recorded_settings
 from ...pipeline.training.run_kinds import AGGREGATOR, CLIPS_FIELD, ENGINES_FIELD, LABELS_FIELD
 from ...pipeline.training.split_choice import Splits, digest, read_splits, videos_of_split
 from ...pipeline.training.tasks import Task, targets_by_place, task_of, task_record
-from ..strides import recorded_settings
 from .settings import TrainAggregatorSettings
 
 GIB = 2**30
@@ -142,10 +141,10 @@ def _clips_begun_with(
     same = {
         "pattern": str(selection.pattern),
         "num_clips": selection.num_clips,
-        "sampling": json.loads(json.dumps(store.sampling.record())),
+        "sampling": store.sampling.record(),
         "backbones": {role: describe_backbone(store.backbone(name)) for role, name in selection.backbones.items()},
     }
-    return begun.get(CLIPS_FIELD) if not describe_differences({name: begun.get(name) for name in same}, same) else None
+    return begun.get(CLIPS_FIELD) if all(begun.get(name) == value for name, value in same.items()) else None
 
 
 def _split(
@@ -173,10 +172,6 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
     groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
     engines = {role: engine for role, group in groups.items() if (engine := describe_engine(group))}
     trained_on = [store.manifest.videos[i] for i in prepared.training + prepared.validation]
-    begun = recorded_settings(settings.out)
-    clips = clips_read(store, selection)
-    if begun and (begun.get("pattern"), begun.get("num_clips")) != (str(selection.pattern), selection.num_clips):
-        clips = begun.get(CLIPS_FIELD, clips)  # the run is refused for its pattern, from which these only follow
     labels = json.dumps([[video.video_id, *video.labels] for video in trained_on])
     return {
         "kind": AGGREGATOR,
@@ -198,6 +193,6 @@ def outcome(settings: TrainAggregatorSettings, prepared: PreparedAggregatorTrain
         "device": resolve_device(settings.device).type,
         # Left out if unknown, as in runs of earlier versions, so that those go on.
         **({ENGINES_FIELD: engines} if engines else {}),
-        CLIPS_FIELD: clips,
+        CLIPS_FIELD: clips_read(store, selection),
         **task_record(prepared.task),
     }

@@ -101,6 +101,7 @@ def run(settings: TrainAggregatorSettings, *, progress: Progress = SILENT) -> Tr
         settings=asked,
         added=(ENGINES_FIELD, LABELS_FIELD, CLIPS_FIELD),
         superseded={"manifest_digest": LABELS_FIELD},
+        following=(CLIPS_FIELD,),
         options=_OPTIONS,
     )
     with directory:

@@ -3,9 +3,10 @@
 from ...pipeline.backbones.registry import usual_clip
 from ...pipeline.errors import VidpipeError
 from ...pipeline.manifests.manifest import read_manifest
+from ...pipeline.training.run_directory import recorded_settings
 from ..defaults import Chosen, Values
 from ..presets import choose_preset
-from ..strides import choose_stride, recorded_settings
+from ..strides import choose_stride
 
 
 def choose(typed: Values) -> Chosen:
