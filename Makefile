@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# The whole path on a rendered set, from nothing, in under four minutes on two cores. DEMO is where everything goes.
+# The whole path on a rendered set, from nothing, in three to five minutes on two cores. DEMO is where everything goes.
 # Each network has one thread, so that the outcome does not hang on how many cores there are.
 DEMO ?= demo
 SEED ?= 0

@@ -13,7 +13,7 @@ OUTSIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "data_manifests/*", "benchmarks/RE
 
 def on_files(files: Files, *, config: Any) -> Files:
     """Add the files outside docs/ under their paths in the repository."""
-    for path in sorted(path for pattern in OUTSIDE for path in ROOT.glob(pattern)):
+    for path in sorted(path for pattern in OUTSIDE for path in ROOT.glob(pattern) if path.is_file()):
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     return files
 
