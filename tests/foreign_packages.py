@@ -19,7 +19,7 @@ def _operators() -> torch.library.Library:
 
 def brought(name: str) -> ModuleType:
     """Return the package called ``name``; skip the test where it, or what it needs, is not installed."""
-    needs_torchvision = name.split(".")[0] in ("torchvision", "timm")
+    needs_torchvision = name.split(".")[0] in ("torchvision", "timm", "transformers")
     if needs_torchvision and not hasattr(torch.ops.torchvision, "nms"):
         _operators()
     try:

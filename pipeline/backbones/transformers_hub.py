@@ -7,6 +7,7 @@ runs, and the names alone tell the network (`transformers_names`).
 
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -179,15 +180,13 @@ def _parts(own: Architecture) -> _Parts:
 
 
 def _videomae_parts(own: Architecture) -> _Parts:
-    from transformers.models.videomae.configuration_videomae import VideoMAEConfig
-    from transformers.models.videomae.modeling_videomae import VideoMAELayer
-
-    config: Any = VideoMAEConfig(
+    configuration, modelling = _modules("videomae")
+    config = configuration.VideoMAEConfig(
         hidden_size=own.width, num_attention_heads=own.heads, intermediate_size=own.mlp, num_hidden_layers=own.depth
     )
     config._attn_implementation = "sdpa"
     return _Parts(
-        layers=[VideoMAELayer(config) for _ in range(own.depth)],
+        layers=[modelling.VideoMAELayer(config) for _ in range(own.depth)],
         last=nn.LayerNorm(own.width, eps=config.layer_norm_eps) if own.is_encoder else None,
         neck=None if own.is_encoder else nn.LayerNorm(own.width),
         pooler=None,
@@ -195,10 +194,8 @@ def _videomae_parts(own: Architecture) -> _Parts:
 
 
 def _vjepa2_parts(own: Architecture) -> _Parts:
-    from transformers.models.vjepa2.configuration_vjepa2 import VJEPA2Config
-    from transformers.models.vjepa2.modeling_vjepa2 import VJEPA2AttentivePooler, VJEPA2Layer
-
-    config: Any = VJEPA2Config(
+    configuration, modelling = _modules("vjepa2")
+    config = configuration.VJEPA2Config(
         hidden_size=own.width,
         num_attention_heads=own.heads,
         num_hidden_layers=own.depth,
@@ -209,13 +206,19 @@ def _vjepa2_parts(own: Architecture) -> _Parts:
     )
     config._attn_implementation = "sdpa"
     ratio = (own.mlp + 0.5) / own.width  # the source rounds the product down
-    layers = [VJEPA2Layer(config, 0.0, own.width, own.heads, ratio) for _ in range(own.depth)]
+    layers = [modelling.VJEPA2Layer(config, 0.0, own.width, own.heads, ratio) for _ in range(own.depth)]
     return _Parts(
         layers=[_First(layer) for layer in layers],
         last=nn.LayerNorm(own.width, eps=config.layer_norm_eps),
         neck=None,
-        pooler=None if own.is_encoder else VJEPA2AttentivePooler(config),
+        pooler=None if own.is_encoder else modelling.VJEPA2AttentivePooler(config),
     )
+
+
+def _modules(family: str) -> tuple[Any, Any]:
+    """Return the library's modules of a family: that of the configuration, and that of the layers."""
+    package = f"transformers.models.{family}"
+    return import_module(f"{package}.configuration_{family}"), import_module(f"{package}.modeling_{family}")
 
 
 @lru_cache(maxsize=4)

@@ -17,6 +17,8 @@ from vidpipe.pipeline.costs.flops import backbone_macs
 from vidpipe.pipeline.errors import SettingsError, WeightsError
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
+pytestmark = pytest.mark.parity
+
 # Maps with channels first and last, tokens with and without others before them, scores from a class token or not,
 # buffers that are in no state dict. Name -> (side of a picture, of its grid).
 NETWORKS = {

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from foreign_packages import brought
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -23,7 +24,7 @@ from vidpipe.pipeline.costs.flops import backbone_macs
 from vidpipe.pipeline.end_to_end.checkpointing import checkpointed
 from vidpipe.pipeline.errors import SettingsError, WeightsError
 
-transformers = pytest.importorskip("transformers", reason="the library transformers is not installed")
+transformers = brought("transformers")
 
 WIDTH, DEPTH, HEADS, SIDE, PATCH, FRAMES, CLASSES = 32, 2, 2, 32, 8, 4, 5
 GRID = (FRAMES // 2, SIDE // PATCH, SIDE // PATCH)
