@@ -134,7 +134,7 @@ class FeatureStore:
         with disk_full_explained(path), appearing_whole(path) as draft:
             group = new_group(draft, attributes=attributes)
             write_table(group, draft, table)
-            create_clip_starts(group, (len(manifest), sampling.views, sampling.num_clips))
+            create_clip_starts(group, (len(manifest), sampling.num_views, sampling.num_clips))
         return cls(path, writable=True)
 
     @classmethod
@@ -442,7 +442,7 @@ class FeatureStore:
             raise StoreError(
                 f"'due' must have {self.sampling.num_clips} flags, one a clip; got {len(attributes['due'])}"
             )
-        clips = (self.num_rows, self.sampling.views, self.sampling.num_clips)
+        clips = (self.num_rows, self.sampling.num_views, self.sampling.num_clips)
         with disk_full_explained(path), appearing_whole(path) as draft:
             group = new_group(draft, attributes=attributes)
             create_backbone_arrays(group, clips, attributes)

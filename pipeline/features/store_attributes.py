@@ -60,6 +60,11 @@ def sampling_advice(stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> str
             "All views of a video are one file, so that more of them would mean to write every file anew. Give "
             f"{named('views')} {stored['views']}, or another {named('store')}."
         )
+    if stored.get("crops", 1) != wanted.get("crops", 1):
+        return (
+            "All crops of a video are one file, so that another number of them would mean to write every file anew. "
+            f"Give {named('crops')} {stored.get('crops', 1)}, or another {named('store')}."
+        )
     if stored["hdr"] != wanted["hdr"]:
         return (
             "HDR gives other pictures by the one than by the other; a store that does not say is as-is. Give "

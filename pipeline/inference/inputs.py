@@ -13,6 +13,7 @@ from ..errors import VideoError
 
 Maps = dict[str, npt.NDArray[np.float16]]  # role -> (N_role, T', H', W', C_role)
 Clips = tuple[Maps, npt.NDArray[np.float32]]  # of one video: maps, and (N, K) scores
+Crops = tuple[Clips, ...]  # of one video: the same clips in each crop of a test, the middle first
 
 
 class Inputs(Protocol):
@@ -35,10 +36,15 @@ class Inputs(Protocol):
 
     @property
     def backbone_gmacs(self) -> float:
-        """What the backbones cost for one video, in GMACs."""
+        """What the backbones cost for one video, in GMACs, over all crops."""
         ...
 
-    def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Clips | VideoError]:
+    @property
+    def num_crops(self) -> int:
+        """How many crops of each clip there are."""
+        ...
+
+    def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Crops | VideoError]:
         """Yield each video's clips, in order, or the reason why it has none, reading ahead.
 
         Args:

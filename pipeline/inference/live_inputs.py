@@ -24,10 +24,10 @@ from ..videos.clip_reader import decode_clips, due_clips
 from ..videos.clips import ClipSampling
 from ..videos.memory import memory_errors_told
 from ..videos.preprocessing import Preprocessing
-from .inputs import Clips
+from .inputs import Clips, Crops
 
 _LEAST_AHEAD = 2  # videos that wait in memory, decoded, for the backbones
-Decoded = dict[Preprocessing, torch.Tensor]  # (N, L, S, S, 3) uint8
+Decoded = dict[Preprocessing, torch.Tensor]  # (crops, N, L, S, S, 3) uint8
 
 
 class LiveInputs:
@@ -37,7 +37,7 @@ class LiveInputs:
         weights: role -> its backbone's weights; each role of the pattern must be there, and no other is used.
         videos: those whose clips can be asked for, by index.
         pattern: which of the N clips are expensive.
-        sampling: where the clips lie; only its first view is used.
+        sampling: where the clips lie; only the test's crops are used of its views.
         engine: how to run the backbones.
         workers: threads that decode, one video each; with 0, the reading thread decodes.
         needs_features: whether to return feature maps.
@@ -47,7 +47,8 @@ class LiveInputs:
         roles: the role of each of the N clips.
         shapes: role -> (T', H', W', C) of its maps; empty if none are returned.
         num_scores: K.
-        backbone_gmacs: what the backbones cost for one video, in GMACs.
+        num_crops: of each clip.
+        backbone_gmacs: what the backbones cost for one video, in GMACs, over all crops.
 
     Raises:
         SettingsError: if this machine lacks the device or the precision, or a backbone cannot take such clips.
@@ -67,9 +68,10 @@ class LiveInputs:
     ) -> None:
         self.videos, self.workers = videos, workers
         self.sampling = replace(sampling, views=1)
+        self.num_crops = sampling.crops
         self.roles = pattern.roles(sampling.num_clips)
         used = {role: own for role, own in weights.items() if role in self.roles}
-        self.backbone_gmacs = backbones_gmacs(
+        self.backbone_gmacs = self.num_crops * backbones_gmacs(
             {role: own.backbone for role, own in used.items()},
             roles=self.roles,
             crops={role: own.preprocessing.crop for role, own in used.items()},
@@ -84,7 +86,7 @@ class LiveInputs:
         self._due = due_clips((self._preprocessing[role], mask) for role, mask in masks.items())
         self._engines = {role: build_engine(own, engine) for role, own in used.items()}
 
-    def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Clips | VideoError]:
+    def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Crops | VideoError]:
         """Yield each video's clips, in order, or the reason why it has none; threads decode the next videos meanwhile.
 
         Args:
@@ -102,23 +104,26 @@ class LiveInputs:
             _, clips = decode_clips(video, sampling=self.sampling, due=self._due)
         except VideoError as error:
             return error
-        return {preprocessing: views[0] for preprocessing, views in clips.items()}
+        return clips
 
-    def _compute(self, decoded: Decoded) -> Clips | VideoError:
-        maps, scores = {}, np.empty((len(self.roles), self.num_scores), SCORE_DTYPE)
+    def _compute(self, decoded: Decoded) -> Crops | VideoError:
         threads = torch.get_num_threads()
         try:
-            for role, engine in self._engines.items():
-                places = self._places[role]
-                with memory_errors_told("running the backbones"):
-                    features, own = engine.run(decoded[self._preprocessing[role]][places])
-                if role in self.shapes:
-                    maps[role] = features
-                scores[places] = own[:, : self.num_scores]
+            return tuple(self._compute_crop(decoded, crop) for crop in range(self.num_crops))
         except VideoError as error:
             return error
         finally:
             torch.set_num_threads(threads)  # engines set their own; the aggregator's last bits depend on it too
+
+    def _compute_crop(self, decoded: Decoded, crop: int) -> Clips:
+        maps, scores = {}, np.empty((len(self.roles), self.num_scores), SCORE_DTYPE)
+        for role, engine in self._engines.items():
+            places = self._places[role]
+            with memory_errors_told("running the backbones"):
+                features, own = engine.run(decoded[self._preprocessing[role]][crop][places])
+            if role in self.shapes:
+                maps[role] = features
+            scores[places] = own[:, : self.num_scores]
         return maps, scores
 
 

@@ -18,7 +18,7 @@ from ..features.local_copies import LocalCopy, open_copy
 from ..features.store import FeatureStore
 from ..seeds import derived_seed
 from ..training.batches import prefetched
-from .inputs import Clips
+from .inputs import Clips, Crops
 
 READERS = 4  # threads that read maps which do not fit into memory
 
@@ -55,7 +55,7 @@ class AggregatorInputs:
         self.store, self.selection = store, selection
         self.groups = {role: store.backbone(name) for role, name in selection.backbones.items()}
         self.choice = choose_clips(store, selection)
-        self.num_views = store.sampling.views
+        self.num_views, self.num_crops = store.sampling.num_views, store.sampling.crops
         self.shapes = selection.shapes(store) if needs_features else {}
         self.columns = {role: _columns(group, classes) for role, group in self.groups.items()} if needs_scores else {}
         self.num_scores = len(classes) if needs_scores else 0
@@ -90,18 +90,18 @@ class AggregatorInputs:
 
     @property
     def backbone_gmacs(self) -> float:
-        """What the backbones cost for one video, in GMACs."""
-        return stored_gmacs(self.store, self.selection)
+        """What the backbones cost for one video, in GMACs, over all crops."""
+        return self.num_crops * stored_gmacs(self.store, self.selection)
 
-    def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Clips]:
-        """Yield `spread_clips` of each video, in order; threads read some batches ahead if maps are not in memory.
+    def read(self, videos: Sequence[int], *, batch_size: int) -> Iterator[Crops]:
+        """Yield all crops of each video, in order; threads read some batches ahead if maps are not in memory.
 
         Args:
             videos: indices into the store.
             batch_size: how many are used at a time.
         """
         order = [videos[i : i + batch_size] for i in range(0, len(videos), batch_size)]
-        return itertools.chain.from_iterable(prefetched(self.spread_clips, order, workers=self.num_readers))
+        return itertools.chain.from_iterable(prefetched(self.all_crops, order, workers=self.num_readers))
 
     def statuses(self) -> npt.NDArray[np.int8]:
         """Return (V,) int8, a `Status` per video: done if all clips that may be read are, failed if one failed."""
@@ -109,13 +109,17 @@ class AggregatorInputs:
         done = np.all([self.groups[role].has(own) for role, own in self._wanted.items()], axis=0)
         return np.where(failed, Status.FAILED, np.where(done, Status.DONE, Status.PENDING)).astype(np.int8)
 
-    def spread_clips(self, video_index: int) -> Clips:
-        """Return the video's clips as in a test: of view 0, evenly spread.
+    def all_crops(self, video_index: int) -> Crops:
+        """Return the video's clips as in a test, in each of its crops, the middle one first."""
+        return tuple(self.spread_clips(video_index, crop=crop) for crop in range(self.num_crops))
+
+    def spread_clips(self, video_index: int, *, crop: int = 0) -> Clips:
+        """Return the video's clips as in a test, evenly spread: in the middle crop, or another.
 
         Returns:
             role -> (N_role, T', H', W', C_role) float16 maps, and (N, K) float32 scores.
         """
-        return self._read(video_index, 0, self.choice.spread())
+        return self._read(video_index, crop, self.choice.spread())
 
     def drawn_clips(self, video_index: int, *, seed: int, epoch: int) -> Clips:
         """Return the video's clips for one epoch of training: of a random view, one from each stretch.

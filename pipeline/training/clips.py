@@ -149,7 +149,7 @@ class TrainingClips:
     ) -> None:
         self.source = source
         self.labels = tuple(labels)
-        self.sampling = replace(sampling, num_clips=1, views=1)
+        self.sampling = replace(sampling, num_clips=1, views=1, crops=1)
         self.preprocessing = preprocessing
         self.seed = seed
         self.flip = flip

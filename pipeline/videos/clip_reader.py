@@ -18,7 +18,7 @@ from .memory import check_available, memory_errors_told
 from .preprocessing import Preprocessing
 from .reader import VideoReader
 from .seeing import seen_together
-from .transforms import Look, central_look, random_look
+from .transforms import Look, look_at_test, random_look
 
 
 def due_clips(wanted: Iterable[tuple[Preprocessing, np.ndarray]]) -> dict[Preprocessing, np.ndarray]:
@@ -108,7 +108,11 @@ def decode_video(video: Video, *, sampling: ClipSampling, due: Mapping[Preproces
         starts = _starts(reader.timeline, video, sampling)
         wanted = _wanted(reader.timeline, starts, video, sampling=sampling, due=due)
         seed, size = (sampling.seed, video.video_id), (reader.info.width, reader.info.height)
-        looks = {(own, view): _look(own, size=size, view=view, seed=seed) for own in due for view in range(len(starts))}
+        looks = {
+            (own, view): _look(own, size=size, view=view, crops=sampling.crops, seed=seed)
+            for own in due
+            for view in range(len(starts))
+        }
         for (own, view, places), seen in seen_together(_pictures(reader, wanted, looks)):
             for clip, place in places:
                 arrays[own][view, clip, place] = seen.numpy()
@@ -117,7 +121,7 @@ def decode_video(video: Video, *, sampling: ClipSampling, due: Mapping[Preproces
 
 
 def _shape(sampling: ClipSampling) -> tuple[int, int, int]:
-    return sampling.views, sampling.num_clips, sampling.num_frames
+    return sampling.num_views, sampling.num_clips, sampling.num_frames
 
 
 def clips_bytes(sampling: ClipSampling, due: Iterable[Preprocessing]) -> int:
@@ -185,8 +189,8 @@ def _blank(shape: tuple[int, ...]) -> torch.Tensor:
     return torch.from_numpy(np.zeros(shape, np.uint8))
 
 
-def _look(preprocessing: Preprocessing, *, size: tuple[int, int], view: int, seed: tuple[int, str]) -> Look:
-    """Return how a view is seen: the first has the test's centre crop, every other its own crop and flip.
+def _look(preprocessing: Preprocessing, *, size: tuple[int, int], view: int, crops: int, seed: tuple[int, str]) -> Look:
+    """Return how a view is seen: the first ones are the test's crops, every other has its own crop and flip.
 
     All clips of a view are cropped alike, so that their maps keep one geometry.
 
@@ -194,10 +198,11 @@ def _look(preprocessing: Preprocessing, *, size: tuple[int, int], view: int, see
         preprocessing: of the backbone.
         size: (width, height) of the video.
         view: number of the view.
+        crops: of the test.
         seed: of the sampling, and the video's id.
     """
-    if view == 0:
-        return central_look(preprocessing)
+    if view < crops:
+        return look_at_test(preprocessing, crop=view)
     return random_look(size, preprocessing, np.random.default_rng(derived_seed(*seed, view, "look")))
 
 

@@ -20,6 +20,7 @@ from .frame_times import Timeline, are_even
 from .parts import Part, usable_parts
 from .reading import Reading
 
+CROPS = (1, 3)  # of a clip, at test
 _PLACEMENTS = ("uniform", "open", "dense")
 _READING = frozenset(own.name for own in fields(Reading))  # stand beside the sampling's own fields in records
 
@@ -70,6 +71,12 @@ class ClipSampling:
     )
     num_clips: int = setting(default=32, help="Clips of a video.", at_least=1)
     views: int = setting(default=1, help="Draws of clips; those after the first are random.", at_least=1)
+    crops: int = setting(
+        default=1,
+        help="Squares cut from each clip at test: the middle one, or 3 along the longer side, averaged.",
+        at_least=1,
+        at_most=3,
+    )
     short: str = setting(
         default="repeat_last", help="What to do with videos shorter than a clip.", choices=tuple(SHORT_POLICIES)
     )
@@ -84,21 +91,30 @@ class ClipSampling:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.crops not in CROPS:
+            raise SettingsError(f"{named('crops')} must be {' or '.join(map(str, CROPS))}; got {self.crops}")
         if self.clip_rule == SEGMENTS and self.fps is not None:
             raise SettingsError(
                 f"{named('clip_rule')} {SEGMENTS} takes frames of the whole video, at any rate; leave {named('fps')} "
                 "out"
             )
 
+    @property
+    def num_views(self) -> int:
+        """R, what is kept of each clip's place: the crops of a test, then the random views."""
+        return self.crops + self.views - 1
+
     def record(self) -> dict[str, Any]:
         """Return the fields as stores and runs keep them, flat: all that clips depend on.
 
-        The rule stands there only if it is not the one of before there were several.
+        Rule and crops stand there only if they are not those of before there were several.
         """
         fields = asdict(self)
         del fields["reading"]
         if self.clip_rule == STRIDE:
             del fields["clip_rule"]
+        if self.crops == 1:
+            del fields["crops"]
         return fields | self.reading.record()
 
     @classmethod
@@ -313,7 +329,8 @@ def view_starts(
     """Return the starts of all clips of a video, (R, N) float64 seconds, sorted within a view.
 
     View 0 is placed by ``sampling.placement``; if a dense grid has fewer than N clips, all are repeated about equally
-    often. Every other view is a stratified draw of `random_starts`, seeded by (seed, video_id, view, "places").
+    often. The test's other crops are views of the same clips. Every view after them is a stratified draw of
+    `random_starts`, seeded by (seed, video_id, view, "places").
 
     Raises:
         VideoError: if nothing of the video lies between ``start`` and ``end``.
@@ -324,10 +341,10 @@ def view_starts(
     else:
         first = uniform_starts(sampling, timeline, start=start, end=end)
     others = []
-    for view in range(1, sampling.views):
+    for view in range(sampling.crops, sampling.num_views):
         rng = np.random.default_rng(derived_seed(sampling.seed, video_id, view, "places"))
         others.append(random_starts(sampling, timeline, rng=rng, stratified=True, start=start, end=end))
-    return np.stack([first, *others])  # (R, N)
+    return np.stack([first] * sampling.crops + others)  # (R, N)
 
 
 def frame_indices(

@@ -48,7 +48,7 @@ class Reading:
 
 def spelled_out(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record ``fields`` of a sampling with what it implies, of reading and of the frames of a clip."""
-    return {**_IMPLIED, "clip_rule": STRIDE, **fields}
+    return {**_IMPLIED, "clip_rule": STRIDE, "crops": 1, **fields}
 
 
 PLAIN = Reading(hdr=AS_IS)  # the pixels as the file has them

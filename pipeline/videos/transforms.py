@@ -17,6 +17,7 @@ from ..errors import SettingsError
 from .preprocessing import Preprocessing
 
 _SCALE_JITTER = (256 / 224, 320 / 224)  # shorter side over crop; Wang et al. (2018), as in FASTER's training
+_ALONG = (0, -1, 1)  # places of a test's crops, the middle first
 _MAX_ASPECT = 8  # longer pictures lose their ends: a strip of 2×9,000 pixels, resized, would fill the memory
 
 Clip = np.ndarray | Tensor
@@ -128,6 +129,28 @@ def center_crop(clip: Clip, size: int) -> Tensor:
     return crop_at(clip, top=(height - size) // 2, left=(width - size) // 2, size=size)
 
 
+def crop_along(clip: Clip, size: int, place: int) -> Tensor:
+    """Return (L, size, size, 3) uint8 of ``clip`` (L, H, W, 3) uint8: the middle, or what lies left, right, up or down.
+
+    Args:
+        clip: the pictures.
+        size: side of the square, pixels.
+        place: -1 for the beginning of the longer side (the left of a square picture), 0 for the middle, 1 for the end.
+
+    Raises:
+        SettingsError: if it does not fit into the picture.
+    """
+    if place == 0:
+        return center_crop(clip, size)
+    height, width = clip.shape[1:3]
+    top, left = (height - size) // 2, (width - size) // 2
+    if width >= height:
+        left = 0 if place < 0 else width - size
+    else:
+        top = 0 if place < 0 else height - size
+    return crop_at(clip, top=top, left=left, size=size)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Margin:
     """Where a crop lies along one side of a picture.
@@ -157,6 +180,8 @@ class Look:
         rows: where the square lies from top to bottom; None: in the middle.
         columns: the same from left to right.
         mirrored: whether left and right change places.
+        along: where a square in the middle of the shorter side lies along the longer one: -1 at its beginning, 0 in the
+            middle, 1 at its end.
         how: the pictures are resized.
     """
 
@@ -165,13 +190,14 @@ class Look:
     rows: Margin | None = None
     columns: Margin | None = None
     mirrored: bool = False
+    along: int = 0
     how: Resizing = USUAL
 
     def __call__(self, clip: Clip) -> Tensor:
         """Return (L, crop, crop, 3) uint8 of pictures (L, H, W, 3) uint8."""
         clip = resize_short_side(clip, self.short_side, how=self.how)
         if self.rows is None or self.columns is None:
-            return center_crop(clip, self.crop)
+            return crop_along(clip, self.crop, self.along)
         height, width = clip.shape[1:3]
         top, left = self.rows.at(height - self.crop), self.columns.at(width - self.crop)
         clip = crop_at(clip, top=top, left=left, size=self.crop)
@@ -180,7 +206,24 @@ class Look:
 
 def central_look(preprocessing: Preprocessing) -> Look:
     """Return how a backbone sees pictures at test time: resized as its recipe says, middle cropped."""
-    return Look(short_side=preprocessing.short_side, crop=preprocessing.crop, how=resizing_of(preprocessing))
+    return look_at_test(preprocessing, crop=0)
+
+
+def look_at_test(preprocessing: Preprocessing, *, crop: int) -> Look:
+    """Return how a backbone sees pictures at test time in one of the crops of a test: the middle, and those beside it.
+
+    Source: the three crops of Wang et al., Non-local Neural Networks (2018), as PySlowFast and mmaction2 take them.
+
+    Args:
+        preprocessing: of the backbone.
+        crop: 0: the middle; 1 and 2: the beginning and the end of the longer side.
+    """
+    return Look(
+        short_side=preprocessing.short_side,
+        crop=preprocessing.crop,
+        along=_ALONG[crop],
+        how=resizing_of(preprocessing),
+    )
 
 
 def preprocess_test(clip: Clip, preprocessing: Preprocessing) -> Tensor:

@@ -38,7 +38,7 @@ _CLIP_FIELDS = (
     "clip_rule",
     "hdr",
 )  # what makes a clip; where clips lie may differ
-_PLACE_FIELDS = ("num_clips", "placement", "short", "damaged")  # what decides where in a video its clips lie
+_PLACE_FIELDS = ("num_clips", "placement", "short", "crops", "damaged")  # what decides where in a video its clips lie
 
 
 def check_fits(run: RunDirectory, store: FeatureStore) -> None:

@@ -65,7 +65,7 @@ def _inputs_of(
         names={role: own["name"] for role, own in backbones_of(run).items()},
     )
     # In a store of another sampling, whose clips lie elsewhere, the clips' numbers mean nothing.
-    if made["sampling"] == store.sampling.record():
+    if {**made["sampling"], "crops": 1} == {**store.sampling.record(), "crops": 1}:
         selection = keep_to(store, selection, made.get(CLIPS_FIELD))
     return AggregatorInputs(
         store,

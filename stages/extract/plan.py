@@ -197,7 +197,7 @@ def plan(prepared: PreparedExtraction, store: FeatureStore | None, *, changes: T
     backbones = tuple(_backbone_plan(own, tasks.states(own.name), sampling, store) for own in prepared.backbones)
     # The columns of an existing store are on disk already.
     fresh = len(manifest) if store is None else len(changes.added)
-    shared = index_bytes(num_videos=fresh, num_views=sampling.views, num_clips=sampling.num_clips)
+    shared = index_bytes(num_videos=fresh, num_views=sampling.num_views, num_clips=sampling.num_clips)
     stretches = look_at_some(tasks.videos)
     return ExtractPlan(
         tasks=tasks,
@@ -256,12 +256,12 @@ def _backbone_plan(
         name=own.name,
         role=own.job.role,
         num_videos=whole + missing,
-        num_clips=clips * sampling.views,
+        num_clips=clips * sampling.num_views,
         gmacs_per_clip=own.gmacs_per_clip,
         feature_shape=own.feature_shape,
         num_bytes=backbone_bytes(
             num_videos=whole + missing,
-            num_views=sampling.views,
+            num_views=sampling.num_views,
             due=own.job.clips,
             feature_shape=own.feature_shape,
             num_classes=len(own.weights.classes),

@@ -282,7 +282,7 @@ def compute(job: ExtractJob, loaded: LoadedVideo) -> TaskResult:
         clip_start=loaded.clip_start,
         left_out=loaded.left_out,
         content=loaded.content,
-        num_clips=sum(int(own.sum()) for own in loaded.due.values()) * job.sampling.views,
+        num_clips=sum(int(own.sum()) for own in loaded.due.values()) * job.sampling.num_views,
         decode_seconds=loaded.seconds,
         compute_seconds=seconds,
     )

@@ -158,7 +158,7 @@ def _clips(
     """Return which clips are expensive, and how clips are cut: by the start, else the settings, else the weights."""
     if start is not None:
         own = ClipSampling.of_record(start.made["sampling"])
-        own = replace(own, num_clips=start.made["num_clips"], views=1, reading=_reading(settings, own.reading))
+        own = replace(own, num_clips=start.made["num_clips"], views=1, crops=1, reading=_reading(settings, own.reading))
         return Pattern.parse(start.made["pattern"]), own
     # Those that vidpipe trained decide; published ones run on other clips too.
     begun = next(iter(sorted((own for own in weights.values() if own), key=lambda own: bool(own.origin))), None)

@@ -1,6 +1,7 @@
 """Published files are fetched whole, gone on with, hashed, and refused without leaving anything behind."""
 
 import dataclasses
+import errno
 import hashlib
 import threading
 import time
@@ -8,13 +9,15 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from vidpipe.pipeline.checkpoints import fetch
 from vidpipe.pipeline.checkpoints.dialects import SPELLINGS
 from vidpipe.pipeline.checkpoints.fetch import downloads_folder, fetched, own_place, torch_hub_folder
 from vidpipe.pipeline.checkpoints.published import Published, published
-from vidpipe.pipeline.errors import WeightsError
+from vidpipe.pipeline.errors import OutOfSpaceError, WeightsError
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 64
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -29,6 +32,7 @@ class Server(ThreadingHTTPServer):
     status = 0
     wait = 0.0
     location = ""
+    mark = '"1"'
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
@@ -49,7 +53,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and own.ranges else 0
+        is_part = asked and own.ranges and self.headers.get("If-Range", own.mark) == own.mark
+        begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and is_part else 0
         if begin >= len(own.content):
             self.send_error(416)
             return
@@ -57,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         if begin:
             self.send_header("Content-Range", f"bytes {begin}-{len(own.content) - 1}/{len(own.content)}")
         self.send_header("Content-Type", own.kind)
-        self.send_header("ETag", '"1"')
+        self.send_header("ETag", own.mark)
         self.send_header("Content-Length", str(len(own.content) - begin))
         self.end_headers()
         self.wfile.write(own.content[begin : own.cut or None])
@@ -104,6 +109,30 @@ def test_what_broke_off_goes_on(server, ranges: bool):
     with pytest.raises(WeightsError, match=f"broke off after 5000 of {len(CONTENT)} bytes"):
         fetched(entry(server))
     server.cut, server.ranges = 0, ranges
+    assert fetched(entry(server)).read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=5000-"]
+    assert left() == ["w.pth"]
+
+
+def test_a_part_of_another_version_is_not_gone_on_with(server):
+    server.cut = 5000
+    with pytest.raises(WeightsError, match="broke off"):
+        fetched(entry(server, ""))
+    server.cut, server.mark, server.content = 0, '"2"', CONTENT[:4] + CONTENT[4:][::-1]
+    assert fetched(entry(server, "")).read_bytes() == server.content
+    assert server.asked == [None, "bytes=5000-"]
+
+
+def test_a_full_disk_keeps_what_came_and_the_next_call_goes_on(server, monkeypatch: pytest.MonkeyPatch):
+    def full(answer: Any, partial: Path, **_: Any) -> None:
+        partial.write_bytes(answer.read(5000))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fetch, "_append", full)
+        with pytest.raises(OutOfSpaceError):
+            fetched(entry(server))
+    assert left() == ["w.pth.partial", "w.pth.partial.json"]
     assert fetched(entry(server)).read_bytes() == CONTENT
     assert server.asked == [None, "bytes=5000-"]
     assert left() == ["w.pth"]

@@ -158,6 +158,18 @@ def test_what_does_not_fit_is_refused_with_both_lists(state, tmp_path: Path):
         convert(read_checkpoint(path))
 
 
+def test_a_file_of_two_networks_is_refused_until_one_is_named(tmp_path: Path):
+    path = tmp_path / "i3d.pyth"
+    torch.save(foreign_state("i3d_50", dialect="pyslowfast", num_classes=2), path)
+    checkpoint = read_checkpoint(path)
+    with pytest.raises(SettingsError, match=r"fits i3d_50_8x8 and i3d_50: .* Say which, as i3d_50_8x8="):
+        convert(checkpoint)
+    assert [convert(checkpoint, backbone=name).backbone for name in ("i3d_50", "i3d_50_8x8")] == [
+        "i3d_50",
+        "i3d_50_8x8",
+    ]
+
+
 def type_in(*words: object):
     return CliRunner().invoke(main, list(map(str, words)))
 

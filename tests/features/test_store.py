@@ -279,7 +279,13 @@ def test_another_backbone_of_the_same_name_is_refused(tmp_path: Path, changes: d
 
 
 @pytest.mark.parametrize(
-    ("change", "advice"), [({"num_clips": 8}, "no stored clip could be kept"), ({"views": 3}, "are one file"), ({}, "")]
+    ("change", "advice"),
+    [
+        ({"num_clips": 8}, "no stored clip could be kept"),
+        ({"views": 3}, "are one file"),
+        ({"crops": 3}, "Give crops 1"),
+        ({}, ""),
+    ],
 )
 def test_another_sampling_is_refused(tmp_path: Path, change: dict, advice: str):
     path = make_store(tmp_path / "s.zarr")

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from refusals import assert_refused
 
 from vidpipe.cli.main import main
 from vidpipe.cli.spelling import option_name
+from vidpipe.pipeline.aggregators.base import AggregatorSpec
+from vidpipe.pipeline.aggregators.video_model import build_video_model
 from vidpipe.pipeline.aggregators.weights import load_aggregator
 from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.registry import feature_shape
@@ -27,10 +30,13 @@ from vidpipe.pipeline.costs.flops import aggregator_macs, backbone_macs
 from vidpipe.pipeline.costs.gmacs import backbones_gmacs
 from vidpipe.pipeline.end_to_end.network import EndToEnd
 from vidpipe.pipeline.errors import ManifestError, RunError, SettingsError, VideoError, WeightsError
+from vidpipe.pipeline.features.clip_selection import select
 from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.files import write_json
 from vidpipe.pipeline.inference.live_inputs import LiveInputs
+from vidpipe.pipeline.inference.predict import predict
+from vidpipe.pipeline.inference.stored_inputs import AggregatorInputs
 from vidpipe.pipeline.manifests.manifest import read_manifest
 from vidpipe.pipeline.training.run_directory import RunDirectory
 from vidpipe.pipeline.training.run_kinds import backbone_file, backbones_of
@@ -141,6 +147,34 @@ def test_videos_and_a_store_give_the_same_on_a_gpu(world: Path, tmp_path: Path, 
 
 def test_a_store_with_more_views_gives_the_same(world: Path, tmp_path: Path) -> None:
     assert_same_both_ways(world, "fast", tmp_path, sampling=ClipSampling(num_clips=4, views=2))
+
+
+def test_three_crops_are_the_same_both_ways_and_their_scores_are_averaged(world: Path, tmp_path: Path) -> None:
+    sampling, pattern = ClipSampling(num_clips=4, crops=3, views=2), Pattern.parse("1:3")
+    store = FeatureStore.open(store_of(world, "fast", tmp_path / "s.zarr", sampling=sampling))
+    run, video = RunDirectory.open(world / "fast"), 2  # 96×48 pixels: its crops show different things
+    weights = {role: load_weights(run.path / backbone_file(role)) for role in ("cheap", "expensive")}
+    both: dict[str, Any] = {"needs_features": True, "needs_scores": True}
+    videos = read_manifest(world / "m.csv").videos
+    live = LiveInputs(weights, videos=videos, pattern=pattern, sampling=sampling, engine=ENGINE, workers=0, **both)
+    selection = select(store, pattern=pattern, num_clips=4, names={role: NAMES[role] for role in weights})
+    stored = AggregatorInputs(store, selection=selection, classes=MadeUpRun().classes, **both)
+
+    (crops,), (again,) = (list(own.read([video], batch_size=1)) for own in (live, stored))
+    assert not isinstance(crops, VideoError)
+    for (maps, scores), (stored_maps, stored_scores) in zip(crops, again, strict=True):
+        assert all(maps[role].tobytes() == stored_maps[role].tobytes() for role in weights)
+        assert scores.tobytes() == stored_scores.tobytes()
+    assert len({maps["cheap"].tobytes() for maps, _ in crops}) == 3
+    assert store.backbone(NAMES["cheap"]).num_views == 4
+
+    model = build_video_model(AggregatorSpec(name="average", channels=1, num_classes=3), shapes={})
+    found = predict(model, stored, [video, video + 1], batch_size=2).softmax(1)
+    each = torch.stack([torch.from_numpy(scores).softmax(1).mean(0) for _, scores in again])
+    torch.testing.assert_close(found[0], each.mean(0))
+    one = replace(sampling, crops=1)
+    alone = LiveInputs(weights, videos=videos, pattern=pattern, sampling=one, engine=ENGINE, workers=0, **both)
+    assert live.backbone_gmacs == pytest.approx(3 * alone.backbone_gmacs) == pytest.approx(stored.backbone_gmacs)
 
 
 def test_low_precision_is_the_same_both_ways_and_another_than_float32(world: Path, tmp_path: Path) -> None:
@@ -287,7 +321,9 @@ def test_the_aggregator_keeps_its_threads(world: Path) -> None:
         needs_features=True,
         needs_scores=False,
     )
-    ((maps, scores),) = inputs.read([0], batch_size=1)
+    (crops,) = inputs.read([0], batch_size=1)
+    assert not isinstance(crops, VideoError)
+    ((maps, scores),) = crops
     assert torch.get_num_threads() == 2
     assert {role: own.shape for role, own in maps.items()} == {"cheap": (2, *inputs.shapes["cheap"])}
     assert (maps["cheap"].dtype, scores.shape) == (np.float16, (2, 0))

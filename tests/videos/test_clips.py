@@ -231,7 +231,15 @@ def test_the_span_of_a_clip():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"num_frames": 0}, {"views": 0}, {"fps": 0.0}, {"fps": float("inf")}, {"short": "pad"}, {"placement": "x"}],
+    [
+        {"num_frames": 0},
+        {"views": 0},
+        {"fps": 0.0},
+        {"fps": float("inf")},
+        {"short": "pad"},
+        {"placement": "x"},
+        {"crops": 2},
+    ],
 )
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(SettingsError, match=next(iter(wrong))):

@@ -15,6 +15,7 @@ from vidpipe.pipeline.videos.transforms import (
     central_look,
     crop_at,
     jitter_range,
+    look_at_test,
     normalise,
     preprocess_test,
     random_look,
@@ -101,6 +102,18 @@ def test_the_center_crop_is_in_the_middle(height, width, top, left):
     assert cropped.shape == (2, 20, 20, 3)
     assert cropped[0, 0, 0].tolist() == [left, top, 0]
     assert cropped[1, -1, -1].tolist() == [left + 19, top + 19, 1]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "corners"),
+    [(22, 29, ((1, 4), (1, 0), (1, 9))), (33, 20, ((6, 0), (0, 0), (13, 0))), (23, 23, ((1, 1), (1, 0), (1, 3)))],
+)
+def test_a_tests_crops_lie_along_the_longer_side(height, width, corners):
+    preprocessing = Preprocessing(short_side=min(height, width), crop=20)
+    looks = [look_at_test(preprocessing, crop=crop) for crop in range(3)]
+    seen = [look(coordinates(height, width)) for look in looks]
+    assert [tuple(own[0, 0, 0, :2].tolist()) for own in seen] == [(left, top) for top, left in corners]
+    assert torch.equal(seen[0], central_look(preprocessing)(coordinates(height, width)))
 
 
 @pytest.mark.parametrize(("top", "left"), [(-1, 0), (0, -1), (5, 0), (0, 5)])
