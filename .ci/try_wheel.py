@@ -30,7 +30,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST = (3, 11)
 FOLDERS = ("pipeline", "stages", "cli", "data_manifests")  # of the checkout, that install below vidpipe
-NEEDED = ("py.typed", "__main__.py", "data_manifests/README.md", "data_manifests/example.csv")
+DATA = ("README.md", "example.csv", "published_weights.csv", "class_lists/kinetics400.txt")
+NEEDED = ("py.typed", "__main__.py", *(f"data_manifests/{name}" for name in DATA))
+_DATA_FILE = re.compile(r"vidpipe/data_manifests/(class_lists/)?[^/]+\.(csv|txt|md)")
 PIP_ARGS = shlex.split(os.environ.get("PIP_ARGS", ""))
 # Nothing of the caller's environment may help: no module path, no virtual environment.
 CLEAN = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")}
@@ -153,7 +155,7 @@ def check_wheel(wheel: Path, checkout: Path) -> None:
     wanted = within | {f"vidpipe/{name}" for name in NEEDED}
     if missing := sorted(wanted - names):
         raise BrokenError(f"the wheel lacks {missing}")
-    if odd := sorted(n for n in names - wanted if not re.fullmatch(r"vidpipe/data_manifests/[^/]+\.(csv|txt|md)", n)):
+    if odd := sorted(n for n in names - wanted if not _DATA_FILE.fullmatch(n)):
         raise BrokenError(f"the wheel holds {odd}")
     if not any(name.endswith(".dist-info/licenses/LICENSE") for name in contents(wheel)):
         raise BrokenError("the wheel lacks the licence")
