@@ -1,10 +1,9 @@
-"""Packages that tests compare with, imported where they are installed."""
+"""Packages that tests marked ``parity`` compare with, imported when such a test runs."""
 
 import importlib
 from functools import cache
 from types import ModuleType
 
-import pytest
 import torch
 
 
@@ -18,11 +17,8 @@ def _operators() -> torch.library.Library:
 
 
 def brought(name: str) -> ModuleType:
-    """Return the package called ``name``; skip the test where it, or what it needs, is not installed."""
+    """Return the package called ``name``, or a module in it."""
     needs_torchvision = name.split(".")[0] in ("torchvision", "timm")
     if needs_torchvision and not hasattr(torch.ops.torchvision, "nms"):
         _operators()
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        pytest.skip(f"compares with {name}, and {error.name} is not installed")
+    return importlib.import_module(name)

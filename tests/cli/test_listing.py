@@ -71,8 +71,8 @@ def test_aggregators_come_with_weights_and_costs():
     assert "fast-gru: --reduction must divide the width of 510" in invoke("aggregators", "--channels", "510")
 
 
+@pytest.mark.parity("transformers")
 def test_a_network_of_another_library_is_listed_where_its_name_is_given():
-    pytest.importorskip("transformers", reason="the library transformers is not installed")
     name = "hf:videomae_w32_d2_h2_m64_p8_f4_s32"
     (entry,) = list_backbones(BackbonesSettings(names=(name,), crop=32))
     assert (entry.name, entry.num_frames, entry.feature_shape) == (name, 4, (2, 4, 4, 32))
