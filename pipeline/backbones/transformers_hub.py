@@ -179,8 +179,8 @@ def _parts(own: Architecture) -> _Parts:
 
 
 def _videomae_parts(own: Architecture) -> _Parts:
-    from transformers.models.videomae.configuration_videomae import VideoMAEConfig
-    from transformers.models.videomae.modeling_videomae import VideoMAELayer
+    from transformers.models.videomae.configuration_videomae import VideoMAEConfig  # pyright: ignore[reportMissingImports]
+    from transformers.models.videomae.modeling_videomae import VideoMAELayer  # pyright: ignore[reportMissingImports]
 
     config: Any = VideoMAEConfig(
         hidden_size=own.width, num_attention_heads=own.heads, intermediate_size=own.mlp, num_hidden_layers=own.depth
@@ -195,8 +195,8 @@ def _videomae_parts(own: Architecture) -> _Parts:
 
 
 def _vjepa2_parts(own: Architecture) -> _Parts:
-    from transformers.models.vjepa2.configuration_vjepa2 import VJEPA2Config
-    from transformers.models.vjepa2.modeling_vjepa2 import VJEPA2AttentivePooler, VJEPA2Layer
+    from transformers.models.vjepa2.configuration_vjepa2 import VJEPA2Config  # pyright: ignore[reportMissingImports]
+    from transformers.models.vjepa2.modeling_vjepa2 import VJEPA2AttentivePooler, VJEPA2Layer  # pyright: ignore[reportMissingImports]
 
     config: Any = VJEPA2Config(
         hidden_size=own.width,
