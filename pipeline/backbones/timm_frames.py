@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ..errors import SettingsError, WeightsError
@@ -220,7 +221,7 @@ def timm_state(name: str, *, file: Path | None = None) -> dict[str, Tensor]:
     overlay = {"file": str(file), "custom_load": False} if file else None
     try:
         return _timm().create_model(model, pretrained=True, pretrained_cfg_overlay=overlay).state_dict()
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise WeightsError(
             f"timm cannot read the weights of {model}{f' in {file}' if file else ''}: {lines[0]}"

@@ -19,7 +19,7 @@ _IMAGE_FILES = (WEIGHTS, "pytorch_model.bin")  # by which names timm looks for w
 def model_folder(repository: str, *, timeout: float = TIMEOUT) -> Path:
     """Return the folder of a model of transformers, from Hugging Face's cache if it is whole there, else downloaded.
 
-    What broke off goes on where it was.
+    Files that came whole are kept, whatever happens to the others.
 
     Args:
         repository: ORG/NAME.
@@ -64,9 +64,12 @@ def _downloaded(repository: str, patterns: Sequence[str], timeout: float) -> Pat
     """Return the folder of ORG/NAME with the files of these names, as far as it has them."""
     try:
         from huggingface_hub import snapshot_download  # pyright: ignore[reportMissingImports]
+        from huggingface_hub.errors import HfHubHTTPError  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise WeightsError("huggingface_hub is not installed here: pip install 'vidpipe[transformers]'") from error
     cache = hub_cache()
+    # A refusal by the hub is a kind of its network client's error, which is another class in each version.
+    refusals = tuple(own for own in HfHubHTTPError.__mro__ if own not in (Exception, BaseException, object))
     try:
         with disk_full_explained(cache):
             return Path(
@@ -74,7 +77,7 @@ def _downloaded(repository: str, patterns: Sequence[str], timeout: float) -> Pat
             )
     except OutOfSpaceError:
         raise
-    except (OSError, ValueError) as error:  # refusals of the hub and of the network are such, and impossible names
+    except (OSError, ValueError, *refusals) as error:
         raise WeightsError(_reason(error)) from error
 
 

@@ -15,7 +15,7 @@ from ..errors import WeightsError
 from .fetch import cache_folder, fetched
 from .published import Published, find_published, is_published, licence_words, published_in
 from .recipes import RECIPES
-from .sources import FileSource, FolderSource, Source, cached_source, folder_source, timm_source
+from .sources import FileSource, FolderSource, Source, cached_source, folder_source, is_timm_folder, timm_source
 from .starter import STARTER_NAMES, starter_file
 from .transformers_models import is_model_folder
 
@@ -73,7 +73,7 @@ def foreign_source(given: Given, *, role: str | None = None, fetch: Fetch = fetc
     named = None if given.place.exists() else _named_source(given, fetch=fetch)
     if named is not None:
         return named
-    if is_model_folder(given.place):
+    if is_model_folder(given.place) or is_timm_folder(given.place, backbone=given.backbone):
         return folder_source(given.place, backbone=given.backbone)
     path = weights_file(given.place, role=role)
     if not path.is_file() or is_own_file(path):

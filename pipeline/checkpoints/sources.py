@@ -178,17 +178,22 @@ def timm_source(name: str) -> TimmSource:
         ) from error
 
 
+def is_timm_folder(place: Path, *, backbone: str) -> bool:
+    """Return whether a folder's weights are to be read as those of a network of timm, which must be named."""
+    return backbone.startswith(TIMM) and (place / WEIGHTS).is_file()
+
+
 def folder_source(place: Path, *, backbone: str = "") -> FileSource | FolderSource:
     """Return the weights in a folder of the hub: of transformers, or, where one of its networks is named, of timm.
 
     Raises:
         SettingsError: if what is named is a model rather than a network.
     """
-    if backbone.startswith(TIMM):
+    if is_timm_folder(place, backbone=backbone):
         return FileSource(path=place / WEIGHTS, backbone=backbone)
     if backbone.startswith(TRANSFORMERS) and parse_name(backbone) is None:
         raise SettingsError(
-            f"{backbone} names a model; before =FOLDER stands a network, which is {read_architecture(place).name} here. "
+            f"{backbone} names a model; before =FOLDER stands a network, here {read_architecture(place).name}. "
             "Or give the folder alone"
         )
     return FolderSource(folder=place, name=place.resolve().name, backbone=backbone)

@@ -6,17 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from ...pipeline.backbones.places import SUFFIX, weights_file
-from ...pipeline.backbones.timm_frames import PREFIX as TIMM
 from ...pipeline.backbones.transformers_folders import find_folder
 from ...pipeline.backbones.transformers_names import PREFIX as TRANSFORMERS
-from ...pipeline.backbones.weights import Weights, averaged, is_own_file, load_weights, save_weights
+from ...pipeline.backbones.weights import Weights, averaged, is_own_file, load_weights, save_weights, sealed
 from ...pipeline.checkpoints.containers import file_sha256, read_checkpoint
 from ...pipeline.checkpoints.conversion import shapes_of
 from ...pipeline.checkpoints.dialects import nearest, nearest_spelling, recognised, report
 from ...pipeline.checkpoints.published import Published, find_published, licence_words, published
 from ...pipeline.checkpoints.ready import Given, foreign_source
 from ...pipeline.checkpoints.recipes import RECIPES
-from ...pipeline.checkpoints.sources import FileSource
+from ...pipeline.checkpoints.sources import FileSource, is_timm_folder
 from ...pipeline.checkpoints.spelling import Comparison
 from ...pipeline.checkpoints.transformers_models import WEIGHTS, folder_sha256, is_model_folder, read_folder
 from ...pipeline.errors import SettingsError, WeightsError, named
@@ -93,9 +92,11 @@ def inspect(settings: InspectSettings) -> Inspection:
     path, asked = settings.file, settings.read_as
     if str(path).startswith(TRANSFORMERS):
         path = find_folder(str(path))
-    if is_model_folder(path) and not asked.startswith(TIMM):
+    if is_timm_folder(path, backbone=asked):
+        path = path / WEIGHTS
+    elif is_model_folder(path):
         return _inspect_folder(path, asked)
-    path = path / WEIGHTS if is_model_folder(path) else weights_file(path)
+    path = weights_file(path)
     if path.is_file() and is_own_file(path):
         return _inspect_own(path, asked)
     checkpoint = read_checkpoint(path)
@@ -178,7 +179,7 @@ def convert_file(settings: ConvertSettings) -> Weights:
         classes=listed or settings.class_list or None,
         recipe=RECIPES[settings.recipe] if settings.recipe else None,
     )
-    weights = averaged(weights, settings.pool_time)
+    weights = sealed(averaged(weights, settings.pool_time))
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(settings.out, weights)
     return weights
