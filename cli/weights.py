@@ -2,13 +2,12 @@
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..pipeline.settings import build
-from ..stages.weights.settings import ConvertSettings, FetchSettings, ListSettings
+from ..stages.weights.settings import ConvertSettings, FetchSettings, InspectSettings, ListSettings
 from .groups import NearGroup
 from .options import LocalPath, json_option, setting_options
 from .progress import progress_shown
@@ -64,13 +63,14 @@ def _pairs(own: dict[str, Any]) -> str:
 
 
 @command.command("inspect")
-@click.argument("file", type=LocalPath())
+@click.argument("file", type=LocalPath(), metavar="WEIGHTS")
+@click.option("--as", "read_as", default="", metavar="BACKBONE", help="Compare with this network.")
 @json_option
-def inspect_command(file: Path, *, as_json: bool) -> None:
-    """Say what the weights in FILE are, of vidpipe's or of another program; nothing in it is run."""
+def inspect_command(*, as_json: bool, **options: Any) -> None:
+    """Say what WEIGHTS are, a file, run or folder of a model, of vidpipe's or of another program; nothing is run."""
     from ..stages.weights.run import inspect
 
-    found = inspect(file)
+    found = inspect(build(InspectSettings, options))
     click.echo(json.dumps(asdict(found), default=str, indent=1) if as_json else _inspection(found))
 
 
@@ -78,8 +78,11 @@ def _inspection(found: "Inspection") -> str:
     lines = [f"{found.path}: {found.container}, {found.num_tensors} tensors, sha256 {found.sha256}"]
     for own in found.networks:
         recipe = f", recipe {own['recipe']}" if own["recipe"] else ""
-        lines.append(f"  {own['backbone']} as {own['dialect']} spells it, {own['num_classes']} classes{recipe}")
-    if not found.networks:
+        classes = "no classifier" if own["num_classes"] is None else f"{own['num_classes']} classes"
+        lines.append(f"  {own['backbone']} as {own['dialect']} spells it, {classes}{recipe}")
+    if len(found.nearest) == 1:
+        lines.append(f"  does not hold {found.nearest[0]}")
+    elif not found.networks:
         lines += ["  fits no network that vidpipe knows; the nearest:", *(f"  {words}" for words in found.nearest)]
     lines += (f"  {name}: {text}" for name, text in (found.origin or {}).items())
     if found.classes:
@@ -100,13 +103,13 @@ def fetch_command(**options: Any) -> None:
 
 
 @command.command("convert")
-@click.argument("file", type=LocalPath())
+@click.argument("file", type=LocalPath(), metavar="WEIGHTS")
 @click.argument("out", type=LocalPath())
 @click.option("--as", "read_as", default="", metavar="BACKBONE", help="The network, where several fit.")
 @click.option("--class-list", "class_list", default="", metavar="LIST|FILE", help="Names of the scores.")
 @setting_options(ConvertSettings, leave_out={"file", "out", "read_as", "class_list"})
 def convert_command(**options: Any) -> None:
-    """Write the weights of another program in FILE as a file of vidpipe's, OUT."""
+    """Write WEIGHTS of another program, a file, a folder of a model or a name, as a file of vidpipe's, OUT."""
     from ..stages.weights.run import convert_file
 
     settings = build(ConvertSettings, options)

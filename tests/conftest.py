@@ -13,8 +13,6 @@ import pytest
 import torch
 
 os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start; the last bits of float32 depend on it
-# Compared with the library transformers, where it is installed: left out, so that a skip always means missing media.
-collect_ignore = [] if find_spec("transformers") else ["checkpoints/test_transformers_models.py"]
 
 torch.set_num_threads(1)  # for fixtures that are made before any test begins; see below
 hypothesis.settings.register_profile("vidpipe", deadline=None)  # how long an example takes depends on what else runs
@@ -29,13 +27,18 @@ def one_thread() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a CUDA device or another library where there is none: a skip always means missing media."""
-    there = {"cuda": torch.cuda.is_available(), "parity": find_spec("torchvision") is not None}
-    absent = [name for name, is_there in there.items() if not is_there]
-    left_out = [item for item in items if any(item.get_closest_marker(name) for name in absent)]
+    left_out = [item for item in items if not can_run(item)]
     if left_out:
         gone = set(map(id, left_out))
         items[:] = [item for item in items if id(item) not in gone]
         config.hook.pytest_deselected(items=left_out)
+
+
+def can_run(item: pytest.Item) -> bool:
+    """Return whether the device and the packages that a test's markers name are here: ``parity("timm", …)``."""
+    needed = {name for own in item.iter_markers("parity") for name in own.args}
+    is_device_here = item.get_closest_marker("cuda") is None or torch.cuda.is_available()
+    return is_device_here and all(find_spec(name) for name in needed)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,13 +4,15 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from ..errors import SettingsError
+from ..errors import SettingsError, WeightsError
 from ..registry import did_you_mean
 from ..videos.preprocessing import INTERPOLATIONS, Preprocessing
 from .frames import IMAGE_CLIP, frames_of, maps_in_order, pooled_name
@@ -125,13 +127,17 @@ def timm_spec(name: str) -> TimmSpec | None:
     if not name.startswith(PREFIX):
         return None
     model, timm = name.removeprefix(PREFIX), _timm()
-    if timm.is_model(model):
-        return TimmSpec(model=model)
     match = _POOLED.fullmatch(model)
-    if match and timm.is_model(match[1]):
-        return TimmSpec(model=match[1], pool_time=int(match[2]))
-    question = did_you_mean(model.split(".")[0], timm.list_models())
-    raise SettingsError(f"timm has no network {model!r}{question or '; its function list_models names them all'}")
+    for own, pool_time in ((model, 1), (match[1], int(match[2])) if match else ("", 1)):
+        if own and timm.is_model(own) and ("." not in own or timm.is_model_pretrained(own)):
+            return TimmSpec(model=own, pool_time=pool_time)
+    plain, _, tag = (match[1] if match else model).partition(".")
+    if tag and timm.is_model(plain):
+        known = timm.list_pretrained(f"{plain}.*")
+        told = f"; it has {', '.join(known)}" if known else ", nor any others"
+        raise SettingsError(f"timm has no weights {tag!r} of {plain}{told}")
+    question = did_you_mean(plain, timm.list_models())
+    raise SettingsError(f"timm has no network {plain!r}{question or '; its function list_models names them all'}")
 
 
 def timm_preprocessing(name: str) -> Preprocessing:
@@ -140,8 +146,7 @@ def timm_preprocessing(name: str) -> Preprocessing:
     Raises:
         SettingsError: if there is no such network.
     """
-    spec = timm_spec(name)
-    own = _record(spec.model if spec else name)
+    own = timm_record(name)
     crop = own["input_size"][-1]
     short_side = max(crop, int(crop / (own.get("crop_pct") or 1.0)))
     interpolation = own.get("interpolation")
@@ -156,11 +161,71 @@ def timm_preprocessing(name: str) -> Preprocessing:
     )
 
 
-def timm_classifier(name: str) -> str:
-    """Return what timm calls the last layer of a network, as ``head.fc``; of several, the first."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimmClassifier:
+    """The last layer of a network of timm.
+
+    Attributes:
+        name: there, as ``head.fc``; of several layers the first.
+        num_classes: of the weights that timm publishes; 0 if these have no such layer.
+    """
+
+    name: str
+    num_classes: int
+
+
+def timm_classifier(name: str) -> TimmClassifier:
+    """Return what timm records of the last layer of a network.
+
+    Raises:
+        SettingsError: if there is no such network.
+    """
+    own = timm_record(name)
+    layer = own.get("classifier") or "fc"
+    return TimmClassifier(name=layer if isinstance(layer, str) else layer[0], num_classes=own.get("num_classes", 0))
+
+
+def timm_record(name: str) -> dict[str, Any]:
+    """Return timm's record of a network's weights: where they are, their licence, classes, mean, std, sizes.
+
+    Raises:
+        SettingsError: if there is no such network.
+    """
     spec = timm_spec(name)
-    own = _record(spec.model if spec else name)["classifier"]
-    return own if isinstance(own, str) else own[0]
+    return _record(spec.model if spec else name)
+
+
+def timm_version() -> str:
+    """Return the version of timm.
+
+    Raises:
+        SettingsError: if it is not installed.
+    """
+    return _timm().__version__
+
+
+def timm_state(name: str, *, file: Path | None = None) -> dict[str, Tensor]:
+    """Return the tensors of a network as timm has trained it, by timm's names.
+
+    Args:
+        name: of the network, as ``timm:resnet18``.
+        file: that timm is to read; None for one that timm finds or fetches by itself.
+
+    Raises:
+        SettingsError: if there is no such network.
+        WeightsError: if timm cannot read the weights, or cannot bring them.
+    """
+    spec = timm_spec(name)
+    model = spec.model if spec else name
+    # A file in the hub is in timm's own spelling, whatever the original was.
+    overlay = {"file": str(file), "custom_load": False} if file else None
+    try:
+        return _timm().create_model(model, pretrained=True, pretrained_cfg_overlay=overlay).state_dict()
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise WeightsError(
+            f"timm cannot read the weights of {model}{f' in {file}' if file else ''}: {lines[0]}"
+        ) from error
 
 
 def _timm() -> ModuleType:

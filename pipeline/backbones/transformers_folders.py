@@ -37,25 +37,43 @@ def find_folder(name: str) -> Path:
         return folder
     if folder.is_dir():
         raise SettingsError(f"{folder} holds no {CONFIG}, so that it is no folder of a model of transformers")
-    kept = hub_cache() / f"models--{place.replace('/', '--')}"
-    if (kept / "snapshots").is_dir() and place.count("/") <= 1:
-        return _snapshot(kept, name=name)
+    kept = cached_snapshot(place, holding=CONFIG) if place.count("/") <= 1 else None
+    if kept is not None:
+        return kept
     raise SettingsError(
-        f"{name} is neither a folder here nor in {hub_cache()}, and vidpipe downloads no transformers: fetch it where "
-        f"there is a network (hf download {place}), or give the folder that holds {CONFIG} and model.safetensors"
+        f"{name} is neither a folder here nor in {hub_cache()}, and vidpipe fetches none but the published weights "
+        f"that it lists: bring it there (hf download {place}), or give the folder that holds {CONFIG} and "
+        "model.safetensors"
     )
 
 
-def _snapshot(kept: Path, *, name: str) -> Path:
-    """Return the snapshot of a cached model that its branch ``main`` is at, or the only one."""
+def cache_place(repository: str) -> Path:
+    """Return the folder in which Hugging Face's programs keep ORG/NAME."""
+    return hub_cache() / f"models--{repository.replace('/', '--')}"
+
+
+def cached_snapshot(repository: str, *, holding: str) -> Path | None:
+    """Return the folder of ORG/NAME in Hugging Face's cache that its branch ``main`` is at, or the only one.
+
+    Args:
+        repository: ORG/NAME.
+        holding: a file that must be in it.
+
+    Returns:
+        The folder; None if there is none with that file.
+
+    Raises:
+        SettingsError: if there are several, and the cache does not say which one is at ``main``.
+    """
+    kept = cache_place(repository)
     main = kept / "refs" / "main"
-    commits = sorted(own for own in (kept / "snapshots").iterdir() if (own / CONFIG).is_file())
+    commits = sorted(own.parent for own in kept.glob(f"snapshots/*/{holding}"))
     if main.is_file():
         commits = [own for own in commits if own.name == main.read_text().strip()] or commits
-    if len(commits) == 1:
-        return commits[0]
-    found = f"several snapshots ({', '.join(own.name[:8] for own in commits)})" if commits else f"no {CONFIG}"
-    raise SettingsError(f"{kept} holds {found} of {name}; give the folder of one of its snapshots")
+    if len(commits) > 1:
+        found = ", ".join(own.name[:8] for own in commits)
+        raise SettingsError(f"{kept} holds several snapshots ({found}); give the folder of one of them")
+    return commits[0] if commits else None
 
 
 def read_json(path: Path) -> dict[str, Any]:

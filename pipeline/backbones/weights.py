@@ -299,6 +299,14 @@ def averaged(weights: Weights, pool_time: int | None) -> Weights:
     return replace(weights, backbone=averaged_name(weights.backbone, every=pool_time))
 
 
+def sealed(weights: Weights) -> Weights:
+    """Return the weights with the digest of what they are now, for a file of their own."""
+    digest = _weights_digest(
+        weights.state, backbone=weights.backbone, classes=weights.classes, preprocessing=weights.preprocessing
+    )
+    return replace(weights, digest=digest)
+
+
 def _unfilled(name: str, *, num_classes: int) -> Backbone:
     """Return a backbone on the CPU whose state dict is yet to be filled."""
     with torch.device("meta"):  # no initialisation that would be overwritten at once

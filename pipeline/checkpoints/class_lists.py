@@ -25,6 +25,7 @@ BY_SIZE = {
     313: "multi-moments",
     339: "moments",
 }
+NO_CLASSES = ("none",)  # of a network without a classifier: its only score is 0
 
 
 def class_list_names() -> tuple[str, ...]:

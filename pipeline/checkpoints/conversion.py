@@ -1,6 +1,7 @@
 """A foreign checkpoint becomes weights of vidpipe's, strictly: every tensor used, every parameter filled."""
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -8,13 +9,11 @@ from torch import Tensor
 from ..backbones.registry import usual_clip
 from ..backbones.weights import Weights, weights_from_state
 from ..errors import SettingsError, WeightsError
-from .class_lists import BY_SIZE, class_list, unnamed_classes
+from .class_lists import BY_SIZE, NO_CLASSES, class_list, unnamed_classes
 from .containers import Checkpoint
-from .dialects import comparisons, read_as, recognised, report
+from .dialects import nearest, read_as, recognised, report
 from .recipes import RECIPES, Recipe
 from .spelling import Comparison, Shape, translate
-
-_NEAREST = 3
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, Shape]:
@@ -42,8 +41,7 @@ def identify(checkpoint: Checkpoint, *, backbone: str = "") -> Comparison:
             raise WeightsError(f"{checkpoint.path}: {error.marked}{_instead(shapes)}") from error
     found = recognised(shapes)
     if not found:
-        nearest = sorted(comparisons(shapes), key=lambda own: own.distance)[:_NEAREST]
-        lines = "".join(f"\n  {own.backbone}: {report(own)}" for own in nearest)
+        lines = "".join(f"\n  {own.backbone}: {report(own)}" for own in nearest(shapes))
         raise WeightsError(
             f"{checkpoint.path} fits no network that vidpipe knows ({len(shapes)} tensors). The nearest:{lines}"
         )
@@ -96,39 +94,67 @@ def convert(
         WeightsError: if it does not fit.
         SettingsError: if it fits several networks, or the classes do not suit it.
     """
-    found = identify(checkpoint, backbone=backbone)
-    if found.num_classes is None:
-        raise WeightsError(f"{checkpoint.path} has no classifier")
-    _check_finite(checkpoint)
+    return fitted(
+        identify(checkpoint, backbone=backbone),
+        checkpoint.state,
+        place=checkpoint.path,
+        classes=classes,
+        recipe=recipe,
+        origin={"file": checkpoint.path.name, "sha256": checkpoint.sha256, **(origin or {})},
+    )
+
+
+def fitted(
+    found: Comparison,
+    state: Mapping[str, Tensor],
+    *,
+    place: Path | str,
+    classes: Iterable[str] | str | None = None,
+    recipe: Recipe | None = None,
+    origin: Mapping[str, str],
+) -> Weights:
+    """Return tensors that fit a network as weights of vidpipe's.
+
+    Args:
+        found: how they compare with the network's.
+        state: the tensors, by their source's names.
+        place: where they come from, for messages.
+        classes: the names of their scores, or the name of a list; None for the list of that length. A network that its
+            source publishes without a classifier has one class, ``none``, whose score is always 0.
+        recipe: how the source prepares pixels; None for what its dialect does.
+        origin: what is known of where they come from, for the file's record.
+
+    Raises:
+        WeightsError: if a value is no number.
+        SettingsError: if the classes do not suit it.
+    """
+    _check_finite(place, state)
     recipe = recipe or RECIPES[found.spelling.recipe]
     frames, stride = usual_clip(found.backbone)
+    if found.num_classes is None and classes is None:
+        classes = NO_CLASSES
     return weights_from_state(
-        translate(found, checkpoint.state),
+        translate(found, state),
         backbone=found.backbone,
-        classes=class_names(found.num_classes, classes),
+        classes=class_names(found.num_classes or len(NO_CLASSES), classes),
         preprocessing=recipe.preprocessing,
         num_frames=frames,
         sampling_rate=stride,
         fps=recipe.fps,
-        origin={
-            "file": checkpoint.path.name,
-            "sha256": checkpoint.sha256,
-            "dialect": found.spelling.dialect,
-            **(origin or {}),
-        },
+        origin={"dialect": found.spelling.dialect, **origin},
     )
 
 
-def _check_finite(checkpoint: Checkpoint) -> None:
+def _check_finite(place: Path | str, state: Mapping[str, Tensor]) -> None:
     """Refuse a file in which a value is no number: every score would be none.
 
     Raises:
         WeightsError: naming the first such tensors.
     """
-    bad = [key for key, own in checkpoint.state.items() if own.is_floating_point() and not torch.isfinite(own).all()]
+    bad = [key for key, own in state.items() if own.is_floating_point() and not torch.isfinite(own).all()]
     if bad:
         more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise WeightsError(
-            f"{checkpoint.path} has values that are not finite, in {', '.join(bad[:3])}{more}: its training failed, or "
+            f"{place} has values that are not finite, in {', '.join(bad[:3])}{more}: its training failed, or "
             "the file is damaged. Get it anew"
         )

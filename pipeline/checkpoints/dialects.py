@@ -19,20 +19,19 @@ SPELLINGS: tuple[Spelling, ...] = (
     *csn.SPELLINGS,
     *images.SPELLINGS,
 )
+_NEAREST = 3
 
 
-def comparisons(
-    shapes: Mapping[str, Shape], *, backbone: str | None = None, spellings: Iterable[Spelling] = SPELLINGS
-) -> Iterator[Comparison]:
-    """Yield how a file compares with every network in every spelling, or with one network alone."""
-    if backbone is not None:
-        foreign, plain = timm_spelling(backbone), plain_name(backbone)
-        known = [foreign] if foreign else [own for own in SPELLINGS if plain in own.backbones]
-        yield from (compare(own, backbone, shapes) for own in known)
-        return
+def comparisons(shapes: Mapping[str, Shape], *, spellings: Iterable[Spelling] = SPELLINGS) -> Iterator[Comparison]:
+    """Yield how a file compares with every network in every one of the spellings."""
     for spelling in spellings:
         for name in spelling.backbones:
             yield compare(spelling, name, shapes)
+
+
+def nearest(shapes: Mapping[str, Shape]) -> list[Comparison]:
+    """Return the comparisons with the networks that a file is nearest to, the nearest first."""
+    return sorted(comparisons(shapes), key=lambda own: own.distance)[:_NEAREST]
 
 
 def recognised(shapes: Mapping[str, Shape]) -> list[Comparison]:
@@ -53,15 +52,28 @@ def read_as(shapes: Mapping[str, Shape], backbone: str) -> Comparison:
     Raises:
         WeightsError: if it does not hold that network; the message has what is missing and what is left over of the
             spelling that comes nearest.
+        SettingsError: if there is no such network.
     """
-    found = sorted(comparisons(shapes, backbone=backbone), key=lambda own: own.distance)
-    if not found:
+    found = nearest_spelling(shapes, backbone)
+    if not found.fits:
+        raise WeightsError(f"the file does not hold {backbone}: {report(found)}")
+    return found
+
+
+def nearest_spelling(shapes: Mapping[str, Shape], backbone: str) -> Comparison:
+    """Return how a file compares with one network, in the spelling of it that comes nearest.
+
+    Raises:
+        WeightsError: if no other program's spelling of it is known.
+        SettingsError: if there is no such network.
+    """
+    plain, foreign = plain_name(backbone), timm_spelling(backbone, shapes)
+    known = [foreign] if foreign else [own for own in SPELLINGS if plain in own.backbones]
+    if not known:
         raise WeightsError(
             f"it is no file of vidpipe's, and no other program's spelling of {backbone} is known. Give {HOW}"
         )
-    if not found[0].fits:
-        raise WeightsError(f"the file does not hold {backbone}: {report(found[0])}")
-    return found[0]
+    return min((compare(own, backbone, shapes) for own in known), key=lambda own: own.distance)
 
 
 def report(found: Comparison, *, most: int = 5) -> str:

@@ -20,6 +20,7 @@ from ..backbones.places import what_it_is
 from ..errors import WeightsError
 from ..files import PARTIAL, disk_full_explained, write_json
 from .containers import begins_as_weights, file_sha256
+from .hub import model_folder
 from .published import Published
 
 _BLOCK = 1 << 20  # bytes
@@ -58,6 +59,9 @@ def own_place(entry: Published) -> Path:
 def fetched(entry: Published, *, advance: Advance | None = None, timeout: float = TIMEOUT) -> Path:
     """Return the file of published weights, from this machine if it is there, else downloaded.
 
+    Of a model of Hugging Face's hub it is a folder, in the cache of Hugging Face's own library, which also shows how it
+    comes.
+
     Args:
         entry: which one.
         advance: called as bytes come.
@@ -67,6 +71,8 @@ def fetched(entry: Published, *, advance: Advance | None = None, timeout: float 
         WeightsError: if it cannot be had, or is not the file that it should be.
         OutOfSpaceError: if the disk is full; what came is kept, and the next call goes on.
     """
+    if entry.repository:
+        return _model_folder(entry, timeout)
     found = find_file(entry)
     if found is not None:
         return found
@@ -81,6 +87,16 @@ def fetched(entry: Published, *, advance: Advance | None = None, timeout: float 
             with suppress(OSError):  # it stays if anything lies in it, such as a part of the file
                 place.parent.rmdir()
         return place
+
+
+def _model_folder(entry: Published, timeout: float) -> Path:
+    try:
+        return model_folder(entry.repository, timeout=timeout)
+    except WeightsError as error:
+        raise WeightsError(
+            f"{entry.name} cannot be fetched: {error.marked}. Where there is a network, run hf download "
+            f"{entry.repository}; bring the folder that it names here, and give it as {entry.backbone}=FOLDER"
+        ) from error
 
 
 def find_file(entry: Published) -> Path | None:

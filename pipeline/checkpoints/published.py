@@ -5,6 +5,7 @@ their own protocols; none was reproduced here.
 """
 
 import csv
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +16,8 @@ from ..registry import did_you_mean
 
 _FILE = "published_weights.csv"
 PIP = "pip:"  # begins the place of weights that a package of Python's index holds
-_NOT_COMMERCIAL = "-NC"
+_HUB = "hf:"  # begins that of a model of Hugging Face's hub
+_NOT_COMMERCIAL = re.compile(r"-nc\b|non-?commercial", re.IGNORECASE)
 _TEXTS = ("name", "backbone", "dialect", "url", "sha256", "classes", "recipe", "protocol", "licence")
 
 
@@ -27,9 +29,10 @@ class Published:
         name: in the registry, ``backbone.source_data``.
         backbone: the registered network that it holds.
         dialect: how its tensors are spelled.
-        url: of the file; ``pip:PACKAGE`` for one that a package holds.
+        url: of the file; ``pip:PACKAGE`` for one that a package holds, ``hf:ORG/NAME`` for a folder of Hugging Face's
+            hub.
         sha256: the beginning of the file's digest, hexadecimal; empty where the source gives none.
-        classes: the class list of its scores; empty if nobody has named them.
+        classes: the class list of its scores; empty if nobody has named them, or the folder itself does.
         recipe: how the source prepares pixels, in ``RECIPES``.
         frames: L of its clips.
         stride: of its clips, in frames.
@@ -37,7 +40,7 @@ class Published:
         protocol: how it was measured: clips × crops a video, or in words.
         gmacs: that the source publishes for one clip; None if it does not.
         size: side in pixels of the pictures of ``gmacs``; None if unknown.
-        licence: of the weights, or of the repository that gives them.
+        licence: of the weights, or of the repository that gives them; empty if unknown.
     """
 
     name: str
@@ -61,9 +64,9 @@ class Published:
         return self.url.rsplit("/", 1)[-1]
 
     @property
-    def is_commercial(self) -> bool:
-        """Whether the licence allows commercial use, as far as its name tells."""
-        return _NOT_COMMERCIAL not in self.licence
+    def repository(self) -> str:
+        """ORG/NAME of Hugging Face's hub; empty if the weights are not there."""
+        return self.url.removeprefix(_HUB) if self.url.startswith(_HUB) else ""
 
 
 @cache
@@ -91,6 +94,17 @@ def find_published(name: str) -> Published:
             f"shows all {len(known)}"
         )
     return known[name]
+
+
+def published_in(repository: str) -> Published | None:
+    """Return the entry whose weights are in ORG/NAME of Hugging Face's hub; None if the registry has none."""
+    return next((own for own in published().values() if repository and own.repository == repository), None)
+
+
+def licence_words(name: str, licence: str) -> str:
+    """Return a sentence if a licence forbids commercial use, as far as its name tells; else an empty text."""
+    is_forbidden = _NOT_COMMERCIAL.search(licence) is not None
+    return f"the licence of {name}, {licence}, forbids commercial use" if is_forbidden else ""
 
 
 def _entries(text: str) -> Iterator[Published]:

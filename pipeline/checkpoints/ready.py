@@ -3,18 +3,21 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..backbones.places import SUFFIX, weights_file
+from ..backbones.registry import BACKBONES
+from ..backbones.timm_frames import PREFIX as TIMM
+from ..backbones.transformers_names import PREFIX as TRANSFORMERS
 from ..backbones.weights import Weights, is_own_file, save_weights
 from ..errors import WeightsError
-from .containers import Checkpoint, file_sha256, read_checkpoint
-from .conversion import convert
 from .fetch import cache_folder, fetched
-from .published import Published, find_published, is_published
+from .published import Published, find_published, is_published, licence_words, published_in
 from .recipes import RECIPES
+from .sources import FileSource, FolderSource, Source, cached_source, folder_source, is_timm_folder, timm_source
 from .starter import STARTER_NAMES, starter_file
+from .transformers_models import is_model_folder
 
 Say = Callable[[str], None]
 Fetch = Callable[[Published], Path]
@@ -30,7 +33,8 @@ class Given:
 
     Attributes:
         backbone: the network that they must be of; empty: whichever it is.
-        place: a file, the folder of a run, or a name of the registry of published weights.
+        place: a file, the folder of a run or of a model of transformers, a name of the registry of published weights,
+            ``hf:ORG/NAME`` or ``timm:NAME``.
     """
 
     backbone: str = ""
@@ -44,68 +48,101 @@ def ready_file(given: Given, *, role: str | None = None, say: Say = _quietly, fe
         given: what the user gave.
         role: which of its backbones an end-to-end run is to give.
         say: called with what is worth knowing, such as a licence.
-        fetch: brings a published file; for whoever shows how it goes.
+        fetch: brings published weights; for whoever shows how it goes.
 
     Raises:
         WeightsError: if there is no such file, or it does not hold the network.
         SettingsError: if it fits several networks.
     """
-    name = str(given.place)
-    if name in STARTER_NAMES and not given.place.exists() and given.backbone in ("", name):
-        return _converted(starter_file(name), backbone=name, entry=None, say=say)
-    if is_published(name) and not given.place.exists():
-        entry = find_published(name)
-        if given.backbone not in ("", entry.backbone):
-            raise WeightsError(f"{name} holds {entry.backbone}, not {given.backbone}")
-        return _converted(fetch(entry), backbone=entry.backbone, entry=entry, say=say)
+    source = foreign_source(given, role=role, fetch=fetch)
+    return weights_file(given.place, role=role) if source is None else _converted(source, say=say)
+
+
+def foreign_source(given: Given, *, role: str | None = None, fetch: Fetch = fetched) -> Source | None:
+    """Return where weights of another program are, fetched if need be; None if what was given is a file of vidpipe's.
+
+    Args:
+        given: what the user gave.
+        role: which of its backbones an end-to-end run is to give.
+        fetch: brings published weights.
+
+    Raises:
+        WeightsError: if they cannot be had, or are of another network.
+        SettingsError: if what was given makes no sense.
+    """
+    named = None if given.place.exists() else _named_source(given, fetch=fetch)
+    if named is not None:
+        return named
+    if is_model_folder(given.place) or is_timm_folder(given.place, backbone=given.backbone):
+        return folder_source(given.place, backbone=given.backbone)
     path = weights_file(given.place, role=role)
     if not path.is_file() or is_own_file(path):
-        return path
-    return _converted(path, backbone=given.backbone, entry=None, say=say)
+        return None
+    return FileSource(path=path, backbone=given.backbone)
 
 
-def _converted(path: Path, *, backbone: str, entry: Published | None, say: Say) -> Path:
+def _named_source(given: Given, *, fetch: Fetch) -> Source | None:
+    """Return the weights that a name stands for; None if it stands for none."""
+    name = str(given.place)
+    if name in STARTER_NAMES and given.backbone in ("", name):
+        return FileSource(path=starter_file(name), backbone=name)
+    entry = published_in(name.removeprefix(TRANSFORMERS)) if name.startswith(TRANSFORMERS) else None
+    if entry is not None or is_published(name):
+        return _published_source(entry or find_published(name), backbone=given.backbone, fetch=fetch)
+    if name.startswith(TRANSFORMERS):
+        return cached_source(name, backbone=given.backbone)
+    if name.startswith(TIMM):
+        if given.backbone not in ("", name):
+            raise WeightsError(f"{name} is not {given.backbone}; give {name} alone")
+        return timm_source(name)
+    return None
+
+
+def _published_source(entry: Published, *, backbone: str, fetch: Fetch) -> Source:
+    if backbone not in ("", entry.backbone):
+        raise WeightsError(f"{entry.name} holds {entry.backbone}, not {backbone}")
+    place = fetch(entry)
+    if entry.repository:
+        return FolderSource(folder=place, name=entry.repository, entry=entry)
+    return FileSource(path=place, entry=entry)
+
+
+def means_weights(word: str) -> bool:
+    """Return whether a word that may also be the name of a network, for one from scratch, means weights.
+
+    Published names do, names of timm's weights, as ``timm:resnet18.a1_in1k``, and files and folders here, unless there
+    is a network of that name.
+    """
+    if is_published(word) or (word.startswith(TIMM) and "." in word):
+        return True
+    return word not in BACKBONES and Path(word).exists()
+
+
+def _converted(source: Source, *, say: Say) -> Path:
     """Return the file of converted weights, made if it is not there."""
-    place = cache_folder() / "weights" / f"{_key(path, backbone=backbone, entry=entry)}{SUFFIX}"
+    place = cache_folder() / "weights" / f"{_key(source)}{SUFFIX}"
     if not place.is_file():
-        checkpoint = read_checkpoint(path)
-        weights = convert_published(checkpoint, entry) if entry else convert(checkpoint, backbone=backbone)
+        weights = source.read()
         place.parent.mkdir(parents=True, exist_ok=True)
         save_weights(place, weights)
-        _tell(weights, entry, say)
+        _tell(weights, say)
     return place
 
 
-def convert_published(checkpoint: Checkpoint, entry: Published) -> Weights:
-    """Return the file of a registered entry as weights of vidpipe's, with the entry's recipe, clips and classes.
-
-    Raises:
-        WeightsError, SettingsError: if the file does not hold what the registry says.
-    """
-    weights = convert(
-        checkpoint,
-        backbone=entry.backbone,
-        classes=entry.classes or None,
-        recipe=RECIPES[entry.recipe],
-        origin={"name": entry.name, "url": entry.url, "licence": entry.licence},
-    )
-    return replace(weights, num_frames=entry.frames, sampling_rate=entry.stride)
-
-
-def _key(path: Path, *, backbone: str, entry: Published | None) -> str:
+def _key(source: Source) -> str:
     """Return what names the converted file: all that decides its content."""
     recipes = {name: (own.preprocessing.record(), own.fps) for name, own in RECIPES.items()}
-    decisive = [file_sha256(path), backbone, entry and [entry.name, entry.frames, entry.stride], recipes]
-    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:24]
+    return hashlib.sha256(json.dumps([*source.decisive(), recipes], sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _tell(weights: Weights, entry: Published | None, say: Say) -> None:
-    """Say what a foreign file was taken for, and what its licence forbids."""
-    own = weights.preprocessing
+def _tell(weights: Weights, say: Say) -> None:
+    """Say what foreign weights were taken for, and what their licence forbids."""
+    own, origin = weights.preprocessing, weights.origin
     say(
-        f"{weights.origin['file']} is {weights.backbone} as {weights.origin['dialect']} spells it: "
+        f"{origin['file']} is {weights.backbone} as {origin['dialect']} spells it: "
         f"{len(weights.classes)} classes, pictures of {own.crop}×{own.crop}, clips of {weights.num_frames} frames at "
         f"stride {weights.sampling_rate}"
     )
-    if entry is not None and not entry.is_commercial:
-        say(f"the licence of {entry.name}, {entry.licence}, forbids commercial use")
+    forbidden = licence_words(origin.get("name", origin["file"]), origin.get("licence", ""))
+    if forbidden:
+        say(forbidden)

@@ -79,6 +79,11 @@ class Spelling:
         return any(re.fullmatch(pattern, foreign) for pattern in self.ignored)
 
 
+def no_classifier() -> tuple[tuple[str, Callable[[str, Shape], Tensor]], ...]:
+    """Return the `Spelling.filled` of a source that has no classifier: ours scores zero."""
+    return ((r"fc\..+", lambda _key, shape: torch.zeros(shape)),)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     """How a foreign state dict compares with a network in a spelling.

@@ -5,24 +5,26 @@ the defaults of the library's classes are not the published networks' (VideoMAE'
 ImageNet's means).
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..backbones.transformers_folders import CONFIG, find_folder, read_architecture, read_json
-from ..backbones.transformers_hub import TransformerSpec
-from ..backbones.transformers_names import Architecture
-from ..backbones.weights import Weights, collect_weights
-from ..errors import WeightsError
+from ..backbones.transformers_names import PREFIX, Architecture
+from ..backbones.weights import Weights
+from ..errors import SettingsError, WeightsError
 from ..videos.preprocessing import Preprocessing
+from .containers import file_sha256
+from .conversion import fitted, shapes_of
 from .dialects import report
-from .recipes import RECIPES
-from .spelling import Shape, Spelling, compare, translate
+from .recipes import RECIPES, Recipe
+from .spelling import Comparison, Spelling, compare, no_classifier
 
+WEIGHTS = "model.safetensors"
 _PROCESSORS = ("video_preprocessor_config.json", "preprocessor_config.json")
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # PIL's numbers
 _BEGIN = "<begin>"  # of the encoder's keys
@@ -49,7 +51,6 @@ _UNUSED = (
     r"decoder\..+|encoder_to_decoder\.weight|mask_token|position_embeddings",
     r"(videomae\.)?embeddings\.position_embeddings",
 )
-_NO_CLASS = ("none",)  # of an encoder without a classifier: its only score is 0
 
 
 def is_model_folder(place: Path) -> bool:
@@ -57,12 +58,88 @@ def is_model_folder(place: Path) -> bool:
     return (place / CONFIG).is_file()
 
 
-def read_model(name: str, *, folder: Path | None = None) -> Weights:
+def is_whole(folder: Path) -> bool:
+    """Return whether a folder holds a configuration and all files of weights that belong to it."""
+    try:
+        return is_model_folder(folder) and all(own.is_file() for own in weight_files(folder))
+    except (SettingsError, WeightsError):
+        return False
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that hold a folder's tensors: one, or those that its index names.
+
+    Raises:
+        WeightsError: if there is none.
+        SettingsError: if the index cannot be read.
+    """
+    index = folder / f"{WEIGHTS}.index.json"
+    if index.is_file():
+        return [folder / name for name in sorted({*read_json(index).get("weight_map", {}).values()})]
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    pickles = sorted(own.name for own in folder.glob("*.bin"))
+    instead = f", but {', '.join(pickles)}, a pickle, which vidpipe does not read" if pickles else ""
+    raise WeightsError(f"{folder} holds no {WEIGHTS}{instead}")
+
+
+def folder_sha256(folder: Path) -> str:
+    """Return the sha256, hexadecimal, of what ``sha256sum`` prints of the files that `read_model` reads, by name.
+
+    Raises:
+        WeightsError: if a file is missing.
+    """
+    beside = (folder / name for name in (CONFIG, *_PROCESSORS))
+    files = [*(own for own in beside if own.is_file()), *_there(folder, weight_files(folder))]
+    lines = (f"{file_sha256(own)}  {own.name}\n" for own in sorted(files))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelFolder:
+    """What a folder of a model holds.
+
+    Attributes:
+        folder: where it is.
+        architecture: the network that its configuration describes.
+        state: key -> tensor, on the CPU.
+        comparison: how the tensors compare with the network's.
+    """
+
+    folder: Path
+    architecture: Architecture
+    state: dict[str, Tensor]
+    comparison: Comparison
+
+
+def read_folder(folder: Path) -> ModelFolder:
+    """Return the content of a folder of a model.
+
+    Raises:
+        SettingsError: if vidpipe does not take such a network.
+        WeightsError: if the tensors cannot be read.
+    """
+    own, state = read_architecture(folder), _read_tensors(folder)
+    found = compare(spelling_of(own, state), own.name, shapes_of(state))
+    return ModelFolder(folder=folder, architecture=own, state=state, comparison=found)
+
+
+def read_model(
+    name: str,
+    *,
+    folder: Path | None = None,
+    classes: Iterable[str] | str | None = None,
+    recipe: Recipe | None = None,
+    origin: Mapping[str, str] | None = None,
+) -> Weights:
     """Return the weights in a folder of transformers, or in Hugging Face's cache; nothing is downloaded.
 
     Args:
         name: ``hf:`` with a folder, or with ORG/NAME.
         folder: where it is, if the name does not say so.
+        classes: the names of its scores, or the name of a list; None for those of its configuration.
+        recipe: how pixels are prepared; None for what the folder says, or else its makers.
+        origin: what is known of where it comes from, for the file's record.
 
     Returns:
         The weights, float32. An encoder without a classifier has one class, whose score is always 0.
@@ -72,21 +149,19 @@ def read_model(name: str, *, folder: Path | None = None) -> Weights:
         WeightsError: if the tensors are not those of the network.
     """
     folder = folder or find_folder(name)
-    own = read_architecture(folder)
-    state = _read_tensors(folder)
-    spelling = spelling_of(own, state)
-    found = compare(spelling, own.name, {key: tuple(value.shape) for key, value in state.items()})
+    own = read_folder(folder)
+    found = own.comparison
     if not found.fits:
-        raise WeightsError(f"{folder} does not hold {own.name}: {report(found)}")
-    backbone = TransformerSpec(architecture=own).build(num_classes=found.num_classes or 1, dropout=0.0)
-    backbone.load_state_dict(translate(found, state), strict=True, assign=True)
-    return collect_weights(
-        backbone,
-        classes=_classes(folder, found.num_classes),
-        preprocessing=_preprocessing(folder, own),
-        num_frames=own.frames,
-        sampling_rate=TransformerSpec(architecture=own).usual_clip[1],
-        fps=RECIPES[spelling.recipe].fps,
+        raise WeightsError(f"{folder} does not hold {found.backbone}: {report(found)}")
+    if recipe is None:
+        recipe = replace(RECIPES[found.spelling.recipe], preprocessing=_preprocessing(folder, own.architecture))
+    return fitted(
+        found,
+        own.state,
+        place=folder,
+        classes=_classes(folder, found.num_classes) if classes is None else classes,
+        recipe=recipe,
+        origin={"file": name.removeprefix(PREFIX), "sha256": folder_sha256(folder), **(origin or {})},
     )
 
 
@@ -107,33 +182,15 @@ def spelling_of(own: Architecture, keys: Iterable[str] = ()) -> Spelling:
         backbones=(own.name,),
         rules=tuple((pattern, replacement.replace(_BEGIN, begin)) for pattern, replacement in (*old, *rules)),
         recipe="vmae" if own.family == "videomae" else "vj2",
-        filled=_no_head(own),
+        filled=no_classifier() if own.is_encoder else (),
         ignored=_UNUSED,
     )
 
 
-def _no_head(own: Architecture) -> tuple[Any, ...]:
-    return ((r"fc\..+", _zeros),) if own.is_encoder else ()
-
-
-def _zeros(key: str, shape: Shape) -> Tensor:  # noqa: ARG001
-    return torch.zeros(shape)
-
-
 def _read_tensors(folder: Path) -> dict[str, Tensor]:
     """Return the tensors of a folder's safetensors files; large models have several."""
-    files = sorted(folder.glob("model*.safetensors"))
-    if not files:
-        pickles = [own.name for own in folder.glob("*.bin")]
-        instead = f", but {', '.join(sorted(pickles))}, a pickle, which vidpipe does not read" if pickles else ""
-        raise WeightsError(f"{folder} holds no model.safetensors{instead}")
-    index = folder / "model.safetensors.index.json"
-    parts: Mapping[str, str] = read_json(index).get("weight_map", {}) if index.is_file() else {}
-    lacking = sorted({*parts.values()} - {own.name for own in files})
-    if lacking:
-        raise WeightsError(f"{folder} lacks {', '.join(lacking)}, which its index names; fetch it whole")
     state: dict[str, Tensor] = {}
-    for path in files:
+    for path in _there(folder, weight_files(folder)):
         try:
             with safe_open(str(path), framework="pt") as file:
                 state |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
@@ -142,10 +199,23 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     return state
 
 
-def _classes(folder: Path, num_classes: int | None) -> tuple[str, ...]:
+def _there(folder: Path, files: Iterable[Path]) -> list[Path]:
+    """Return the files if all are there.
+
+    Raises:
+        WeightsError: naming those that are not.
+    """
+    files = list(files)
+    lacking = [own.name for own in files if not own.is_file()]
+    if lacking:
+        raise WeightsError(f"{folder} lacks {', '.join(lacking)}, which its index names; fetch it whole")
+    return files
+
+
+def _classes(folder: Path, num_classes: int | None) -> tuple[str, ...] | None:
     """Return the names of the classes, in the order of the scores, as the configuration has them."""
     if num_classes is None:
-        return _NO_CLASS
+        return None
     listed = read_json(folder / CONFIG).get("id2label") or {str(own): f"LABEL_{own}" for own in range(num_classes)}
     names = [listed.get(str(own)) for own in range(num_classes)] if isinstance(listed, dict) else []
     if len(listed) != num_classes or not all(isinstance(name, str) for name in names):

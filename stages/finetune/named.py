@@ -3,10 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ...pipeline.backbones.registry import BACKBONES
 from ...pipeline.backbones.weights import read_head
-from ...pipeline.checkpoints.published import is_published
-from ...pipeline.checkpoints.ready import Given, ready_file
+from ...pipeline.checkpoints.ready import Given, means_weights, ready_file
 from .settings import FinetuneSettings, RoleBackbone
 
 
@@ -27,14 +25,9 @@ def named_backbone(given: RoleBackbone, *, role: str) -> RoleBackbone:
     """
     weights = given.weights
     # A word that names no backbone may be a folder here. One that does is the name: ./r2d_26 would be the folder.
-    if weights is None and given.backbone not in BACKBONES and _is_there(given.backbone):
+    if weights is None and means_weights(given.backbone):
         given, weights = RoleBackbone(), Path(given.backbone)
     if weights is None:
         return given
     path = ready_file(Given(backbone=given.backbone, place=weights), role=role)
     return RoleBackbone(backbone=given.backbone or read_head(path).backbone, weights=path)
-
-
-def _is_there(word: str) -> bool:
-    """Return whether a word that names no network is a file or folder here, or the name of published weights."""
-    return Path(word).exists() or is_published(word)

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ...pipeline.backbones.registry import BACKBONES
 from ...pipeline.checkpoints.fetch import fetched
-from ...pipeline.checkpoints.published import Published, is_published
-from ...pipeline.checkpoints.ready import Given, ready_file
+from ...pipeline.checkpoints.published import Published
+from ...pipeline.checkpoints.ready import Given, means_weights, ready_file
 from ...pipeline.execution import SILENT, Progress
 from ..defaults import Chosen
 from ..extract.settings import RoleWeights
@@ -33,7 +32,7 @@ def ready_roles(given: Mapping[str, RoleWeights | RoleBackbone], *, progress: Pr
         if asked is None:
             continue
         file = ready_file(asked, role=role, say=said.append, fetch=lambda entry: fetch_shown(entry, progress=progress))
-        if file != asked.place and not asked.place.is_dir():
+        if asked.place not in (file, file.parent):  # else a file of vidpipe's, or the run that left it
             values[role] = _with_file(own, file)
     return Chosen(values=values, said=tuple(said))
 
@@ -44,8 +43,7 @@ def _asked(own: RoleWeights | RoleBackbone) -> Given | None:
         return Given(backbone=own.backbone, place=own.path)
     if own.weights is not None:
         return Given(backbone=own.backbone, place=own.weights)
-    is_name = own.backbone in BACKBONES or not (is_published(own.backbone) or Path(own.backbone).exists())
-    return None if is_name else Given(place=Path(own.backbone))
+    return Given(place=Path(own.backbone)) if means_weights(own.backbone) else None
 
 
 def _with_file(own: RoleWeights | RoleBackbone, file: Path) -> RoleWeights | RoleBackbone:

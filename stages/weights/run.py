@@ -1,33 +1,38 @@
 """List, inspect, fetch and convert published weights."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...pipeline.backbones.places import SUFFIX, weights_file
-from ...pipeline.backbones.weights import Weights, is_own_file, load_weights, save_weights
+from ...pipeline.backbones.transformers_folders import find_folder
+from ...pipeline.backbones.transformers_names import PREFIX as TRANSFORMERS
+from ...pipeline.backbones.weights import Weights, averaged, is_own_file, load_weights, save_weights, sealed
 from ...pipeline.checkpoints.containers import file_sha256, read_checkpoint
-from ...pipeline.checkpoints.conversion import convert, shapes_of
-from ...pipeline.checkpoints.dialects import comparisons, recognised, report
-from ...pipeline.checkpoints.published import Published, find_published, published
+from ...pipeline.checkpoints.conversion import shapes_of
+from ...pipeline.checkpoints.dialects import nearest, nearest_spelling, recognised, report
+from ...pipeline.checkpoints.published import Published, find_published, licence_words, published
+from ...pipeline.checkpoints.ready import Given, foreign_source
 from ...pipeline.checkpoints.recipes import RECIPES
+from ...pipeline.checkpoints.sources import FileSource, is_timm_folder
+from ...pipeline.checkpoints.spelling import Comparison
+from ...pipeline.checkpoints.transformers_models import WEIGHTS, folder_sha256, is_model_folder, read_folder
 from ...pipeline.errors import SettingsError, WeightsError, named
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.registry import did_you_mean
 from .ready import fetch_shown
-from .settings import ConvertSettings, FetchSettings, ListSettings
-
-_NEAREST = 3
+from .settings import ConvertSettings, FetchSettings, InspectSettings, ListSettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
-    """What a weights file holds.
+    """What a weights file, or a folder of a model, holds.
 
     Attributes:
-        path: of the file.
+        path: of the file or folder.
         container: ``vidpipe``, or that of another program.
-        sha256: of the file.
+        sha256: of the file; of a folder, of the digests of the files that are read.
         num_tensors: in it.
         networks: what it may be: network, dialect, recipe and number of classes each.
         nearest: if it is none: the nearest networks, and what is missing or left over.
@@ -70,34 +75,71 @@ def fetch(settings: FetchSettings, *, progress: Progress = SILENT) -> list[tuple
     entries = [find_published(name) for name in settings.names]
     found = []
     for own in entries:
-        if not own.is_commercial:
-            progress.notice(f"the licence of {own.name}, {own.licence}, forbids commercial use")
+        forbidden = licence_words(own.name, own.licence)
+        if forbidden:
+            progress.notice(forbidden)
         found.append((own, fetch_shown(own, progress=progress, timeout=settings.timeout)))
     return found
 
 
-def inspect(path: Path) -> Inspection:
-    """Return what a file or run holds; nothing is run or written.
+def inspect(settings: InspectSettings) -> Inspection:
+    """Return what a file, run or folder of a model holds; nothing is run or written.
 
     Raises:
-        WeightsError: if it is no weights file, or damaged.
+        WeightsError: if it holds no weights, or damaged ones.
+        SettingsError: if the network that is named is unknown.
     """
+    path, asked = settings.file, settings.read_as
+    if str(path).startswith(TRANSFORMERS):
+        path = find_folder(str(path))
+    if is_timm_folder(path, backbone=asked):
+        path = path / WEIGHTS
+    elif is_model_folder(path):
+        return _inspect_folder(path, asked)
     path = weights_file(path)
     if path.is_file() and is_own_file(path):
-        own = load_weights(path)
-        facts = {"backbone": own.backbone, "dialect": "vidpipe", "recipe": "", "num_classes": len(own.classes)}
-        digest, count = file_sha256(path), len(own.state)
-        return Inspection(path=path, container="vidpipe", sha256=digest, num_tensors=count, networks=(facts,),
-                          origin=own.origin, classes=own.classes)  # fmt: skip
+        return _inspect_own(path, asked)
     checkpoint = read_checkpoint(path)
     shapes = shapes_of(checkpoint.state)
-    found = recognised(shapes)
-    near = () if found else sorted(comparisons(shapes), key=lambda own: own.distance)[:_NEAREST]
+    found = [nearest_spelling(shapes, asked)] if asked else recognised(shapes) or nearest(shapes)
+    return _inspection(path, found, container=checkpoint.container, sha256=checkpoint.sha256, num_tensors=len(shapes))
+
+
+def _inspect_own(path: Path, asked: str) -> Inspection:
+    own = load_weights(path)
+    _check_network(path, own.backbone, asked)
+    facts = {"backbone": own.backbone, "dialect": "vidpipe", "recipe": "", "num_classes": len(own.classes)}
+    digest, count = file_sha256(path), len(own.state)
+    return Inspection(path=path, container="vidpipe", sha256=digest, num_tensors=count, networks=(facts,),
+                      origin=own.origin, classes=own.classes)  # fmt: skip
+
+
+def _inspect_folder(folder: Path, asked: str) -> Inspection:
+    own = read_folder(folder)
+    _check_network(folder, own.architecture.name, asked)
+    return _inspection(
+        folder,
+        [own.comparison],
+        container="folder of transformers",
+        sha256=folder_sha256(folder),
+        num_tensors=len(own.state),
+    )
+
+
+def _check_network(place: Path, found: str, asked: str) -> None:
+    if asked not in ("", found):
+        raise WeightsError(f"{place} holds {found}, not {asked}")
+
+
+def _inspection(
+    path: Path, found: Sequence[Comparison], *, container: str, sha256: str, num_tensors: int
+) -> Inspection:
+    """Return an inspection of the networks that fit, or else of the nearest."""
     return Inspection(
         path=path,
-        container=checkpoint.container,
-        sha256=checkpoint.sha256,
-        num_tensors=len(shapes),
+        container=container,
+        sha256=sha256,
+        num_tensors=num_tensors,
         networks=tuple(
             {
                 "backbone": own.backbone,
@@ -106,17 +148,18 @@ def inspect(path: Path) -> Inspection:
                 "num_classes": own.num_classes,
             }
             for own in found
+            if own.fits
         ),
-        nearest=tuple(f"{own.backbone}: {report(own)}" for own in near),
+        nearest=tuple(f"{own.backbone}: {report(own)}" for own in found if not own.fits),
     )
 
 
 def convert_file(settings: ConvertSettings) -> Weights:
-    """Write a file of another program as one of vidpipe's, and return it.
+    """Write weights of another program as a file of vidpipe's, and return them.
 
     Raises:
-        SettingsError: if it may be of several networks, or a name is unknown.
-        WeightsError: if it holds no network that vidpipe knows, or there is a file at the output already.
+        SettingsError: if they may be of several networks, or a name is unknown.
+        WeightsError: if they are of no network that vidpipe knows, or there is a file at the output already.
     """
     if settings.out.suffix != SUFFIX:
         raise SettingsError(f"{named('out')} must end in {SUFFIX}; got {settings.out}")
@@ -129,12 +172,14 @@ def convert_file(settings: ConvertSettings) -> Weights:
         )
     given = Path(settings.class_list)
     listed = given.read_text(encoding="utf-8").splitlines() if settings.class_list and given.is_file() else None
-    weights = convert(
-        read_checkpoint(settings.file),
-        backbone=settings.read_as,
+    source = foreign_source(Given(backbone=settings.read_as, place=settings.file))
+    if source is None:
+        source = FileSource(path=weights_file(settings.file), backbone=settings.read_as)
+    weights = source.read(
         classes=listed or settings.class_list or None,
         recipe=RECIPES[settings.recipe] if settings.recipe else None,
     )
+    weights = sealed(averaged(weights, settings.pool_time))
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(settings.out, weights)
     return weights

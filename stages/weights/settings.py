@@ -33,8 +33,19 @@ class FetchSettings:
 
 
 @settings
+class InspectSettings:
+    """Weights to look into."""
+
+    file: Path = setting(help="Weights, of vidpipe's or of another program.")
+    read_as: str = setting(default="", help="The network that they hold.", unset="as their tensors tell")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@settings
 class ConvertSettings:
-    """A file of another program, and the file of vidpipe's to make of it."""
+    """Weights of another program, and the file of vidpipe's to make of them."""
 
     file: Path = setting(help="Weights of another program.")
     out: Path = setting(help="The .safetensors file to write.")
@@ -43,6 +54,14 @@ class ConvertSettings:
         default="", help="A class list by name, or a text file with a class a line.", unset="the list of that length"
     )
     recipe: str = setting(default="", help="How pixels are prepared.", unset="as its source does")
+    pool_time: int | None = setting(
+        default=None,
+        help="Average the maps of every K successive frames, of image networks.",
+        at_least=1,
+        unit="frames",
+        metavar="K",
+        unset="every frame's map",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from vidpipe.pipeline.backbones.transformers_names import parse_name
 from vidpipe.pipeline.checkpoints import fetch
 from vidpipe.pipeline.checkpoints.dialects import SPELLINGS
 from vidpipe.pipeline.checkpoints.fetch import downloads_folder, fetched, own_place, torch_hub_folder
 from vidpipe.pipeline.checkpoints.published import Published, published
+from vidpipe.pipeline.checkpoints.transformers_models import spelling_of
 from vidpipe.pipeline.errors import OutOfSpaceError, WeightsError
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 64
@@ -214,6 +216,15 @@ def test_a_file_without_a_known_digest_is_learnt_and_refused_when_changed(server
 SPELT = {(spelling.dialect, backbone) for spelling in SPELLINGS for backbone in spelling.backbones}
 
 
+def is_of_transformers(own: Published) -> bool:
+    """Whether a row is of a model of the hub, and has the network's full name and its makers' recipe."""
+    described = parse_name(own.backbone) if own.repository else None
+    if described is None:
+        return False
+    spelling = spelling_of(described)
+    return (own.backbone, own.dialect, own.recipe) == (described.name, spelling.dialect, spelling.recipe)
+
+
 def test_what_is_registered_can_be_read():
     """Every row: a registered network, recipe and class list, and a spelling of that network in that dialect."""
     from vidpipe.pipeline.backbones.registry import BACKBONES
@@ -226,7 +237,7 @@ def test_what_is_registered_can_be_read():
             for what, good in {
                 "backbone": own.backbone in BACKBONES,
                 "recipe": own.recipe in RECIPES,
-                "spelling": (own.dialect, own.backbone) in SPELT,
+                "spelling": (own.dialect, own.backbone) in SPELT or is_of_transformers(own),
                 "classes": own.classes in ("", *class_list_names()),
             }.items()
             if not good

@@ -93,7 +93,7 @@ def test_missing_starters_say_what_to_install(monkeypatch):
         starter.starter_file("resnet_50")
 
 
-@pytest.mark.parity
+@pytest.mark.parity("torchvision")
 def test_resnets_and_mobilenets_compute_what_torchvisions_do():
     models = brought("torchvision.models")
     for name, theirs in (("resnet_18", "resnet18"), ("resnet_50", "resnet50"), ("mobilenet_v2", "mobilenet_v2")):

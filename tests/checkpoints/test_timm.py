@@ -5,7 +5,6 @@ import pytest
 import torch
 from foreign_packages import brought
 
-from vidpipe.pipeline.backbones import timm_frames
 from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.registry import BACKBONES, build_backbone, feature_shape
 from vidpipe.pipeline.backbones.torch_engine import TorchEngine
@@ -17,7 +16,7 @@ from vidpipe.pipeline.costs.flops import backbone_macs
 from vidpipe.pipeline.errors import SettingsError, WeightsError
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
 
-pytestmark = pytest.mark.parity
+pytestmark = pytest.mark.parity("timm", "torchvision")
 
 # Maps with channels first and last, tokens with and without others before them, scores from a class token or not,
 # buffers that are in no state dict. Name -> (side of a picture, of its grid).
@@ -116,6 +115,8 @@ def test_costs_are_known(timm):
 def test_what_does_not_fit_is_refused(timm):
     with pytest.raises(SettingsError, match="timm has no network 'resnet19'.*did you mean resnet"):
         BACKBONES["timm:resnet19"]
+    with pytest.raises(SettingsError, match=r"no weights 'b' of resnet18; it has resnet18\.a1_in1k, "):
+        BACKBONES["timm:resnet18.b_t2"]
     with pytest.raises(SettingsError, match="cannot take pictures of 64 pixels .*; its own size is 224"):
         feature_shape("timm:maxvit_tiny_rw_224", num_frames=1, size=64)
     with pytest.raises(SettingsError, match="neither a map nor a square of tokens"):
@@ -124,15 +125,7 @@ def test_what_does_not_fit_is_refused(timm):
         read_as({"conv1.weight": (64, 3, 7, 7)}, "timm:resnet18")
 
 
-def test_without_timm_it_says_what_to_install(monkeypatch):
-    def missing(name):
-        raise ModuleNotFoundError(f"No module named {name!r}")
-
-    monkeypatch.setattr(timm_frames, "import_module", missing)
-    with pytest.raises(SettingsError, match=r"needs the package timm .*pip install 'vidpipe\[timm\]'"):
-        BACKBONES["timm:resnet18"]
-
-
 def test_a_name_of_timms_that_looks_averaged_is_timms(timm):
     assert BACKBONES["timm:fastvit_t8"].pool_time == 1
     assert BACKBONES["timm:fastvit_t8_t4"].pool_time == 4
+    assert BACKBONES["timm:resnet18.a1_in1k_t4"].pool_time == 4

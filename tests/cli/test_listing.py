@@ -71,7 +71,7 @@ def test_aggregators_come_with_weights_and_costs():
     assert "fast-gru: --reduction must divide the width of 510" in invoke("aggregators", "--channels", "510")
 
 
-@pytest.mark.parity
+@pytest.mark.parity("transformers")
 def test_a_network_of_another_library_is_listed_where_its_name_is_given():
     name = "hf:videomae_w32_d2_h2_m64_p8_f4_s32"
     (entry,) = list_backbones(BackbonesSettings(names=(name,), crop=32))
