@@ -14,7 +14,7 @@ from math import ceil
 from torch import Tensor, nn
 
 from .frames import FrameSpec, ImageNetwork
-from .image_layers import PlaneConvNorm
+from .image_layers import PlaneConvNorm, Row
 
 _STEM, _LAST = 32, 1280  # channels of the first convolution and of the last
 
@@ -78,8 +78,8 @@ class _InvertedResidual(nn.Module):
         self.project = PlaneConvNorm(inner, row.channels, eps=eps)
         self.is_residual = stride == 1 and inputs == row.channels
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, C, H / stride, W / stride), rounded up."""
+    def forward(self, x: Tensor, frames: int) -> Tensor:  # noqa: ARG002
+        """Map (B · L, inputs, H, W), L ``frames`` a clip, to (B · L, C, H / stride, W / stride), rounded up."""
         out = self.project(self.depthwise(self.expand(x)))
         return x + out if self.is_residual else out
 
@@ -93,10 +93,10 @@ class InvertedNetwork(ImageNetwork):
         self.stem = PlaneConvNorm(
             3, _STEM, kernel=3, stride=2, uneven=uneven, eps=eps, activation=nn.ReLU6(inplace=True)
         )
-        self.rows = nn.Sequential()
+        self.rows = Row()
         inputs, number = _STEM, count()  # blocks are numbered through, as the sources do
         for row in rows:
-            blocks = nn.Sequential()
+            blocks = Row()
             for place in range(row.repeats):
                 block = _InvertedResidual(inputs, row, stride=row.stride if place == 0 else 1, uneven=uneven, eps=eps)
                 blocks.add_module(str(next(number)), block)
@@ -104,9 +104,9 @@ class InvertedNetwork(ImageNetwork):
             self.rows.append(blocks)
         self.last = PlaneConvNorm(inputs, _LAST, eps=eps, activation=nn.ReLU6(inplace=True))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return the last map: (N, 3, H, W) float -> (N, 1280, ceil(H / 32), ceil(W / 32))."""
-        return self.last(self.rows(self.stem(pictures)))
+    def forward(self, pictures: Tensor, frames: int) -> Tensor:
+        """Return the last map: (B · L, 3, H, W) float -> (B · L, 1280, ceil(H / 32), ceil(W / 32))."""
+        return self.last(self.rows(self.stem(pictures), frames))
 
     def stages(self) -> dict[str, nn.Module]:
         """Return the stem, the rows, and the last convolution."""

@@ -44,6 +44,7 @@ IMAGE_NETWORKS = {
     *(f"resnet_{depth}" for depth in (18, 34, 50, 101)),
     *(f"efficientnet_lite{index}" for index in range(5)),
     "mobilenet_v2",
+    *(f"tsm_resnet_{depth}" for depth in (50, 101)),
 }
 PUBLISHED = {
     *IMAGE_NETWORKS,
