@@ -39,6 +39,11 @@ class TemporalShift(FrameMixing):
         return _as_maps(torch.cat([later, earlier, own], dim=-1))
 
 
+def shift_for(channels: int) -> TemporalShift:  # noqa: ARG001 (it moves a share of any number)
+    """Return the shift of maps with so many channels."""
+    return TemporalShift()
+
+
 def _channels_last(maps: Tensor, frames: int) -> Tensor:
     """Return maps (B · L, C, H, W) as (B, L, H, W, C): of channels-last memory a view."""
     return maps.unflatten(0, (-1, frames)).movedim(2, -1)

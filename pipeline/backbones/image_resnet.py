@@ -10,7 +10,7 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from .frame_mixing import FrameMixing, TemporalShift
+from .frame_mixing import FrameMixing, shift_for
 from .frames import FrameSpec, ImageNetwork
 from .image_layers import PlaneConvNorm, Row
 
@@ -123,10 +123,6 @@ class ImageResNet(ImageNetwork):
                 nn.init.zeros_(module.get_parameter("branch.last.norm.weight"))
 
 
-def _shift(channels: int) -> FrameMixing:  # noqa: ARG001 (a shift of shares suits any number)
-    return TemporalShift()
-
-
 _MIXED = {50: 1, 101: 2}  # depth -> of how many successive blocks the first is shifted, in the code of TSM's authors
 
 RESNET_SPECS = (
@@ -141,8 +137,8 @@ RESNET_SPECS = (
     *(
         FrameSpec(
             name=f"tsm_resnet_{depth}",
-            summary="TSM: a ResNet on each frame that takes a quarter of its channels from the frames beside it",
-            image=partial(ImageResNet, depth, mixing=_shift, mixed=mixed),
+            summary="TSM: a ResNet on each frame, with a quarter of its channels from the frames beside it",
+            image=partial(ImageResNet, depth, mixing=shift_for, mixed=mixed),
             mixes_frames=True,
         )
         for depth, mixed in _MIXED.items()

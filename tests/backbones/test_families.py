@@ -45,6 +45,7 @@ IMAGE_NETWORKS = {
     *(f"efficientnet_lite{index}" for index in range(5)),
     "mobilenet_v2",
     *(f"tsm_resnet_{depth}" for depth in (50, 101)),
+    "tsm_mobilenet_v2",
 }
 PUBLISHED = {
     *IMAGE_NETWORKS,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vidpipe.pipeline.backbones.frame_mixing import FrameMixing, TemporalShift
+from vidpipe.pipeline.backbones.frame_mixing import FrameMixing, TemporalShift, shift_for
 from vidpipe.pipeline.backbones.frames import FrameBackbone, FrameSpec
 from vidpipe.pipeline.backbones.image_resnet import ImageResNet
 from vidpipe.pipeline.backbones.registry import build_backbone, sees_single_frames
@@ -36,10 +36,6 @@ def clips(number: int) -> Tensor:
     return torch.randn(number, 3, FRAMES, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def shift(channels: int) -> FrameMixing:
-    return TemporalShift()
-
-
 def literal_shift(maps: Tensor, frames: int) -> Tensor:
     """One frame of one clip after the other."""
     eighth, shifted = maps.shape[1] // 8, torch.zeros_like(maps)
@@ -60,7 +56,7 @@ def test_a_shift_is_the_literal_one(channels, frames):
     assert torch.equal(TemporalShift()(maps, frames), literal_shift(maps, frames))
 
 
-MIXINGS = {"shift": shift}
+MIXINGS = {"shift": shift_for}
 
 
 @pytest.fixture(scope="module", params=MIXINGS)
@@ -108,6 +104,9 @@ def test_the_blocks_that_are_shifted_are_the_sources():
     depths = (3, 4, 6, 3)
     expected = [f"image.res{stage + 2}.{place}" for stage, depth in enumerate(depths) for place in range(depth)]
     assert mixed_blocks("tsm_resnet_50") == expected
+    assert [int(own.rsplit(".", 1)[1]) + 1 for own in mixed_blocks("tsm_mobilenet_v2")] == [
+        *(3, 5, 6, 8, 9, 10, 12, 13, 15, 16)  # as the sources number them
+    ]
     deep = [place for place in range(23) if place % 2 == 0]
     assert [int(own.rsplit(".", 1)[1]) for own in mixed_blocks("tsm_resnet_101") if "res4" in own] == deep
 

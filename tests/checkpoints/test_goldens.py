@@ -47,6 +47,7 @@ NETWORKS = {
     "tsm__tsn_resnet50": "resnet_50",
     "mm__tsm_r50": "tsm_resnet_50",
     "tsm__resnet50_shift8_blockres": "tsm_resnet_50",
+    "tsm__mobilenetv2_shift8_blockres": "tsm_mobilenet_v2",
 }
 
 

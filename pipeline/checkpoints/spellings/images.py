@@ -4,7 +4,8 @@ TSM is one of them too, whose convolutions behind a shift are wrapped once more.
 """
 
 import re
-from collections.abc import Mapping
+from bisect import bisect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..spelling import Spelling
@@ -14,6 +15,8 @@ _STAGES = {f"image.res{index + 1}": f"layer{index}" for index in range(1, 5)}
 # Ours -> the number of the convolution in torchvision's blocks: of two convolutions or of three.
 _BASIC, _BOTTLENECK = {"first": 1, "last": 2}, {"reduce": 1, "middle": 2, "last": 3}
 _ALL, _EVEN = r"\d+", r"\d*[02468]"  # of the blocks of a stage
+_MOBILE_ROWS = (0, 1, 3, 6, 10, 13, 16)  # the first blocks of MobileNetV2's rows; those after them have a shortcut
+_MOBILE_BLOCKS = 17
 
 Rules = tuple[tuple[str, str], ...]
 
@@ -85,15 +88,70 @@ def _mixing_resnet(source: _Source, wrapped: Mapping[str, str], *, blocks: str =
     return (*rules, *_resnet(source, _BOTTLENECK))
 
 
-def _torchvision_mobilenet() -> Rules:
-    rules = _named(r"image\.stem", "features.0.0", "features.0.1")
-    for number in range(17):
-        block, to = rf"image\.rows\.\d+\.{number}", f"features.{number + 1}.conv"
-        depthwise = 0 if number == 0 else 1  # the first block does not expand
-        rules += _named(rf"{block}\.expand", f"{to}.0.0", f"{to}.0.1")
-        rules += _named(rf"{block}\.depthwise", f"{to}.{depthwise}.0", f"{to}.{depthwise}.1")
-        rules += _named(rf"{block}\.project", f"{to}.{depthwise + 1}", f"{to}.{depthwise + 2}")
-    return (*rules, *_named(r"image\.last", "features.18.0", "features.18.1"), (r"fc\.(.+)", r"classifier.1.\1"))
+Names = tuple[str, str]  # of a convolution and its norm
+
+
+def _mobilenet(block: Callable[[int, int, bool], Names], *, stem: Names, last: Names, fc: str) -> Rules:
+    """Return the rules of MobileNetV2.
+
+    Args:
+        block: number of a block, place of a convolution in it, and whether that is its last -> the source's names.
+        stem: of the first convolution.
+        last: of the last one.
+        fc: of the classifier.
+    """
+    rules = _named(r"image\.stem", *stem)
+    for number in range(_MOBILE_BLOCKS):
+        parts = ("expand", "depthwise", "project")[number == 0 :]  # the first block does not expand
+        for place, part in enumerate(parts):
+            names = block(number, place, part == parts[-1])
+            rules += _named(rf"image\.rows\.\d+\.{number}\.{part}", *names)
+    return (*rules, *_named(r"image\.last", *last), (r"fc\.(.+)", rf"{fc}.\1"))
+
+
+def _torchvision_block(number: int, place: int, is_last: bool) -> Names:
+    to = f"features.{number + 1}.conv"
+    return (f"{to}.{place}", f"{to}.{place + 1}") if is_last else (f"{to}.{place}.0", f"{to}.{place}.1")
+
+
+def _wrap(number: int, place: int) -> str:
+    """Return what follows the name of a convolution in TSM: something, if a shift stands before it."""
+    return ".net" if place == 0 and number not in _MOBILE_ROWS else ""
+
+
+def _tsm_block(number: int, place: int, _is_last: bool) -> Names:
+    to = f"base_model.features.{number + 1}.conv"  # of convolution, norm and activation in turn
+    return f"{to}.{3 * place}{_wrap(number, place)}", f"{to}.{3 * place + 1}"
+
+
+def _mm_block(number: int, place: int, _is_last: bool) -> Names:
+    row = bisect(_MOBILE_ROWS, number)
+    to = f"backbone.layer{row}.{number - _MOBILE_ROWS[row - 1]}.conv.{place}{_wrap(number, place)}"
+    return f"{to}.conv", f"{to}.bn"
+
+
+_TORCHVISION_MOBILE = _mobilenet(
+    _torchvision_block,
+    stem=("features.0.0", "features.0.1"),
+    last=("features.18.0", "features.18.1"),
+    fc="classifier.1",
+)
+_MM_MOBILE = _mobilenet(
+    _mm_block,
+    stem=("backbone.conv1.conv", "backbone.conv1.bn"),
+    last=("backbone.conv2.conv", "backbone.conv2.bn"),
+    fc="cls_head.fc_cls",
+)
+# The classifier is the network's own where its authors trained without dropout.
+_TSM_MOBILE = tuple(
+    _mobilenet(
+        _tsm_block,
+        stem=("base_model.features.0.0", "base_model.features.0.1"),
+        last=("base_model.features.18.0", "base_model.features.18.1"),
+        fc=fc,
+    )
+    for fc in ("new_fc", "base_model.classifier")
+)
 
 
 def _efficientnet_pytorch() -> Rules:
@@ -131,7 +189,12 @@ SPELLINGS = (
     *_resnets("tsm", "tsm"),
     *_shifted_resnets("mmaction2", "mm2d"),
     *_shifted_resnets("tsm", "tsm"),
-    Spelling(dialect="torchvision", backbones=("mobilenet_v2",), rules=_torchvision_mobilenet(), recipe="imagenet"),
+    Spelling(dialect="torchvision", backbones=("mobilenet_v2",), rules=_TORCHVISION_MOBILE, recipe="imagenet"),
+    Spelling(dialect="mmaction2", backbones=("tsm_mobilenet_v2",), rules=_MM_MOBILE, recipe="mm2d"),
+    *(
+        Spelling(dialect="tsm", backbones=("tsm_mobilenet_v2",), rules=rules, recipe="tsm_dense")
+        for rules in _TSM_MOBILE
+    ),
     *(
         Spelling(
             dialect="efficientnet_pytorch",
