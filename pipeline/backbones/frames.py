@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from ..errors import SettingsError, named
+from .frame_mixing import FrameMixing
 from .interface import Backbone, initialise
 from .layers import grid_side
 
@@ -69,8 +71,12 @@ class FrameBackbone(Backbone):
             frames_multiple=spec.pool_time,
         )
         self.pool_time = spec.pool_time
+        self.only_frames = spec.only_frames
         self.image = image
         initialise(self)
+        mixings = (own for own in image.modules() if isinstance(own, FrameMixing))
+        for mixing in () if self.classifier.weight.is_meta else mixings:
+            mixing.begin()
 
     def features(self, clip: Tensor) -> Tensor:
         """Return the frames' maps: (B, 3, L, H, W) float -> (B, C, L / K, ceil(H / 32), ceil(W / 32))."""
@@ -84,6 +90,15 @@ class FrameBackbone(Backbone):
         self.check_size(size)
         side = grid_side(size)
         return frames // self.pool_time, side, side, self.channels
+
+    def check_frames(self, frames: int) -> None:
+        """Raise SettingsError unless the network can take whole clips of so many frames."""
+        if self.only_frames and frames != self.only_frames:
+            raise SettingsError(
+                f"{self.name} needs clips of {self.only_frames} frames, for which it has learnt where channels move; "
+                f"got {frames}. Set {named('num_frames')} accordingly."
+            )
+        super().check_frames(frames)
 
     def stages(self) -> dict[str, nn.Module]:
         """Return the image network's."""
@@ -109,6 +124,7 @@ class FrameSpec:
         pool_time: K, of how many successive frames the maps are averaged.
         usual_clip: (L, stride in frames).
         mixes_frames: whether a frame's map depends on the other frames of its clip.
+        only_frames: the number of frames that a clip must have; 0 for any.
         of: the name without an average in time, if this is one with.
     """
 
@@ -118,6 +134,7 @@ class FrameSpec:
     pool_time: int = 1
     usual_clip: tuple[int, int] = IMAGE_CLIP
     mixes_frames: bool = False
+    only_frames: int = 0
     of: str = ""
 
     @property

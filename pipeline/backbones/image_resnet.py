@@ -10,8 +10,8 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from .frame_mixing import FrameMixing, shift_for
-from .frames import FrameSpec, ImageNetwork
+from .frame_mixing import FrameMixing, TemporalInterlace, shift_for
+from .frames import IMAGE_CLIP, FrameSpec, ImageNetwork
 from .image_layers import PlaneConvNorm, Row
 
 _WIDTH = 64
@@ -79,17 +79,25 @@ class ImageResNet(ImageNetwork):
         depth: one of these.
         mixing: makes, of a number of channels, what lets frames see each other; None for none.
         mixed: the blocks of each stage that begin with it: 1 for all, 2 for the first, the third and so on.
+        width: channels of conv1.
     """
 
-    def __init__(self, depth: int, *, mixing: Callable[[int], FrameMixing] | None = None, mixed: int = 1) -> None:
+    def __init__(
+        self,
+        depth: int,
+        *,
+        mixing: Callable[[int], FrameMixing] | None = None,
+        mixed: int = 1,
+        width: int = _WIDTH,
+    ) -> None:
         super().__init__()
         expansion = _EXPANSIONS[depth]
-        self.channels = _WIDTH * 8 * expansion
-        self.conv1 = PlaneConvNorm(3, _WIDTH, kernel=7, stride=2, activation=_relu())
+        self.channels = width * 8 * expansion
+        self.conv1 = PlaneConvNorm(3, width, kernel=7, stride=2, activation=_relu())
         self.pool1 = nn.MaxPool2d(3, 2, 1)
-        inputs = _WIDTH
+        inputs = width
         for index, num_blocks in enumerate(_BLOCKS[depth]):
-            planes, stage = _WIDTH * 2**index, Row()
+            planes, stage = width * 2**index, Row()
             for place in range(num_blocks):
                 stride = 2 if place == 0 and index > 0 else 1
                 branch = _branch(inputs, planes, expansion=expansion, stride=stride)
@@ -124,6 +132,8 @@ class ImageResNet(ImageNetwork):
 
 
 _MIXED = {50: 1, 101: 2}  # depth -> of how many successive blocks the first is shifted, in the code of TSM's authors
+# Name -> depth and frames, of those that TIN's authors have published weights of.
+_INTERLACED = {"tin_resnet_50": (50, 8), "tin_resnet_50_16f": (50, 16), "tin_resnet_101": (101, 8)}
 
 RESNET_SPECS = (
     *(
@@ -142,5 +152,16 @@ RESNET_SPECS = (
             mixes_frames=True,
         )
         for depth, mixed in _MIXED.items()
+    ),
+    *(
+        FrameSpec(
+            name=name,
+            summary="TIN: a ResNet on each frame, with a quarter of its channels from where it has learnt to look",
+            image=partial(ImageResNet, depth, mixing=partial(TemporalInterlace, frames=frames)),
+            mixes_frames=True,
+            only_frames=frames,
+            usual_clip=(frames, IMAGE_CLIP[1]),
+        )
+        for name, (depth, frames) in _INTERLACED.items()
     ),
 )

@@ -285,6 +285,11 @@ _FIXED: dict[str, Recipe] = {
         fps=None,
         words="the TSM repository's test: shorter side 256, the middle 224; frames spread over the whole video",
     ),
+    "xt2d": Recipe(
+        preprocessing=_TSM,
+        fps=None,
+        words="X-Temporal's test of 2D networks: shorter side 256 by PIL, the middle 224; frames spread over the video",
+    ),
     "tsm_dense": Recipe(
         preprocessing=replace(_TSM, clip_rule="stride"),
         fps=None,

@@ -48,6 +48,8 @@ NETWORKS = {
     "mm__tsm_r50": "tsm_resnet_50",
     "tsm__resnet50_shift8_blockres": "tsm_resnet_50",
     "tsm__mobilenetv2_shift8_blockres": "tsm_mobilenet_v2",
+    "mm__tin_r50": "tin_resnet_50",
+    "xt__tin_resnet50": "tin_resnet_50",
 }
 
 

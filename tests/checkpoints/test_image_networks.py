@@ -106,6 +106,8 @@ SHIFTED = {
     ("tsm_resnet_50", "mmaction2"): ("backbone.layer3.{}.conv1.conv{}.weight", [0, 1, 2, 3, 4, 5], []),
     ("tsm_resnet_101", "mmaction2"): ("backbone.layer3.{}.conv1.conv{}.weight", [0, 2, 10, 22], [1, 3, 21]),
     ("tsm_resnet_101", "tsm"): ("base_model.layer3.{}.conv1{}.weight", [0, 2, 10, 22], [1, 3, 21]),
+    ("tin_resnet_101", "mmaction2"): ("backbone.layer3.{}.conv1.conv{}.weight", [0, 1, 22], []),
+    ("tin_resnet_50_16f", "X-Temporal"): ("base_model.layer3.{}.conv1{}.weight", [0, 1, 5], []),
     ("tsm_mobilenet_v2", "mmaction2"): ("backbone.layer4.{}.conv.0{}.conv.weight", [1, 2, 3], [0]),
     ("tsm_mobilenet_v2", "tsm"): ("base_model.features.{}.conv.0{}.weight", [3, 5, 8, 16], [2, 4, 7, 11, 17]),
 }
@@ -114,7 +116,8 @@ SHIFTED = {
 @pytest.mark.parametrize("network", SHIFTED)
 def test_convolutions_behind_a_shift_are_wrapped_in_the_sources(network):
     shapes, (key, shifted, others) = named(*network), SHIFTED[network]
-    for places, wrapped, absent in ((shifted, ".net", ""), (others, "", ".net")):
+    net = ".net2" if network[0].startswith("tin") else ".net"
+    for places, wrapped, absent in ((shifted, net, ""), (others, "", net)):
         assert all(key.format(place, wrapped) in shapes and key.format(place, absent) not in shapes for place in places)
     assert [found.backbone for found in recognised(shapes)] == [network[0]]
 

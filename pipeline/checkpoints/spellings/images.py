@@ -1,6 +1,6 @@
 """Networks of single pictures: ResNets, MobileNetV2, EfficientNet-Lite; TSN is one of them on each frame.
 
-TSM is one of them too, whose convolutions behind a shift are wrapped once more.
+TSM and TIN are some of them too, whose convolutions behind a shift are wrapped once more.
 """
 
 import re
@@ -50,8 +50,26 @@ _SOURCES = {
         fc="cls_head.fc_cls",
     ),
     "tsm": _Source(prefix="base_model.", fc="new_fc"),
+    "X-Temporal": _Source(prefix="base_model.", fc="new_fc"),
 }
-_SHIFTED = {"branch.reduce.conv": "net"}  # ours -> theirs, behind the name of the block's first convolution
+# Ours -> theirs, behind the name of the block's first convolution.
+_SHIFTED = {"branch.reduce.conv": "net"}
+_INTERLACED = {
+    "mmaction2": {
+        "branch.reduce.conv": "net2",
+        "mixing.offset_conv": "net1.offset_net.conv",
+        "mixing.offset_hidden": "net1.offset_net.fc1",
+        "mixing.offset_last": "net1.offset_net.fc2",
+        "mixing.weight_conv": "net1.weight_net.conv",
+    },
+    "X-Temporal": {
+        "branch.reduce.conv": "net2",
+        "mixing.offset_conv": "net1.biasnet.net.conv",
+        "mixing.offset_hidden": "net1.biasnet.net.fc",
+        "mixing.offset_last": "net1.biasnet.net.lastlayer",
+        "mixing.weight_conv": "net1.weightnet.net.lastlayer",
+    },
+}
 
 
 def _named(ours: str, conv: str, norm: str) -> Rules:
@@ -183,12 +201,24 @@ def _shifted_resnets(dialect: str, recipe: str) -> list[Spelling]:
     ]
 
 
+def _interlaced_resnets(dialect: str, recipe: str) -> Spelling:
+    """Return how a source spells TIN."""
+    return Spelling(
+        dialect=dialect,
+        backbones=("tin_resnet_50", "tin_resnet_50_16f", "tin_resnet_101"),
+        rules=_mixing_resnet(_SOURCES[dialect], _INTERLACED[dialect]),
+        recipe=recipe,
+    )
+
+
 SPELLINGS = (
     *_resnets("torchvision", "imagenet"),
     *_resnets("mmaction2", "mm2d"),
     *_resnets("tsm", "tsm"),
     *_shifted_resnets("mmaction2", "mm2d"),
     *_shifted_resnets("tsm", "tsm"),
+    _interlaced_resnets("mmaction2", "mm2d"),
+    _interlaced_resnets("X-Temporal", "xt2d"),
     Spelling(dialect="torchvision", backbones=("mobilenet_v2",), rules=_TORCHVISION_MOBILE, recipe="imagenet"),
     Spelling(dialect="mmaction2", backbones=("tsm_mobilenet_v2",), rules=_MM_MOBILE, recipe="mm2d"),
     *(
