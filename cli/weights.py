@@ -79,7 +79,9 @@ def _inspection(found: "Inspection") -> str:
     for own in found.networks:
         recipe = f", recipe {own['recipe']}" if own["recipe"] else ""
         lines.append(f"  {own['backbone']} as {own['dialect']} spells it, {own['num_classes']} classes{recipe}")
-    if not found.networks:
+    if found.stranger:
+        lines.append(f"  {found.stranger}")
+    elif not found.networks:
         lines += ["  fits no network that vidpipe knows; the nearest:", *(f"  {words}" for words in found.nearest)]
     lines += (f"  {name}: {text}" for name, text in (found.origin or {}).items())
     if found.classes:

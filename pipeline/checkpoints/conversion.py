@@ -13,6 +13,7 @@ from .containers import Checkpoint
 from .dialects import comparisons, read_as, recognised, report
 from .recipes import RECIPES, Recipe
 from .spelling import Comparison, Shape, translate
+from .strangers import stranger
 
 _NEAREST = 3
 
@@ -35,6 +36,8 @@ def identify(checkpoint: Checkpoint, *, backbone: str = "") -> Comparison:
         SettingsError: if its tensors fit several networks, which only its maker can tell apart.
     """
     shapes = shapes_of(checkpoint.state)
+    if told := stranger(shapes):
+        raise WeightsError(f"{checkpoint.path} holds {told}")
     if backbone:
         try:
             return read_as(shapes, backbone)

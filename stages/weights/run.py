@@ -11,6 +11,7 @@ from ...pipeline.checkpoints.conversion import convert, shapes_of
 from ...pipeline.checkpoints.dialects import comparisons, recognised, report
 from ...pipeline.checkpoints.published import Published, find_published, published
 from ...pipeline.checkpoints.recipes import RECIPES
+from ...pipeline.checkpoints.strangers import stranger
 from ...pipeline.errors import SettingsError, WeightsError, named
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.registry import did_you_mean
@@ -31,6 +32,7 @@ class Inspection:
         num_tensors: in it.
         networks: what it may be: network, dialect, recipe and number of classes each.
         nearest: if it is none: the nearest networks, and what is missing or left over.
+        stranger: if it is one that vidpipe knows and does not have: which, and why.
         origin: of a converted file: where it comes from.
         classes: of vidpipe's own files, the names.
     """
@@ -41,6 +43,7 @@ class Inspection:
     num_tensors: int
     networks: tuple[dict[str, Any], ...] = ()
     nearest: tuple[str, ...] = ()
+    stranger: str = ""
     origin: dict[str, str] | None = None
     classes: tuple[str, ...] = ()
 
@@ -91,8 +94,8 @@ def inspect(path: Path) -> Inspection:
                           origin=own.origin, classes=own.classes)  # fmt: skip
     checkpoint = read_checkpoint(path)
     shapes = shapes_of(checkpoint.state)
-    found = recognised(shapes)
-    near = () if found else sorted(comparisons(shapes), key=lambda own: own.distance)[:_NEAREST]
+    told, found = stranger(shapes), recognised(shapes)
+    near = () if found or told else sorted(comparisons(shapes), key=lambda own: own.distance)[:_NEAREST]
     return Inspection(
         path=path,
         container=checkpoint.container,
@@ -108,6 +111,7 @@ def inspect(path: Path) -> Inspection:
             for own in found
         ),
         nearest=tuple(f"{own.backbone}: {report(own)}" for own in near),
+        stranger=told,
     )
 
 
