@@ -80,7 +80,9 @@ def _inspection(found: "Inspection") -> str:
         recipe = f", recipe {own['recipe']}" if own["recipe"] else ""
         classes = "no classifier" if own["num_classes"] is None else f"{own['num_classes']} classes"
         lines.append(f"  {own['backbone']} as {own['dialect']} spells it, {classes}{recipe}")
-    if len(found.nearest) == 1:
+    if found.stranger:
+        lines.append(f"  {found.stranger}")
+    elif len(found.nearest) == 1:
         lines.append(f"  does not hold {found.nearest[0]}")
     elif not found.networks:
         lines += ["  fits no network that vidpipe knows; the nearest:", *(f"  {words}" for words in found.nearest)]

@@ -1,4 +1,7 @@
-"""Networks of single pictures as clip backbones: one runs on each frame, and its maps in order are the clip's."""
+"""Networks of single pictures as clip backbones: one runs on each frame, and its maps in order are the clip's.
+
+In some of them a frame's maps take channels from the frames beside it.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -6,6 +9,8 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from ..errors import SettingsError, named
+from .frame_mixing import FrameMixing
 from .interface import Backbone, initialise
 from .layers import grid_side
 
@@ -22,12 +27,20 @@ class ImageNetwork(nn.Module, ABC):
     channels: int
 
     @abstractmethod
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return the last map: (N, 3, H, W) float, normalised -> (N, C, ceil(H / 32), ceil(W / 32))."""
+    def forward(self, pictures: Tensor, frames: int) -> Tensor:
+        """Return the last map of each picture.
+
+        Args:
+            pictures: (B · L, 3, H, W) float, normalised: the frames of clips, clip by clip.
+            frames: L; only where frames see each other does it matter.
+
+        Returns:
+            (B · L, C, ceil(H / 32), ceil(W / 32)).
+        """
 
     @abstractmethod
     def stages(self) -> Mapping[str, nn.Module]:
-        """Return the large parts by name; each takes one tensor and returns one."""
+        """Return the large parts by name; each takes a tensor, the later ones L too, and returns one tensor."""
 
     @abstractmethod
     def blocks(self) -> Mapping[str, nn.Module]:
@@ -58,13 +71,18 @@ class FrameBackbone(Backbone):
             frames_multiple=spec.pool_time,
         )
         self.pool_time = spec.pool_time
+        self.only_frames = spec.only_frames
         self.image = image
         initialise(self)
+        mixings = (own for own in image.modules() if isinstance(own, FrameMixing))
+        for mixing in () if self.classifier.weight.is_meta else mixings:
+            mixing.begin()
 
     def features(self, clip: Tensor) -> Tensor:
         """Return the frames' maps: (B, 3, L, H, W) float -> (B, C, L / K, ceil(H / 32), ceil(W / 32))."""
         self.check_frames(clip.shape[2])
-        return maps_in_order(self.image(frames_of(clip)), clips=len(clip), pool_time=self.pool_time)
+        maps = self.image(frames_of(clip), clip.shape[2])
+        return maps_in_order(maps, clips=len(clip), pool_time=self.pool_time)
 
     def feature_shape(self, frames: int, size: int) -> tuple[int, int, int, int]:
         """Return (T', H', W', C): the frames over K, and a 32nd of the side, rounded up."""
@@ -72,6 +90,15 @@ class FrameBackbone(Backbone):
         self.check_size(size)
         side = grid_side(size)
         return frames // self.pool_time, side, side, self.channels
+
+    def check_frames(self, frames: int) -> None:
+        """Raise SettingsError unless the network can take whole clips of so many frames."""
+        if self.only_frames and frames != self.only_frames:
+            raise SettingsError(
+                f"{self.name} needs clips of {self.only_frames} frames, for which it has learnt where channels move; "
+                f"got {frames}. Set {named('num_frames')} accordingly."
+            )
+        super().check_frames(frames)
 
     def stages(self) -> dict[str, nn.Module]:
         """Return the image network's."""
@@ -96,6 +123,8 @@ class FrameSpec:
         image: builds the network, uninitialised.
         pool_time: K, of how many successive frames the maps are averaged.
         usual_clip: (L, stride in frames).
+        mixes_frames: whether a frame's map depends on the other frames of its clip.
+        only_frames: the number of frames that a clip must have; 0 for any.
         of: the name without an average in time, if this is one with.
     """
 
@@ -104,6 +133,8 @@ class FrameSpec:
     image: Callable[[], ImageNetwork]
     pool_time: int = 1
     usual_clip: tuple[int, int] = IMAGE_CLIP
+    mixes_frames: bool = False
+    only_frames: int = 0
     of: str = ""
 
     @property

@@ -1,4 +1,4 @@
-"""What networks of single pictures share: a normalised 2D convolution, padded evenly or as TensorFlow does."""
+"""What networks of single pictures share: a normalised 2D convolution, padded evenly or as TensorFlow does; a row."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,6 +46,16 @@ class PlaneConvNorm(nn.Module):
             (top, bottom), (left, right) = (_same_padding(side, kernel, stride) for side in x.shape[2:])
             x = F.pad(x, (left, right, top, bottom))
         return self.activation(self.norm(self.conv(x)))
+
+
+class Row(nn.Sequential):
+    """Blocks in a row, each of which is told how many frames a clip has."""
+
+    def forward(self, input: Tensor, frames: int = 1) -> Tensor:  # noqa: A002 (torch's name)
+        """Map (B · L, C, H, W), with L ``frames`` a clip, to what the last block makes of it."""
+        for block in self:
+            input = block(input, frames)  # noqa: A001
+        return input
 
 
 def _same_padding(side: int, kernel: int, stride: int) -> tuple[int, int]:

@@ -5,12 +5,14 @@ et al. (2017), a bottleneck's stride lies on its 3×3.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import partial
 
 from torch import Tensor, nn
 
-from .frames import FrameSpec, ImageNetwork
-from .image_layers import PlaneConvNorm
+from .frame_mixing import FrameMixing, TemporalInterlace, shift_for
+from .frames import IMAGE_CLIP, FrameSpec, ImageNetwork
+from .image_layers import PlaneConvNorm, Row
 
 _WIDTH = 64
 _BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # depth -> of res2 to res5
@@ -29,19 +31,29 @@ class _Block(nn.Module):
         inputs: channels that come in.
         outputs: channels that go out.
         stride: of the branch.
+        mixing: what the branch begins with, if frames see each other.
     """
 
-    def __init__(self, branch: "OrderedDict[str, nn.Module]", *, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(
+        self,
+        branch: "OrderedDict[str, nn.Module]",
+        *,
+        inputs: int,
+        outputs: int,
+        stride: int,
+        mixing: FrameMixing | None,
+    ) -> None:
         super().__init__()
+        self.mixing = mixing
         self.branch = nn.Sequential(branch)
         self.activation = _relu()
         self.shortcut = nn.Identity()
         if inputs != outputs or stride != 1:
             self.shortcut = PlaneConvNorm(inputs, outputs, stride=stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, outputs, H / stride, W / stride), rounded up."""
-        out = self.branch(x)
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """Map (B · L, inputs, H, W), L ``frames`` a clip, to (B · L, outputs, H / stride, W / stride), rounded up."""
+        out = self.branch(x if self.mixing is None else self.mixing(x, frames))
         out += self.shortcut(x)  # in place: one large map less to keep
         return self.activation(out)
 
@@ -61,30 +73,45 @@ def _branch(inputs: int, planes: int, *, expansion: int, stride: int) -> "Ordere
 
 
 class ImageResNet(ImageNetwork):
-    """A ResNet of depth 18, 34, 50 or 101, up to res5."""
+    """A ResNet of depth 18, 34, 50 or 101, up to res5.
 
-    def __init__(self, depth: int) -> None:
+    Args:
+        depth: one of these.
+        mixing: makes, of a number of channels, what lets frames see each other; None for none.
+        mixed: the blocks of each stage that begin with it: 1 for all, 2 for the first, the third and so on.
+        width: channels of conv1.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        *,
+        mixing: Callable[[int], FrameMixing] | None = None,
+        mixed: int = 1,
+        width: int = _WIDTH,
+    ) -> None:
         super().__init__()
         expansion = _EXPANSIONS[depth]
-        self.channels = _WIDTH * 8 * expansion
-        self.conv1 = PlaneConvNorm(3, _WIDTH, kernel=7, stride=2, activation=_relu())
+        self.channels = width * 8 * expansion
+        self.conv1 = PlaneConvNorm(3, width, kernel=7, stride=2, activation=_relu())
         self.pool1 = nn.MaxPool2d(3, 2, 1)
-        inputs = _WIDTH
+        inputs = width
         for index, num_blocks in enumerate(_BLOCKS[depth]):
-            planes, stage = _WIDTH * 2**index, nn.Sequential()
+            planes, stage = width * 2**index, Row()
             for place in range(num_blocks):
                 stride = 2 if place == 0 and index > 0 else 1
                 branch = _branch(inputs, planes, expansion=expansion, stride=stride)
-                stage.append(_Block(branch, inputs=inputs, outputs=planes * expansion, stride=stride))
+                own = mixing(inputs) if mixing and place % mixed == 0 else None
+                stage.append(_Block(branch, inputs=inputs, outputs=planes * expansion, stride=stride, mixing=own))
                 inputs = planes * expansion
             self.add_module(f"res{index + 2}", stage)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return res5: (N, 3, H, W) float -> (N, C, ceil(H / 32), ceil(W / 32))."""
+    def forward(self, pictures: Tensor, frames: int) -> Tensor:
+        """Return res5: (B · L, 3, H, W) float, L ``frames`` a clip -> (B · L, C, ceil(H / 32), ceil(W / 32))."""
         conv1, *stages = self.stages().values()
         x = self.pool1(conv1(pictures))
         for stage in stages:
-            x = stage(x)
+            x = stage(x, frames)
         return x
 
     def stages(self) -> dict[str, nn.Module]:
@@ -104,11 +131,37 @@ class ImageResNet(ImageNetwork):
                 nn.init.zeros_(module.get_parameter("branch.last.norm.weight"))
 
 
-RESNET_SPECS = tuple(
-    FrameSpec(
-        name=f"resnet_{depth}",
-        summary="ResNet of single pictures, on each frame",
-        image=partial(ImageResNet, depth),
-    )
-    for depth in _BLOCKS
+_MIXED = {50: 1, 101: 2}  # depth -> of how many successive blocks the first is shifted, in the code of TSM's authors
+# Name -> depth and frames, of those that TIN's authors have published weights of.
+_INTERLACED = {"tin_resnet_50": (50, 8), "tin_resnet_50_16f": (50, 16), "tin_resnet_101": (101, 8)}
+
+RESNET_SPECS = (
+    *(
+        FrameSpec(
+            name=f"resnet_{depth}",
+            summary="ResNet of single pictures, on each frame",
+            image=partial(ImageResNet, depth),
+        )
+        for depth in _BLOCKS
+    ),
+    *(
+        FrameSpec(
+            name=f"tsm_resnet_{depth}",
+            summary="TSM: a ResNet on each frame, with a quarter of its channels from the frames beside it",
+            image=partial(ImageResNet, depth, mixing=shift_for, mixed=mixed),
+            mixes_frames=True,
+        )
+        for depth, mixed in _MIXED.items()
+    ),
+    *(
+        FrameSpec(
+            name=name,
+            summary="TIN: a ResNet on each frame, with a quarter of its channels from where it has learnt to look",
+            image=partial(ImageResNet, depth, mixing=partial(TemporalInterlace, frames=frames)),
+            mixes_frames=True,
+            only_frames=frames,
+            usual_clip=(frames, IMAGE_CLIP[1]),
+        )
+        for name, (depth, frames) in _INTERLACED.items()
+    ),
 )

@@ -6,6 +6,7 @@ excitation, ReLU6 for Swish, and neither the first convolution, the first and la
 convolution grow.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -13,8 +14,9 @@ from math import ceil
 
 from torch import Tensor, nn
 
+from .frame_mixing import FrameMixing, shift_for
 from .frames import FrameSpec, ImageNetwork
-from .image_layers import PlaneConvNorm
+from .image_layers import PlaneConvNorm, Row
 
 _STEM, _LAST = 32, 1280  # channels of the first convolution and of the last
 
@@ -57,9 +59,21 @@ _LITE_FACTORS = ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2), (1.2, 1.4), (1.4, 1.8))  # 
 
 
 class _InvertedResidual(nn.Module):
-    """1×1 to more channels, a depthwise K×K, 1×1 back without activation, and a shortcut where shapes allow it."""
+    """1×1 to more channels, a depthwise K×K, 1×1 back without activation, and a shortcut where shapes allow it.
 
-    def __init__(self, inputs: int, row: _Row, *, stride: int, uneven: bool, eps: float) -> None:
+    With a shortcut the branch begins with ``mixing``, if frames see each other.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        row: _Row,
+        *,
+        stride: int,
+        uneven: bool,
+        eps: float,
+        mixing: Callable[[int], FrameMixing] | None,
+    ) -> None:
         super().__init__()
         inner = inputs * row.expansion
         self.expand = nn.Identity()
@@ -77,36 +91,46 @@ class _InvertedResidual(nn.Module):
         )
         self.project = PlaneConvNorm(inner, row.channels, eps=eps)
         self.is_residual = stride == 1 and inputs == row.channels
+        self.mixing = mixing(inputs) if mixing and self.is_residual else None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, inputs, H, W) to (N, C, H / stride, W / stride), rounded up."""
-        out = self.project(self.depthwise(self.expand(x)))
+    def forward(self, x: Tensor, frames: int) -> Tensor:
+        """Map (B · L, inputs, H, W), L ``frames`` a clip, to (B · L, C, H / stride, W / stride), rounded up."""
+        mixed = x if self.mixing is None else self.mixing(x, frames)
+        out = self.project(self.depthwise(self.expand(mixed)))
         return x + out if self.is_residual else out
 
 
 class InvertedNetwork(ImageNetwork):
     """A stem, rows of inverted residuals, and a 1×1 to 1280 channels, whose output is the map."""
 
-    def __init__(self, rows: tuple[_Row, ...], *, uneven: bool, eps: float) -> None:
+    def __init__(
+        self,
+        rows: tuple[_Row, ...],
+        *,
+        uneven: bool,
+        eps: float,
+        mixing: Callable[[int], FrameMixing] | None = None,
+    ) -> None:
         super().__init__()
         self.channels = _LAST
         self.stem = PlaneConvNorm(
             3, _STEM, kernel=3, stride=2, uneven=uneven, eps=eps, activation=nn.ReLU6(inplace=True)
         )
-        self.rows = nn.Sequential()
+        self.rows = Row()
         inputs, number = _STEM, count()  # blocks are numbered through, as the sources do
         for row in rows:
-            blocks = nn.Sequential()
+            blocks = Row()
             for place in range(row.repeats):
-                block = _InvertedResidual(inputs, row, stride=row.stride if place == 0 else 1, uneven=uneven, eps=eps)
+                stride = row.stride if place == 0 else 1
+                block = _InvertedResidual(inputs, row, stride=stride, uneven=uneven, eps=eps, mixing=mixing)
                 blocks.add_module(str(next(number)), block)
                 inputs = row.channels
             self.rows.append(blocks)
         self.last = PlaneConvNorm(inputs, _LAST, eps=eps, activation=nn.ReLU6(inplace=True))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return the last map: (N, 3, H, W) float -> (N, 1280, ceil(H / 32), ceil(W / 32))."""
-        return self.last(self.rows(self.stem(pictures)))
+    def forward(self, pictures: Tensor, frames: int) -> Tensor:
+        """Return the last map: (B · L, 3, H, W) float -> (B · L, 1280, ceil(H / 32), ceil(W / 32))."""
+        return self.last(self.rows(self.stem(pictures), frames))
 
     def stages(self) -> dict[str, nn.Module]:
         """Return the stem, the rows, and the last convolution."""
@@ -129,8 +153,8 @@ class InvertedNetwork(ImageNetwork):
                 nn.init.zeros_(module.project.norm.weight)
 
 
-def _mobile() -> InvertedNetwork:
-    return InvertedNetwork(_MOBILE_ROWS, uneven=False, eps=1e-5)
+def _mobile(mixing: Callable[[int], FrameMixing] | None = None) -> InvertedNetwork:
+    return InvertedNetwork(_MOBILE_ROWS, uneven=False, eps=1e-5, mixing=mixing)
 
 
 def _lite(width: float, depth: float) -> InvertedNetwork:
@@ -157,6 +181,12 @@ def _eighths(channels: float) -> int:
 
 INVERTED_SPECS = (
     FrameSpec(name="mobilenet_v2", summary="MobileNetV2 of single pictures, on each frame", image=_mobile),
+    FrameSpec(
+        name="tsm_mobilenet_v2",
+        summary="TSM: MobileNetV2 on each frame, with a quarter of its channels from the frames beside it",
+        image=partial(_mobile, shift_for),
+        mixes_frames=True,
+    ),
     *(
         FrameSpec(
             name=f"efficientnet_lite{size}",

@@ -125,4 +125,7 @@ def feature_shape(name: str, *, num_frames: int, size: int) -> tuple[int, int, i
 
 def sees_single_frames(name: str) -> bool:
     """Return whether the backbone called ``name`` looks at each frame of a clip alone, so that any clip suits it."""
-    return name in BACKBONES and isinstance(BACKBONES[name], FrameSpec)
+    if name not in BACKBONES:
+        return False
+    spec = BACKBONES[name]
+    return isinstance(spec, FrameSpec) and not spec.mixes_frames

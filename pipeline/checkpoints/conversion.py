@@ -14,6 +14,7 @@ from .containers import Checkpoint
 from .dialects import nearest, read_as, recognised, report
 from .recipes import RECIPES, Recipe
 from .spelling import Comparison, Shape, translate
+from .strangers import stranger
 
 
 def shapes_of(state: Mapping[str, Tensor]) -> dict[str, Shape]:
@@ -34,6 +35,8 @@ def identify(checkpoint: Checkpoint, *, backbone: str = "") -> Comparison:
         SettingsError: if its tensors fit several networks, which only its maker can tell apart.
     """
     shapes = shapes_of(checkpoint.state)
+    if told := stranger(shapes):
+        raise WeightsError(f"{checkpoint.path} holds {told}")
     if backbone:
         try:
             return read_as(shapes, backbone)

@@ -39,6 +39,19 @@ _MM_CSN = Preprocessing(
 )
 
 
+# Of networks that see one frame of each of the segments of a video.
+_MM_2D = Preprocessing(
+    short_side=256,
+    crop=224,
+    mean=_IMAGENET_MEAN,
+    std=_IMAGENET_STD,
+    antialias=False,
+    bn_eps=1e-5,
+    clip_rule="segments",
+)
+_TSM = replace(_MM_2D, antialias=True, rounding="down")
+
+
 def _x3d_recipes(size: int) -> dict[str, Recipe]:
     """Return the recipes of all dialects of the X3D that is tested at ``size`` pixels.
 
@@ -258,30 +271,29 @@ _FIXED: dict[str, Recipe] = {
         words="torchvision's test on pictures: shorter side 256, the middle 224; its second weights take 232",
     ),
     "mm2d": Recipe(
-        preprocessing=Preprocessing(
-            short_side=256,
-            crop=224,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
-            antialias=False,
-            bn_eps=1e-5,
-            clip_rule="segments",
-        ),
+        preprocessing=_MM_2D,
         fps=None,
         words="mmaction2's 2D networks: shorter side 256, the middle 224; its frames are spread over the whole video",
     ),
+    "mm2d_dense": Recipe(
+        preprocessing=replace(_MM_2D, clip_rule="stride"),
+        fps=None,
+        words="mmaction2's 2D networks on dense clips: shorter side 256, the middle 224; every eighth of 64 frames",
+    ),
     "tsm": Recipe(
-        preprocessing=Preprocessing(
-            short_side=256,
-            crop=224,
-            mean=_IMAGENET_MEAN,
-            std=_IMAGENET_STD,
-            rounding="down",
-            bn_eps=1e-5,
-            clip_rule="segments",
-        ),
+        preprocessing=_TSM,
         fps=None,
         words="the TSM repository's test: shorter side 256, the middle 224; frames spread over the whole video",
+    ),
+    "xt2d": Recipe(
+        preprocessing=_TSM,
+        fps=None,
+        words="X-Temporal's test of 2D networks: shorter side 256 by PIL, the middle 224; frames spread over the video",
+    ),
+    "tsm_dense": Recipe(
+        preprocessing=replace(_TSM, clip_rule="stride"),
+        fps=None,
+        words="the TSM repository's test of dense clips: shorter side 256, the middle 224; every eighth of 64 frames",
     ),
     **{f"efficientnet_lite{index}": _lite(size) for index, size in enumerate((224, 240, 260, 280, 300))},
     "vmae": Recipe(

@@ -1,7 +1,7 @@
 """List, inspect, fetch and convert published weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ...pipeline.checkpoints.ready import Given, foreign_source
 from ...pipeline.checkpoints.recipes import RECIPES
 from ...pipeline.checkpoints.sources import FileSource, is_timm_folder
 from ...pipeline.checkpoints.spelling import Comparison
+from ...pipeline.checkpoints.strangers import stranger
 from ...pipeline.checkpoints.transformers_models import WEIGHTS, folder_sha256, is_model_folder, read_folder
 from ...pipeline.errors import SettingsError, WeightsError, named
 from ...pipeline.execution import SILENT, Progress
@@ -36,6 +37,7 @@ class Inspection:
         num_tensors: in it.
         networks: what it may be: network, dialect, recipe and number of classes each.
         nearest: if it is none: the nearest networks, and what is missing or left over.
+        stranger: if it is one that vidpipe knows and does not have: which, and why.
         origin: of a converted file: where it comes from.
         classes: of vidpipe's own files, the names.
     """
@@ -46,6 +48,7 @@ class Inspection:
     num_tensors: int
     networks: tuple[dict[str, Any], ...] = ()
     nearest: tuple[str, ...] = ()
+    stranger: str = ""
     origin: dict[str, str] | None = None
     classes: tuple[str, ...] = ()
 
@@ -101,8 +104,10 @@ def inspect(settings: InspectSettings) -> Inspection:
         return _inspect_own(path, asked)
     checkpoint = read_checkpoint(path)
     shapes = shapes_of(checkpoint.state)
-    found = [nearest_spelling(shapes, asked)] if asked else recognised(shapes) or nearest(shapes)
-    return _inspection(path, found, container=checkpoint.container, sha256=checkpoint.sha256, num_tensors=len(shapes))
+    told = "" if asked else stranger(shapes)
+    found = [nearest_spelling(shapes, asked)] if asked else recognised(shapes) or ([] if told else nearest(shapes))
+    facts = {"container": checkpoint.container, "sha256": checkpoint.sha256, "num_tensors": len(shapes)}
+    return replace(_inspection(path, found, **facts), stranger=told)
 
 
 def _inspect_own(path: Path, asked: str) -> Inspection:

@@ -44,6 +44,9 @@ IMAGE_NETWORKS = {
     *(f"resnet_{depth}" for depth in (18, 34, 50, 101)),
     *(f"efficientnet_lite{index}" for index in range(5)),
     "mobilenet_v2",
+    *(f"tsm_resnet_{depth}" for depth in (50, 101)),
+    "tsm_mobilenet_v2",
+    *(f"tin_resnet_{form}" for form in ("50", "50_16f", "101")),
 }
 PUBLISHED = {
     *IMAGE_NETWORKS,
@@ -118,7 +121,8 @@ def test_parameters_without_the_classifier(name, millions):
 def test_shapes_are_those_announced(name):
     backbone = meta(name)
     assert backbone.name == name
-    for frames, size in ((8, 224), (16, 97)) if "_14_" in name else ((16, 97),):
+    many = 8 if name.startswith("tin_") and "16f" not in name else 16  # TIN takes as many as it was trained on
+    for frames, size in ((8, 224), (16, 97)) if "_14_" in name else ((many, 97),):
         features, scores = backbone(torch.empty(2, 3, frames, size, size, device="meta"))
         time, height, width, channels = backbone.feature_shape(frames, size)
         assert features.shape == (2, channels, time, height, width)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from checkpoints.foreign_files import foreign_state
+from checkpoints.peers import golden
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
@@ -187,6 +188,20 @@ def test_inspect_and_convert(file: Path, tmp_path: Path):
     assert unknown.exit_code == 2
     assert "--recipe must be one of" in unknown.stderr
     assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_a_network_that_is_known_and_left_out_is_told_with_the_reason(tmp_path: Path):
+    path, out = tmp_path / "trn.safetensors", tmp_path / "own.safetensors"
+    keys = golden("mm__trn_r50")["keys"]
+    head = {key: torch.zeros(own[0]) for key, own in keys.items() if key.startswith("cls_head")}  # it alone tells
+    save_file(head, path)
+    shown = type_in("weights", "inspect", path)
+    assert "  TRN, whose head judges relations among 8 segments" in shown.stdout
+    assert "nearest" not in shown.stdout
+    for words in ((), ("--as", "resnet_50")):
+        refused = type_in("weights", "convert", path, out, *words)
+        assert (refused.exit_code, out.exists()) == (1, False)
+        assert f"{path} holds TRN, whose head judges relations among 8 segments" in " ".join(refused.stderr.split())
 
 
 def test_extract_takes_a_file_of_another_program(world: Path, tmp_path: Path, monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from checkpoints.peers import clip, golden, state_of
+from checkpoints.peers import FOLDER, clip, golden, state_of
 
 from vidpipe.pipeline.backbones.interface import HeadRule
 from vidpipe.pipeline.backbones.registry import build_backbone
@@ -45,7 +45,16 @@ NETWORKS = {
     "vmz__ir_csn_152": "ircsn_152",
     "mm__tsn_r50": "resnet_50",
     "tsm__tsn_resnet50": "resnet_50",
+    "mm__tsm_r50": "tsm_resnet_50",
+    "tsm__resnet50_shift8_blockres": "tsm_resnet_50",
+    "tsm__mobilenetv2_shift8_blockres": "tsm_mobilenet_v2",
+    "mm__tin_r50": "tin_resnet_50",
+    "xt__tin_resnet50": "tin_resnet_50",
 }
+
+
+LEFT_OUT = "mm__trn_r50"  # its head is no backbone's; `weights inspect` says why
+TWINS = {"ig65m__r2plus1d_34": "vmz__r2plus1d_34"}  # of the same keys, and so of the same tensors
 
 
 def is_filled(found: Comparison, key: str) -> bool:
@@ -75,6 +84,26 @@ def test_the_same_tensors_give_the_sources_scores(name):
     np.testing.assert_allclose(scores, own["scores"], rtol=0, atol=tolerance)
     # Some sources return probabilities; the logarithms of theirs are our scores.
     after = np.array(own.get("scores_after") or own["scores"])
-    after = np.array(own.get("scores_after", own["scores"]))
     if np.isclose(after.sum(), 1.0) and (after >= 0).all():
         np.testing.assert_allclose(np.exp(as_the_source - np.logaddexp.reduce(as_the_source)), after, rtol=0, atol=1e-8)
+
+
+def test_every_golden_is_of_one_of_our_networks_or_left_out():
+    assert {path.name.removesuffix(".json.gz") for path in FOLDER.iterdir()} == {*NETWORKS, *TWINS, LEFT_OUT}
+    for twin, other in TWINS.items():
+        assert golden(twin)["keys"] == golden(other)["keys"]
+        np.testing.assert_allclose(golden(twin)["scores"], golden(other)["scores"], rtol=0, atol=1e-12)
+
+
+def test_the_maps_of_what_is_left_out_are_a_resnets():
+    own, state = golden(LEFT_OUT), state_of(LEFT_OUT)
+    state = {key: tensor for key, tensor in state.items() if not key.startswith("cls_head")}
+    state |= {"cls_head.fc_cls.weight": torch.zeros(1, 2048), "cls_head.fc_cls.bias": torch.zeros(1)}
+    found = read_as({key: tuple(tensor.shape) for key, tensor in state.items()}, "resnet_50")
+    with torch.device("meta"):
+        backbone = build_backbone("resnet_50", num_classes=1)
+    backbone.load_state_dict(translate(found, state), strict=True, assign=True)
+    with torch.inference_mode():
+        features = backbone.double().eval().features(clip(own["T"], own["S"]).double())
+    expected = np.array(own["maps"]["last"]["mean_over_THW"])
+    np.testing.assert_allclose(features[0].mean(dim=(1, 2, 3)), expected, rtol=0, atol=1e-8 * expected.max())

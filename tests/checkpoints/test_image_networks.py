@@ -10,7 +10,7 @@ from foreign_packages import brought
 from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.backbones.weights import follow_recipe
 from vidpipe.pipeline.checkpoints import starter
-from vidpipe.pipeline.checkpoints.dialects import read_as, recognised
+from vidpipe.pipeline.checkpoints.dialects import SPELLINGS, read_as, recognised
 from vidpipe.pipeline.checkpoints.recipes import RECIPES
 from vidpipe.pipeline.checkpoints.spelling import translate
 from vidpipe.pipeline.errors import WeightsError
@@ -91,6 +91,42 @@ def test_missing_starters_say_what_to_install(monkeypatch):
         starter.starter_file("efficientnet_lite0")
     with pytest.raises(WeightsError, match="but of efficientnet_lite0 and efficientnet_lite2"):
         starter.starter_file("resnet_50")
+
+
+def named(name, dialect):
+    """Return the shapes of a network under a source's names."""
+    spelling = next(own for own in SPELLINGS if own.dialect == dialect and name in own.backbones)
+    with torch.device("meta"):
+        network = build_backbone(name, num_classes=3)
+    return {spelling.name(key): tuple(value.shape) for key, value in network.state_dict().items()}
+
+
+# What stands behind a block's place in the sources: of a block with a shift, and of one without.
+SHIFTED = {
+    ("tsm_resnet_50", "mmaction2"): ("backbone.layer3.{}.conv1.conv{}.weight", [0, 1, 2, 3, 4, 5], []),
+    ("tsm_resnet_101", "mmaction2"): ("backbone.layer3.{}.conv1.conv{}.weight", [0, 2, 10, 22], [1, 3, 21]),
+    ("tsm_resnet_101", "tsm"): ("base_model.layer3.{}.conv1{}.weight", [0, 2, 10, 22], [1, 3, 21]),
+    ("tin_resnet_101", "mmaction2"): ("backbone.layer3.{}.conv1.conv{}.weight", [0, 1, 22], []),
+    ("tin_resnet_50_16f", "X-Temporal"): ("base_model.layer3.{}.conv1{}.weight", [0, 1, 5], []),
+    ("tsm_mobilenet_v2", "mmaction2"): ("backbone.layer4.{}.conv.0{}.conv.weight", [1, 2, 3], [0]),
+    ("tsm_mobilenet_v2", "tsm"): ("base_model.features.{}.conv.0{}.weight", [3, 5, 8, 16], [2, 4, 7, 11, 17]),
+}
+
+
+@pytest.mark.parametrize("network", SHIFTED)
+def test_convolutions_behind_a_shift_are_wrapped_in_the_sources(network):
+    shapes, (key, shifted, others) = named(*network), SHIFTED[network]
+    net = ".net2" if network[0].startswith("tin") else ".net"
+    for places, wrapped, absent in ((shifted, net, ""), (others, "", net)):
+        assert all(key.format(place, wrapped) in shapes and key.format(place, absent) not in shapes for place in places)
+    assert [found.backbone for found in recognised(shapes)] == [network[0]]
+
+
+def test_tsms_mobilenet_may_classify_by_its_own_last_layer():
+    shapes = {
+        key.replace("new_fc", "base_model.classifier"): own for key, own in named("tsm_mobilenet_v2", "tsm").items()
+    }
+    assert [(found.backbone, found.num_classes) for found in recognised(shapes)] == [("tsm_mobilenet_v2", 3)]
 
 
 @pytest.mark.parity("torchvision")

@@ -25,9 +25,9 @@ LITE = {
 }
 
 
-def parameters(name):
+def parameters(name, num_classes=1000):
     with torch.device("meta"):
-        return sum(own.numel() for own in build_backbone(name, num_classes=1000).parameters())
+        return sum(own.numel() for own in build_backbone(name, num_classes=num_classes).parameters())
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
@@ -49,6 +49,33 @@ def test_efficientnet_lites(name):
 def test_tsn_50_costs_what_mmaction2_counts():
     assert backbone_macs("resnet_50", num_frames=8, size=224) / 1e9 == pytest.approx(32.70, rel=0.0005)
     assert backbone_macs("resnet_50", num_frames=25, size=224) / 1e9 == pytest.approx(102.18, rel=0.0005)
+
+
+# mmaction2's figures for so many frames, at so many pixels, with batch norms; parameters with so many classes.
+MIXING = {
+    ("tsm_resnet_50", 8, 224): (32.88, 400, 24_327_632),
+    ("tsm_resnet_50", 16, 224): (65.75, 400, 24_327_632),
+    ("tsm_resnet_101", 8, 224): (62.66, 174, 42_856_686),
+    ("tsm_mobilenet_v2", 8, 256): (3.269, 400, 2_736_272),
+    ("tin_resnet_50", 8, 224): (32.966, 400, 24_358_640),
+}
+
+
+@pytest.mark.parametrize("clip", MIXING)
+def test_networks_whose_frames_see_each_other(clip):
+    (name, frames, size), (gmacs, num_classes, count) = clip, MIXING[clip]
+    found = backbone_macs(name, num_frames=frames, size=size, num_classes=num_classes, convention="mac+bn") / 1e9
+    assert found == pytest.approx(gmacs, rel=0.0005)
+    assert parameters(name, num_classes) == count
+
+
+def test_what_interlacing_costs():
+    elements = 64 * 56**2 + 3 * 256 * 56**2 + 4 * 512 * 28**2 + 6 * 1024 * 14**2 + 2 * 2048 * 7**2  # of a frame's maps
+    moves = 8 * 8 * elements // 4  # each of 8 frames from each, a quarter of the channels
+    channels = (64 + 3 * 256 + 4 * 512 + 6 * 1024 + 2 * 2048) // 4
+    found = 3 * 3 * 8 * channels + 16 * (8 * 8 + 8 * 2)  # three kernels of width 3, and the linear layers
+    clip = {"num_frames": 8, "size": 224}
+    assert backbone_macs("tin_resnet_50", **clip) - backbone_macs("tsm_resnet_50", **clip) == moves + found
 
 
 def test_a_frame_costs_the_same_in_every_clip_but_for_the_classifier():
