@@ -20,7 +20,8 @@ from ..backbones.places import what_it_is
 from ..errors import WeightsError
 from ..files import PARTIAL, disk_full_explained, write_json
 from .containers import begins_as_weights, file_sha256
-from .published import Published
+from .published import PIP, Published
+from .starter import starter_file
 
 _BLOCK = 1 << 20  # bytes
 TIMEOUT = 30.0  # seconds without a byte
@@ -56,7 +57,7 @@ def own_place(entry: Published) -> Path:
 
 
 def fetched(entry: Published, *, advance: Advance | None = None, timeout: float = TIMEOUT) -> Path:
-    """Return the file of published weights, from this machine if it is there, else downloaded.
+    """Return the file of published weights, from this machine if it is there, else downloaded; a package's is not.
 
     Args:
         entry: which one.
@@ -67,6 +68,8 @@ def fetched(entry: Published, *, advance: Advance | None = None, timeout: float 
         WeightsError: if it cannot be had, or is not the file that it should be.
         OutOfSpaceError: if the disk is full; what came is kept, and the next call goes on.
     """
+    if entry.url.startswith(PIP):
+        return _checked(starter_file(entry.backbone), entry)
     found = find_file(entry)
     if found is not None:
         return found

@@ -14,7 +14,6 @@ from .conversion import convert
 from .fetch import cache_folder, fetched
 from .published import Published, find_published, is_published
 from .recipes import RECIPES
-from .starter import STARTER_NAMES, starter_file
 
 Say = Callable[[str], None]
 Fetch = Callable[[Published], Path]
@@ -51,8 +50,6 @@ def ready_file(given: Given, *, role: str | None = None, say: Say = _quietly, fe
         SettingsError: if it fits several networks.
     """
     name = str(given.place)
-    if name in STARTER_NAMES and not given.place.exists() and given.backbone in ("", name):
-        return _converted(starter_file(name), backbone=name, entry=None, say=say)
     if is_published(name) and not given.place.exists():
         entry = find_published(name)
         if given.backbone not in ("", entry.backbone):

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ...pipeline.backbones.engine_settings import EngineSettings
 from ...pipeline.backbones.places import is_word, near_by, read_place
-from ...pipeline.checkpoints.names import is_known_name
-from ...pipeline.checkpoints.published import published
+from ...pipeline.checkpoints.published import is_published, published
 from ...pipeline.errors import SettingsError, named
 from ...pipeline.execution import IN_PROCESS, check_scheduler
 from ...pipeline.features.compression import COMPRESSION_NAMES, DEFAULT_COMPRESSION
@@ -39,7 +38,7 @@ class RoleWeights:
             ValueError: if ``text`` is not of that form, or a mere name.
         """
         name, place = read_place(text)
-        if not name and is_word(place) and not place.exists() and not is_known_name(text):
+        if not name and is_word(place) and not place.exists() and not is_published(text):
             raise ValueError(
                 "must be a weights file, a run of vidpipe train-backbone, the name of published weights, or NAME= "
                 f"before one of these; there is none {text!r}{near_by(place) or did_you_mean(text, published())}"
