@@ -21,7 +21,8 @@ from ..errors import WeightsError
 from ..files import PARTIAL, disk_full_explained, write_json
 from .containers import begins_as_weights, file_sha256
 from .hub import model_folder
-from .published import Published
+from .published import PIP, Published
+from .starter import starter_file
 
 _BLOCK = 1 << 20  # bytes
 TIMEOUT = 30.0  # seconds without a byte
@@ -59,7 +60,7 @@ def own_place(entry: Published) -> Path:
 def fetched(entry: Published, *, advance: Advance | None = None, timeout: float = TIMEOUT) -> Path:
     """Return the file of published weights, from this machine if it is there, else downloaded.
 
-    Of a model of Hugging Face's hub it is a folder, in the cache of Hugging Face's own library, which also shows how it
+    What a package holds is where pip put it. Of a model of Hugging Face's hub it is a folder, in the cache of Hugging Face's own library, which also shows how it
     comes.
 
     Args:
@@ -73,6 +74,8 @@ def fetched(entry: Published, *, advance: Advance | None = None, timeout: float 
     """
     if entry.repository:
         return _model_folder(entry, timeout)
+    if entry.url.startswith(PIP):
+        return _checked(starter_file(entry.backbone), entry)
     found = find_file(entry)
     if found is not None:
         return found

