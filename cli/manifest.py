@@ -100,6 +100,9 @@ def check(ctx: click.Context, *, as_json: bool, show_all: bool, **options: Any) 
     pixel format or dynamic range changes, and HDR (PQ or HLG). All are printed in full; the good videos only while the
     table is short, or with --all.
 
+    The rate is that of the time in which there are frames: gaps do not count. "mean" stands beside it where some frames
+    are shown longer than others.
+
     \b
     Exit code: 0 if all is well, 3 if some videos have problems,
     2 if the manifest is wrong in itself.
@@ -159,13 +162,12 @@ def _row(report: "VideoReport") -> list[str]:
     info = report.info
     if info is None:
         return [str(report.line), report.video.written_path, "", "", "", "", "", problems]
-    rate = f"{info.average_fps:.2f}/s" if info.average_fps else "none"
     return [
         str(report.line),
         report.video.written_path,
         info.codec,
         f"{info.width}×{info.height}",
-        rate + (" var." if info.variable_rate else ""),
+        f"{info.shown_fps:.2f}/s" + (" mean" if info.variable_rate else ""),
         f"{info.duration_seconds:.2f} s",
         str(info.num_frames),
         problems,

@@ -52,8 +52,10 @@ def info_command(store: Path, as_json: bool) -> None:
 def relabel_command(store: Path, manifest: Path, *, as_json: bool, **options: Any) -> None:
     """Give the videos of STORE the labels and splits of MANIFEST, and say what that changes. No video is read.
 
-    Videos are matched by their ids, and must have the same paths and intervals. Those that MANIFEST does not list stay
-    as they are, and those that STORE does not have are named: vidpipe extract adds them.
+    Videos are matched by their ids, and must be the same files and intervals; or by file and interval alone, however
+    paths are written, and then they keep their ids. Those that MANIFEST does not list stay as they are, and those that
+    STORE does not have are named: vidpipe extract adds them. Exit code: 2 if no video is the store's, or one of the
+    same id is another file or interval.
 
     \b
     Example:

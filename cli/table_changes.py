@@ -19,6 +19,7 @@ def changes_text(changes: "TableChanges") -> list[str]:
         *(line for name, cells in changes.cells.items() for line in _changed(cells, _WORDS.get(name, name))),
         *(f"new column: {name}" for name in changes.new_columns),
         *_changed(changes.moved, "path"),
+        *_renamed(changes.by_file),
         *_listed(changes.unknown, "{} of the manifest not in the store, and passed over; vidpipe extract adds them"),
     ]
     if changes.reordered:
@@ -50,6 +51,14 @@ def _changed(cells: Mapping[str, tuple[str, str]], what: str) -> list[str]:
     ]
     more = f" and {len(cells) - _SHOWN:,} more" if len(cells) > _SHOWN else ""
     return [f"{len(cells):,} × another {what}: {', '.join(shown)}{more}"]
+
+
+def _renamed(ids: Mapping[str, str]) -> list[str]:
+    """Return a line on the videos that have other ids in the manifest, if there are any."""
+    if not ids:
+        return []
+    shown = _some([f"{stored} is {given}" for stored, given in ids.items()])
+    return [f"{_count(len(ids))} known by file and interval, with the ids of the store: {shown} in the manifest"]
 
 
 def _classes(changes: "TableChanges") -> str:

@@ -74,6 +74,10 @@ class StoreError(VidpipeError, ValueError):
     """A feature store that is damaged, or does not match the request."""
 
 
+class OtherVideosError(StoreError, ManifestError):
+    """A manifest that lists other videos than the store has; the message says what sets them apart."""
+
+
 class RunError(VidpipeError, RuntimeError):
     """A run directory that is damaged, or belongs to another command."""
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,17 +54,38 @@ DOORS = {
 MODULES = sorted(path for folder in RANK for path in (ROOT / folder).rglob("*.py"))
 
 
-def imports(path: Path) -> list[str]:
-    """Return what a module imports, as absolute dotted names."""
+@cache
+def parsed(path: Path) -> ast.Module:
+    """Return a module as a tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path: Path, *, at_once: bool = False) -> list[str]:
+    """Return what a module imports, as absolute dotted names; ``at_once``: without what it imports when it is used."""
     package = ("vidpipe", *path.relative_to(ROOT).with_suffix("").parts)
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    names, tree = [], parsed(path)
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             above = ".".join(package[: len(package) - node.level]) + "." if node.level else ""
             names.append(above + (node.module or ""))
     return names
+
+
+def loaded_with(path: Path) -> set[str]:
+    """Return the libraries that importing a module loads by our own import lines, directly or by way of others."""
+    files, libraries, left = {path}, set(), [path]
+    while left:
+        for name in imports(left.pop(), at_once=True):
+            first, *rest = name.split(".")
+            file = ROOT.joinpath(*rest).with_suffix(".py") if rest else ROOT
+            if first != "vidpipe":
+                libraries.add(first)
+            elif file.is_file() and file not in files:
+                files.add(file)
+                left.append(file)
+    return libraries
 
 
 def test_there_are_modules_to_check():
@@ -91,10 +113,17 @@ def test_options_are_spelled_in_cli_alone(path: Path):
 @pytest.mark.parametrize("path", [path for path in MODULES if "cli" not in path.relative_to(ROOT).parts])
 def test_library_and_stages_print_nothing(path: Path):
     """Whoever calls them says what is shown: the command line by `cli/progress.py`."""
-    calls = [node.func for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    calls = [node.func for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
     assert not [call for call in calls if isinstance(call, ast.Name) and call.id == "print"]
     written = [ast.unparse(call) for call in calls if isinstance(call, ast.Attribute) and call.attr == "write"]
     assert not [call for call in written if call.startswith(("sys.stdout", "sys.stderr"))]
+
+
+@pytest.mark.parametrize("stage", ["train_backbone", "extract", "train_aggregator", "finetune"])
+def test_what_may_have_nothing_to_do_loads_no_library_for_pictures_or_figures(stage: str):
+    loaded = loaded_with(ROOT / "stages" / stage / "run.py")
+    assert {"torch", "numpy"} <= loaded
+    assert not loaded & {"matplotlib", "sklearn", "scipy", "dask", "distributed"}
 
 
 def test_every_room_has_its_place():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..registry import Registry
 from .engine_settings import EngineSettings
-from .torch_engine import TorchEngine
+from .torch_engine import TorchEngine, torch_provenance
 from .weights import Weights
 
 
@@ -45,16 +45,23 @@ class EngineEntry:
     Attributes:
         build: makes it from a backbone's weights and the settings; raises SettingsError for a device or precision that
             this machine lacks.
+        provenance: what `Engine.provenance` will be with these settings, without any weights; raises as ``build``.
         summary: one line of what it is.
     """
 
     build: Callable[[Weights, EngineSettings], Engine]
+    provenance: Callable[[EngineSettings], dict[str, Any]]
     summary: str
 
 
 ENGINES: Registry[EngineEntry] = Registry("engine")
 ENGINES.add(
-    "torch", EngineEntry(build=TorchEngine, summary="eager torch, batch norm folded, in low precision where it pays")
+    "torch",
+    EngineEntry(
+        build=TorchEngine,
+        provenance=torch_provenance,
+        summary="eager torch, batch norm folded, in low precision where it pays",
+    ),
 )
 
 
@@ -66,3 +73,12 @@ def build_engine(weights: Weights, settings: EngineSettings, *, name: str = "tor
         WeightsError: if the weights do not fit their backbone.
     """
     return ENGINES[name].build(weights, settings)
+
+
+def engine_provenance(settings: EngineSettings, *, name: str = "torch") -> dict[str, Any]:
+    """Return the ``provenance`` of the engine called ``name`` with these settings, without building it.
+
+    Raises:
+        SettingsError: if there is no such engine, or this machine lacks the device or the precision.
+    """
+    return ENGINES[name].provenance(settings)

@@ -39,18 +39,10 @@ class TorchEngine:
 
     def __init__(self, weights: Weights, settings: EngineSettings) -> None:
         self.device = resolve_device(settings.device)
-        precision = resolve_precision(settings.precision, self.device)
-        self.batch = settings.batch or _AUTO_BATCH[self.device.type]
-        self.provenance: dict[str, Any] = {
-            "name": "torch",
-            "device": self.device.type,
-            "precision": precision,
-            "batch": self.batch,
-        }
-        if self.device.type == "cpu":
-            self.provenance["threads"] = settings.threads or torch.get_num_threads()
+        self.provenance = torch_provenance(settings)
+        self.batch: int = self.provenance["batch"]
         self._preprocessing = weights.preprocessing
-        self._dtype = DTYPES[precision]
+        self._dtype = DTYPES[self.provenance["precision"]]
         self._backbone = fold_batch_norm(load_backbone(weights))
         self._backbone.to(device=self.device, dtype=self._dtype)
         lay_channels_last(self._backbone)
@@ -126,6 +118,22 @@ class TorchEngine:
                 "or beyond 65504, the most that float16 holds. Have its weights diverged? If many videos fail so, "
                 "train it again, with a lower learning rate."
             )
+
+
+def torch_provenance(settings: EngineSettings) -> dict[str, Any]:
+    """Return what a `TorchEngine` of these settings has as its ``provenance``; no network is loaded for it.
+
+    Raises:
+        SettingsError: if this machine lacks the device or the precision.
+    """
+    device = resolve_device(settings.device)
+    return {
+        "name": "torch",
+        "device": device.type,
+        "precision": resolve_precision(settings.precision, device),
+        "batch": settings.batch or _AUTO_BATCH[device.type],
+        **({"threads": settings.threads or torch.get_num_threads()} if device.type == "cpu" else {}),
+    }
 
 
 def lay_channels_last(network: nn.Module) -> None:

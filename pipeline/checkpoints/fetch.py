@@ -60,8 +60,8 @@ def own_place(entry: Published) -> Path:
 def fetched(entry: Published, *, advance: Advance | None = None, timeout: float = TIMEOUT) -> Path:
     """Return the file of published weights, from this machine if it is there, else downloaded.
 
-    What a package holds is where pip put it. Of a model of Hugging Face's hub it is a folder, in the cache of Hugging Face's own library, which also shows how it
-    comes.
+    What a package holds is where pip put it. Of a model of Hugging Face's hub it is a folder, in the cache of Hugging
+    Face's own library, which also shows how it comes.
 
     Args:
         entry: which one.

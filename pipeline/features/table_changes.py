@@ -1,5 +1,6 @@
-"""What another manifest changes in a store's table of videos: pure, nothing is read or written."""
+"""What another manifest changes in a store's table of videos; nothing is written, and no file opened."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import StoreError, named
+from ..errors import OtherVideosError, named
 from ..manifests.cells import LABEL_SEPARATOR
 from ..manifests.manifest import Manifest, Videos
 from .columns import UNLISTED, VideoTable, listed_rows, text_key, texts_of
+from .same_files import rows_by_file
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +28,7 @@ class TableChanges:
         cells: column -> id -> its cell before and after: labels, splits and further columns.
         new_columns: further columns that the store did not have.
         moved: id -> path before and after.
+        by_file: stored id -> the manifest's, of videos that were known by their file and interval.
         new_classes, gone_classes: what this does to the classes of the videos in use.
         reordered: whether the videos in use stand in another order.
         labels_kept: whether the manifest has no labels at all, so that those of the store stay.
@@ -39,6 +42,7 @@ class TableChanges:
     cells: dict[str, dict[str, tuple[str, str]]] = field(default_factory=dict)
     new_columns: tuple[str, ...] = ()
     moved: dict[str, tuple[str, str]] = field(default_factory=dict)
+    by_file: dict[str, str] = field(default_factory=dict)
     new_classes: tuple[str, ...] = ()
     gone_classes: tuple[str, ...] = ()
     reordered: bool = False
@@ -59,11 +63,13 @@ class Rules:
         add: whether videos that the store lacks become rows.
         drop: whether videos that the manifest does not list are left out of use.
         move: whether paths are taken over from the manifest.
+        by_file: whether videos may have other ids, or their paths be written in another way, if it is the same file.
     """
 
     add: bool
     drop: bool
     move: bool = False
+    by_file: bool = False
 
 
 def changed_table(
@@ -71,19 +77,22 @@ def changed_table(
 ) -> tuple[VideoTable, TableChanges]:
     """Return the table of the store at ``path`` under another manifest, and what that changes.
 
-    A video is known by its id, and its file and interval must be the same. Labels, splits and further columns are
-    taken over from the manifest; if none of its videos has a label, labels stay as they are.
+    A video is known by its id, and its file and interval must be the same; or by file and interval alone, and then it
+    keeps its id and its path as it is written. Labels, splits and further columns are taken over from the manifest; if
+    none of its videos has a label, labels stay as they are.
 
     Raises:
-        StoreError: if a file or an interval differs, or the manifest lists nothing that the store has.
+        OtherVideosError: if a file or an interval differs, or the manifest lists nothing that the store has.
     """
     videos, row_of = manifest.videos, {video_id: row for row, video_id in enumerate(table.ids)}
-    rows = np.array([row_of.get(video_id, -1) for video_id in videos.cells("video_id")], np.int64)  # (M,) -1: not there
+    given = videos.cells("video_id")
+    rows = np.array([row_of.get(video_id, -1) for video_id in given], np.int64)  # (M,) -1: not there
+    rows, same = _known_by_file(table, videos, rows, path=path) if rules.by_file else (rows, np.zeros(len(rows), bool))
     known = rows >= 0
     if not known.any():
-        raise StoreError(_other_videos(table, manifest, path))
+        raise OtherVideosError(_other_videos(table, manifest, path))
     found, added = videos.where(known), videos.where(~known)
-    moved = _check_identity(table, found, rows[known], moves=rules.move, path=path)
+    moved = _check_identity(table, found, rows[known], same[known], moves=rules.move, path=path)
     free = [*(["labels"] if any(videos.cells("label")) else []), "split", *map(text_key, videos.own_names)]
     texts, cells = _merged_texts(table, found, rows[known], free=free, moved=moved)
     if rules.add:
@@ -95,7 +104,38 @@ def changed_table(
     intervals = np.concatenate([table.intervals, added.intervals]) if rules.add else table.intervals
     after = VideoTable(texts=texts, intervals=intervals, places=places)
     changes = _changes(table, after, added.cells("video_id"), cells, moved, rules=rules, touched=rows[known])
-    return after, replace(changes, labels_kept="labels" not in free and any(table.texts["labels"]))
+    by_file = {
+        table.ids[row]: own
+        for row, own, is_known in zip(rows.tolist(), given, known.tolist(), strict=True)
+        if is_known and table.ids[row] != own
+    }
+    return after, replace(changes, by_file=by_file, labels_kept="labels" not in free and any(table.texts["labels"]))
+
+
+def _known_by_file(
+    table: VideoTable, videos: Videos, rows: npt.NDArray[np.int64], *, path: Path
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return (M,) int64 ``rows`` with those that files alone tell, and (M,) bool: where file and interval are a row's.
+
+    Raises:
+        OtherVideosError: if two videos of the manifest are the same row.
+    """
+    written = table.texts["path"]
+    if all(row >= 0 and written[row] == own for row, own in zip(rows.tolist(), videos.cells("path"), strict=True)):
+        return rows, np.ones(len(rows), bool)
+    found, rows, taken = rows_by_file(table, videos), rows.copy(), set(rows.tolist())
+    for place in np.flatnonzero(rows < 0).tolist():
+        free = [row for row in found[place] if row not in taken]
+        if len(free) == 1:
+            rows[place] = free[0]
+    known = rows[rows >= 0].tolist()
+    if twice := [row for row, count in Counter(known).items() if count > 1]:
+        ids = [videos[place].video_id for place in np.flatnonzero(rows == twice[0]).tolist()]
+        raise OtherVideosError(
+            f"{' and '.join(map(repr, ids))} of the manifest are the same file and stretch, {table.ids[twice[0]]!r} in "
+            f"{path}. List it once"
+        )
+    return rows, np.array([row in found[place] for place, row in enumerate(rows.tolist())], bool)
 
 
 def _other_videos(table: VideoTable, manifest: Manifest, path: Path) -> str:
@@ -118,15 +158,24 @@ def _other_videos(table: VideoTable, manifest: Manifest, path: Path) -> str:
 
 
 def _check_identity(
-    table: VideoTable, found: Videos, rows: npt.NDArray[np.int64], *, moves: bool, path: Path
+    table: VideoTable,
+    found: Videos,
+    rows: npt.NDArray[np.int64],
+    same: npt.NDArray[np.bool_],
+    *,
+    moves: bool,
+    path: Path,
 ) -> dict[str, tuple[str, str]]:
-    """Return id -> paths of the videos whose path differs; refuse other intervals, and other paths unless ``moves``."""
+    """Return id -> paths of the videos whose paths are taken over, if ``moves``.
+
+    Refuse other intervals, and without ``moves`` other paths; ``same`` (n,): those that lead to the same file.
+    """
     stored, wanted = table.intervals[rows], found.intervals
     other = ~np.isclose(stored, wanted, rtol=0, atol=0, equal_nan=True).all(axis=1)
     if other.any():
         place = int(np.flatnonzero(other)[0])
         before, now = _stretch(*stored[place].tolist()), _stretch(*wanted[place].tolist())
-        raise StoreError(
+        raise OtherVideosError(
             f"video {found[place].video_id!r} is the stretch {before} in {path} and {now} in the manifest "
             f"({int(other.sum())} such videos). Other stretches are other videos: give them ids of their own, or "
             f"choose another {named('store')}"
@@ -134,12 +183,12 @@ def _check_identity(
     written = table.texts["path"]
     moved = {
         table.ids[row]: (written[row], now)
-        for row, now in zip(rows.tolist(), found.cells("path"), strict=True)
-        if written[row] != now
+        for row, now, is_same in zip(rows.tolist(), found.cells("path"), same.tolist(), strict=True)
+        if written[row] != now and (moves or not is_same)
     }
     if moved and not moves:
         video_id, (before, now) = next(iter(moved.items()))
-        raise StoreError(
+        raise OtherVideosError(
             f"the manifest has other paths than {path} for {len(moved)} of {len(found)} videos, as {video_id!r}: "
             f"stored {before!r}, now {now!r}. If the same files lie elsewhere now, type vidpipe store relabel {path} "
             f"MANIFEST {named('moved')}; if they are other files, give them ids of their own, or choose another "

@@ -111,6 +111,16 @@ class VideoInfo:
     num_damaged_frames: int = 0
     num_video_streams: int = 1
 
+    @property
+    def shown_seconds(self) -> float:
+        """The duration without gaps."""
+        return self.duration_seconds - sum(gap.seconds for gap in self.gaps)
+
+    @property
+    def shown_fps(self) -> float:
+        """Frames over the time in which there are any, per second: gaps do not count."""
+        return self.num_frames / self.shown_seconds
+
 
 def _is_variable(timeline: Timeline, time_base: Fraction) -> bool:
     gaps = np.diff(timeline.pts)

@@ -63,12 +63,11 @@ def interval_notes(video: Video, info: VideoInfo) -> tuple[Note, ...]:
 
 
 def _rate(info: VideoInfo) -> Note | None:
-    shown = info.duration_seconds - sum(gap.seconds for gap in info.gaps)
-    rate = info.num_frames / shown
+    rate = info.shown_fps
     if info.num_frames == 1 or _LEAST_FPS <= rate <= _MOST_FPS:
         return None
     told = f"{rate:,.0f}" if rate >= 1 else f"{rate:.3f}"
-    return Note(RATE, f"{RATE}: {told} frames a second ({info.num_frames} in {shown:.4g} s)")
+    return Note(RATE, f"{RATE}: {told} frames a second ({info.num_frames} in {info.shown_seconds:.4g} s)")
 
 
 def _duration(info: VideoInfo) -> Note | None:

@@ -11,8 +11,8 @@ import torch
 from ...pipeline.errors import VideoError
 from ...pipeline.execution import SILENT, Progress, under_way
 from ...pipeline.files import nearest_folder
-from .plan import ExtractPlan, PreparedExtraction, plan, prepare_run
-from .run import matching_store
+from .plan import ExtractPlan, PreparedExtraction, prepare_run
+from .run import planned_run
 from .settings import ExtractSettings
 from .task import ExtractTask, LoadedBackbone, LoadedVideo, load, prepare, run_backbone
 
@@ -52,9 +52,7 @@ def estimate(settings: ExtractSettings, *, progress: Progress = SILENT) -> Estim
         VideoError: if none of these videos can be read and run through the backbones.
         SettingsError, ManifestError, WeightsError, StoreError: as the run itself would.
     """
-    prepared = prepare_run(settings)
-    prepared, store, changes = matching_store(prepared)
-    todo = plan(prepared, store, changes=changes)
+    prepared, todo = planned_run(prepare_run(settings))
     decode, compute = _timings(prepared, todo.tasks, progress)
     counts = {own.name: own.num_videos for own in todo.backbones}
     busy = sum(seconds * counts[name] for name, seconds in compute.items())

@@ -36,20 +36,30 @@ class PreparedBackbone:
         weights: with the requested crop.
         job: what workers need to know.
         pattern: that makes the job's clips due, for the store's provenance.
+        num_frames: L.
         feature_shape: (T', H', W', C).
-        gmacs_per_clip: 10^9 multiply-accumulates.
+        recorded_gmacs: what a clip costs by the store, if that has this backbone.
     """
 
     weights: Weights
     job: BackboneJob
     pattern: str
+    num_frames: int
     feature_shape: tuple[int, int, int, int]
-    gmacs_per_clip: float
+    recorded_gmacs: float | None = None
 
     @property
     def name(self) -> str:
         """Of the backbone."""
         return self.weights.backbone
+
+    @property
+    def gmacs_per_clip(self) -> float:
+        """10^9 multiply-accumulates, as recorded or else counted; the first count of a process takes seconds."""
+        if self.recorded_gmacs is not None:
+            return self.recorded_gmacs
+        size, num_classes = self.weights.preprocessing.crop, len(self.weights.classes)
+        return backbone_macs(self.name, num_frames=self.num_frames, size=size, num_classes=num_classes) / 1e9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +130,6 @@ def prepare_run(settings: ExtractSettings) -> PreparedExtraction:
     # Settings are checked before weights are read, and all of it before anything is written.
     backbones = tuple(_prepare_backbone(settings, role, given, clips) for role, given, clips in roles)
     check_differ({own.job.role: own.name for own in backbones})
-    check_roles({own.job.role: (own.name, own.gmacs_per_clip) for own in backbones})
     check_fits(settings, [own.weights for own in backbones])
     job = _job(settings, [own.job for own in backbones])
     return PreparedExtraction(settings=settings, manifest=manifest, job=job, backbones=backbones)
@@ -165,7 +174,6 @@ def _prepare_backbone(
     weights = averaged(cropped(loaded, settings.crop), settings.pool_time)
     name, crop, num_frames = weights.backbone, weights.preprocessing.crop, settings.sampling.num_frames
     check_clip(weights, settings.sampling)
-    macs = backbone_macs(name, num_frames=num_frames, size=crop, num_classes=len(weights.classes))
     return PreparedBackbone(
         weights=weights,
         pattern=str(settings.pattern) if role == EXPENSIVE else "all",
@@ -177,9 +185,18 @@ def _prepare_backbone(
             pool_time=settings.pool_time,
             clips=clips,
         ),
+        num_frames=num_frames,
         feature_shape=feature_shape(name, num_frames=num_frames, size=crop),
-        gmacs_per_clip=macs / 1e9,
     )
+
+
+def check_costs(prepared: PreparedExtraction) -> None:
+    """Refuse roles that are the wrong way round.
+
+    Raises:
+        SettingsError: if the expensive backbone costs less than the cheap one.
+    """
+    check_roles({own.job.role: (own.name, own.gmacs_per_clip) for own in prepared.backbones})
 
 
 def plan(prepared: PreparedExtraction, store: FeatureStore | None, *, changes: TableChanges) -> ExtractPlan:
@@ -270,7 +287,10 @@ def _backbone_plan(
 
 
 def with_stored_clips(prepared: PreparedExtraction, store: FeatureStore | None) -> PreparedExtraction:
-    """Return the run with the clips that the store's backbones have or had to see, beside those that it asks for."""
+    """Return the run with the clips that the store's backbones have or had to see, beside those that it asks for.
+
+    What their clips cost is taken from the store too.
+    """
     if store is None:
         return prepared
     prepared = replace(prepared, job=replace(prepared.job, record_content=_records_content(prepared, store)))
@@ -279,7 +299,18 @@ def with_stored_clips(prepared: PreparedExtraction, store: FeatureStore | None) 
         prepared.job,
         backbones=tuple(_with_clips(job, own) for job, own in zip(prepared.job.backbones, backbones, strict=True)),
     )
-    return replace(prepared, backbones=backbones, job=job)
+    return replace(prepared, backbones=tuple(_with_recorded(own, store) for own in backbones), job=job)
+
+
+def counted(prepared: PreparedExtraction) -> PreparedExtraction:
+    """Return the run with costs that are counted anew, not taken from the store."""
+    return replace(prepared, backbones=tuple(replace(own, recorded_gmacs=None) for own in prepared.backbones))
+
+
+def _with_recorded(own: PreparedBackbone, store: FeatureStore) -> PreparedBackbone:
+    if own.name not in store.backbones():
+        return own
+    return replace(own, recorded_gmacs=store.backbone(own.name).provenance.get("gmacs_per_clip"))
 
 
 def _records_content(prepared: PreparedExtraction, store: FeatureStore) -> bool:

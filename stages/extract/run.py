@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from ...pipeline.backbones.engine import engine_provenance
 from ...pipeline.errors import StoreError
 from ...pipeline.execution import IN_PROCESS, SILENT, Progress, run_tasks, under_way
 from ...pipeline.features.backbone_group import BackboneGroup
@@ -24,7 +25,17 @@ from ...pipeline.features.store_attributes import refuse_other_content
 from ...pipeline.features.table_changes import TableChanges
 from ...pipeline.files import check_free_space
 from ...pipeline.training.batches import prefetched
-from .plan import ExtractPlan, PreparedBackbone, PreparedExtraction, plan, prepare_run, videos_asked, with_stored_clips
+from .plan import (
+    ExtractPlan,
+    PreparedBackbone,
+    PreparedExtraction,
+    check_costs,
+    counted,
+    plan,
+    prepare_run,
+    videos_asked,
+    with_stored_clips,
+)
 from .settings import ExtractSettings
 from .task import ExtractJob, ExtractTask, TaskResult, compute, load, lost_task, prepare, run_task
 
@@ -83,34 +94,62 @@ class _Totals:
             self.compute_seconds[name] = self.compute_seconds.get(name, 0.0) + seconds
 
 
-def matching_store(
+def planned_run(
     prepared: PreparedExtraction, *, locked: FeatureStore | None = None
-) -> tuple[PreparedExtraction, FeatureStore | None, TableChanges]:
-    """Check the store of a run against it; writes nothing.
+) -> tuple[PreparedExtraction, ExtractPlan]:
+    """Check the store of a run against it, and return what is left to do; writes nothing.
+
+    No network is run or counted for a finished store: what its clips cost follows from weights, preprocessing and
+    sampling, which are compared.
 
     Args:
         prepared: the run.
         locked: its store, if this process coordinates it already; None: it is opened to read it.
 
     Returns:
-        The run, with the clips that its backbones had to see before; the store as it will be when the run begins, None
-        if there is none yet; and what the run's manifest changes in it.
+        The run, with the clips that its backbones had to see before; and the plan.
 
     Raises:
-        StoreError: if it was made from other files, sampling or backbones; each difference is named.
+        StoreError: if the store was made from other files, sampling or backbones; each difference is named.
+        SettingsError: if the roles are the wrong way round.
+    """
+    prepared, store, changes = _matching_store(prepared, locked=locked)
+    todo = plan(prepared, store, changes=changes)
+    if store is not None and todo.tasks:  # nothing is written beside what was counted otherwise
+        _check_backbones(counted(prepared), store)
+    return prepared, todo
+
+
+def _matching_store(
+    prepared: PreparedExtraction, *, locked: FeatureStore | None
+) -> tuple[PreparedExtraction, FeatureStore | None, TableChanges]:
+    """Return the run, the store as it will be when the run begins, None if there is none yet, and what changes in it.
+
+    Raises:
+        StoreError, SettingsError: as `planned_run`.
     """
     path = prepared.settings.store
     if not (path / "zarr.json").exists():
         refuse_other_content(path)
+        check_costs(prepared)
         return prepared, None, TableChanges()
     store = locked or FeatureStore.open(path)
     change, changes = store.changed_by(prepared.manifest)  # first: with other videos, no other setting would help
     store.check_sampling(prepared.settings.sampling)
     prepared = with_stored_clips(prepared, store)
-    for own in prepared.backbones:
-        if own.name in store.backbones():  # before its engine is built: that takes a while
-            store.check_backbone(own.name, attributes=_attributes(prepared, own))
+    check_costs(prepared)
+    _check_backbones(prepared, store)
     return prepared, store.after(change), changes
+
+
+def _check_backbones(prepared: PreparedExtraction, store: FeatureStore) -> None:
+    """Refuse a store in which a backbone of the run was made from something else.
+
+    Raises:
+        StoreError: naming each difference.
+    """
+    for own in prepared.backbones:
+        store.check_backbone(own.name, attributes=_attributes(prepared, own))
 
 
 def run(
@@ -138,8 +177,9 @@ def run(
         # Locked before the plan is made: what another run does between the two would not be in it.
         there = (settings.store / "zarr.json").exists()
         store = held.enter_context(FeatureStore.open_to_coordinate(settings.store)) if there else None
-        prepared, found, changes = matching_store(prepared, locked=store)
-        todo = plan(prepared, found, changes=changes)
+        prepared, todo = planned_run(prepared, locked=store)
+        if todo.tasks:
+            prepare(prepared.job)  # before anything is written: a network may not fit the device
         # Before the first video: a full disk after days of extraction would be a bad time to learn of it.
         check_free_space(settings.store, todo.num_bytes)
         planned(todo)
@@ -199,8 +239,7 @@ def _provenance(prepared: PreparedExtraction, own: PreparedBackbone) -> dict[str
         "weights_sha256": own.weights.digest,
         "classes": list(own.weights.classes),
         "preprocessing": own.weights.preprocessing.record(),
-        # The engine says which precision and threads it really uses, so it must be built.
-        "engine": prepare(prepared.job)[own.name].engine.provenance,
+        "engine": engine_provenance(prepared.job.engine),
         "pattern": own.pattern,
         "gmacs_per_clip": own.gmacs_per_clip,
         # Decoding and arithmetic may change with these in the last bits, and stores are compared bit for bit.

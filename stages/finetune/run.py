@@ -22,8 +22,7 @@ from ...pipeline.costs.gmacs import backbones_gmacs
 from ...pipeline.end_to_end.network import EndToEnd
 from ...pipeline.end_to_end.steps import Objective, predict, strategy_gradients
 from ...pipeline.end_to_end.videos import TrainingVideos, batch_of
-from ...pipeline.evaluation.figures import draw_or_warn
-from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.evaluation.curves import draw_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.features.patterns import ROLES
 from ...pipeline.files import write_json
@@ -270,8 +269,7 @@ def _write(
     for role, weights in trained.items():
         save_weights(settings.out / backbone_file(role), weights)
     title = f"{prepared.spec.name}, {prepared.pattern}, end to end"
-    draw = partial(save_curves, fitted.history, title=title, figure=prepared.task.figure)
-    draw_or_warn(settings.out / "curves.png", draw)
+    draw_curves(settings.out, fitted.history, title=title, figure=prepared.task.figure)
     write_json(settings.out / "failures.json", failures)
     directory.finish(
         {

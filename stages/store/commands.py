@@ -133,11 +133,12 @@ def relabel(settings: RelabelSettings) -> TableChanges:
     """Give a store's videos the labels and splits of a manifest, and return what that changes.
 
     Raises:
-        StoreError: if there is no store, another run writes it, or a video has another file or interval.
+        StoreError: if there is no store, or another run writes it.
         ManifestError: if the manifest cannot be read.
+        OtherVideosError: if a video has another file or interval, or none is the store's.
     """
     manifest = read_manifest(settings.manifest)
-    rules = Rules(add=False, drop=settings.drop, move=settings.moved)
+    rules = Rules(add=False, drop=settings.drop, move=settings.moved, by_file=True)
     with FeatureStore.open_to_coordinate(settings.store) as store:
         return store.take_over(manifest, rules=rules)
 

@@ -13,7 +13,7 @@ from ...pipeline.backbones.places import read_place
 from ...pipeline.backbones.registry import BACKBONES, plain_name
 from ...pipeline.backbones.weights import Weights, load_weights
 from ...pipeline.checkpoints.ready import Given, ready_file
-from ...pipeline.errors import StoreError, VideoError, named
+from ...pipeline.errors import OtherVideosError, StoreError, VideoError, named
 from ...pipeline.execution import Progress, under_way
 from ...pipeline.features.content import file_digest
 from ...pipeline.features.store import FeatureStore
@@ -72,13 +72,13 @@ def videos_at(store: FeatureStore, path: Path) -> list[Video]:
     """Return the store's videos with the paths that lead to them from a manifest.
 
     Raises:
-        StoreError: if the manifest lacks one of them, or has another file or interval for it.
+        OtherVideosError: if the manifest lacks one of them, or has another file or interval for it.
     """
     given = {video.video_id: video for video in read_manifest(path).videos}
     stored = store.manifest.videos
     other = [video for video in stored if _identity(given.get(video.video_id)) != _identity(video)]
     if other:
-        raise StoreError(
+        raise OtherVideosError(
             f"{store.path} was not made of {path}: {len(other)} of its {len(stored)} videos are not in there with the "
             f"same path and interval, such as {other[0].video_id!r} ({other[0].written_path!r})"
         )

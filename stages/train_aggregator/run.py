@@ -17,8 +17,7 @@ from torch import Tensor
 from ...pipeline.aggregators.video_model import VideoModel, build_video_model
 from ...pipeline.aggregators.weights import save_aggregator
 from ...pipeline.backbones.devices import resolve_device
-from ...pipeline.evaluation.figures import draw_or_warn
-from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.evaluation.curves import draw_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
 from ...pipeline.inference.inputs import batch_of
@@ -147,8 +146,7 @@ def train(
     history = fitted.history if fitted else []
     if fitted:
         title = f"{settings.aggregator}, {prepared.selection.pattern}"
-        draw = partial(save_curves, history, title=title, figure=prepared.task.figure)
-        draw_or_warn(settings.out / "curves.png", draw)
+        draw_curves(settings.out, history, title=title, figure=prepared.task.figure)
     directory.finish(
         {
             "metrics": fitted.best if fitted else {},

@@ -20,8 +20,7 @@ from ...pipeline.backbones.devices import resolve_device
 from ...pipeline.backbones.interface import Backbone
 from ...pipeline.backbones.registry import build_backbone
 from ...pipeline.backbones.weights import collect_weights, load_weights, save_weights
-from ...pipeline.evaluation.figures import draw_or_warn
-from ...pipeline.evaluation.plots import save_curves
+from ...pipeline.evaluation.curves import draw_curves
 from ...pipeline.execution import SILENT, Progress
 from ...pipeline.files import write_json
 from ...pipeline.settings import recorded_names
@@ -132,8 +131,7 @@ def train(prepared: PreparedBackboneTraining, directory: RunDirectory, *, progre
         fps=training.sampling.fps,
     )
     save_weights(settings.out / WEIGHTS_FILE, weights)
-    draw = partial(save_curves, fitted.history, title=settings.backbone, figure=prepared.task.figure)
-    draw_or_warn(settings.out / "curves.png", draw)
+    draw_curves(settings.out, fitted.history, title=settings.backbone, figure=prepared.task.figure)
     workers = decoding_threads(settings.workers)
     # Failures of all epochs, also of those that an earlier process trained.
     found = [clips.source.all_failures(clips.central_clip, workers=workers) for clips in prepared.clips]

@@ -10,7 +10,7 @@ from torch import nn
 
 from vidpipe.pipeline.backbones import devices
 from vidpipe.pipeline.backbones.devices import cpu_has_bfloat16, resolve_device, resolve_precision
-from vidpipe.pipeline.backbones.engine import ENGINES, EngineEntry, build_engine
+from vidpipe.pipeline.backbones.engine import ENGINES, EngineEntry, build_engine, engine_provenance
 from vidpipe.pipeline.backbones.engine_settings import EngineSettings
 from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.backbones.torch_engine import TorchEngine, fold_batch_norm
@@ -263,9 +263,11 @@ def test_engines_are_found_by_name(weights, monkeypatch):
         def run(self, clips):
             return np.zeros((len(clips), 1, 2, 2, 512), np.float16), np.zeros((len(clips), 5), np.float32)
 
-    monkeypatch.setitem(ENGINES._entries, "zeros", EngineEntry(build=Zeros, summary="zeros"))
+    entry = EngineEntry(build=Zeros, provenance=lambda settings: {"name": "zeros"}, summary="zeros")
+    monkeypatch.setitem(ENGINES._entries, "zeros", entry)
     own, settings = weights["r2d_14_w16"], EngineSettings(device="cpu")
     assert build_engine(own, settings, name="zeros").provenance["name"] == "zeros"
+    assert engine_provenance(settings, name="zeros") == {"name": "zeros"}
     built = build_engine(own, settings)
     assert isinstance(built, TorchEngine)
     assert built.provenance["name"] == "torch"

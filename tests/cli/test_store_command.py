@@ -82,6 +82,21 @@ def test_relabel_says_what_it_changes(store: Path, tmp_path: Path):
     assert vidpipe("relabel", store, "same.csv").stdout.startswith("nothing changes: labels")
 
 
+def test_relabel_knows_the_same_files_by_absolute_paths(store: Path, tmp_path: Path):
+    videos = list(make_manifest().videos)
+    away = [
+        replace(own, path=(file := tmp_path / own.path), written_path=str(file), video_id=str(file)) for own in videos
+    ]
+    write_manifest(Manifest([*away[1:], replace(away[0], labels=("hop",))]), Path("m.csv"))
+    result = vidpipe("relabel", store, "m.csv")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "  5 videos known by file and interval, with the ids of the store: " in result.stdout
+    assert "  1 × another label: jump/ä 1 jump|two feet → hop\n" in result.stdout
+    assert json.loads(vidpipe("relabel", store, "m.csv", "--json").stdout)["by_file"].keys() == {
+        own.video_id for own in videos
+    }
+
+
 def test_export_and_import_give_the_store_back(store: Path, tmp_path: Path):
     assert vidpipe("export", store, tmp_path / "s.h5", "--compression", "gzip").exit_code == 0
     assert vidpipe("import", tmp_path / "s.h5", tmp_path / "back.zarr").exit_code == 0

@@ -129,6 +129,8 @@ def test_notes_stand_in_the_table_and_the_document_and_the_exit_status_is_zero(t
     assert text.exit_code == 0, text.output
     assert "note: implausible rate: 2,4" in text.stdout  # the last frame is given the time of a real one
     assert "note: gap: no frames from 1.60 s to 31.60 s (30.00 s)" in text.stdout
+    rates = [line.split("64×48")[1].split("  ")[1:] for line in text.stdout.splitlines() if "gap.mp4" in line]
+    assert [row[0].strip() or row[1].strip() for row in rates] == ["25.00/s mean"]  # 2.3 with the gap
     assert f"note: second file: another begins at byte {size}, and only the first is read" in text.stdout
     assert text.stdout.splitlines()[-2:] == [
         "No problems.",

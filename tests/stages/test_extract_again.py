@@ -1,8 +1,10 @@
 """A store is extended only from the files that it was made of, by one command at a time."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,10 @@ from vidpipe.pipeline.features.patterns import Pattern
 from vidpipe.pipeline.features.store import FeatureStore
 from vidpipe.pipeline.videos.clips import ClipSampling
 from vidpipe.pipeline.videos.preprocessing import Preprocessing
+from vidpipe.stages.extract import plan, task
 from vidpipe.stages.extract.run import run
 from vidpipe.stages.extract.settings import ExtractSettings, RoleWeights
+from vidpipe.stages.extract.task import prepare
 
 EXPENSIVE = "r2plus1d_14_w16"
 ALL = Pattern.parse("all-expensive")
@@ -108,3 +112,35 @@ def test_two_that_begin_a_store_together(own: ExtractSettings) -> None:
     with pytest.raises(StoreError):
         run(own, planned=lambda _: run(own))
     assert run(own).already_done == 1
+
+
+def test_nothing_is_built_or_counted_when_nothing_is_due(own: ExtractSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def heavy(*_: object, **__: object) -> None:
+        raise AssertionError("a finished store takes no network")
+
+    prepare.cache_clear()
+    for module, name in ((task, "build_engine"), (plan, "backbone_macs")):
+        monkeypatch.setattr(module, name, heavy)
+    assert run(own).nothing_to_do
+    with pytest.raises(AssertionError):
+        run(replace(own, pattern=ALL))
+
+
+@pytest.mark.parametrize("attribute", [("provenance", "gmacs_per_clip"), ("provenance", "engine", "precision")])
+def test_what_a_store_records_is_compared_before_anything_is_added(
+    own: ExtractSettings, attribute: tuple[str, ...]
+) -> None:
+    path = own.store / EXPENSIVE / "zarr.json"
+    document = json.loads(path.read_text())
+    *parts, last = attribute
+    reduce(dict.__getitem__, parts, document["attributes"])[last] = "other"
+    path.write_text(json.dumps(document))
+    before = {file: file.read_bytes() for file in own.store.rglob("*") if file.is_file()}
+    with pytest.raises(StoreError, match=f"{last}.*other"):
+        run(replace(own, pattern=ALL))
+    assert {file: file.read_bytes() for file in own.store.rglob("*") if file.is_file()} == before
+
+
+def test_another_engine_is_refused_though_nothing_is_due(own: ExtractSettings) -> None:
+    with pytest.raises(StoreError, match="batch"):
+        run(replace(own, engine=replace(own.engine, batch=2)))
