@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from distributed import KilledWorker
+from own_processes import forked_workers
 from refusals import assert_refused
 
 from vidpipe.pipeline import execution
@@ -108,14 +109,16 @@ def test_what_a_task_raises_is_raised(request: pytest.FixtureRequest, scheduler:
 
 def test_a_worker_that_died_is_replaced(tmp_path: Path):
     marker = str(tmp_path / "died")
-    assert list(run_tasks(die_once, [marker], scheduler="local", workers=1)) == [marker]
+    with forked_workers():
+        assert list(run_tasks(die_once, [marker], scheduler="local", workers=1)) == [marker]
 
 
 def test_the_others_go_on_after_a_task_that_kills_its_workers_if_it_may_be_lost():
-    results = run_tasks(
-        die_at_three, range(6), scheduler="local", workers=1, lost=lambda task, error: (task, str(error))
-    )
-    by_kind = sorted(results, key=str)
+    with forked_workers():
+        results = run_tasks(
+            die_at_three, range(6), scheduler="local", workers=1, lost=lambda task, error: (task, str(error))
+        )
+        by_kind = sorted(results, key=str)
     assert by_kind[1:] == [0, 1, 2, 4, 5]
     assert by_kind[0][0] == 3
     assert by_kind[0][1].startswith("3 workers died one after the other while they ran 3")

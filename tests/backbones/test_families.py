@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vidpipe.pipeline.backbones.families import stem_planes
-from vidpipe.pipeline.backbones.layers import Bottleneck, ConvNorm
+from vidpipe.pipeline.backbones.layers import BATCH_NORMS, Bottleneck, ConvNorm
 from vidpipe.pipeline.backbones.non_local import NonLocal
 from vidpipe.pipeline.backbones.registry import BACKBONES, build_backbone
 from vidpipe.pipeline.errors import SettingsError
@@ -89,6 +89,18 @@ def meta(name: str, num_classes: int = 5):
         return build_backbone(name, num_classes=num_classes)
 
 
+def let_norms_only_check(backbone):
+    """Let batch norms look at channels alone: on meta torch takes ten times as long over them as over the rest."""
+    for part in backbone.modules():
+        if isinstance(part, BATCH_NORMS):
+
+            def forward(x, channels=part.num_features):
+                assert x.shape[1] == channels
+                return x
+
+            part.forward = forward
+
+
 def frames_per_map(name: str) -> int:
     if name in IMAGE_NETWORKS:
         return 1
@@ -121,6 +133,7 @@ def test_parameters_without_the_classifier(name, millions):
 def test_shapes_are_those_announced(name):
     backbone = meta(name)
     assert backbone.name == name
+    let_norms_only_check(backbone)
     many = 8 if name.startswith("tin_") and "16f" not in name else 16  # TIN takes as many as it was trained on
     for frames, size in ((8, 224), (16, 97)) if "_14_" in name else ((many, 97),):
         features, scores = backbone(torch.empty(2, 3, frames, size, size, device="meta"))
