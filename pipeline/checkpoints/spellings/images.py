@@ -221,10 +221,7 @@ SPELLINGS = (
     _interlaced_resnets("X-Temporal", "xt2d"),
     Spelling(dialect="torchvision", backbones=("mobilenet_v2",), rules=_TORCHVISION_MOBILE, recipe="imagenet"),
     Spelling(dialect="mmaction2", backbones=("tsm_mobilenet_v2",), rules=_MM_MOBILE, recipe="mm2d"),
-    *(
-        Spelling(dialect="tsm", backbones=("tsm_mobilenet_v2",), rules=rules, recipe="tsm_dense")
-        for rules in _TSM_MOBILE
-    ),
+    *(Spelling(dialect="tsm", backbones=("tsm_mobilenet_v2",), rules=rules, recipe="tsm") for rules in _TSM_MOBILE),
     *(
         Spelling(
             dialect="efficientnet_pytorch",
