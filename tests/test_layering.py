@@ -48,6 +48,7 @@ DOORS = {
     "scipy": ("pipeline/evaluation/confidence.py", "pipeline/evaluation/comparison.py"),
     "pyarrow": ("pipeline/manifests/", "pipeline/features/parquet.py"),  # the form that manifests have in memory
     "transformers": ("pipeline/backbones/transformers_hub.py",),
+    "huggingface_hub": ("pipeline/checkpoints/hub.py",),
     "tqdm": ("cli/progress.py",),
     "timm": ("pipeline/backbones/timm_frames.py",),
 }

@@ -140,6 +140,12 @@ def _tell(weights: Weights, say: Say) -> None:
         f"{len(weights.classes)} classes, pictures of {own.crop}×{own.crop}, clips of {weights.num_frames} frames at "
         f"stride {weights.sampling_rate}"
     )
-    forbidden = licence_words(origin.get("name", origin["file"]), origin.get("licence", ""))
+    forbidden = licence_notice(weights)
     if forbidden:
         say(forbidden)
+
+
+def licence_notice(weights: Weights) -> str:
+    """Return a sentence if the licence of converted weights forbids commercial use; else an empty text."""
+    origin = weights.origin
+    return licence_words(origin.get("name", origin["file"]), origin.get("licence", ""))

@@ -21,11 +21,11 @@ _ALL_EXPENSIVE = Pattern.parse("all-expensive")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RoleWeights:
-    """The weights of a role's backbone: a file, the run that left it, or a published name.
+    """The weights of a role's backbone: a file, the run that left it, a folder of transformers, or a name.
 
     Attributes:
         backbone: the name that they must have; empty: whichever they are of.
-        path: of the file, of the folder of the run, or the name of published weights.
+        path: of the file, of the folder of the run or model, or a name: of published weights, ``hf:…`` or ``timm:…``.
     """
 
     backbone: str = ""
@@ -55,7 +55,7 @@ class ExtractSettings:
     store: Path = setting(help="Feature store; an unfinished one goes on.")
     expensive: RoleWeights | None = setting(
         default=None,
-        help="Weights of the expensive backbone: a file, the run that left it, or a published name.",
+        help="Weights of the expensive backbone: a file, run or folder, or a name, published, hf:… or timm:….",
         metavar="[NAME=]WEIGHTS",
     )
     cheap: RoleWeights | None = setting(

@@ -13,9 +13,9 @@ from ...pipeline.checkpoints.containers import file_sha256, read_checkpoint
 from ...pipeline.checkpoints.conversion import shapes_of
 from ...pipeline.checkpoints.dialects import nearest, nearest_spelling, recognised, report
 from ...pipeline.checkpoints.published import Published, find_published, licence_words, published
-from ...pipeline.checkpoints.ready import Given, foreign_source
+from ...pipeline.checkpoints.ready import Given, foreign_source, licence_notice
 from ...pipeline.checkpoints.recipes import RECIPES
-from ...pipeline.checkpoints.sources import FileSource, is_timm_folder
+from ...pipeline.checkpoints.sources import FileSource, Source, is_timm_folder
 from ...pipeline.checkpoints.spelling import Comparison
 from ...pipeline.checkpoints.strangers import stranger
 from ...pipeline.checkpoints.transformers_models import WEIGHTS, folder_sha256, is_model_folder, read_folder
@@ -159,13 +159,31 @@ def _inspection(
     )
 
 
-def convert_file(settings: ConvertSettings) -> Weights:
+def convert_file(settings: ConvertSettings, *, progress: Progress = SILENT) -> Weights:
     """Write weights of another program as a file of vidpipe's, and return them.
+
+    Args:
+        settings: which weights, and where to.
+        progress: of what has to be fetched; told of a licence that forbids commercial use.
 
     Raises:
         SettingsError: if they may be of several networks, or a name is unknown.
         WeightsError: if they are of no network that vidpipe knows, or there is a file at the output already.
     """
+    _check_output(settings)
+    weights = _source(settings, progress).read(
+        classes=_class_list(settings), recipe=RECIPES[settings.recipe] if settings.recipe else None
+    )
+    forbidden = licence_notice(weights)
+    if forbidden:
+        progress.notice(forbidden)
+    weights = sealed(averaged(weights, settings.pool_time))
+    settings.out.parent.mkdir(parents=True, exist_ok=True)
+    save_weights(settings.out, weights)
+    return weights
+
+
+def _check_output(settings: ConvertSettings) -> None:
     if settings.out.suffix != SUFFIX:
         raise SettingsError(f"{named('out')} must end in {SUFFIX}; got {settings.out}")
     if settings.out.exists():
@@ -175,16 +193,18 @@ def convert_file(settings: ConvertSettings) -> Weights:
             f"{named('recipe')} must be one of {', '.join(RECIPES)}; got {settings.recipe!r}"
             f"{did_you_mean(settings.recipe, RECIPES)}"
         )
-    given = Path(settings.class_list)
-    listed = given.read_text(encoding="utf-8").splitlines() if settings.class_list and given.is_file() else None
-    source = foreign_source(Given(backbone=settings.read_as, place=settings.file))
-    if source is None:
-        source = FileSource(path=weights_file(settings.file), backbone=settings.read_as)
-    weights = source.read(
-        classes=listed or settings.class_list or None,
-        recipe=RECIPES[settings.recipe] if settings.recipe else None,
-    )
-    weights = sealed(averaged(weights, settings.pool_time))
-    settings.out.parent.mkdir(parents=True, exist_ok=True)
-    save_weights(settings.out, weights)
-    return weights
+
+
+def _source(settings: ConvertSettings, progress: Progress) -> Source:
+    """Return the weights that are to be converted, fetched if need be; a file of vidpipe's is read as any other."""
+    given = Given(backbone=settings.read_as, place=settings.file)
+    found = foreign_source(given, fetch=lambda entry: fetch_shown(entry, progress=progress))
+    return found or FileSource(path=weights_file(settings.file), backbone=settings.read_as)
+
+
+def _class_list(settings: ConvertSettings) -> list[str] | str | None:
+    """Return the classes in a file, or the name of a list."""
+    place = Path(settings.class_list)
+    if settings.class_list and place.is_file():
+        return place.read_text(encoding="utf-8").splitlines()
+    return settings.class_list or None
