@@ -27,7 +27,7 @@ CHEAP := r2d_14_w8
 EXPENSIVE := r2plus1d_14_w16
 VIDEOS ?= $(DEMO)/videos
 SET := $(VIDEOS)/manifest.csv
-STORE := $(DEMO)/features.zarr
+STORE := $(DEMO)/rendered.zarr
 TRAIN := $(VIDPIPE) train-backbone --manifest $(SET) --stride 1 --batch 16 --threads 1 --workers 1 \
 	--optimizer adamw --weight-decay 0.05 --seed $(SEED) --precision $(PRECISION)
 AGGREGATE := $(VIDPIPE) train-aggregator --store $(STORE) --seed $(SEED)

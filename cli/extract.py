@@ -17,7 +17,7 @@ from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown
 from .table_changes import changes_text
-from .tables import duration_text
+from .tables import counted, duration_text
 
 if TYPE_CHECKING:
     from ..stages.extract.estimate import Estimate
@@ -70,7 +70,7 @@ def plan_text(plan: "ExtractPlan") -> str:
     lines = changes_text(plan.changes)
     if not plan.tasks:
         return "\n".join(lines)  # the result says that there was nothing to do
-    lines += [f"{len(plan.tasks):,} videos to do"]
+    lines += [f"{counted(len(plan.tasks), 'video')} to do"]
     for own in plan.backbones:
         grid = "×".join(map(str, own.feature_shape))
         lines.append(
@@ -105,7 +105,7 @@ def _estimate_text(estimate: "Estimate") -> str:
         [
             plan_text(estimate.plan),
             f"  {size_text(estimate.free_bytes)} free",
-            f"timed on {estimate.timed_videos} videos, median a video: {each}",
+            f"timed on {counted(estimate.timed_videos, 'video')}, median a video: {each}",
             f"about {duration_text(estimate.total_seconds)} in all on this machine, in one process",
         ]
     )
@@ -127,18 +127,18 @@ def _estimate_document(estimate: "Estimate") -> dict[str, Any]:
 def _summary_text(summary: "ExtractSummary", settings: ExtractSettings) -> str:
     if summary.nothing_to_do:
         done = summary.already_done - len(summary.failed)
-        head = f"nothing to do: all {done:,} videos are done"
+        head = "nothing to do: the one video is done" if done == 1 else f"nothing to do: all {done:,} videos are done"
         if summary.failed:
-            head = f"nothing to do: {done:,} videos are done, {len(summary.failed):,} failed before"
+            head = f"nothing to do: {counted(done, 'video')} done, {len(summary.failed):,} failed before"
         return "\n".join([head, *_video_lines(summary, settings)])
     rate = summary.done / summary.seconds if summary.seconds else 0.0
     computing = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in summary.compute_seconds.items())
     lines = [
-        f"{summary.store}: {summary.done:,} videos extracted in {summary.seconds:.1f} s ({rate:.2f} videos/s), "
-        f"{summary.already_done:,} were done before, {len(summary.failed):,} failed",
+        f"{summary.store}: {counted(summary.done, 'video')} extracted in {summary.seconds:.1f} s "
+        f"({rate:.2f} videos/s), {summary.already_done:,} done before, {len(summary.failed):,} failed",
     ]
     if summary.num_clips:
-        lines.append(f"  {summary.num_clips:,} clips; decoding {summary.decode_seconds:.1f} s, {computing}")
+        lines.append(f"  {counted(summary.num_clips, 'clip')}; decoding {summary.decode_seconds:.1f} s, {computing}")
     return "\n".join([*lines, *_video_lines(summary, settings)])
 
 

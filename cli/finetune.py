@@ -13,7 +13,7 @@ from .defaults import with_defaults
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .progress import progress_shown, show_warnings
-from .tables import epochs_text, kept_text
+from .tables import counted, epochs_text, kept_text
 
 if TYPE_CHECKING:
     from ..stages.finetune.estimate import FinetuneEstimate
@@ -72,8 +72,9 @@ def estimate_text(estimate: "FinetuneEstimate") -> str:
     """Return what a run will cost, as lines of text."""
     memory = ", ".join(f"{name} {size_text(own)}" for name, own in estimate.memory_bytes.items())
     lines = [
-        f"{estimate.num_training:,} videos to train on, {estimate.num_validation:,} held out; {estimate.epochs} "
-        f"epochs of {estimate.steps_per_epoch:,} steps; {estimate.gmacs:.3g} GMACs a video at test",
+        f"{counted(estimate.num_training, 'video')} to train on, {estimate.num_validation:,} held out; "
+        f"{counted(estimate.epochs, 'epoch')} of {counted(estimate.steps_per_epoch, 'step')}; "
+        f"{estimate.gmacs:.3g} GMACs a video at test",
         f"timed ({estimate.strategy}): {estimate.step_seconds:.2f} s a step, {estimate.validation_seconds:.1f} s an "
         f"epoch for the held-out videos; {estimate.decode_seconds:.2f} s to decode a video, "
         f"{estimate.kept_clips_seconds:.3f} s for the clips of one that is kept and "
@@ -94,9 +95,10 @@ def summary_text(summary: "FinetuneSummary") -> str:
     )
     lines = [
         f"{'This run was done already. ' if summary.already_done else ''}{summary.aggregator}, {summary.pattern}, "
-        f"{summary.num_clips} clips, {summary.gmacs:.3g} GMACs a video: trained {summary.num_weights:,} weights end to "
-        f"end ({summary.strategy}) on {summary.num_training:,} videos ({summary.num_validation:,} held out) for "
-        f"{summary.epochs} epochs in {summary.seconds:.1f} s; best epoch {summary.metrics['epoch'] + 1}: {figures}."
+        f"{counted(summary.num_clips, 'clip')}, {summary.gmacs:.3g} GMACs a video: trained {summary.num_weights:,} "
+        f"weights end to end ({summary.strategy}) on {counted(summary.num_training, 'video')} "
+        f"({summary.num_validation:,} held out) for {counted(summary.epochs, 'epoch')} in {summary.seconds:.1f} s; "
+        f"best epoch {summary.metrics['epoch'] + 1}: {figures}."
     ]
     lines += [
         f"The {role} backbone's classifier began anew: its weights told other classes apart." for role in summary.fresh

@@ -19,7 +19,6 @@ from .manifest_official import official_commands
 from .manifest_output import (
     MAX_ROWS,
     check_output,
-    counted,
     look_alike_lines,
     passed_over_lines,
     split_table,
@@ -28,7 +27,7 @@ from .manifest_output import (
 )
 from .options import LocalPath, setting_options
 from .progress import progress_shown
-from .tables import format_table
+from .tables import counted, format_table
 
 if TYPE_CHECKING:
     from ..stages.check_manifest.run import CheckReport, VideoReport

@@ -20,10 +20,11 @@ from ..pipeline.manifests.official.lists import (
 from ..pipeline.manifests.table import check_suffix
 from ..pipeline.settings import build
 from .main import SOME_FAILED
-from .manifest_output import check_output, counted, write, written_text
+from .manifest_output import check_output, write, written_text
 from .options import LocalPath, json_option, setting_options
 from .progress import progress_shown
 from .spelling import option_name
+from .tables import counted
 
 if TYPE_CHECKING:
     from ..pipeline.manifests.manifest import Manifest

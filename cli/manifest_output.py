@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .tables import format_table
+from .tables import counted, format_table
 
 if TYPE_CHECKING:
     from ..pipeline.manifests.composition import Composition
@@ -41,7 +41,7 @@ def written_text(manifest: "Manifest", output: Path) -> str:
     from ..pipeline.manifests.composition import composition
 
     made_of = composition(manifest.videos)
-    wrote = f"Wrote {output}: {counted(len(manifest), 'video')} of {len(manifest.classes)} classes."
+    wrote = f"Wrote {output}: {counted(len(manifest), 'video')} of {counted(len(manifest.classes), 'class')}."
     return "\n".join([split_table(made_of), "", *look_alike_lines(made_of), wrote])
 
 
@@ -95,8 +95,3 @@ def passed_over_lines(found: "FolderList") -> list[str]:
         lines.append(f"Passed over: {sum(map(len, found.passed_over.values())):,}")
         lines += [f"  {len(names):,} {reason}: {some(names)}" for reason, names in sorted(found.passed_over.items())]
     return lines
-
-
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun, in the plural unless the number is one."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

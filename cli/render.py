@@ -10,6 +10,7 @@ from ..pipeline.settings import build
 from ..stages.render.settings import RenderSettings
 from .options import LocalPath, json_option, setting_options
 from .progress import progress_shown
+from .tables import counted
 
 EPILOG = """\b
 Example, the set of the demo:
@@ -36,8 +37,8 @@ def command(*, as_json: bool, **options: Any) -> None:
         return
     bounds = summary.bounds
     click.echo(
-        f"Rendered {summary.rendered} of {summary.videos} videos in {summary.seconds:.1f} s: "
-        f"{summary.num_classes} classes, {summary.train} to train and {summary.test} to test, "
+        f"Rendered {summary.rendered} of {counted(summary.videos, 'video')} in {summary.seconds:.1f} s: "
+        f"{counted(summary.num_classes, 'class')}, {summary.train} to train and {summary.test} to test, "
         f"{summary.bytes / 1e6:.0f} MB."
     )
     click.echo(

@@ -14,7 +14,7 @@ from .main import SOME_FAILED
 from .options import LocalPath, json_option, setting_options
 from .progress import progress_shown
 from .table_changes import changes_text
-from .tables import format_table
+from .tables import counted, format_table
 
 if TYPE_CHECKING:
     from ..pipeline.features.verify import Recompute
@@ -188,9 +188,9 @@ def as_text(info: "StoreInfo") -> str:
     """Return what a store holds as paragraphs."""
     splits = ", ".join(f"{split} {count:,}" for split, count in info.splits.items())
     sampling = ", ".join(f"{name} {value}" for name, value in info.sampling.items() if value is not None)
-    unlisted = f"\nunlisted  {info.num_unlisted:,} videos, left out of use" if info.num_unlisted else ""
+    unlisted = f"\nunlisted  {counted(info.num_unlisted, 'video')}, left out of use" if info.num_unlisted else ""
     parts = [
-        f"{info.path}: {info.num_videos:,} videos of {info.num_classes} classes ({splits}), "
+        f"{info.path}: {counted(info.num_videos, 'video')} of {counted(info.num_classes, 'class')} ({splits}), "
         f"{size_text(info.stored_bytes)} on disk\n"
         f"clips     {sampling}\n"
         f"manifest  {info.manifest_digest}{unlisted}"
@@ -202,9 +202,13 @@ def _backbone_text(own: "BackboneInfo") -> str:
     """Return one paragraph on a backbone, and a table of what failed."""
     ratio = f", {own.stored_bytes / own.raw_bytes:.0%} of raw" if own.raw_bytes else ""
     shape = "×".join(map(str, own.feature_shape))
+    clips, scores = counted(own.clips_due, "clip"), counted(own.num_classes, "score")
     rows = [
         ("videos", ", ".join(f"{count:,} {status.replace('_', ' ')}" for status, count in own.counts.items())),
-        ("features", f"{shape} float16 for {own.clips_due} clips of each view; {own.num_classes} scores"),
+        (
+            "features",
+            f"{shape} float16 for {clips} of each view; {scores}",
+        ),
         ("size", f"{size_text(own.stored_bytes)} on disk ({own.compression}{ratio})"),
         *((name, _value_text(value)) for name, value in own.provenance.items()),
     ]
@@ -237,11 +241,12 @@ def report_text(report: "VerifyReport") -> str:
         identical = sum(each.identical for each in report.comparisons)
         worst = max(each.difference for each in report.comparisons)
         lines.append(
-            f"{len(report.comparisons)} clips computed again: {identical} identical, largest difference {worst:.2g}."
+            f"{counted(len(report.comparisons), 'clip')} computed again: {identical} identical, largest difference "
+            f"{worst:.2g}."
         )
     videos = len({each.video_id for each in report.problems if each.video_id})
-    found = f"{len(rows)} problems in {videos} videos" if rows else "no problems"
-    lines.append(f"{report.num_done:,} videos checked (counted once a backbone): {found}.")
+    found = f"{counted(len(rows), 'problem')} in {counted(videos, 'video')}" if rows else "no problems"
+    lines.append(f"{counted(report.num_done, 'video')} checked (counted once a backbone): {found}.")
     if report.num_reset:
-        lines.append(f"{report.num_reset} videos are pending again; `vidpipe extract` redoes them.")
+        lines.append(f"{counted(report.num_reset, 'video')} pending again, for `vidpipe extract` to redo.")
     return "\n".join(lines)

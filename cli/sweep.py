@@ -21,7 +21,7 @@ from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown
 from .spelling import option_name
-from .tables import duration_text, format_table
+from .tables import counted, duration_text, format_table
 
 if TYPE_CHECKING:
     from ..stages.sweep.estimate import SweepEstimate
@@ -78,7 +78,7 @@ def _show_plan(plan: "SweepPlan", todo: int, *, quiet: bool) -> None:
 
 def plan_text(plan: "SweepPlan", todo: int) -> str:
     """Return a plan as lines of text."""
-    first = f"{len(plan.tasks):,} runs, {todo:,} of them to do"
+    first = f"{counted(len(plan.tasks), 'run')}, {todo:,} of them to do"
     return "\n".join([first, *_left_out_lines(plan.left_out)])
 
 
@@ -91,7 +91,8 @@ def summary_text(summary: "SweepSummary") -> str:
     """Return the result of a sweep, as lines of text."""
     lines = [*summary.tables.values()]
     lines += [
-        f"{summary.num_done:,} runs done, {summary.num_already_done:,} were done before, {len(summary.failed):,} failed"
+        f"{counted(summary.num_done, 'run')} done, {summary.num_already_done:,} done before, "
+        f"{len(summary.failed):,} failed"
     ]
     lines += [f"  failed: {name}: {reason}" for name, reason in summary.failed.items()]
     if summary.failed:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from .tables import counted
+
 if TYPE_CHECKING:
     from ..pipeline.features.table_changes import TableChanges
 
@@ -74,4 +76,4 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _count(number: int) -> str:
-    return f"{number:,} video{'s' if number != 1 else ''}"
+    return counted(number, "video")

@@ -81,3 +81,9 @@ def epochs_text(foreseen: _Foreseen, *, where: str) -> str:
         f"about {duration_text(foreseen.total_seconds)} in all {where}: {foreseen.first_epoch_seconds:.1f} s for "
         f"the first epoch, {foreseen.epoch_seconds:.1f} s for each other one{done}"
     )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless the number is one."""
+    plural = "" if number == 1 else "es" if noun.endswith("s") else "s"
+    return f"{number:,} {noun}{plural}"

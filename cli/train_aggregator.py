@@ -13,6 +13,7 @@ from .defaults import with_defaults
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown, show_warnings
+from .tables import counted
 
 if TYPE_CHECKING:
     from ..stages.train_aggregator.run import TrainAggregatorSummary
@@ -48,7 +49,8 @@ def command(ctx: click.Context, *, as_json: bool, **options: Any) -> None:
 
 def summary_text(summary: "TrainAggregatorSummary") -> str:
     """Return the result of a run, as lines of text."""
-    what = f"{summary.aggregator}, {summary.pattern}, {summary.num_clips} clips, {summary.gmacs:.3g} GMACs a video"
+    clips = counted(summary.num_clips, "clip")
+    what = f"{summary.aggregator}, {summary.pattern}, {clips}, {summary.gmacs:.3g} GMACs a video"
     if not summary.num_weights:
         done = "nothing to train"
     else:
@@ -58,9 +60,9 @@ def summary_text(summary: "TrainAggregatorSummary") -> str:
             if name in summary.metrics
         )
         done = (
-            f"trained {summary.num_weights:,} weights on {summary.num_training:,} videos ({summary.num_validation:,} "
-            f"held out) for {summary.epochs} epochs in {summary.seconds:.1f} s; best epoch "
-            f"{summary.metrics['epoch'] + 1}: {figures}"
+            f"trained {summary.num_weights:,} weights on {counted(summary.num_training, 'video')} "
+            f"({summary.num_validation:,} held out) for {counted(summary.epochs, 'epoch')} in {summary.seconds:.1f} s; "
+            f"best epoch {summary.metrics['epoch'] + 1}: {figures}"
         )
     first = "This run was done already. " if summary.already_done else ""
     return "\n".join([f"{first}{what}: {done}.", *_missing_lines(summary), f"Run: {summary.out}"])

@@ -15,7 +15,7 @@ from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown, show_warnings
-from .tables import epochs_text, figures_text, kept_text
+from .tables import counted, epochs_text, figures_text, kept_text
 
 if TYPE_CHECKING:
     from ..stages.train_backbone.estimate import BackboneEstimate
@@ -60,7 +60,8 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
         click.echo(json.dumps(dataclasses.asdict(summary), default=str, indent=2))
     else:
         figures = figures_text(summary.metrics, chance=summary.chance)
-        what = f"{options['backbone']} on {summary.num_videos} videos of {len(summary.classes)} classes"
+        videos, classes = counted(summary.num_videos, "video"), counted(len(summary.classes), "class")
+        what = f"{options['backbone']} on {videos} of {classes}"
         if summary.already_done:
             click.echo(f"This run was done already. {what}: {figures}.")
         else:
@@ -77,8 +78,9 @@ def estimate_text(costs: "BackboneEstimate") -> str:
     """Return what a run will cost, as lines of text."""
     held_out = f", {costs.num_validation:,} to validate on" if costs.num_validation else ""
     lines = [
-        f"{costs.num_training:,} videos to train on{held_out}; {costs.epochs} epochs of {costs.steps_per_epoch:,} "
-        f"steps of up to {costs.batch_size} clips, {costs.num_frames} frames each at stride {costs.sampling_rate}",
+        f"{counted(costs.num_training, 'video')} to train on{held_out}; {counted(costs.epochs, 'epoch')} of "
+        f"{counted(costs.steps_per_epoch, 'step')} of up to {counted(costs.batch_size, 'clip')}, {costs.num_frames} "
+        f"frames each at stride {costs.sampling_rate}",
         f"{costs.clip_gmacs:.3g} GMACs a clip forward, about {costs.total_gmacs / 1e3:,.3g} TMACs in all",
         f"timed: {costs.step_seconds:.2f} s a step, {costs.decode_seconds:.2f} s of one thread to decode a video, "
         f"{costs.kept_clip_seconds:.3f} s a clip of one that is kept and {costs.read_clip_seconds:.3f} s of any other; "

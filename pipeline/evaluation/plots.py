@@ -1,6 +1,6 @@
 """Pictures, drawn without a display: training curves, and accuracy against cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,24 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 from matplotlib.transforms import Bbox
 
-from .drawn_names import drawn_names, drawn_title
+from .drawn_names import drawn_names, drawn_title, shorten
 from .figures import save_figure, scale_cost, style_with
 from .looks import BLUE, GREY, VERMILLION, look_of
 
 _LABEL_SIZE = 8
+# Behind a name, so that no line of the grid runs through it; names lie over the grid, and under all that is drawn.
+_PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
+_OVER_GRID = 0.8
+# Where a horizontal line may be named: x in the axes, alignment, points above it, alignment.
+_LINE_ENDS = (
+    (0.995, "right", 3.0, "bottom"),
+    (0.995, "right", -3.0, "top"),
+    (0.005, "left", 3.0, "bottom"),
+    (0.005, "left", -3.0, "top"),
+)
 _LOWEST, _HIGHEST = -2.0, 103.0  # of the axis of accuracies, in %: all of 0 to 100, and room for markers
 
 
@@ -26,11 +35,12 @@ class CostPoint:
     """One method in the picture of accuracy against cost.
 
     Attributes:
-        label: its name.
+        label: what it is; no other point's.
         gmacs: its cost, in GMACs per video.
         accuracy: in [0, 1]; the mean, if there are several seeds.
         interval: the ends of its error bar, in the same unit; None: no bar.
         family: the method, which decides colour and marker.
+        run: the name of the run that it is, written before the label; empty: none, or several.
     """
 
     label: str
@@ -38,6 +48,7 @@ class CostPoint:
     accuracy: float
     interval: tuple[float, float] | None = None
     family: str = ""
+    run: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,9 +114,9 @@ def save_accuracy_against_cost(
         lines: what every method has to be compared with, such as chance.
         note: below the picture, such as what the bars are.
     """
-    names = drawn_names([point.label for point in points])
-    title, fonts = drawn_title(title)
-    with rc_context(style_with([*names.fonts, *fonts])):
+    names, fonts = _names(points)
+    title, more = drawn_title(title)
+    with rc_context(style_with([*fonts, *more])):
         figure = Figure(figsize=(6.4, max(4.0, 0.17 * len(points) + 1.6)), layout="constrained")
         axes = figure.subplots()
         for point in points:
@@ -116,13 +127,25 @@ def save_accuracy_against_cost(
         axes.yaxis.set_major_locator(MultipleLocator(20))
         axes.set(xlabel="GMACs a video", ylabel="Top-1 accuracy (%)", title=title)
         axes.title.set_fontsize(10)
-        above = _draw_lines(axes, lines)
+        heights = _draw_lines(axes, lines)
         if note:
             figure.supxlabel(note, fontsize=7, color=GREY)
         figure.draw_without_rendering()  # settles the layout, so that places can be measured
-        if not _place_labels(figure, axes, points, names.shown, lines=lines):
-            _name_beside(figure, axes, points, names.shown, lowest=above)
+        lowest = _LOWEST
+        taken = _name_lines(figure, axes, points, heights)
+        if taken is None:
+            taken, lowest = [], _name_lines_beside(axes, heights)
+        if not _place_labels(figure, axes, points, names, heights=list(heights), taken=taken):
+            _name_beside(figure, axes, points, [name.replace("\n", ": ") for name in names], lowest=lowest)
         save_figure(figure, path)
+
+
+def _names(points: Sequence[CostPoint]) -> tuple[list[str], tuple[str, ...]]:
+    """Return what is written at each point, a run's name on a line before the label, and the families for that."""
+    labels = drawn_names([point.label for point in points])
+    runs = [drawn_title(shorten(point.run)) for point in points]
+    names = [f"{run}\n{label}" if run else label for (run, _), label in zip(runs, labels.shown, strict=True)]
+    return names, (*labels.fonts, *(font for _, fonts in runs for font in fonts))
 
 
 def _draw_point(axes: Axes, point: CostPoint) -> None:
@@ -150,23 +173,74 @@ def _bars(point: CostPoint) -> tuple[float, float]:
     return max(0.0, point.accuracy - low), max(0.0, high - point.accuracy)
 
 
-def _draw_lines(axes: Axes, lines: Sequence[Line]) -> float:
-    """Draw horizontal lines, with their names beside the axes; names of lines at one height are joined.
+def _draw_lines(axes: Axes, lines: Sequence[Line]) -> dict[float, str]:
+    """Draw horizontal lines, and return height in % -> name, from the lowest up; lines at one height share a name."""
+    labels: dict[float, list[str]] = {}
+    for line in lines:
+        labels.setdefault(round(100 * line.accuracy, 1), []).append(line.label)
+    for height in labels:
+        axes.axhline(height, color=GREY, linestyle="--", linewidth=0.9, zorder=0.9)
+    return {height: f"{', '.join(labels[height])}: {height:.1f} %" for height in sorted(labels)}
+
+
+def _name_lines(
+    figure: Figure, axes: Axes, points: Sequence[CostPoint], heights: Mapping[float, str]
+) -> list[Bbox] | None:
+    """Write the names of horizontal lines at their ends, above or below them, inside the axes.
+
+    Returns:
+        The boxes that the names take, in pixels; None if there is no place that overlaps nothing for each of them, and
+        then nothing is written.
+    """
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    inside = axes.get_window_extent(renderer)
+    taken = [*(_extent(axes, point, figure.dpi) for point in points), *_bands(axes, inside, heights)]
+    boxes, written = [], []
+    for height, name in heights.items():
+        for x, horizontal, y, vertical in _LINE_ENDS:
+            text = axes.annotate(
+                name,
+                (x, height),
+                xycoords=("axes fraction", "data"),
+                xytext=(0, y),
+                textcoords="offset points",
+                ha=horizontal,
+                va=vertical,
+                fontsize=_LABEL_SIZE,
+                color=GREY,
+                bbox=_PAPER,
+                zorder=_OVER_GRID,
+            )
+            box = text.get_window_extent(renderer).padded(1)
+            if _covered(box, [*taken, *boxes]) + _outside(box, inside) == 0:
+                boxes.append(box)
+                written.append(text)
+                break
+            text.remove()
+        else:
+            for text in written:
+                text.remove()
+            return None
+    return boxes
+
+
+def _bands(axes: Axes, inside: Bbox, heights: Iterable[float]) -> list[Bbox]:
+    """Return the boxes, in pixels, that horizontal lines take."""
+    at = [axes.transData.transform((axes.get_xlim()[0], height))[1] for height in heights]
+    return [Bbox([(inside.x0, y - 1), (inside.x1, y + 1)]) for y in at]
+
+
+def _name_lines_beside(axes: Axes, heights: Mapping[float, str]) -> float:
+    """Write the names of horizontal lines beside the axes.
 
     Returns:
         The height, in %, above which there is room for other names beside the axes.
     """
-    heights: dict[float, list[str]] = {}
-    for line in lines:
-        heights.setdefault(round(100 * line.accuracy, 1), []).append(line.label)
     gap = 5.0  # points of accuracy that a name takes
-    wanted = sorted(heights)
-    places = spread_out(wanted, gap=gap, highest=100.0)
-    for height, place in zip(wanted, places, strict=True):
-        axes.axhline(height, color=GREY, linestyle="--", linewidth=0.9, zorder=0.9)
-        text = f"{', '.join(heights[height])}: {height:.1f} %"
+    places = spread_out(list(heights), gap=gap, highest=100.0)
+    for (height, name), place in zip(heights.items(), places, strict=True):
         axes.annotate(
-            text,
+            name,
             (1.0, height),
             xycoords=("axes fraction", "data"),
             xytext=(1.015, place),
@@ -192,9 +266,23 @@ def spread_out(places: Sequence[float], *, gap: float, highest: float = 1.0) -> 
 
 
 def _place_labels(
-    figure: Figure, axes: Axes, points: Sequence[CostPoint], names: Sequence[str], *, lines: Sequence[Line]
+    figure: Figure,
+    axes: Axes,
+    points: Sequence[CostPoint],
+    names: Sequence[str],
+    *,
+    heights: Sequence[float],
+    taken: Sequence[Bbox],
 ) -> bool:
     """Write each point's name where it overlaps no point, bar, line or other name and stays inside the axes.
+
+    Args:
+        figure: with its layout settled.
+        axes: to write in.
+        points: to be named.
+        names: of each.
+        heights: of the horizontal lines, in %.
+        taken: boxes, in pixels, of the names of these lines.
 
     Returns:
         Whether there is such a place for each; if not, nothing is written.
@@ -202,8 +290,7 @@ def _place_labels(
     renderer = FigureCanvasAgg(figure).get_renderer()
     inside = axes.get_window_extent(renderer)
     extents = [_extent(axes, point, figure.dpi) for point in points]
-    heights = [axes.transData.transform((points[0].gmacs, 100 * line.accuracy))[1] for line in lines]
-    taken = [*extents, *(Bbox([(inside.x0, y - 1), (inside.x1, y + 1)]) for y in heights)]
+    taken = [*extents, *_bands(axes, inside, heights), *taken]
     written = []
     for point, name, own in zip(points, names, extents, strict=True):
         candidates = []
@@ -217,7 +304,8 @@ def _place_labels(
                 va=vertical,
                 fontsize=_LABEL_SIZE,
                 color=look_of(point.family).colour,
-                path_effects=[withStroke(linewidth=2.5, foreground="white")],  # no line of the grid runs through it
+                bbox=_PAPER,
+                zorder=_OVER_GRID,
             )
             box = text.get_window_extent(renderer).padded(1)
             candidates.append((_covered(box, taken) + _outside(box, inside), text, box))

@@ -13,20 +13,29 @@ from .scores import RunScores
 
 
 def draw_costs(
-    path: Path, groups: Sequence[Group], *, runs: Sequence[RunScores], blind: Sequence[Mapping[str, Any]], split: str
+    path: Path,
+    groups: Sequence[Group],
+    *,
+    runs: Mapping[str, RunScores],
+    blind: Sequence[Mapping[str, Any]],
+    videos: Path,
+    split: str,
 ) -> None:
     """Draw top-1 accuracy against GMACs, a point for each group, with what answers that see no video reach.
 
     Args:
         path: of the PNG file.
         groups: those of the runs.
-        runs: all that were scored.
+        runs: all that were scored, by name.
         blind: the document's baselines.
-        split: name of the set.
+        videos: the store or manifest.
+        split: of these videos.
     """
+    names = list(runs)
     points = [
         CostPoint(
             label=own.label,
+            run=_run_name(own, names),
             gmacs=own.gmacs,
             accuracy=own.top1_mean,
             interval=_ends(own.top1_interval),
@@ -40,8 +49,15 @@ def draw_costs(
     words = ["Wilson's over videos"] * (VIDEOS in over)
     words += [f"Student's t over {name}" for name in sorted(over - {VIDEOS})]
     note = f"bars: 95 % intervals, {'; '.join(words)}"
-    title = f"{split}, n = {_range({scores.metrics.num_scored for scores in runs})} videos"
+    count = _range({scores.metrics.num_scored for scores in runs.values()})
+    title = f"{videos.name}: {split}, n = {count} videos"
     save_accuracy_against_cost(points, path, title=title, lines=list(lines.values()), note=note)
+
+
+def _run_name(group: Group, names: Sequence[str]) -> str:
+    """Return the name that the table has for a group of a single run, unless it stands in the label already."""
+    name = names[group.members[0]]
+    return "" if len(group.members) > 1 or name in group.label else name
 
 
 def _ends(interval: Interval) -> tuple[float, float]:

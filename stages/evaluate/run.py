@@ -165,7 +165,12 @@ def _draw(
     out = evaluation.settings.out
     drawings = {
         _COST_PICTURE: lambda path: draw_costs(
-            path, groups, runs=evaluation.runs, blind=blind, split=evaluation.settings.split
+            path,
+            groups,
+            runs=dict(zip(folders, evaluation.runs, strict=True)),
+            blind=blind,
+            videos=evaluation.settings.videos,
+            split=evaluation.settings.split,
         )
     }
     for folder, scores in zip(folders, evaluation.runs, strict=True):

@@ -91,6 +91,13 @@ class EvaluateSettings:
         return trained.but(damaged=self.damaged, hdr=self.hdr, max_pixels=self.max_pixels)
 
     @property
+    def videos(self) -> Path:
+        """The store or manifest of the videos."""
+        found = self.store or self.manifest
+        assert found is not None, "one of them is given"
+        return found
+
+    @property
     def engine(self) -> EngineSettings:
         """How backbones run over videos.
 

@@ -112,7 +112,7 @@ def run(
             settings.out / _FAILURES_FILE,
             [("run", "reason"), *((name, spelled(reason)) for name, reason in sorted(failed.items()))],
         )
-        reported = report(settings.out, patterns=patterns, split=settings.test_split)
+        reported = report(settings.out, patterns=patterns, store=settings.training.store, split=settings.test_split)
     return SweepSummary(
         out=settings.out,
         num_done=len(todo) - len(failed),

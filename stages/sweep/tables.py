@@ -38,13 +38,14 @@ class Report:
     failed_pictures: dict[str, str] = field(default_factory=dict)
 
 
-def report(out: Path, *, patterns: Sequence[Pattern], split: str) -> Report:
+def report(out: Path, *, patterns: Sequence[Pattern], store: Path, split: str) -> Report:
     """Write tables and figures on all runs in a sweep's directory; nothing, if there is no score yet.
 
     Args:
         out: the directory.
         patterns: all that the sweep was ever asked for, in that order.
-        split: name of the set that is scored.
+        store: of the videos.
+        split: of these that is scored.
 
     Raises:
         RunError: if a score cannot be read.
@@ -63,7 +64,7 @@ def report(out: Path, *, patterns: Sequence[Pattern], split: str) -> Report:
         write_text(out / name, text)
     best, comparisons = compare_with_best(out, settings)
     write_csv(out / "comparisons.csv", _comparison_rows(comparisons))
-    failed = _draw(out, settings, split)
+    failed = _draw(out, settings, f"{store.name}: {split}")
     written = ("results.csv", "timings.csv", "summary.csv", "comparisons.csv", *tables, *_FIGURES)
     return Report(
         tables=tables,
@@ -74,12 +75,12 @@ def report(out: Path, *, patterns: Sequence[Pattern], split: str) -> Report:
     )
 
 
-def _draw(out: Path, settings: Sequence[Setting], split: str) -> dict[str, str]:
-    """Draw the figures, and return path -> reason for those that could not be drawn."""
+def _draw(out: Path, settings: Sequence[Setting], videos: str) -> dict[str, str]:
+    """Draw the figures, with what the ``videos`` are above, and return path -> reason for those that could not be."""
     points = [_point(own) for own in settings]
     numbers, chances = {own.num_scored for own in settings}, {own.chance for own in settings}
     count = f"{min(numbers):,}" if len(numbers) == 1 else f"{min(numbers):,} to {max(numbers):,}"
-    words = {"title": f"{split}, n = {count} videos", "chance": chances.pop() if len(chances) == 1 else None}
+    words = {"title": f"{videos}, n = {count} videos", "chance": chances.pop() if len(chances) == 1 else None}
     reasons = {
         str(out / name): try_to_draw(out / name, partial(save, points, **words)) for name, save in _FIGURES.items()
     }

@@ -54,7 +54,7 @@ def test_verify_ends_with_3_if_something_is_wrong_and_reset_repairs_it(store: Pa
     text = vidpipe("verify", store, "--reset")
     assert text.exit_code == 3
     assert text.stdout.count("wave/4  r2d_26    scores: not there\n") == 1
-    assert "1 videos are pending again" in text.stdout
+    assert "1 video pending again" in text.stdout
     assert files(make_store(store)) == before
 
 
@@ -75,7 +75,7 @@ def test_relabel_says_what_it_changes(store: Path, tmp_path: Path):
     )
     assert "1 video no longer listed" in vidpipe("relabel", store, "m.csv", "--drop").stdout
     assert "4 videos of 4 classes" in (info := vidpipe("info", store).stdout)
-    assert "unlisted  1 videos, left out of use" in info
+    assert "unlisted  1 video, left out of use" in info
     again = json.loads(vidpipe("relabel", store, "m.csv", "--json").stdout)
     assert (again["cells"], again["unknown"]) == ({}, ["new"])
     write_manifest(Manifest(tuple(videos[:-1])).relative_to(Path.cwd()), Path("same.csv"))

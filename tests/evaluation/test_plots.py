@@ -141,23 +141,56 @@ def test_accuracies_are_shown_from_0_to_100_with_their_intervals(tmp_path: Path,
     np.testing.assert_allclose(bar.get_segments()[0][:, 1], [90, 100])  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_lines_such_as_chance_are_named_beside_the_axes_and_no_name_lies_on_them(
+LINES = [Line(label="chance", accuracy=0.5), Line(label="majority class", accuracy=0.52)]
+
+
+def even(*gmacs: float) -> list[CostPoint]:
+    """Return points that lie on both lines."""
+    return [
+        CostPoint(label=f"average {own}", gmacs=own, accuracy=0.5, interval=(0.4, 0.6), family="average")
+        for own in gmacs
+    ]
+
+
+def test_lines_such_as_chance_are_named_inside_the_axes_and_no_name_lies_on_them(
     tmp_path: Path, drawn: list[Figure]
 ) -> None:
-    lines = [Line(label="chance", accuracy=0.5), Line(label="majority class", accuracy=0.52)]
-    save_accuracy_against_cost(
-        [CostPoint(label="average all-cheap", gmacs=3.0, accuracy=0.5, interval=(0.4, 0.6), family="average")],
-        tmp_path / "cost.png",
-        lines=lines,
-    )
+    save_accuracy_against_cost(even(3.0), tmp_path / "cost.png", lines=LINES)
     axes = axes_of(drawn[0])
-    chance, majority, name = extents(drawn[0], list(axes.texts))
+    names = extents(drawn[0], list(axes.texts))
     assert [text.get_text() for text in axes.texts[:2]] == ["chance: 50.0 %", "majority class: 52.0 %"]
     frame = axes.get_window_extent()
-    assert min(chance.x0, majority.x0) > frame.x1
-    assert_apart([chance, majority, name])
-    heights = [axes.transData.transform((3.0, 100 * line.accuracy))[1] for line in lines]
-    assert not any(name.y0 < height < name.y1 for height in heights)
+    assert all(frame.x0 < box.x0 and box.x1 < frame.x1 for box in names)
+    assert_apart(names)
+    heights = [axes.transData.transform((3.0, 100 * line.accuracy))[1] for line in LINES]
+    assert not any(name.y0 < height < name.y1 for name in names for height in heights)
+
+
+def test_lines_are_named_beside_the_axes_where_points_stand_along_them(tmp_path: Path, drawn: list[Figure]) -> None:
+    save_accuracy_against_cost(even(*np.linspace(3, 6, 9).tolist()), tmp_path / "cost.png", lines=LINES)
+    axes = axes_of(drawn[0])
+    chance, majority = extents(drawn[0], list(axes.texts[:2]))
+    assert min(chance.x0, majority.x0) > axes.get_window_extent().x1
+    assert_apart([chance, majority])
+
+
+def test_no_line_of_the_grid_runs_through_a_name(tmp_path: Path, drawn: list[Figure]) -> None:
+    """Behind each name, at 100 % and at 40 %, stands a white box over the grid and under points and lines."""
+    given = [CostPoint(label=f"gru {own}", gmacs=3.0 + 4 * own, accuracy=own, family="gru") for own in (0.4, 1.0)]
+    save_accuracy_against_cost(given, tmp_path / "cost.png", lines=[Line(label="chance", accuracy=0.2)])
+    axes = axes_of(drawn[0])
+    assert len(axes.texts) == 3
+    lowest = min(line.get_zorder() for line in axes.lines)
+    for text in axes.texts:
+        paper = text.get_bbox_patch()
+        assert paper is not None and paper.get_facecolor() == (1, 1, 1, 1)
+        assert 0.5 < text.get_zorder() < lowest  # the grid is at 0.5, as `axes.axisbelow` has it
+
+
+def test_the_name_of_a_run_stands_above_its_label(tmp_path: Path, drawn: list[Figure]) -> None:
+    given = [CostPoint(label="gru 1:3", gmacs=3.0, accuracy=0.4, family="gru", run="my_run")]
+    save_accuracy_against_cost(given, tmp_path / "cost.png")
+    assert [text.get_text() for text in axes_of(drawn[0]).texts] == ["my_run\ngru 1:3"]
 
 
 def test_lines_at_one_height_share_a_name(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -169,12 +202,12 @@ def test_lines_at_one_height_share_a_name(tmp_path: Path, drawn: list[Figure]) -
 def test_many_methods_at_one_place_are_named_in_a_column_beside_the_axes(tmp_path: Path, drawn: list[Figure]) -> None:
     crowd = [
         CostPoint(label=f"method {i}", gmacs=3.0 + 0.001 * i, accuracy=0.9, interval=(0.85, 0.94), family=str(i))
-        for i in range(14)
+        for i in range(28)
     ]
     save_accuracy_against_cost(crowd, tmp_path / "cost.png", lines=[Line(label="chance", accuracy=0.1)])
     axes = axes_of(drawn[0])
     texts = [text for text in axes.texts if text.get_text().startswith("method")]
-    assert len(texts) == 14
+    assert len(texts) == 28
     boxes = [Text.get_window_extent(text, FigureCanvasAgg(drawn[0]).get_renderer()) for text in texts]
     assert_apart(boxes)
     assert min(box.x0 for box in boxes) > axes.get_window_extent().x1

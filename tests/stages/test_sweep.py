@@ -533,7 +533,7 @@ def test_the_command_end_to_end(settings: SweepSettings) -> None:
     said = "3 runs, 3 of them to do\n  left out: 1:1 at 2 clips: the same clips are expensive as by first\n"
     assert said in result.stderr
     assert (settings.out / "table3.md").read_text() in result.stdout
-    assert "3 runs done, 0 were done before, 0 failed" in result.stdout
+    assert "3 runs done, 0 done before, 0 failed" in result.stdout
     again = invoke(*words, "--json")
     document = json.loads(again.stdout)
     assert (document["num_done"], document["num_already_done"], again.stderr) == (0, 3, "")
@@ -558,7 +558,7 @@ def test_the_command_says_which_runs_failed_and_exits_with_3(
     monkeypatch.setattr(sweep, "run_task", partial(failing, error, ("average_first_2clips_seed0",)))
     result = invoke(*options(settings, settings.out), "--aggregator", "average")
     assert result.exit_code == 3
-    assert "1 runs done, 0 were done before, 1 failed" in result.stdout
+    assert "1 run done, 0 done before, 1 failed" in result.stdout
     assert "failed: average_first_2clips_seed0: OutOfMemoryError: CUDA out of memory" in result.stdout
 
 
