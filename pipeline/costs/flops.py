@@ -57,8 +57,7 @@ def _count(module: nn.Module | Callable[..., Any], inputs: tuple[Any, ...]) -> t
 
     if isinstance(module, nn.Module):
         for part in module.eval().modules():
-            if isinstance(part, BATCH_NORMS):
-                # It keeps the shape, and on meta torch takes longer over it than over all the rest.
+            if isinstance(part, BATCH_NORMS):  # it keeps the shape, and on meta takes longer than all the rest
                 vars(part)["forward"] = pass_on
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:

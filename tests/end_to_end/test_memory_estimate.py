@@ -3,14 +3,13 @@
 import gc
 import itertools
 import json
-import os
-import subprocess
-import sys
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from own_processes import exit_status, started
 from refusals import assert_refused
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
@@ -123,38 +122,27 @@ def allocated_bytes(profiler: profile) -> int:
     return max(itertools.accumulate(change for _, change in changes))
 
 
-GROWTH = r"""
-import json, re, sys
-import test_memory_estimate as here
-from vidpipe.pipeline.end_to_end.strategies import StrategySettings
+def kibibytes(field: str) -> int:
+    """Return a size of this process as Linux gives it."""
+    return int(re.search(field + r":\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
 
-def kibibytes(field):
-    with open("/proc/self/status") as file:
-        return int(re.search(field + r":\s+(\d+) kB", file.read())[1])
 
-here.torch.set_num_threads(1)
-here.measured_bytes(here.make_shape(roles="e", batch_size=1), StrategySettings())  # loads kernels and the like
-start, growth = kibibytes("VmRSS"), {}
-for name in sys.argv[1:]:  # the leanest first, as the peak is that of all until now
-    here.measured_bytes(here.make_shape(batch_size=8), StrategySettings(name=name))
-    growth[name] = 1024 * (kibibytes("VmHWM") - start)
-print(json.dumps(growth))
-"""
+def write_growth(path: Path) -> None:
+    """Train in this process, and write by how many bytes it has grown until then, for each strategy."""
+    torch.set_num_threads(1)
+    measured_bytes(make_shape(roles="e", batch_size=1), StrategySettings())  # loads kernels and the like
+    start, growth = kibibytes("VmRSS"), {}
+    for name in ("two-pass", "plain"):  # the leanest first, as the peak is that of all until now
+        measured_bytes(make_shape(batch_size=8), StrategySettings(name=name))
+        growth[name] = 1024 * (kibibytes("VmHWM") - start)
+    path.write_text(json.dumps(growth))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads a process's size as Linux gives it")
-def test_a_process_grows_by_nine_tenths_of_the_estimate_at_least_and_by_no_more_than_is_asked_for():
+def test_a_process_grows_by_nine_tenths_of_the_estimate_at_least_and_by_no_more_than_is_asked_for(tmp_path):
     """Ask the operating system, which knows nothing of tensors."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))}
-    ended = subprocess.run(
-        [sys.executable, "-c", GROWTH, "two-pass", "plain"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ended.returncode == 0, ended.stderr
-    growth = json.loads(ended.stdout)
+    assert exit_status(started(write_growth, tmp_path / "growth.json")) == 0
+    growth = json.loads((tmp_path / "growth.json").read_text())
     for name, grown in growth.items():
         foreseen = estimated_bytes(make_shape(batch_size=8), strategy=StrategySettings(name=name))
         assert 0.9 * foreseen <= grown <= with_headroom(foreseen), name

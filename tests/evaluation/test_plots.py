@@ -35,10 +35,10 @@ def axes_of(figure: Figure) -> Axes:
     return figure.axes[0]
 
 
-def extents(figure: Figure, texts: list[Text]) -> list[Bbox]:
+def extents(figure: Figure, *texts: list[Text]) -> list[list[Bbox]]:
     figure.draw_without_rendering()
     renderer = FigureCanvasAgg(figure).get_renderer()
-    return [text.get_window_extent(renderer) for text in texts if text.get_text()]
+    return [[text.get_window_extent(renderer) for text in group if text.get_text()] for group in texts]
 
 
 def assert_apart(boxes: list[Bbox]) -> None:
@@ -64,7 +64,7 @@ def test_labels_cover_neither_each_other_nor_points_and_stay_inside(tmp_path: Pa
     crowded = [*points(), CostPoint(label="average all-expensive", gmacs=30.5, accuracy=0.652, family="average")]
     save_accuracy_against_cost(crowded, tmp_path / "cost.png")
     axes = axes_of(drawn[0])
-    labels = extents(drawn[0], list(axes.texts))
+    (labels,) = extents(drawn[0], list(axes.texts))
     assert len(labels) == len(crowded)
     assert_apart(labels)
     frame = axes.get_window_extent()
@@ -91,9 +91,8 @@ def test_confusion_matrices_up_to_50_classes_have_numbers_that_fit(
     save_confusion_matrix(matrix, tmp_path / "confusion.png", classes=names, title="a title")
     axes = axes_of(drawn[0])
     assert len(axes.texts) == 2 * num_classes
-    assert_apart(extents(drawn[0], list(axes.texts)))
-    assert_apart(extents(drawn[0], axes.get_yticklabels()))
-    assert_apart(extents(drawn[0], axes.get_xticklabels()))
+    for boxes in extents(drawn[0], list(axes.texts), axes.get_yticklabels(), axes.get_xticklabels()):
+        assert_apart(boxes)
 
 
 @pytest.mark.parametrize(("num_classes", "named"), [(51, True), (150, False)])
@@ -157,7 +156,7 @@ def test_lines_such_as_chance_are_named_inside_the_axes_and_no_name_lies_on_them
 ) -> None:
     save_accuracy_against_cost(even(3.0), tmp_path / "cost.png", lines=LINES)
     axes = axes_of(drawn[0])
-    names = extents(drawn[0], list(axes.texts))
+    (names,) = extents(drawn[0], list(axes.texts))
     assert [text.get_text() for text in axes.texts[:2]] == ["chance: 50.0 %", "majority class: 52.0 %"]
     frame = axes.get_window_extent()
     assert all(frame.x0 < box.x0 and box.x1 < frame.x1 for box in names)
@@ -169,7 +168,7 @@ def test_lines_such_as_chance_are_named_inside_the_axes_and_no_name_lies_on_them
 def test_lines_are_named_beside_the_axes_where_points_stand_along_them(tmp_path: Path, drawn: list[Figure]) -> None:
     save_accuracy_against_cost(even(*np.linspace(3, 6, 9).tolist()), tmp_path / "cost.png", lines=LINES)
     axes = axes_of(drawn[0])
-    chance, majority = extents(drawn[0], list(axes.texts[:2]))
+    ((chance, majority),) = extents(drawn[0], list(axes.texts[:2]))
     assert min(chance.x0, majority.x0) > axes.get_window_extent().x1
     assert_apart([chance, majority])
 

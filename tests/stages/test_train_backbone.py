@@ -35,6 +35,7 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments), catch_exceptions=False)
 
 
+@pytest.mark.usefixtures("rendered_pictures")
 def test_learns_and_leaves_weights_that_work(world: Path, tmp_path: Path):
     result = invoke(*command(world, tmp_path / "run", "--val-split=val", "--json"))
     assert result.exit_code == 0, result.stderr
