@@ -42,7 +42,7 @@ class Method:
     name: str
     pattern: str
     clips: int = CLIPS
-    rate_of: str = ""  # the method whose learning rate it has; its own choice where empty
+    is_variant: bool = False  # to see what clips and pattern do: on UT-Interaction alone, at the first learning rate
 
     @property
     def title(self) -> str:
@@ -66,9 +66,9 @@ TRAINED = (
     Method(name="multi-clip", pattern="1:3"),
     Method(name="memory", pattern="1:3"),
     Method(name="fast-gru", pattern="1:3"),
-    Method(name="memory", pattern="all-cheap", rate_of="memory"),
-    Method(name="memory", pattern="all-expensive", rate_of="memory"),
-    Method(name="memory", pattern="1:3", clips=4, rate_of="memory"),
+    Method(name="memory", pattern="all-cheap", is_variant=True),
+    Method(name="memory", pattern="all-expensive", is_variant=True),
+    Method(name="memory", pattern="1:3", clips=4, is_variant=True),
 )
 
 
@@ -187,16 +187,15 @@ def one_split(own: argparse.Namespace, videos: VideoSet, split: str) -> Iterator
     for method in PROBES:
         if videos.pattern in ("all-expensive", method.pattern) or method.pattern == "all-cheap":
             yield probed(videos, manifest, out, method)
-    rates: dict[str, float] = {}
     for method in TRAINED:
-        if method.rate_of and videos.name == "rendered":
-            continue  # variants are tried on one set alone
-        tried = [rates[method.rate_of]] if method.rate_of else own.rates
+        if method.is_variant and videos.name == "rendered":
+            continue
+        tried = own.rates[:1] if method.is_variant else own.rates
         found = {
             rate: [trained(videos, manifest, out, method, rate=rate, seed=seed) for seed in range(own.seeds)]
             for rate in tried
         }
-        rates[method.name] = chosen = max(found, key=lambda rate: held_out_accuracy(found[rate]))
+        chosen = max(found, key=lambda rate: held_out_accuracy(found[rate]))
         for run in found[chosen]:
             yield {**run, "top1": scored(videos, Path(run["run"])), "rate": chosen}
 
