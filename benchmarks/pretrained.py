@@ -12,6 +12,7 @@ Resumable: what is finished is read again. Prints one JSON document, or with --t
 
 import argparse
 import csv
+import functools
 import json
 import statistics
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from ut_interaction import read_labels
 
 import vidpipe
 from vidpipe.pipeline.evaluation.confidence import mean_interval
+from vidpipe.pipeline.files import write_atomically
 
 CHEAP, EXPENSIVE, POOLED = "efficientnet_lite0", "efficientnet_lite2", "_t8"
 CLIPS, POOL_TIME = 8, 8
@@ -145,16 +147,21 @@ def ut_manifests(media: Path, folder: Path) -> dict[str, Path]:
         [other[row["split_by_scene"]] for row in rows],
         [row["split_by_sequence"] for row in rows],
     )
-    found = {}
-    for number, (name, column) in enumerate(zip(UT_SPLITS, columns, strict=True)):
-        found[name] = folder / f"split{number}.csv"
-        with found[name].open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["video_id", "path", "label", "split", "group"])
-            for row, split in zip(rows, column, strict=True):
-                source = (media / "ut_interaction" / row["path"]).resolve()
-                writer.writerow([row["path"], source, row["label"], split, f"{row['set']}-{row['sequence']}"])
+    found = {name: folder / f"split{number}.csv" for number, name in enumerate(UT_SPLITS)}
+    for path, column in zip(found.values(), columns, strict=True):
+        if not path.exists():  # else another process may be reading it
+            write_atomically(path, functools.partial(write_manifest, rows=rows, splits=column, media=media))
     return found
+
+
+def write_manifest(path: Path, *, rows: list[dict[str, str]], splits: list[str], media: Path) -> None:
+    """Write a manifest of UT-Interaction with these splits, one a row of its labels."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["video_id", "path", "label", "split", "group"])
+        for row, split in zip(rows, splits, strict=True):
+            source = (media / "ut_interaction" / row["path"]).resolve()
+            writer.writerow([row["path"], source, row["label"], split, f"{row['set']}-{row['sequence']}"])
 
 
 def extraction(videos: VideoSet) -> dict[str, Any]:
@@ -286,20 +293,20 @@ def from_scratch(manifest: Path, out: Path, *, seed: int) -> dict[str, Any]:
 
 
 def table(runs: list[dict[str, Any]]) -> str:
-    """Return a line a method and split: cost, seconds of training, top-1 with its deviation, every seed, the rate."""
+    """Return a line a method and split, both directions together: cost, seconds of training, top-1, every run, rate."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for run in runs:
-        groups.setdefault((run["set"], run["split"], run["method"]), []).append(run)
-    lines = [["set", "split", "method", "GMACs a video", "training, s", "top-1 %, mean ± sd", "seeds", "rate"]]
+        groups.setdefault((run["set"], run["split"].partition(",")[0], run["method"]), []).append(run)
+    lines = [["set", "split", "method", "GMACs a video", "training, s", "top-1 %, mean ± sd", "every run", "rate"]]
     for (videos, split, method), own in groups.items():
         scores = [100 * run["top1"] for run in own]
         found = mean_interval(scores)
         spread = "" if found.deviation is None else f" ± {found.deviation:.1f}"
         seconds = statistics.median(run["seconds"] for run in own)
+        rates = "/".join(dict.fromkeys(f"{run['rate']:g}" for run in own if "rate" in run))
         every = ", ".join(f"{score:.1f}" for score in scores) if len(own) > 1 else ""
-        rate = f"{own[0]['rate']:g}" if "rate" in own[0] else ""
         cost, took = f"{own[0]['gmacs']:.3g}", f"{seconds:.0f}" if seconds else ""
-        lines.append([videos, split, method, cost, took, f"{found.mean:.1f}{spread}", every, rate])
+        lines.append([videos, split, method, cost, took, f"{found.mean:.1f}{spread}", every, rates])
     return markdown(lines)
 
 
