@@ -4,8 +4,8 @@
 
 UT-Interaction, by scene in both directions and by sequence, and a rendered set. Each set is extracted once; all splits
 read that store (`--splits`). Nothing is chosen by test videos: the probe takes the best of its penalties on a fifth of
-the training videos, and of several learning rates (`--rates`) each aggregator gets the one with the best mean accuracy
-on the training videos that its seeds hold out. Beside these stand nearest neighbours on what the files say of
+the training videos; the aggregators have the default recipe, and of several learning rates (`--rates`) the one with the
+best mean accuracy on the training videos that their seeds hold out. Beside these stand nearest neighbours on what the files say of
 themselves and, by sequence, a small network from scratch, as `benchmarks/small_data.py` trains it on the other splits.
 Resumable: what is finished is read again. Prints one JSON document, or with --table Markdown tables.
 """
@@ -119,7 +119,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--media", type=Path, required=True, help="directory that holds ut_interaction/")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3, 3e-3], help="learning rates to choose from")
+    parser.add_argument("--rates", type=float, nargs="+", default=[1e-3], help="learning rates to choose from")
     parser.add_argument("--only", default="", help="splits whose name has this in it")
     parser.add_argument("--table", action="store_true", help="print Markdown tables instead of JSON")
     return parser.parse_args()
