@@ -7,6 +7,8 @@ from checkpoints.peers import golden
 from vidpipe.pipeline.checkpoints.dialects import SPELLINGS, recognised
 from vidpipe.pipeline.checkpoints.spelling import compare, translate
 
+pytestmark = pytest.mark.parity
+
 GOLDENS = {
     "psf__slow_8x8_r50": "slow_only_50",
     "psf__i3d_8x8_r50": "i3d_50_8x8",

@@ -12,6 +12,8 @@ from vidpipe.pipeline.checkpoints.dialects import read_as, recognised
 from vidpipe.pipeline.checkpoints.recipes import RECIPES
 from vidpipe.pipeline.checkpoints.spelling import Comparison, translate
 
+pytestmark = pytest.mark.parity
+
 # golden -> our network. Whoever spells a network adds its lines here.
 NETWORKS = {
     "ptv__slow_r50": "slow_only_50",

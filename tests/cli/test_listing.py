@@ -4,6 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from foreign_packages import brought
 
 from vidpipe.cli.main import main
 from vidpipe.pipeline.aggregators.base import AggregatorSpec
@@ -73,6 +74,7 @@ def test_aggregators_come_with_weights_and_costs():
 
 @pytest.mark.parity("transformers")
 def test_a_network_of_another_library_is_listed_where_its_name_is_given():
+    brought("transformers")
     name = "hf:videomae_w32_d2_h2_m64_p8_f4_s32"
     (entry,) = list_backbones(BackbonesSettings(names=(name,), crop=32))
     assert (entry.name, entry.num_frames, entry.feature_shape) == (name, 4, (2, 4, 4, 32))
