@@ -7,8 +7,7 @@ read that store (`--splits`). Nothing is chosen by test videos: the probe takes 
 the training videos; the aggregators have the default recipe, and of several learning rates (`--rates`) the one with the
 best mean accuracy on the training videos that their seeds hold out. Beside these stand nearest neighbours on what the
 files say of themselves and, by sequence, a small network from scratch, as `benchmarks/small_data.py` trains it on the
-other splits.
-Resumable: what is finished is read again. Prints one JSON document, or with --table Markdown tables.
+other splits. Resumable: what is finished is read again. Prints one JSON document, or with --table Markdown tables.
 """
 
 import argparse
