@@ -115,5 +115,5 @@ def convert_command(**options: Any) -> None:
     from ..stages.weights.run import convert_file
 
     settings = build(ConvertSettings, options)
-    made = convert_file(settings)
+    made = convert_file(settings, progress=progress_shown())
     click.echo(f"{settings.out}: {made.backbone}, {len(made.classes)} classes, as {made.origin['dialect']} spells it")

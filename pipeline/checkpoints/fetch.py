@@ -21,7 +21,7 @@ from ..errors import WeightsError
 from ..files import PARTIAL, disk_full_explained, write_json
 from .containers import begins_as_weights, file_sha256
 from .hub import model_folder
-from .published import PIP, Published
+from .published import PIP, Published, published
 from .starter import starter_file
 
 _BLOCK = 1 << 20  # bytes
@@ -117,6 +117,20 @@ def find_file(entry: Published) -> Path | None:
     if entry.sha256 and other.is_file() and file_sha256(other).startswith(entry.sha256):
         return other
     return None
+
+
+def entry_of(digest: str) -> Published | None:
+    """Return the entry of the registry whose file has this sha256; None if there is none, or nobody knows.
+
+    The registry has the beginnings of some digests; others were learnt when their files came.
+
+    Args:
+        digest: hexadecimal, whole.
+    """
+    learnt = _learnt()
+    known = {own: learnt.get(own.url) or own.sha256 for own in published().values()}
+    fits = [own for own, begins in known.items() if begins and digest.startswith(begins)]
+    return fits[0] if len(fits) == 1 else None
 
 
 def _quietly(came: int, total: int | None) -> None:
@@ -241,10 +255,7 @@ def _stamp_of(partial: Path) -> Path:
 
 
 def _by_hand(entry: Published) -> str:
-    return (
-        f"Bring the file from there another way and put it at {own_place(entry)}, or give it as "
-        f"{entry.backbone}={entry.file}"
-    )
+    return f"Bring the file from there another way, put it at {own_place(entry)}, and give {entry.name}"
 
 
 def _learnt() -> dict[str, str]:

@@ -13,7 +13,7 @@ from ...pipeline.checkpoints.containers import file_sha256, read_checkpoint
 from ...pipeline.checkpoints.conversion import shapes_of
 from ...pipeline.checkpoints.dialects import nearest, nearest_spelling, recognised, report
 from ...pipeline.checkpoints.published import Published, find_published, licence_words, published
-from ...pipeline.checkpoints.ready import Given, foreign_source
+from ...pipeline.checkpoints.ready import Given, foreign_source, told
 from ...pipeline.checkpoints.recipes import RECIPES
 from ...pipeline.checkpoints.sources import FileSource, is_timm_folder
 from ...pipeline.checkpoints.spelling import Comparison
@@ -159,8 +159,12 @@ def _inspection(
     )
 
 
-def convert_file(settings: ConvertSettings) -> Weights:
+def convert_file(settings: ConvertSettings, *, progress: Progress = SILENT) -> Weights:
     """Write weights of another program as a file of vidpipe's, and return them.
+
+    Args:
+        settings: what to convert.
+        progress: told what the weights were taken for.
 
     Raises:
         SettingsError: if they may be of several networks, or a name is unknown.
@@ -184,6 +188,8 @@ def convert_file(settings: ConvertSettings) -> Weights:
         classes=listed or settings.class_list or None,
         recipe=RECIPES[settings.recipe] if settings.recipe else None,
     )
+    for sentence in told(weights, source, are_named=bool(settings.class_list), has_recipe=bool(settings.recipe)):
+        progress.notice(sentence)
     weights = sealed(averaged(weights, settings.pool_time))
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(settings.out, weights)
