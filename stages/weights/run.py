@@ -1,7 +1,7 @@
 """List, inspect, fetch and convert published weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,16 @@ class Inspection:
 def list_published(settings: ListSettings) -> list[Published]:
     """Return the entries that pass all filters; one without the figure that a filter asks for does not."""
     return [own for own in published().values() if _passes(own, settings)]
+
+
+def show_published(name: str) -> dict[str, Any]:
+    """Return all that the registry has of published weights, with what their recipe does in words as ``treatment``.
+
+    Raises:
+        SettingsError: if there is no such name.
+    """
+    own = find_published(name)
+    return {**asdict(own), "treatment": RECIPES[own.recipe].words}
 
 
 def _passes(own: Published, asked: ListSettings) -> bool:

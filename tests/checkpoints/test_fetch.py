@@ -213,6 +213,26 @@ def test_a_file_without_a_known_digest_is_learnt_and_refused_when_changed(server
     assert left() == ["known_digests.json"]
 
 
+def test_rows_that_share_tensors_and_not_clips_say_how_they_are_treated():
+    """Source: PySlowFast's ssv2.py and torchvision's transforms, as the recipes' words say."""
+    from vidpipe.pipeline.checkpoints.recipes import RECIPES
+
+    rows = published()
+    for name in ("slow_only_50.ptv_ssv2", "slowfast_50_8x8.ptv_ssv2"):
+        recipe = RECIPES[rows[name].recipe]
+        assert (recipe.preprocessing.clip_rule, recipe.fps) == ("segments", None)
+    second = [RECIPES[own.recipe] for own in rows.values() if ".tv2_" in own.name]
+    assert [(own.preprocessing.short_side, own.preprocessing.crop) for own in second] == [(232, 224)] * 3
+    # Their scores are of several labels at once, which nothing here can use yet.
+    assert not [own.name for own in rows.values() if own.classes == "charades"]
+
+
+def test_no_two_rows_claim_one_file():
+    begins = [own.sha256 for own in published().values() if own.sha256]
+    assert len(set(begins)) == len(begins) and {len(own) for own in begins} == {8}
+    assert len({own.url for own in published().values()}) == len(published())
+
+
 SPELT = {(spelling.dialect, backbone) for spelling in SPELLINGS for backbone in spelling.backbones}
 
 
