@@ -76,6 +76,8 @@ def inspect_command(*, as_json: bool, **options: Any) -> None:
 
 def _inspection(found: "Inspection") -> str:
     lines = [f"{found.path}: {found.container}, {found.num_tensors} tensors, sha256 {found.sha256}"]
+    if found.published:
+        lines.append(f"  published as {found.published}")
     for own in found.networks:
         recipe = f", recipe {own['recipe']}" if own["recipe"] else ""
         classes = "no classifier" if own["num_classes"] is None else f"{own['num_classes']} classes"

@@ -12,6 +12,7 @@ from ...pipeline.backbones.weights import Weights, averaged, is_own_file, load_w
 from ...pipeline.checkpoints.containers import file_sha256, read_checkpoint
 from ...pipeline.checkpoints.conversion import shapes_of
 from ...pipeline.checkpoints.dialects import nearest, nearest_spelling, recognised, report
+from ...pipeline.checkpoints.fetch import entry_of
 from ...pipeline.checkpoints.published import Published, find_published, licence_words, published
 from ...pipeline.checkpoints.ready import Given, foreign_source, told
 from ...pipeline.checkpoints.recipes import RECIPES
@@ -38,6 +39,7 @@ class Inspection:
         networks: what it may be: network, dialect, recipe and number of classes each.
         nearest: if it is none: the nearest networks, and what is missing or left over.
         stranger: if it is one that vidpipe knows and does not have: which, and why.
+        published: the name in the registry of the file with this digest; empty if none is known.
         origin: of a converted file: where it comes from.
         classes: of vidpipe's own files, the names.
     """
@@ -49,6 +51,7 @@ class Inspection:
     networks: tuple[dict[str, Any], ...] = ()
     nearest: tuple[str, ...] = ()
     stranger: str = ""
+    published: str = ""
     origin: dict[str, str] | None = None
     classes: tuple[str, ...] = ()
 
@@ -114,10 +117,11 @@ def inspect(settings: InspectSettings) -> Inspection:
         return _inspect_own(path, asked)
     checkpoint = read_checkpoint(path)
     shapes = shapes_of(checkpoint.state)
-    told = "" if asked else stranger(shapes)
-    found = [nearest_spelling(shapes, asked)] if asked else recognised(shapes) or ([] if told else nearest(shapes))
+    odd = "" if asked else stranger(shapes)
+    found = [nearest_spelling(shapes, asked)] if asked else recognised(shapes) or ([] if odd else nearest(shapes))
     facts = {"container": checkpoint.container, "sha256": checkpoint.sha256, "num_tensors": len(shapes)}
-    return replace(_inspection(path, found, **facts), stranger=told)
+    entry = entry_of(checkpoint.sha256)
+    return replace(_inspection(path, found, **facts), stranger=odd, published=entry.name if entry else "")
 
 
 def _inspect_own(path: Path, asked: str) -> Inspection:

@@ -6,6 +6,7 @@ import json
 import pickle
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,12 +17,16 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from vidpipe.cli.main import main
+from vidpipe.pipeline.backbones.registry import usual_clip
 from vidpipe.pipeline.backbones.weights import load_weights
 from vidpipe.pipeline.checkpoints import fetch, ready
+from vidpipe.pipeline.checkpoints.class_lists import class_list
 from vidpipe.pipeline.checkpoints.containers import file_sha256, read_checkpoint
 from vidpipe.pipeline.checkpoints.conversion import convert
-from vidpipe.pipeline.checkpoints.published import find_published
+from vidpipe.pipeline.checkpoints.dialects import SPELLINGS
+from vidpipe.pipeline.checkpoints.published import find_published, published
 from vidpipe.pipeline.checkpoints.ready import Given, ready_file
+from vidpipe.pipeline.checkpoints.recipes import RECIPES
 from vidpipe.pipeline.checkpoints.sources import FileSource
 from vidpipe.pipeline.errors import SettingsError, WeightsError, named
 
@@ -150,6 +155,7 @@ def test_a_published_file_is_known_by_its_digest_wherever_it_lies(file: Path, tm
     assert (weights.num_frames, weights.sampling_rate, weights.preprocessing.crop) == (20, 3, 112)
     assert len(said) == 1 and said[0].startswith(f"{file.name} is s3d.tv_k400, s3d as torchvision spells it")
     assert (weights.origin["name"], weights.origin["url"]) == (row.name, row.url)
+    assert f"  published as {row.name}\n" in type_in("weights", "inspect", file).stdout
     with pytest.raises(WeightsError, match=r"is s3d\.tv_k400, which holds s3d, not r3d_18"):
         ready_file(Given(backbone="r3d_18", place=file))
 
@@ -175,6 +181,32 @@ def test_published_files_of_other_pixels_or_clips_are_named_where_no_digest_tell
     )
     assert len(ready.told(weights, source, are_named=True, has_recipe=True)) == 1
     assert len(ready.told(weights, dataclasses.replace(source, entry=find_published("s3d.tv_k400")))) == 1
+
+
+def test_every_row_that_a_path_alone_would_treat_otherwise_is_known_or_told():
+    told = set()
+    for row in published().values():
+        spelt = next((own for own in SPELLINGS if own.dialect == row.dialect and row.backbone in own.backbones), None)
+        if spelt is None:
+            continue  # of the hub
+        recipe, (frames, stride) = RECIPES[spelt.recipe], usual_clip(row.backbone)
+        classes = class_list(row.classes) if row.classes else ("a", "b")
+        taken = SimpleNamespace(
+            backbone=row.backbone,
+            origin={"dialect": row.dialect},
+            classes=classes,
+            preprocessing=recipe.preprocessing,
+            fps=recipe.fps,
+            num_frames=frames,
+            sampling_rate=stride,
+        )
+        own = RECIPES[row.recipe]
+        treatment = (own.preprocessing, own.fps, row.frames, row.stride)
+        if treatment != (recipe.preprocessing, recipe.fps, frames, stride):
+            others = [(RECIPES[other.recipe], other.frames, other.stride) for other in ready._others(taken)]
+            assert treatment in [(how.preprocessing, how.fps, *clip) for how, *clip in others], row.name
+            told.add(row.name)
+    assert {"slow_only_50.mm_k400_4x16", "ipcsn_152.mm_k400", "tsm_resnet_50.mm_k400_dense_1x1x8"} <= told
 
 
 def test_what_decides_the_converted_file_is_in_its_name(file: Path, monkeypatch):
