@@ -152,7 +152,8 @@ def _checked(place: Path, entry: Published) -> Path:
             f"{_accepting(entry, digest)}"
         )
     if begins_as_weights(place):
-        _learn(entry, digest)
+        with suppress(OSError):  # a cache that others have filled, and that may only be read
+            _learn(entry, digest)
     return place
 
 

@@ -22,7 +22,7 @@ from vidpipe.pipeline.checkpoints.dialects import SPELLINGS
 from vidpipe.pipeline.checkpoints.fetch import downloads_folder, fetched, own_place, torch_hub_folder
 from vidpipe.pipeline.checkpoints.published import Published, published
 from vidpipe.pipeline.checkpoints.transformers_models import spelling_of
-from vidpipe.pipeline.errors import OutOfSpaceError, WeightsError
+from vidpipe.pipeline.errors import FileError, OutOfSpaceError, WeightsError
 from vidpipe.pipeline.files import write_json
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 64
@@ -241,13 +241,20 @@ def test_the_whole_digest_is_learnt_where_the_registry_has_its_beginning(server)
     assert learnt() == {entry(server).url: DIGEST}
 
 
-def test_a_file_that_was_put_there_by_hand_is_learnt(server):
+def read_only(path: Path, content: object) -> None:
+    raise FileError(f"{path} cannot be written: Read-only file system")
+
+
+def test_a_file_that_was_put_there_by_hand_is_learnt(server, monkeypatch: pytest.MonkeyPatch):
     own = entry(server, "")
     own_place(own).parent.mkdir(parents=True)
     own_place(own).write_bytes(b"<html></html>")
     fetched(own)
     assert learnt() == {}  # no weights: reading it says so
     own_place(own).write_bytes(CONTENT)
+    with monkeypatch.context() as patched:
+        patched.setattr(fetch, "write_json", read_only)
+        assert (fetched(own), learnt()) == (own_place(own), {})
     assert (fetched(own), learnt()) == (own_place(own), {own.url: DIGEST})
     own_place(own).write_bytes(b"PK other")
     with pytest.raises(WeightsError, match="is not the file that"):
