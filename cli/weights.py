@@ -35,7 +35,7 @@ def list_command(*, as_json: bool, **options: Any) -> None:
 
 
 def _table(found: "list[Published]") -> str:
-    header = ("name", "source", "frames", "stride", "GMACs", "at", "top-1", "protocol", "licence")
+    header = ("name", "source", "frames", "stride", "GMACs a clip", "at", "top-1", "protocol", "licence")
     rows = [
         [own.name, own.dialect, str(own.frames), str(own.stride), _figure(own.gmacs), _figure(own.size),
          _figure(own.top1), own.protocol, own.licence] for own in found
@@ -52,9 +52,9 @@ def _figure(value: float | None) -> str:
 @json_option
 def show_command(name: str, *, as_json: bool) -> None:
     """Show all that the registry has of the weights called NAME."""
-    from ..pipeline.checkpoints.published import find_published
+    from ..stages.weights.run import show_published
 
-    own = asdict(find_published(name))
+    own = show_published(name)
     click.echo(json.dumps(own, indent=1) if as_json else _pairs(own))
 
 
@@ -76,6 +76,8 @@ def inspect_command(*, as_json: bool, **options: Any) -> None:
 
 def _inspection(found: "Inspection") -> str:
     lines = [f"{found.path}: {found.container}, {found.num_tensors} tensors, sha256 {found.sha256}"]
+    if found.published:
+        lines.append(f"  published as {found.published}")
     for own in found.networks:
         recipe = f", recipe {own['recipe']}" if own["recipe"] else ""
         classes = "no classifier" if own["num_classes"] is None else f"{own['num_classes']} classes"

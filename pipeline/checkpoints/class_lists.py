@@ -6,6 +6,7 @@ Sources: torchvision 0.29.1 (kinetics400, imagenet1k), google-deepmind/kinetics-
 (kinetics700, kinetics710, something-v1, something-v2, moments, multi-moments), Charades' own list (charades).
 """
 
+import hashlib
 from functools import cache
 from importlib import resources
 
@@ -46,6 +47,13 @@ def class_list(name: str) -> tuple[str, ...]:
         raise SettingsError(f"there is no class list {name!r}; known: {', '.join(known)}{did_you_mean(name, known)}")
     text = (resources.files("vidpipe.data_manifests") / _FOLDER / f"{name}.txt").read_text(encoding="utf-8")
     return tuple(text.splitlines())
+
+
+@cache
+def class_lists_sha256() -> str:
+    """Return the digest of all lists, for what is made with any of them."""
+    names = ((name, *class_list(name)) for name in class_list_names())
+    return hashlib.sha256("\0".join("\n".join(own) for own in names).encode()).hexdigest()
 
 
 def unnamed_classes(num_classes: int) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Published files on this machine: found where other programs keep them, or downloaded, and hashed whole each time.
 
 A download goes to a file that ends in ``.partial``; a second call goes on from its end. The file gets its name only
-when it is whole and its digest is the one that the registry or an earlier download knows.
+when it is whole and its digest is the one that the registry or an earlier download knows. The whole digest of a file
+is learnt when it is first accepted; the registry has at most the beginning of it.
 """
 
 import fcntl
@@ -11,7 +12,7 @@ import os
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from ..errors import WeightsError
 from ..files import PARTIAL, disk_full_explained, write_json
 from .containers import begins_as_weights, file_sha256
 from .hub import model_folder
-from .published import PIP, Published
+from .published import PIP, Published, published
 from .starter import starter_file
 
 _BLOCK = 1 << 20  # bytes
@@ -29,6 +30,7 @@ TIMEOUT = 30.0  # seconds without a byte
 _HOME = "VIDPIPE_CACHE"
 _LEARNT = "known_digests.json"
 _HTML = "text/html"
+_SHOWN = 16  # digits of a digest in a message
 
 Advance = Callable[[int, int | None], None]  # (bytes that came, bytes in all or None)
 
@@ -114,9 +116,23 @@ def find_file(entry: Published) -> Path | None:
     if place.is_file():
         return _checked(place, entry)
     other = torch_hub_folder() / entry.file
-    if entry.sha256 and other.is_file() and file_sha256(other).startswith(entry.sha256):
+    if entry.sha256 and other.is_file() and file_sha256(other).startswith(_known(entry, _learnt())):
         return other
     return None
+
+
+def entry_of(digest: str) -> Published | None:
+    """Return the entry of the registry whose file has this sha256; None if there is none, or nobody knows.
+
+    The registry has the beginnings of some digests; others were learnt when their files came.
+
+    Args:
+        digest: hexadecimal, whole.
+    """
+    learnt = _learnt()
+    known = {own: _known(own, learnt) for own in published().values()}
+    fits = [own for own, begins in known.items() if begins and digest.startswith(begins)]
+    return fits[0] if len(fits) == 1 else None
 
 
 def _quietly(came: int, total: int | None) -> None:
@@ -130,13 +146,39 @@ def _checked(place: Path, entry: Published) -> Path:
         WeightsError: if it is not.
     """
     digest = file_sha256(place)
-    known = entry.sha256 or _learnt().get(entry.url, "")
-    if not digest.startswith(known):
+    if wrong := _difference(entry, digest):
         raise WeightsError(
-            f"{place} is not the file that {entry.name} was: its sha256 begins with {digest[:8]}, not {known[:8]}. "
-            "Remove it, and fetch it again"
+            f"{place} is not the file that {entry.name} was: {wrong}. Remove it, and fetch it again"
+            f"{_accepting(entry, digest)}"
         )
+    if begins_as_weights(place):
+        with suppress(OSError):  # a cache that others have filled, and that may only be read
+            _learn(entry, digest)
     return place
+
+
+def _known(entry: Published, learnt: Mapping[str, str]) -> str:
+    """Return how the file's digest begins, whole if it was learnt; empty if nobody knows.
+
+    What was learnt of another file than the registry has now, does not count.
+    """
+    whole = learnt.get(entry.url, "")
+    return whole if whole.startswith(entry.sha256) else entry.sha256
+
+
+def _difference(entry: Published, digest: str) -> str:
+    """Return in words how a digest differs from the one that is known; empty if it does not."""
+    known = _known(entry, _learnt())
+    if digest.startswith(known):
+        return ""
+    return f"its sha256 begins with {digest[: len(known[:_SHOWN])]}, not {known[:_SHOWN]}"
+
+
+def _accepting(entry: Published, digest: str) -> str:
+    """Return how to take a file that differs from what came before, if the registry has nothing against it."""
+    if not digest.startswith(entry.sha256):
+        return ""
+    return f"; or, to take it as it is, remove the line of {entry.url} from {downloads_folder() / _LEARNT}"
 
 
 def _download(entry: Published, place: Path, advance: Advance, timeout: float) -> None:
@@ -153,17 +195,15 @@ def _download(entry: Published, place: Path, advance: Advance, timeout: float) -
             f"{entry.url} gives something else than weights{f': {found}' if found else ''}; nothing was kept. "
             f"{_by_hand(entry)}"
         )
-    known = entry.sha256 or _learnt().get(entry.url, "")
-    if not digest.startswith(known):
+    if wrong := _difference(entry, digest):
         _remove(partial)
         raise WeightsError(
-            f"what {entry.url} gave is not {entry.name}: its sha256 begins with {digest[:8]}, not {known[:8]}. Nothing "
-            "was kept; if it is so again, the file there has been changed"
+            f"what {entry.url} gave is not {entry.name}: {wrong}. Nothing was kept; if it is so again, the file there "
+            f"has been changed{_accepting(entry, digest)}"
         )
     partial.replace(place)
     _remove(_stamp_of(partial))
-    if not entry.sha256:
-        _learn(entry.url, digest)
+    _learn(entry, digest)
 
 
 def _receive(entry: Published, partial: Path, advance: Advance, timeout: float) -> bool:
@@ -183,6 +223,8 @@ def _receive(entry: Published, partial: Path, advance: Advance, timeout: float) 
             length = answer.headers.get("Content-Length")
             total = begun + int(length) if length else None
             version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
+            if not begun:
+                partial.write_bytes(b"")  # before the new version's mark, lest a part of another is gone on with
             write_json(_stamp_of(partial), {"url": entry.url, "version": version})
             _append(answer, partial, begun=begun, total=total, advance=advance)
     except urllib.error.HTTPError as error:
@@ -208,7 +250,7 @@ def _broken_off(entry: Published, partial: Path, total: int) -> WeightsError:
 
 
 def _append(answer: Any, partial: Path, *, begun: int, total: int | None, advance: Advance) -> None:
-    with partial.open("ab" if begun else "wb") as file:
+    with partial.open("ab") as file:
         advance(begun, total)
         while block := answer.read(_BLOCK):
             file.write(block)
@@ -223,8 +265,29 @@ def _opened(entry: Published, partial: Path, timeout: float) -> Iterator[Any]:
     if version:
         request.add_header("Range", f"bytes={partial.stat().st_size}-")
         request.add_header("If-Range", version)
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
+    with urllib.request.build_opener(_StaysEncrypted(entry)).open(request, timeout=timeout) as answer:
         yield answer
+
+
+class _StaysEncrypted(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, but from https to http: what comes then may be anybody's, where no digest is known."""
+
+    def __init__(self, entry: Published) -> None:
+        self._entry = entry
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """Return the request that follows.
+
+        Raises:
+            WeightsError: if it would not be encrypted any more.
+        """
+        if req.type == "https" and urllib.request.Request(newurl).type != "https":
+            fp.close()
+            raise WeightsError(
+                f"{self._entry.url} leads on to {newurl}, which is not encrypted; nothing was fetched. "
+                f"{_by_hand(self._entry)}"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _version(entry: Published, partial: Path) -> str:
@@ -241,20 +304,20 @@ def _stamp_of(partial: Path) -> Path:
 
 
 def _by_hand(entry: Published) -> str:
-    return (
-        f"Bring the file from there another way and put it at {own_place(entry)}, or give it as "
-        f"{entry.backbone}={entry.file}"
-    )
+    return f"Bring the file from there another way, put it at {own_place(entry)}, and give {entry.name}"
 
 
 def _learnt() -> dict[str, str]:
     return _json(downloads_folder() / _LEARNT)
 
 
-def _learn(url: str, digest: str) -> None:
-    """Remember the digest of a file whose source gives none: another file at the same place is refused from now on."""
+def _learn(entry: Published, digest: str) -> None:
+    """Remember the digest of a file, if it is not known: another file at the same place is refused from now on."""
+    if _learnt().get(entry.url) == digest:
+        return
     with _alone(_LEARNT):
-        write_json(downloads_folder() / _LEARNT, {**_learnt(), url: digest})
+        downloads_folder().mkdir(parents=True, exist_ok=True)
+        write_json(downloads_folder() / _LEARNT, {**_learnt(), entry.url: digest})
 
 
 def _json(path: Path) -> dict[str, str]:

@@ -38,7 +38,8 @@ class Published:
         stride: of its clips, in frames.
         top1: the accuracy that the source publishes, percent; None if it has none.
         protocol: how it was measured: clips × crops a video, or in words.
-        gmacs: that the source publishes for one clip; None if it does not.
+        gmacs: of one clip of ``frames``, as the source publishes them, or ``frames`` times what it says of a picture;
+            None if it says nothing.
         size: side in pixels of the pictures of ``gmacs``; None if unknown.
         licence: of the weights, or of the repository that gives them; empty if unknown.
     """

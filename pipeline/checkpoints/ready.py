@@ -4,22 +4,36 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from ..backbones.places import SUFFIX, weights_file
 from ..backbones.registry import BACKBONES
 from ..backbones.timm_frames import PREFIX as TIMM
 from ..backbones.transformers_names import PREFIX as TRANSFORMERS
-from ..backbones.weights import Weights, is_own_file, save_weights
-from ..errors import WeightsError
+from ..backbones.weights import FORMAT_VERSION, Weights, is_own_file, save_weights
+from ..errors import WeightsError, named
+from ..videos.preprocessing import Preprocessing
+from .class_lists import BY_SIZE, class_list, class_lists_sha256
 from .fetch import cache_folder, fetched
-from .published import Published, find_published, is_published, licence_words, published_in
+from .published import Published, find_published, is_published, licence_words, published, published_in
 from .recipes import RECIPES
-from .sources import FileSource, FolderSource, Source, cached_source, folder_source, is_timm_folder, timm_source
+from .sources import (
+    FileSource,
+    FolderSource,
+    Source,
+    cached_source,
+    file_source,
+    folder_source,
+    is_timm_folder,
+    timm_source,
+)
 from .transformers_models import is_model_folder
 
 Say = Callable[[str], None]
 Fetch = Callable[[Published], Path]
+Treatment = tuple[Preprocessing, float | None, int, int]  # pixels, fps, frames, stride
+_MOST = 3  # names that a sentence has
 
 
 def _quietly(words: str) -> None:
@@ -77,7 +91,7 @@ def foreign_source(given: Given, *, role: str | None = None, fetch: Fetch = fetc
     path = weights_file(given.place, role=role)
     if not path.is_file() or is_own_file(path):
         return None
-    return FileSource(path=path, backbone=given.backbone)
+    return file_source(path, backbone=given.backbone)
 
 
 def _named_source(given: Given, *, fetch: Fetch) -> Source | None:
@@ -122,30 +136,77 @@ def _converted(source: Source, *, say: Say) -> Path:
         weights = source.read()
         place.parent.mkdir(parents=True, exist_ok=True)
         save_weights(place, weights)
-        _tell(weights, say)
+        for sentence in told(weights, source):
+            say(sentence)
     return place
 
 
 def _key(source: Source) -> str:
     """Return what names the converted file: all that decides its content."""
     recipes = {name: (own.preprocessing.record(), own.fps) for name, own in RECIPES.items()}
-    return hashlib.sha256(json.dumps([*source.decisive(), recipes], sort_keys=True).encode()).hexdigest()[:24]
+    decisive = [FORMAT_VERSION, version("vidpipe"), class_lists_sha256(), recipes, source.decisive()]
+    return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _tell(weights: Weights, say: Say) -> None:
-    """Say what foreign weights were taken for, and what their licence forbids."""
+def told(weights: Weights, source: Source, *, are_named: bool = False, has_recipe: bool = False) -> list[str]:
+    """Return sentences: what foreign weights were taken for, what of it was guessed, and what their licence forbids.
+
+    Args:
+        weights: as they became.
+        source: what they were read from.
+        are_named: whether whoever gave them has also named their classes.
+        has_recipe: whether they have also said how pixels are prepared.
+    """
     own, origin = weights.preprocessing, weights.origin
-    say(
-        f"{origin['file']} is {weights.backbone} as {origin['dialect']} spells it: "
+    name = f"{origin['name']}, " if "name" in origin else ""
+    sentences = [
+        f"{origin['file']} is {name}{weights.backbone} as {origin['dialect']} spells it: "
         f"{len(weights.classes)} classes, pictures of {own.crop}×{own.crop}, clips of {weights.num_frames} frames at "
-        f"stride {weights.sampling_rate}"
+        f"stride {weights.sampling_rate}",
+        "" if are_named else _guessed_classes(weights, source),
+        "" if has_recipe else _others_told(weights, source),
+        licence_words(origin.get("name", origin["file"]), origin.get("licence", "")),
+    ]
+    return [words for words in sentences if words]
+
+
+def _guessed_classes(weights: Weights, source: Source) -> str:
+    """Return a sentence if nothing but their number tells the classes' names."""
+    listed = BY_SIZE.get(len(weights.classes))
+    tells = not isinstance(source, FileSource) or (source.entry is not None and source.entry.classes)
+    if tells or listed is None:
+        return ""
+    return (
+        f"the classes of {weights.origin['file']} are named as in {listed}, by their number alone; vidpipe weights "
+        f"convert takes {named('class_list')}"
     )
-    forbidden = licence_notice(weights)
-    if forbidden:
-        say(forbidden)
 
 
-def licence_notice(weights: Weights) -> str:
-    """Return a sentence if the licence of converted weights forbids commercial use; else an empty text."""
-    origin = weights.origin
-    return licence_words(origin.get("name", origin["file"]), origin.get("licence", ""))
+def _others_told(weights: Weights, source: Source) -> str:
+    """Return a sentence if files that are published with the same tensors want other pixels or clips."""
+    if not isinstance(source, FileSource) or source.entry is not None:
+        return ""
+    others = [own.name for own in _others(weights)]
+    if not others:
+        return ""
+    names = " or ".join(others[:_MOST]) + (f" (and {len(others) - _MOST} more)" if len(others) > _MOST else "")
+    return (
+        f"{weights.origin['file']} may as well be {names}, whose pixels or clips differ: then give that name; vidpipe "
+        f"weights convert takes {named('recipe')}"
+    )
+
+
+def _others(weights: Weights) -> list[Published]:
+    """Return the first of each kind of published weights that are spelled like these and are treated otherwise.
+
+    Those with as many classes come alone, if there are any.
+    """
+    spelled = (weights.backbone, weights.origin["dialect"])
+    alike = [own for own in published().values() if (own.backbone, own.dialect) == spelled]
+    scored = [own for own in alike if own.classes and len(class_list(own.classes)) == len(weights.classes)]
+    kinds: dict[Treatment, Published] = {}
+    for own in scored or alike:
+        recipe = RECIPES[own.recipe]
+        kinds.setdefault((recipe.preprocessing, recipe.fps, own.frames, own.stride), own)
+    kinds.pop((weights.preprocessing, weights.fps, weights.num_frames, weights.sampling_rate), None)
+    return list(kinds.values())

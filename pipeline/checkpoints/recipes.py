@@ -49,6 +49,22 @@ _MM_2D = Preprocessing(
     bn_eps=1e-5,
     clip_rule="segments",
 )
+_IMAGENET = Preprocessing(
+    short_side=256, crop=224, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, rounding="down", bn_eps=1e-5
+)
+# Of pytorchvideo's networks that end in scores.
+_PTV = Preprocessing(
+    short_side=256,
+    crop=256,
+    mean=_FB_MEAN,
+    std=_FB_STD,
+    antialias=False,
+    rounding="down",
+    bn_eps=1e-5,
+    head_window=(64, 7, 7),
+    clip_rule="linspace",
+    slow_frames="spread",
+)
 _TSM = replace(_MM_2D, antialias=True, rounding="down")
 
 
@@ -133,19 +149,7 @@ class _Recipes(dict[str, Recipe]):
 
 _FIXED: dict[str, Recipe] = {
     "fb256": Recipe(
-        preprocessing=Preprocessing(
-            short_side=256,
-            crop=256,
-            mean=_FB_MEAN,
-            std=_FB_STD,
-            antialias=False,
-            rounding="down",
-            bn_eps=1e-5,
-            head_window=(64, 7, 7),
-            head_activation="softmax",
-            clip_rule="linspace",
-            slow_frames="spread",
-        ),
+        preprocessing=replace(_PTV, head_activation="softmax"),
         fps=30.0,
         words="PySlowFast's and pytorchvideo's test: shorter side 256, whole height, probabilities averaged",
     ),
@@ -201,20 +205,14 @@ _FIXED: dict[str, Recipe] = {
         words="mmaction2's test of its R(2+1)D, whose norms have two eps: shorter side 256, three crops of 256",
     ),
     "ptv256": Recipe(
-        preprocessing=Preprocessing(
-            short_side=256,
-            crop=256,
-            mean=_FB_MEAN,
-            std=_FB_STD,
-            antialias=False,
-            rounding="down",
-            bn_eps=1e-5,
-            head_window=(64, 7, 7),
-            clip_rule="linspace",
-            slow_frames="spread",
-        ),
+        preprocessing=_PTV,
         fps=30.0,
         words="as PySlowFast's test, for pytorchvideo's networks that end in scores: these are averaged over positions",
+    ),
+    "ptv256_segments": Recipe(
+        preprocessing=replace(_PTV, clip_rule="segments"),
+        fps=None,
+        words="PySlowFast's test on Something-Something: middles of segments of the whole video, three crops of 256",
     ),
     "mm3d": Recipe(
         preprocessing=Preprocessing(
@@ -232,8 +230,9 @@ _FIXED: dict[str, Recipe] = {
         preprocessing=Preprocessing(
             short_side=128,
             crop=112,
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
+            mean=_IMAGENET_MEAN,
+            std=_IMAGENET_STD,
+            rounding="down",
             bn_eps=1e-5,
         ),
         fps=None,
@@ -264,11 +263,14 @@ _FIXED: dict[str, Recipe] = {
         words="mmaction2's test of its other copies of VMZ's CSN (from scratch, from Sports-1M): VMZ's mean and std",
     ),
     "imagenet": Recipe(
-        preprocessing=Preprocessing(
-            short_side=256, crop=224, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, rounding="down", bn_eps=1e-5
-        ),
+        preprocessing=_IMAGENET,
         fps=None,
-        words="torchvision's test on pictures: shorter side 256, the middle 224; its second weights take 232",
+        words="torchvision's test on pictures: shorter side 256, the middle 224",
+    ),
+    "imagenet232": Recipe(
+        preprocessing=replace(_IMAGENET, short_side=232),
+        fps=None,
+        words="torchvision's test of its second weights on pictures: shorter side 232, the middle 224",
     ),
     "mm2d": Recipe(
         preprocessing=_MM_2D,
@@ -297,16 +299,12 @@ _FIXED: dict[str, Recipe] = {
     ),
     **{f"efficientnet_lite{index}": _lite(size) for index, size in enumerate((224, 240, 260, 280, 300))},
     "vmae": Recipe(
-        preprocessing=Preprocessing(
-            short_side=224, crop=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), rounding="down"
-        ),
+        preprocessing=Preprocessing(short_side=224, crop=224, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, rounding="down"),
         fps=None,
         words="VideoMAE's test: shorter side 224, 5 clips of 16 frames at stride 4, three crops",
     ),
     "vj2": Recipe(
-        preprocessing=Preprocessing(
-            short_side=292, crop=256, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), rounding="down"
-        ),
+        preprocessing=Preprocessing(short_side=292, crop=256, mean=_IMAGENET_MEAN, std=_IMAGENET_STD, rounding="down"),
         fps=None,
         words="V-JEPA 2's probes: shorter side 256/224 of the crop, every fourth frame, 8 segments and three views",
     ),

@@ -1,10 +1,11 @@
 """Weights of other programs, found and not yet read: a file, a folder of transformers, or what timm itself keeps."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..backbones.registry import plain_name
 from ..backbones.timm_frames import PREFIX as TIMM
 from ..backbones.timm_frames import timm_record, timm_state, timm_version
 from ..backbones.transformers_folders import CONFIG, find_folder, read_architecture
@@ -16,6 +17,7 @@ from .class_lists import class_list, unnamed_classes
 from .containers import file_sha256, read_checkpoint
 from .conversion import convert, fitted, shapes_of
 from .dialects import read_as
+from .fetch import entry_of
 from .hub import image_file
 from .published import Published, published
 from .recipes import RECIPES, Recipe
@@ -53,15 +55,18 @@ class FileSource:
         path: of the file.
         backbone: the network that it must hold; empty to find out.
         entry: of the registry, if the file is published.
+        sha256: its digest, if it is known; empty to find out.
     """
 
     path: Path
     backbone: str = ""
     entry: Published | None = None
+    sha256: str = ""
 
     def decisive(self) -> list[Any]:
         """Return the file's digest, and what is asked of it."""
-        return [file_sha256(self.path), self.backbone, _facts(self.entry)]
+        digest = self.sha256 or file_sha256(self.path)
+        return [digest, self.backbone, _facts(self.entry), _timm_facts(self.backbone)]
 
     def read(self, *, classes: Classes = None, recipe: Recipe | None = None) -> Weights:
         """Return the file as weights of vidpipe's, with the entry's recipe, clips and classes."""
@@ -124,8 +129,9 @@ class TimmSource:
     file: Path | None
 
     def decisive(self) -> list[Any]:
-        """Return the file's digest, the network's name, and the version of timm, whose filters may change."""
-        return [file_sha256(self.file) if self.file else timm_record(self.name)["url"], self.name, timm_version()]
+        """Return the file's digest, the network's name, and timm's version and recipe; its filters may change."""
+        digest = file_sha256(self.file) if self.file else timm_record(self.name)["url"]
+        return [digest, self.name, _timm_facts(self.name)]
 
     def read(self, *, classes: Classes = None, recipe: Recipe | None = None) -> Weights:
         """Return them as weights of vidpipe's."""
@@ -178,6 +184,25 @@ def timm_source(name: str) -> TimmSource:
         ) from error
 
 
+def file_source(path: Path, *, backbone: str = "") -> FileSource:
+    """Return a file of another program, with its entry of the registry if its digest tells that it is published.
+
+    timm reads some published files as networks of its own, by its own rules.
+
+    Args:
+        path: of the file.
+        backbone: the network that it must hold; empty to find out.
+
+    Raises:
+        WeightsError: if it is published as another network.
+    """
+    digest = file_sha256(path)
+    entry = None if backbone.startswith(TIMM) else entry_of(digest)
+    if entry is not None and backbone not in ("", entry.backbone):
+        raise WeightsError(f"{path} is {entry.name}, which holds {entry.backbone}, not {backbone}")
+    return FileSource(path=path, backbone=backbone, entry=entry, sha256=digest)
+
+
 def is_timm_folder(place: Path, *, backbone: str) -> bool:
     """Return whether a folder's weights are to be read as those of a network of timm, which must be named."""
     return backbone.startswith(TIMM) and (place / WEIGHTS).is_file()
@@ -216,8 +241,15 @@ def cached_source(name: str, *, backbone: str = "") -> FolderSource:
     return FolderSource(folder=find_folder(name), name=name.removeprefix(TRANSFORMERS), backbone=backbone)
 
 
-def _facts(entry: Published | None) -> list[Any] | None:
-    return entry and [entry.name, entry.frames, entry.stride]
+def _facts(entry: Published | None) -> dict[str, Any] | None:
+    return entry and asdict(entry)
+
+
+def _timm_facts(backbone: str) -> list[Any] | None:
+    """Return what of timm decides how a network of it is read; None for other networks."""
+    if not backbone.startswith(TIMM):
+        return None
+    return [timm_version(), RECIPES[plain_name(backbone)].preprocessing.record()]
 
 
 def _origin(entry: Published) -> dict[str, str]:

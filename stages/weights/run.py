@@ -1,7 +1,7 @@
 """List, inspect, fetch and convert published weights."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from ...pipeline.backbones.weights import Weights, averaged, is_own_file, load_w
 from ...pipeline.checkpoints.containers import file_sha256, read_checkpoint
 from ...pipeline.checkpoints.conversion import shapes_of
 from ...pipeline.checkpoints.dialects import nearest, nearest_spelling, recognised, report
+from ...pipeline.checkpoints.fetch import entry_of
 from ...pipeline.checkpoints.published import Published, find_published, licence_words, published
-from ...pipeline.checkpoints.ready import Given, foreign_source, licence_notice
+from ...pipeline.checkpoints.ready import Given, foreign_source, told
 from ...pipeline.checkpoints.recipes import RECIPES
 from ...pipeline.checkpoints.sources import FileSource, Source, is_timm_folder
 from ...pipeline.checkpoints.spelling import Comparison
@@ -38,6 +39,7 @@ class Inspection:
         networks: what it may be: network, dialect, recipe and number of classes each.
         nearest: if it is none: the nearest networks, and what is missing or left over.
         stranger: if it is one that vidpipe knows and does not have: which, and why.
+        published: the name in the registry of the file with this digest; empty if none is known.
         origin: of a converted file: where it comes from.
         classes: of vidpipe's own files, the names.
     """
@@ -49,6 +51,7 @@ class Inspection:
     networks: tuple[dict[str, Any], ...] = ()
     nearest: tuple[str, ...] = ()
     stranger: str = ""
+    published: str = ""
     origin: dict[str, str] | None = None
     classes: tuple[str, ...] = ()
 
@@ -56,6 +59,16 @@ class Inspection:
 def list_published(settings: ListSettings) -> list[Published]:
     """Return the entries that pass all filters; one without the figure that a filter asks for does not."""
     return [own for own in published().values() if _passes(own, settings)]
+
+
+def show_published(name: str) -> dict[str, Any]:
+    """Return all that the registry has of published weights, with what their recipe does in words as ``treatment``.
+
+    Raises:
+        SettingsError: if there is no such name.
+    """
+    own = find_published(name)
+    return {**asdict(own), "treatment": RECIPES[own.recipe].words}
 
 
 def _passes(own: Published, asked: ListSettings) -> bool:
@@ -104,10 +117,11 @@ def inspect(settings: InspectSettings) -> Inspection:
         return _inspect_own(path, asked)
     checkpoint = read_checkpoint(path)
     shapes = shapes_of(checkpoint.state)
-    told = "" if asked else stranger(shapes)
-    found = [nearest_spelling(shapes, asked)] if asked else recognised(shapes) or ([] if told else nearest(shapes))
+    odd = "" if asked else stranger(shapes)
+    found = [nearest_spelling(shapes, asked)] if asked else recognised(shapes) or ([] if odd else nearest(shapes))
     facts = {"container": checkpoint.container, "sha256": checkpoint.sha256, "num_tensors": len(shapes)}
-    return replace(_inspection(path, found, **facts), stranger=told)
+    entry = entry_of(checkpoint.sha256)
+    return replace(_inspection(path, found, **facts), stranger=odd, published=entry.name if entry else "")
 
 
 def _inspect_own(path: Path, asked: str) -> Inspection:
@@ -164,19 +178,18 @@ def convert_file(settings: ConvertSettings, *, progress: Progress = SILENT) -> W
 
     Args:
         settings: which weights, and where to.
-        progress: of what has to be fetched; told of a licence that forbids commercial use.
+        progress: of what has to be fetched; told what the weights were taken for, and of a licence that forbids commercial
+            use.
 
     Raises:
         SettingsError: if they may be of several networks, or a name is unknown.
         WeightsError: if they are of no network that vidpipe knows, or there is a file at the output already.
     """
     _check_output(settings)
-    weights = _source(settings, progress).read(
-        classes=_class_list(settings), recipe=RECIPES[settings.recipe] if settings.recipe else None
-    )
-    forbidden = licence_notice(weights)
-    if forbidden:
-        progress.notice(forbidden)
+    source = _source(settings, progress)
+    weights = source.read(classes=_class_list(settings), recipe=RECIPES[settings.recipe] if settings.recipe else None)
+    for sentence in told(weights, source, are_named=bool(settings.class_list), has_recipe=bool(settings.recipe)):
+        progress.notice(sentence)
     weights = sealed(averaged(weights, settings.pool_time))
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(settings.out, weights)

@@ -3,8 +3,11 @@
 import dataclasses
 import errno
 import hashlib
+import io
+import json
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,7 +22,8 @@ from vidpipe.pipeline.checkpoints.dialects import SPELLINGS
 from vidpipe.pipeline.checkpoints.fetch import downloads_folder, fetched, own_place, torch_hub_folder
 from vidpipe.pipeline.checkpoints.published import Published, published
 from vidpipe.pipeline.checkpoints.transformers_models import spelling_of
-from vidpipe.pipeline.errors import OutOfSpaceError, WeightsError
+from vidpipe.pipeline.errors import FileError, OutOfSpaceError, WeightsError
+from vidpipe.pipeline.files import write_json
 
 CONTENT = b"PK\x03\x04" + bytes(range(256)) * 64
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -92,7 +96,14 @@ def entry(server: Server, sha256: str = DIGEST[:8]) -> Published:
 
 
 def left() -> list[str]:
-    return sorted(own.name for own in downloads_folder().rglob("*") if own.is_file())
+    """Return the names of all files but the list of digests."""
+    files = (own.name for own in downloads_folder().rglob("*") if own.is_file())
+    return sorted(own for own in files if own != "known_digests.json")
+
+
+def learnt() -> dict[str, str]:
+    place = downloads_folder() / "known_digests.json"
+    return json.loads(place.read_text()) if place.is_file() else {}
 
 
 def test_a_file_comes_whole_and_once(server):
@@ -202,15 +213,98 @@ def test_torch_hubs_folder_is_believed_by_digest_alone(server):
 
 
 def test_a_file_without_a_known_digest_is_learnt_and_refused_when_changed(server):
-    path = fetched(entry(server, ""))
+    own = entry(server, "")
+    path = fetched(own)
     path.write_bytes(b"PK other")
-    with pytest.raises(WeightsError, match="is not the file that"):
-        fetched(entry(server, ""))
+    how = f"remove the line of {own.url} from {downloads_folder() / 'known_digests.json'}"
+    with pytest.raises(WeightsError, match=f"is not the file that.* {how}"):
+        fetched(own)
     path.unlink()
     server.content = b"PK other"
-    with pytest.raises(WeightsError, match="gave is not"):
+    with pytest.raises(WeightsError, match=f"gave is not.* {how}"):
+        fetched(own)
+    assert (left(), learnt()) == ([], {own.url: DIGEST})
+    (downloads_folder() / "known_digests.json").write_text("{}")
+    assert fetched(own).read_bytes() == b"PK other"
+
+
+def test_the_whole_digest_is_learnt_where_the_registry_has_its_beginning(server):
+    path = fetched(entry(server))
+    assert learnt() == {entry(server).url: DIGEST}
+    other = DIGEST[:8] + DIGEST[8:][::-1]  # as of a file that was made to begin alike
+    (downloads_folder() / "known_digests.json").write_text(json.dumps({entry(server).url: other}))
+    with pytest.raises(WeightsError, match=f"begins with {DIGEST[:16]}, not {other[:16]}"):
+        fetched(entry(server))
+    # What was learnt of a file that the registry does not have any more is not held against the new one.
+    (downloads_folder() / "known_digests.json").write_text(json.dumps({entry(server).url: "0" * 64}))
+    assert fetched(entry(server)) == path
+    assert learnt() == {entry(server).url: DIGEST}
+
+
+def read_only(path: Path, content: object) -> None:
+    raise FileError(f"{path} cannot be written: Read-only file system")
+
+
+def test_a_file_that_was_put_there_by_hand_is_learnt(server, monkeypatch: pytest.MonkeyPatch):
+    own = entry(server, "")
+    own_place(own).parent.mkdir(parents=True)
+    own_place(own).write_bytes(b"<html></html>")
+    fetched(own)
+    assert learnt() == {}  # no weights: reading it says so
+    own_place(own).write_bytes(CONTENT)
+    with monkeypatch.context() as patched:
+        patched.setattr(fetch, "write_json", read_only)
+        assert (fetched(own), learnt()) == (own_place(own), {})
+    assert (fetched(own), learnt()) == (own_place(own), {own.url: DIGEST})
+    own_place(own).write_bytes(b"PK other")
+    with pytest.raises(WeightsError, match="is not the file that"):
+        fetched(own)
+
+
+def test_a_killed_download_leaves_no_part_of_one_version_under_anothers_mark(server, monkeypatch: pytest.MonkeyPatch):
+    server.cut = 5000
+    with pytest.raises(WeightsError, match="broke off"):
         fetched(entry(server, ""))
-    assert left() == ["known_digests.json"]
+    server.cut, server.mark, server.content = 0, '"2"', CONTENT[:4] + CONTENT[4:][::-1]
+
+    def killed(path: Path, content: object) -> None:
+        write_json(path, content)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fetch, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            fetched(entry(server, ""))
+    assert fetched(entry(server, "")).read_bytes() == server.content
+
+
+def test_a_redirect_away_from_https_is_refused(server):
+    handler = fetch._StaysEncrypted(entry(server))
+    asked = urllib.request.Request("https://a.org/w.pth")
+    with pytest.raises(WeightsError, match=r"leads on to http://b\.org/w\.pth, which is not encrypted"):
+        handler.redirect_request(asked, io.BytesIO(), 302, "", {}, "http://b.org/w.pth")
+    followed = handler.redirect_request(asked, io.BytesIO(), 302, "", {}, "https://b.org/w.pth")
+    assert followed.full_url == "https://b.org/w.pth"
+
+
+def test_rows_that_share_tensors_and_not_clips_say_how_they_are_treated():
+    """Source: PySlowFast's ssv2.py and torchvision's transforms, as the recipes' words say."""
+    from vidpipe.pipeline.checkpoints.recipes import RECIPES
+
+    rows = published()
+    for name in ("slow_only_50.ptv_ssv2", "slowfast_50_8x8.ptv_ssv2"):
+        recipe = RECIPES[rows[name].recipe]
+        assert (recipe.preprocessing.clip_rule, recipe.fps) == ("segments", None)
+    second = [RECIPES[own.recipe] for own in rows.values() if ".tv2_" in own.name]
+    assert [(own.preprocessing.short_side, own.preprocessing.crop) for own in second] == [(232, 224)] * 3
+    # Their scores are of several labels at once, which nothing here can use yet.
+    assert not [own.name for own in rows.values() if own.classes == "charades"]
+
+
+def test_no_two_rows_claim_one_file():
+    begins = [own.sha256 for own in published().values() if own.sha256]
+    assert len(set(begins)) == len(begins) and {len(own) for own in begins} == {8}
+    assert len({own.url for own in published().values()}) == len(published())
 
 
 SPELT = {(spelling.dialect, backbone) for spelling in SPELLINGS for backbone in spelling.backbones}

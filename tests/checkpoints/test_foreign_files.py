@@ -1,9 +1,12 @@
 """Files of other programs: what is in them, what never runs, and what each kind of bad file gets."""
 
+import dataclasses
 import io
+import json
 import pickle
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,11 +17,18 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from vidpipe.cli.main import main
+from vidpipe.pipeline.backbones.registry import usual_clip
 from vidpipe.pipeline.backbones.weights import load_weights
-from vidpipe.pipeline.checkpoints.containers import read_checkpoint
+from vidpipe.pipeline.checkpoints import fetch, ready
+from vidpipe.pipeline.checkpoints.class_lists import class_list
+from vidpipe.pipeline.checkpoints.containers import file_sha256, read_checkpoint
 from vidpipe.pipeline.checkpoints.conversion import convert
+from vidpipe.pipeline.checkpoints.dialects import SPELLINGS
+from vidpipe.pipeline.checkpoints.published import find_published, published
 from vidpipe.pipeline.checkpoints.ready import Given, ready_file
-from vidpipe.pipeline.errors import SettingsError, WeightsError
+from vidpipe.pipeline.checkpoints.recipes import RECIPES
+from vidpipe.pipeline.checkpoints.sources import FileSource
+from vidpipe.pipeline.errors import SettingsError, WeightsError, named
 
 
 class Harmful:
@@ -124,13 +134,91 @@ def test_a_file_becomes_weights_once_and_says_what_it_is(file: Path, state, tmp_
     made = ready_file(Given(place=file), say=said.append)
     assert said == [
         f"{file.name} is s3d as torchvision spells it: 400 classes, pictures of 224×224, clips of "
-        f"{load_weights(made).num_frames} frames at stride {load_weights(made).sampling_rate}"
+        f"{load_weights(made).num_frames} frames at stride {load_weights(made).sampling_rate}",
+        f"the classes of {file.name} are named as in kinetics400, by their number alone; vidpipe weights convert takes "
+        f"{named('class_list')}",
     ]
     assert ready_file(Given(place=file), say=said.append) == made
     assert ready_file(Given(place=made)) == made  # vidpipe's own
     weights = load_weights(made)
     assert (weights.backbone, weights.classes[0], weights.fps) == ("s3d", "abseiling", 15.0)
     assert set(weights.state["fc.weight"].flatten().tolist()) == set(state["classifier.1.weight"].flatten().tolist())
+
+
+def test_a_published_file_is_known_by_its_digest_wherever_it_lies(file: Path, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("VIDPIPE_CACHE", str(tmp_path))
+    digest = file_sha256(file)
+    row = dataclasses.replace(find_published("s3d.tv_k400"), frames=20, stride=3, recipe="tv112", sha256=digest[:8])
+    monkeypatch.setattr(fetch, "published", lambda: {row.name: row})
+    said: list[str] = []
+    weights = load_weights(ready_file(Given(place=file), say=said.append))
+    assert (weights.num_frames, weights.sampling_rate, weights.preprocessing.crop) == (20, 3, 112)
+    assert len(said) == 1 and said[0].startswith(f"{file.name} is s3d.tv_k400, s3d as torchvision spells it")
+    assert (weights.origin["name"], weights.origin["url"]) == (row.name, row.url)
+    assert f"  published as {row.name}\n" in type_in("weights", "inspect", file).stdout
+    with pytest.raises(WeightsError, match=r"is s3d\.tv_k400, which holds s3d, not r3d_18"):
+        ready_file(Given(backbone="r3d_18", place=file))
+
+    unknown = dataclasses.replace(row, sha256="")
+    twin = dataclasses.replace(row, name="twin")
+    for rows, is_known in (([row, twin], False), ([unknown], False), ([unknown, twin], True)):
+        monkeypatch.setattr(fetch, "published", lambda rows=rows: {own.name: own for own in rows})
+        assert (fetch.entry_of(digest) is not None) is is_known
+    monkeypatch.setattr(fetch, "published", lambda: {unknown.name: unknown})
+    fetch.downloads_folder().mkdir()
+    (fetch.downloads_folder() / "known_digests.json").write_text(json.dumps({row.url: digest}))
+    assert fetch.entry_of(digest) == unknown
+    assert fetch.entry_of(digest[::-1]) is None
+
+
+def test_published_files_of_other_pixels_or_clips_are_named_where_no_digest_tells(file: Path):
+    weights = dataclasses.replace(convert(read_checkpoint(file)), num_frames=16)
+    source = FileSource(path=file)
+    *_, others = ready.told(weights, source)
+    assert others == (
+        f"{file.name} may as well be s3d.tv_k400, whose pixels or clips differ: then give that name; vidpipe weights "
+        f"convert takes {named('recipe')}"
+    )
+    assert len(ready.told(weights, source, are_named=True, has_recipe=True)) == 1
+    assert len(ready.told(weights, dataclasses.replace(source, entry=find_published("s3d.tv_k400")))) == 1
+
+
+def test_every_row_that_a_path_alone_would_treat_otherwise_is_known_or_told():
+    told = set()
+    for row in published().values():
+        spelt = next((own for own in SPELLINGS if own.dialect == row.dialect and row.backbone in own.backbones), None)
+        if spelt is None:
+            continue  # of the hub
+        recipe, (frames, stride) = RECIPES[spelt.recipe], usual_clip(row.backbone)
+        classes = class_list(row.classes) if row.classes else ("a", "b")
+        taken = SimpleNamespace(
+            backbone=row.backbone,
+            origin={"dialect": row.dialect},
+            classes=classes,
+            preprocessing=recipe.preprocessing,
+            fps=recipe.fps,
+            num_frames=frames,
+            sampling_rate=stride,
+        )
+        own = RECIPES[row.recipe]
+        treatment = (own.preprocessing, own.fps, row.frames, row.stride)
+        if treatment != (recipe.preprocessing, recipe.fps, frames, stride):
+            others = [(RECIPES[other.recipe], other.frames, other.stride) for other in ready._others(taken)]
+            assert treatment in [(how.preprocessing, how.fps, *clip) for how, *clip in others], row.name
+            told.add(row.name)
+    assert {"slow_only_50.mm_k400_4x16", "ipcsn_152.mm_k400", "tsm_resnet_50.mm_k400_dense_1x1x8"} <= told
+
+
+def test_what_decides_the_converted_file_is_in_its_name(file: Path, monkeypatch):
+    row = find_published("s3d.tv_k400")
+    source = FileSource(path=file, entry=row, sha256="1f")
+    others = [dataclasses.replace(source, entry=dataclasses.replace(row, **{name: value}))
+              for name, value in {"classes": "", "recipe": "vmz", "frames": 9, "licence": "X"}.items()]  # fmt: skip
+    names = {ready._key(own) for own in (source, *others, dataclasses.replace(source, sha256="2f"))}
+    monkeypatch.setattr(ready, "version", lambda _: "9")
+    names.add(ready._key(source))
+    monkeypatch.setattr(ready, "class_lists_sha256", lambda: "3f")
+    assert len({*names, ready._key(source)}) == 8
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -179,7 +267,9 @@ def test_inspect_and_convert(file: Path, tmp_path: Path):
     shown = type_in("weights", "inspect", file)
     assert "s3d as torchvision spells it, 400 classes, recipe tvS3D" in shown.stdout
     out = tmp_path / "own.safetensors"
-    assert "s3d, 400 classes" in type_in("weights", "convert", file, out).stdout
+    made = type_in("weights", "convert", file, out)
+    assert "s3d, 400 classes" in made.stdout
+    assert "named as in kinetics400, by their number alone; vidpipe weights convert takes --class-list" in made.stderr
     assert "classes: abseiling" in type_in("weights", "inspect", out).stdout
     again = type_in("weights", "convert", file, out)
     assert again.exit_code == 1

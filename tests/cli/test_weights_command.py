@@ -9,7 +9,8 @@ from click.testing import CliRunner
 from heard_progress import Heard
 
 from vidpipe.cli.main import main
-from vidpipe.pipeline.checkpoints.published import published
+from vidpipe.pipeline.checkpoints.published import find_published, published
+from vidpipe.pipeline.costs.flops import backbone_macs
 from vidpipe.stages.weights import run
 from vidpipe.stages.weights.settings import FetchSettings
 
@@ -40,8 +41,24 @@ def test_the_list_is_narrowed_by_cost_accuracy_licence_source_and_network(words,
 
 def test_a_table_shows_what_the_source_says():
     shown = CliRunner().invoke(main, ["weights", "list", "--backbone", "r2plus1d_18", "--source", "torchvision"]).stdout
+    assert shown.split("  ")[0] == "name" and "GMACs a clip" in shown.splitlines()[0]
     row = next(line for line in shown.splitlines() if line.startswith("r2plus1d_18.tv_k400"))
     assert row.split()[:7] == ["r2plus1d_18.tv_k400", "torchvision", "16", "1", "40.519", "112", "67.463"]
+
+
+@pytest.mark.parametrize("name", ["resnet_50.tv_in1k", "c2d_50_mm.mm_k400_100e_8x8_in1k", "x3d_s.mm_k400",
+                                  "resnet_50.mm_k400_100e_1x1x8", "efficientnet_lite0"])  # fmt: skip
+def test_costs_are_of_a_whole_clip_at_the_size_beside_them(name):
+    """Sources count norms and pools too, or do not: a tenth. Eight frames for one, or 224 for 256 pixels, is more."""
+    own = find_published(name)
+    counted = backbone_macs(own.backbone, num_frames=own.frames, size=own.size) / 1e9
+    assert own.gmacs == pytest.approx(counted, rel=0.1)
+
+
+def test_show_tells_the_treatment_in_words():
+    shown = CliRunner().invoke(main, ["weights", "show", "resnet_50.tv2_in1k"]).stdout
+    assert "treatment   torchvision's test of its second weights on pictures: shorter side 232, the middle 224" in shown
+    assert "gmacs       32.712" in shown
 
 
 def test_a_licence_that_forbids_commercial_use_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
