@@ -63,10 +63,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not begins:
         raise WeightsError(f"{path} is empty. {_ADVICE}")
     container, content = _content(path, begins)
-    try:
-        state = state_of(content, num_bytes=path.stat().st_size)
-    except WeightsError as error:
-        raise WeightsError(f"{path}: {error.marked}") from error
+    state = _state(path, content)
     if not state:
         raise WeightsError(f"{path} holds no tensors by name, so it is no state dict{_found(content)}. {_ADVICE}")
     return Checkpoint(path=path, container=container, state=state, sha256=digest)
@@ -107,12 +104,22 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file by name.
 
     Raises:
-        WeightsError: if it is damaged.
+        WeightsError: if it is damaged, or none, or has tensors that are no plain numbers.
     """
     try:
-        return load_file(str(path))
+        content = load_file(str(path))
     except Exception as error:  # whatever a damaged file makes of the reader
+        if found := what_it_is(path):
+            raise WeightsError(f"{path} is no safetensors file: it is {found}. {_ADVICE}") from error
         raise WeightsError(f"{path} is a damaged safetensors file ({_one_line(error)}). {_ADVICE}") from error
+    return _state(path, content)
+
+
+def _state(path: Path, content: Any) -> dict[str, Tensor]:
+    try:
+        return state_of(content, num_bytes=path.stat().st_size)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error.marked}") from error
 
 
 def _read_torch(path: Path) -> Any:

@@ -8,14 +8,15 @@ from typing import Any
 from ...pipeline.backbones.places import SUFFIX, weights_file
 from ...pipeline.backbones.transformers_folders import find_folder
 from ...pipeline.backbones.transformers_names import PREFIX as TRANSFORMERS
-from ...pipeline.backbones.weights import Weights, averaged, is_own_file, load_weights, save_weights, sealed
+from ...pipeline.backbones.weights import Weights, averaged, is_own_file, load_weights, read_head, save_weights, sealed
+from ...pipeline.checkpoints.class_lists import read_class_list
 from ...pipeline.checkpoints.containers import file_sha256, read_checkpoint
 from ...pipeline.checkpoints.conversion import shapes_of
 from ...pipeline.checkpoints.dialects import nearest, nearest_spelling, recognised, report
 from ...pipeline.checkpoints.published import Published, find_published, licence_words, published
 from ...pipeline.checkpoints.ready import Given, foreign_source
 from ...pipeline.checkpoints.recipes import RECIPES
-from ...pipeline.checkpoints.sources import FileSource, is_timm_folder
+from ...pipeline.checkpoints.sources import FileSource, Source, is_timm_folder
 from ...pipeline.checkpoints.spelling import Comparison
 from ...pipeline.checkpoints.strangers import stranger
 from ...pipeline.checkpoints.transformers_models import WEIGHTS, folder_sha256, is_model_folder, read_folder
@@ -176,11 +177,8 @@ def convert_file(settings: ConvertSettings) -> Weights:
             f"{did_you_mean(settings.recipe, RECIPES)}"
         )
     given = Path(settings.class_list)
-    listed = given.read_text(encoding="utf-8").splitlines() if settings.class_list and given.is_file() else None
-    source = foreign_source(Given(backbone=settings.read_as, place=settings.file))
-    if source is None:
-        source = FileSource(path=weights_file(settings.file), backbone=settings.read_as)
-    weights = source.read(
+    listed = read_class_list(given) if settings.class_list and given.is_file() else None
+    weights = _source(settings).read(
         classes=listed or settings.class_list or None,
         recipe=RECIPES[settings.recipe] if settings.recipe else None,
     )
@@ -188,3 +186,22 @@ def convert_file(settings: ConvertSettings) -> Weights:
     settings.out.parent.mkdir(parents=True, exist_ok=True)
     save_weights(settings.out, weights)
     return weights
+
+
+def _source(settings: ConvertSettings) -> Source:
+    """Return where the weights are that are to be converted.
+
+    Raises:
+        WeightsError: if they are vidpipe's own already, or cannot be had.
+    """
+    source = foreign_source(Given(backbone=settings.read_as, place=settings.file))
+    if source is not None:
+        return source
+    path = weights_file(settings.file)
+    if path.is_file():
+        own = read_head(path)
+        raise WeightsError(
+            f"{path} is a weights file of vidpipe's already, of {own.backbone}: nothing is to be converted, give it as "
+            "it is"
+        )
+    return FileSource(path=path, backbone=settings.read_as)
