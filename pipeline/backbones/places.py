@@ -1,5 +1,6 @@
 """Where weights are: in a file, or in the run that left it, with or without the backbone's name before it."""
 
+import re
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +22,13 @@ _BEGINNINGS = {
     b"GGUF": "a GGUF file of a language model",
     b"<": "a page of HTML or XML: perhaps the answer of a web site in place of the file",
 }
+# Pickles before protocol 2 have no mark of their own. Weights are mappings, and these begin so, by protocol.
+_OLD_PICKLES = {
+    0: re.compile(rb"\(d(p\d+)?\n|ccollections\nOrderedDict\n"),
+    1: re.compile(rb"[}](q.|r....)\(", re.DOTALL),
+}
+_ZIPS = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without
+DAMAGED_ZIP = "a damaged zip archive"
 _ENOUGH = 64  # bytes, to tell
 _TEXT = frozenset(b"\t\n\r") | frozenset(
     range(32, 127)
@@ -110,17 +118,28 @@ def what_it_is(path: Path) -> str:
             begins = file.read(_ENOUGH)
         if not begins:
             return "empty"
-        if zipfile.is_zipfile(path):
-            return _what_archive(path)
     except OSError:
         return ""
+    if begins.startswith(_ZIPS):
+        return _what_archive(path)
+    old = old_protocol(begins)
+    if old is not None:
+        return f"a Python pickle of protocol {old}"
     found = (words for beginning, words in _BEGINNINGS.items() if begins.lstrip().startswith(beginning))
     return next(found, "a text file" if all(byte in _TEXT for byte in begins) else "")
 
 
+def old_protocol(begins: bytes) -> int | None:
+    """Return 0 or 1 where a file begins as a mapping that was pickled by that protocol; None if it does not."""
+    return next((protocol for protocol, pattern in _OLD_PICKLES.items() if pattern.match(begins)), None)
+
+
 def _what_archive(path: Path) -> str:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except Exception:  # noqa: BLE001 (whatever damaged bytes make of the reader)
+        return DAMAGED_ZIP
     if "coefficients.npy" in names:
         return "a linear probe of vidpipe probe: a classifier of stored features, without a network"
     if any(name.endswith(".npy") for name in names):

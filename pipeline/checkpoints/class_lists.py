@@ -9,6 +9,7 @@ Sources: torchvision 0.29.1 (kinetics400, imagenet1k), google-deepmind/kinetics-
 import hashlib
 from functools import cache
 from importlib import resources
+from pathlib import Path
 
 from ..errors import SettingsError
 from ..registry import did_you_mean
@@ -54,6 +55,33 @@ def class_lists_sha256() -> str:
     """Return the digest of all lists, for what is made with any of them."""
     names = ((name, *class_list(name)) for name in class_list_names())
     return hashlib.sha256("\0".join("\n".join(own) for own in names).encode()).hexdigest()
+
+
+def read_class_list(path: Path) -> tuple[str, ...]:
+    """Return the class names in a text file, a name a line, in the order of the scores.
+
+    Raises:
+        SettingsError: if the file cannot be read, is no UTF-8, or has no lines, an empty one or one twice.
+    """
+    try:
+        lines = path.read_bytes().decode("utf-8-sig").splitlines()
+    except OSError as error:
+        raise SettingsError(f"the class list {path} cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise SettingsError(f"line {line} of the class list {path} is no UTF-8; save it as UTF-8 text") from error
+    first: dict[str, int] = {}
+    for number, name in enumerate(lines, start=1):
+        if not name.strip():
+            raise SettingsError(f"line {number} of the class list {path} is empty; it must have a class a line")
+        if name in first:
+            raise SettingsError(
+                f"lines {first[name]} and {number} of the class list {path} are both {name!r}; classes must differ"
+            )
+        first[name] = number
+    if not first:
+        raise SettingsError(f"the class list {path} is empty; it must have a class a line")
+    return tuple(first)
 
 
 def unnamed_classes(num_classes: int) -> tuple[str, ...]:

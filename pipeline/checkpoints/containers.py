@@ -1,39 +1,29 @@
 """The files in which programs keep weights, read without running anything that stands in them.
 
-PyTorch's files are read by its own reader for tensors alone, Caffe2's pickles by one that knows NumPy's arrays and
+PyTorch's files are read by its own reader for tensors alone, Caffe2's pickles by one that knows arrays of numbers and
 nothing else, and safetensors hold no code.
 """
 
 import hashlib
-import pickle
 import re
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..backbones.places import HOW, what_it_is
+from ..backbones.places import DAMAGED_ZIP, HOW, old_protocol, what_it_is
 from ..errors import WeightsError
+from .array_pickles import DamagedPickleError, NotAllowedError, read_arrays
+from .state_dicts import key_text, state_of
 
 SAFETENSORS, TORCH, CAFFE2 = "safetensors", "PyTorch", "Caffe2"
-# Where programs put the state dict in what they save, the likeliest first: mmaction2 and TSM, PySlowFast and
-# pytorchvideo, X-Temporal, V-JEPA 2.1 and 2 (the averaged encoder is the one to use).
-_STATES = ("state_dict", "model_state", "model", "ema_encoder", "target_encoder", "encoder")
-_PARALLEL = "module."  # what torch's DataParallel puts before every key
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    *((f"numpy.{core}.multiarray", name) for core in ("core", "_core") for name in ("_reconstruct", "scalar")),
-    ("_codecs", "encode"),
-    ("collections", "OrderedDict"),
-}
+_ZIP, _PICKLE = b"PK", b"\x80"
+_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # of torch's format before 2020, a few bytes after its beginning
 _GIVE = f"Give {HOW}, or a file of another program's weights"
 _ADVICE = "Download it anew, or check where it comes from."
 
@@ -47,14 +37,12 @@ class Checkpoint:
         container: ``safetensors``, ``PyTorch`` or ``Caffe2``.
         state: key -> tensor, on the CPU, without a prefix that wrapping for several GPUs adds.
         sha256: of the whole file, hexadecimal.
-        notes: what else the file says of itself: names and texts, as PySlowFast's configuration.
     """
 
     path: Path
     container: str
     state: dict[str, Tensor]
     sha256: str
-    notes: dict[str, str] = field(default_factory=dict)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -75,16 +63,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not begins:
         raise WeightsError(f"{path} is empty. {_ADVICE}")
     container, content = _content(path, begins)
-    state = _state(content)
+    state = _state(path, content)
     if not state:
         raise WeightsError(f"{path} holds no tensors by name, so it is no state dict{_found(content)}. {_ADVICE}")
-    return Checkpoint(path=path, container=container, state=state, sha256=digest, notes=_notes(content))
+    return Checkpoint(path=path, container=container, state=state, sha256=digest)
 
 
 def begins_as_weights(path: Path) -> bool:
     """Return whether a file's first bytes are those of a container of weights."""
     begins = _beginning(path)
-    return begins[8:9] == b"{" or begins.startswith((b"\x80", b"PK"))
+    return begins[8:9] == b"{" or begins.startswith((_PICKLE, _ZIP)) or old_protocol(begins) is not None
 
 
 def file_sha256(path: Path) -> str:
@@ -95,153 +83,110 @@ def file_sha256(path: Path) -> str:
 
 def _beginning(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(16)
+        return file.read(64)
 
 
 def _content(path: Path, begins: bytes) -> tuple[str, Any]:
     """Return the container's name and what it holds."""
     if begins[8:9] == b"{":  # after the length of its head, eight bytes
-        return SAFETENSORS, _read_safetensors(path)
-    if begins.startswith(b"\x80"):
-        return _read_pickle(path)
-    if begins.startswith(b"PK"):
+        return SAFETENSORS, read_safetensors(path)
+    if begins.startswith(_ZIP):
         return TORCH, _read_torch(path)
+    if _MAGIC in begins:
+        return TORCH, _load_tensors(path)
+    if begins.startswith(_PICKLE) or old_protocol(begins) is not None:
+        return CAFFE2, _read_pickle(path)
     found = what_it_is(path)
     raise WeightsError(f"{path} is no weights file{f': it is {found}' if found else ''}. {_GIVE}")
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def read_safetensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file by name.
+
+    Raises:
+        WeightsError: if it is damaged, or none, or has tensors that are no plain numbers.
+    """
     try:
-        return load_file(str(path))
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path} is a damaged safetensors file ({error}). {_ADVICE}") from error
+        content = load_file(str(path))
+    except Exception as error:  # whatever a damaged file makes of the reader
+        if found := what_it_is(path):
+            raise WeightsError(f"{path} is no safetensors file: it is {found}. {_ADVICE}") from error
+        raise WeightsError(f"{path} is a damaged safetensors file ({_one_line(error)}). {_ADVICE}") from error
+    return _state(path, content)
+
+
+def _state(path: Path, content: Any) -> dict[str, Tensor]:
+    try:
+        return state_of(content, num_bytes=path.stat().st_size)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error.marked}") from error
 
 
 def _read_torch(path: Path) -> Any:
     """Return what torch.save has written, if it is made of tensors and plain values alone."""
-    if not zipfile.is_zipfile(path):
-        raise WeightsError(f"{path} is cut short: it begins as a PyTorch file and has no end. {_ADVICE}")
     found = what_it_is(path)
+    if found == DAMAGED_ZIP:
+        raise WeightsError(f"{path} is cut short or damaged: it begins as a PyTorch file and has no end. {_ADVICE}")
     if not found.startswith("a PyTorch checkpoint"):
         raise WeightsError(f"{path} is no weights file: it is {found}. {_GIVE}")
+    _check_members(path)
     return _load_tensors(path)
+
+
+def _check_members(path: Path) -> None:
+    """Refuse a zip archive that unpacks to more than itself: torch.save compresses nothing.
+
+    Raises:
+        WeightsError: if a member is compressed, or all together claim more bytes than the file has.
+    """
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    packed = next((own.filename for own in members if own.compress_type != zipfile.ZIP_STORED), None)
+    if packed is not None:
+        raise WeightsError(f"{path} is compressed ({packed}), which no file of torch.save is. {_ADVICE}")
+    if sum(own.file_size for own in members) > path.stat().st_size:
+        raise WeightsError(f"{path} claims to hold more bytes than it has. {_ADVICE}")
 
 
 def _load_tensors(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(_refusal(path, error)) from error
-    # Whatever a damaged file makes of torch's reader.
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise WeightsError(f"{path} is a damaged PyTorch file ({_one_line(error)}). {_ADVICE}") from error
+    except Exception as error:  # whatever a damaged file makes of torch's reader
+        asked = re.search(r"GLOBAL (\S+)", str(error))  # in the middle of its own advice
+        if asked:
+            raise WeightsError(_refusal(path, f"it asks for {asked[1]}")) from error
+        raise WeightsError(f"{path} is a damaged PyTorch file ({_reason(error)}). {_ADVICE}") from error
 
 
-def _read_pickle(path: Path) -> tuple[str, Any]:
-    """Return what a bare pickle holds: Caffe2's arrays, or what torch.save wrote before 2020."""
-    if _is_old_torch(path):
-        return TORCH, _load_tensors(path)
+def _reason(error: Exception) -> str:
+    """Return what torch's reader says, without its advice to read the file unsafely."""
+    said = str(error) or type(error).__name__
+    return " ".join(re.sub(r"(?s)Weights only load failed\..*WeightsUnpickler error:", "", said).split())[:300]
+
+
+def _read_pickle(path: Path) -> Any:
+    """Return what a bare pickle holds: Caffe2's arrays."""
     try:
-        with path.open("rb") as file:
-            return CAFFE2, _ArraysOnly(file, encoding="latin1").load()
-    except _NotAllowedError as error:
-        raise WeightsError(_refusal(path, error)) from error
-    # Whatever damaged or hostile bytes make of the reader.
-    except (pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, IndexError, AttributeError,
-            MemoryError, OverflowError, UnicodeDecodeError) as error:  # fmt: skip
+        return read_arrays(path)
+    except NotAllowedError as error:
+        raise WeightsError(_refusal(path, str(error))) from error
+    except DamagedPickleError as error:
         raise WeightsError(f"{path} is a damaged pickle ({_one_line(error)}). {_ADVICE}") from error
 
 
-def _is_old_torch(path: Path) -> bool:
-    """Return whether a pickle begins with the magic number of torch's old format."""
-    with path.open("rb") as file:
-        begins = file.read(32)
-    return b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" in begins
-
-
-class _NotAllowedError(pickle.UnpicklingError):
-    """A pickle asks for something else than arrays."""
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """An unpickler that makes NumPy arrays and plain values, and refuses all else by name."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise _NotAllowedError(f"it asks for {module}.{name}")
-        if module == "_codecs":
-            return _encode
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)  # as NumPy calls it since 2.0
-
-
-def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """Return bytes that Python 3 pickled by protocol 2; other codecs than its own are refused."""
-    if encoding not in ("latin1", "latin-1"):
-        raise _NotAllowedError(f"it asks for the codec {encoding!r}")
-    return text.encode("latin1")
-
-
-def _refusal(path: Path, error: Exception) -> str:
-    asked = re.search(r"GLOBAL (\S+)", str(error))  # torch's reader says it in the middle of its own advice
-    reason = f"it asks for {asked[1]}" if asked else _one_line(error)
+def _refusal(path: Path, reason: str) -> str:
     return (
         f"{path} holds more than tensors: {reason}. Such a file could run code of its maker's, so it is not "
         "read. If you trust it, load it where it comes from and save its state dict alone, as safetensors."
     )
 
 
-def _state(content: Any) -> dict[str, Tensor]:
-    """Return the tensors by name that a file's content holds; empty if there are none."""
-    if not isinstance(content, Mapping):
-        return {}
-    tensors = {str(key): own for key, own in _flat(content) if own is not None}
-    if tensors and len(tensors) >= len(content) - _few(content):
-        return _bare(tensors)
-    for name in (*_STATES, "blobs"):
-        found = _state(content[name]) if name in content else {}
-        if found:
-            return found
-    return _bare(tensors)
-
-
-def _flat(content: Mapping[Any, Any]) -> list[tuple[Any, Tensor | None]]:
-    return [(key, _tensor(own)) for key, own in content.items()]
-
-
-def _few(content: Mapping[Any, Any]) -> int:
-    """Return how many entries beside tensors a state dict may have."""
-    return 0 if any(name in content for name in _STATES) else len(content)
-
-
-def _tensor(own: Any) -> Tensor | None:
-    """Return a tensor or a numeric array as a tensor; None for anything else."""
-    if isinstance(own, Tensor):
-        return own.detach()
-    if isinstance(own, np.ndarray) and own.dtype.kind in "fiu":
-        return torch.from_numpy(np.ascontiguousarray(own.astype(own.dtype.newbyteorder("="))))
-    return None
-
-
-def _bare(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return ``state`` without the prefix that every key has where a network was wrapped for several GPUs."""
-    while state and all(key.startswith(_PARALLEL) for key in state):
-        state = {key.removeprefix(_PARALLEL): own for key, own in state.items()}
-    return state
-
-
-def _notes(content: Any) -> dict[str, str]:
-    """Return the texts that stand beside the state dict."""
-    if not isinstance(content, Mapping):
-        return {}
-    return {str(key): own for key, own in content.items() if isinstance(own, str)}
-
-
 def _found(content: Any) -> str:
-    if isinstance(content, Mapping):
-        keys = ", ".join(map(str, list(content)[:5]))
+    if isinstance(content, dict):
+        keys = ", ".join(key_text(key) for key in islice(content, 5))
         return f" (it has {keys})" if keys else " (it is empty)"
     return f" (it is a {type(content).__name__})"
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    return " ".join((str(error) or type(error).__name__).split())[:300]

@@ -13,7 +13,7 @@ from .class_lists import BY_SIZE, NO_CLASSES, class_list, unnamed_classes
 from .containers import Checkpoint
 from .dialects import nearest, read_as, recognised, report
 from .recipes import RECIPES, Recipe
-from .spelling import Comparison, Shape, translate
+from .spelling import Comparison, Shape, translate, whole_numbers
 from .strangers import stranger
 
 
@@ -128,9 +128,10 @@ def fitted(
         origin: what is known of where they come from, for the file's record.
 
     Raises:
-        WeightsError: if a value is no number.
+        WeightsError: if a value is no number, or a whole one where the network has floats.
         SettingsError: if the classes do not suit it.
     """
+    _check_kinds(place, found, state)
     _check_finite(place, state)
     recipe = recipe or RECIPES[found.spelling.recipe]
     frames, stride = usual_clip(found.backbone)
@@ -148,6 +149,21 @@ def fitted(
     )
 
 
+def _check_kinds(place: Path | str, found: Comparison, state: Mapping[str, Tensor]) -> None:
+    """Refuse a file with whole numbers for a network's parameters: it was quantised, and its scales are elsewhere.
+
+    Raises:
+        WeightsError: naming the first such tensors.
+    """
+    bad = whole_numbers(found, state)
+    if bad:
+        kind = str(state[bad[0]].dtype).removeprefix("torch.")
+        raise WeightsError(
+            f"{place} has whole numbers ({kind}) where {found.backbone} has floats, in {_first(bad)}: they may have "
+            "been quantised. Get the file with floats"
+        )
+
+
 def _check_finite(place: Path | str, state: Mapping[str, Tensor]) -> None:
     """Refuse a file in which a value is no number: every score would be none.
 
@@ -156,8 +172,11 @@ def _check_finite(place: Path | str, state: Mapping[str, Tensor]) -> None:
     """
     bad = [key for key, own in state.items() if own.is_floating_point() and not torch.isfinite(own).all()]
     if bad:
-        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
         raise WeightsError(
-            f"{place} has values that are not finite, in {', '.join(bad[:3])}{more}: its training failed, or "
+            f"{place} has values that are not finite, in {_first(bad)}: its training failed, or "
             "the file is damaged. Get it anew"
         )
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -92,7 +92,7 @@ class Comparison:
         spelling: the spelling.
         backbone: the network's registered name.
         num_classes: K that the file's classifier has; None if it has none.
-        names: our key -> the file's, of tensors that are there with the right shape.
+        sources: our key -> the file's, of tensors that are there with the right shape.
         missing: the source's names of tensors that are not there.
         left_over: the file's keys that the network does not use.
         differing: (the file's key, its shape, the shape it should have).
@@ -101,7 +101,7 @@ class Comparison:
     spelling: Spelling
     backbone: str
     num_classes: int | None
-    names: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
     left_over: tuple[str, ...] = ()
     differing: tuple[tuple[str, Shape, Shape], ...] = ()
@@ -125,7 +125,7 @@ def compare(spelling: Spelling, backbone: str, shapes: Mapping[str, Shape]) -> C
         backbone: the registered name of the network.
         shapes: the file's keys, without prefixes that its container adds, and their shapes.
     """
-    names, missing, differing, num_classes = {}, [], [], None
+    sources, missing, differing, num_classes = {}, [], [], None
     for key, own in _shapes_of(backbone).items():
         if spelling.fill(key, own) is not None:
             continue
@@ -137,19 +137,19 @@ def compare(spelling: Spelling, backbone: str, shapes: Mapping[str, Shape]) -> C
         is_linear = _is_linear(key, own) and re.fullmatch(spelling.linear_where, key) is not None
         found = shapes[foreign]
         if key.startswith("fc.") and found:
-            num_classes = found[0]
-            own = (found[0], *own[1:])
+            num_classes = num_classes or found[0] or 1  # the weight's, which comes first; no head has none
+            own = (num_classes, *own[1:])
         expected = spelling.foreign_shape(own, is_linear=is_linear)
         if found == expected:
-            names[key] = foreign
+            sources[key] = foreign
         else:
             differing.append((foreign, found, expected))
-    used = {*names.values(), *(own for own, _, _ in differing)}
+    used = {*sources.values(), *(own for own, _, _ in differing)}
     return Comparison(
         spelling=spelling,
         backbone=backbone,
         num_classes=num_classes,
-        names=names,
+        sources=sources,
         missing=tuple(missing),
         left_over=tuple(own for own in shapes if own not in used and not spelling.is_ignored(own)),
         differing=tuple(differing),
@@ -159,7 +159,8 @@ def compare(spelling: Spelling, backbone: str, shapes: Mapping[str, Shape]) -> C
 def translate(found: Comparison, state: State) -> dict[str, Tensor]:
     """Return our state dict of a foreign one that fits, on the CPU, with tensors of our shapes.
 
-    Floating-point tensors become float32; values are unchanged where the file has float32, float16 or bfloat16.
+    Tensors take our types: float32, whose values are those of the file where it has float32, float16 or bfloat16, and
+    int64 for counted batches, which some sources keep as floats.
 
     Raises:
         ValueError: if it does not fit.
@@ -169,16 +170,25 @@ def translate(found: Comparison, state: State) -> dict[str, Tensor]:
     translated = {}
     for key, own in _shapes_of(found.backbone).items():
         filled = found.spelling.fill(key, own)
-        if filled is None and key not in found.names:
+        if filled is None and key not in found.sources:
             filled = torch.zeros(own, dtype=torch.int64)  # batches that a source did not count
         if filled is not None:
             translated[key] = filled
             continue
         own = (found.num_classes or own[0], *own[1:]) if key.startswith("fc.") else own
-        tensor = state[found.names[key]].detach().cpu()
-        tensor = tensor.float() if tensor.is_floating_point() else tensor
+        tensor = state[found.sources[key]].detach().cpu().to(_tensors_of(found.backbone)[key].dtype)
         translated[key] = found.spelling.alter(key, tensor.reshape(own)).clone().contiguous()
     return translated
+
+
+def whole_numbers(found: Comparison, state: State) -> list[str]:
+    """Return the file's keys of tensors of whole numbers, or of truth values, where the network has floats."""
+    ours = _tensors_of(found.backbone)
+    return [
+        foreign
+        for key, foreign in found.sources.items()
+        if ours[key].is_floating_point() and not state[foreign].is_floating_point()
+    ]
 
 
 def _in_file(name: str, shapes: Mapping[str, Shape]) -> str:
@@ -196,9 +206,14 @@ def _names(spelling: Spelling, backbone: str) -> dict[str, str]:
 @lru_cache(maxsize=512)
 def _shapes_of(backbone: str) -> dict[str, Shape]:
     """Return key -> shape of a registered network with one class."""
+    return {key: tuple(value.shape) for key, value in _tensors_of(backbone).items()}
+
+
+@lru_cache(maxsize=512)
+def _tensors_of(backbone: str) -> dict[str, Tensor]:
+    """Return key -> tensor, without values, of a registered network with one class."""
     with torch.device("meta"):
-        network = build_backbone(backbone, num_classes=1)
-    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
+        return dict(build_backbone(backbone, num_classes=1).state_dict())
 
 
 def _is_linear(key: str, shape: Shape) -> bool:

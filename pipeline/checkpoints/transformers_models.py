@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..backbones.transformers_folders import CONFIG, find_folder, read_architecture, read_json
@@ -18,7 +17,7 @@ from ..backbones.transformers_names import PREFIX, Architecture
 from ..backbones.weights import Weights
 from ..errors import SettingsError, WeightsError
 from ..videos.preprocessing import Preprocessing
-from .containers import file_sha256
+from .containers import file_sha256, read_safetensors
 from .conversion import fitted, shapes_of
 from .dialects import report
 from .recipes import RECIPES, Recipe
@@ -70,17 +69,32 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the files that hold a folder's tensors: one, or those that its index names.
 
     Raises:
-        WeightsError: if there is none.
+        WeightsError: if there is none, or the index names anything else than files of the folder.
         SettingsError: if the index cannot be read.
     """
     index = folder / f"{WEIGHTS}.index.json"
     if index.is_file():
-        return [folder / name for name in sorted({*read_json(index).get("weight_map", {}).values()})]
+        return [folder / name for name in _named_by(index)]
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     pickles = sorted(own.name for own in folder.glob("*.bin"))
     instead = f", but {', '.join(pickles)}, a pickle, which vidpipe does not read" if pickles else ""
     raise WeightsError(f"{folder} holds no {WEIGHTS}{instead}")
+
+
+def _named_by(index: Path) -> list[str]:
+    """Return the names of the files that an index says a folder's tensors are in, sorted.
+
+    Raises:
+        WeightsError: if it names none, or what is no file of that folder.
+    """
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise WeightsError(f"{index} has no mapping of tensors to files called weight_map; fetch it anew")
+    for key, name in places.items():
+        if not isinstance(name, str) or name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name:
+            raise WeightsError(f"{index} places {key} in {name!r}, which is no file of its folder; fetch it anew")
+    return sorted({*places.values()})
 
 
 def folder_sha256(folder: Path) -> str:
@@ -191,11 +205,7 @@ def _read_tensors(folder: Path) -> dict[str, Tensor]:
     """Return the tensors of a folder's safetensors files; large models have several."""
     state: dict[str, Tensor] = {}
     for path in _there(folder, weight_files(folder)):
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                state |= {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no dict)
-        except (SafetensorError, OSError) as error:
-            raise WeightsError(f"{path} cannot be read as a safetensors file ({error}); fetch it anew") from error
+        state |= read_safetensors(path)
     return state
 
 

@@ -8,7 +8,8 @@ from typing import Any
 from ...pipeline.backbones.places import SUFFIX, weights_file
 from ...pipeline.backbones.transformers_folders import find_folder
 from ...pipeline.backbones.transformers_names import PREFIX as TRANSFORMERS
-from ...pipeline.backbones.weights import Weights, averaged, is_own_file, load_weights, save_weights, sealed
+from ...pipeline.backbones.weights import Weights, averaged, is_own_file, load_weights, read_head, save_weights, sealed
+from ...pipeline.checkpoints.class_lists import read_class_list
 from ...pipeline.checkpoints.containers import file_sha256, read_checkpoint
 from ...pipeline.checkpoints.conversion import shapes_of
 from ...pipeline.checkpoints.dialects import nearest, nearest_spelling, recognised, report
@@ -209,15 +210,28 @@ def _check_output(settings: ConvertSettings) -> None:
 
 
 def _source(settings: ConvertSettings, progress: Progress) -> Source:
-    """Return the weights that are to be converted, fetched if need be; a file of vidpipe's is read as any other."""
+    """Return where the weights are that are to be converted, fetched if need be.
+
+    Raises:
+        WeightsError: if they are vidpipe's own already, or cannot be had.
+    """
     given = Given(backbone=settings.read_as, place=settings.file)
-    found = foreign_source(given, fetch=lambda entry: fetch_shown(entry, progress=progress))
-    return found or FileSource(path=weights_file(settings.file), backbone=settings.read_as)
+    source = foreign_source(given, fetch=lambda entry: fetch_shown(entry, progress=progress))
+    if source is not None:
+        return source
+    path = weights_file(settings.file)
+    if path.is_file():
+        own = read_head(path)
+        raise WeightsError(
+            f"{path} is a weights file of vidpipe's already, of {own.backbone}: nothing is to be converted, give it as "
+            "it is"
+        )
+    return FileSource(path=path, backbone=settings.read_as)
 
 
-def _class_list(settings: ConvertSettings) -> list[str] | str | None:
+def _class_list(settings: ConvertSettings) -> tuple[str, ...] | str | None:
     """Return the classes in a file, or the name of a list."""
     place = Path(settings.class_list)
     if settings.class_list and place.is_file():
-        return place.read_text(encoding="utf-8").splitlines()
+        return read_class_list(place)
     return settings.class_list or None

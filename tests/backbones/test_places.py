@@ -75,6 +75,10 @@ def test_what_is_given_for_weights_is_named(tmp_path: Path):
     for content, said in (
         (b"", "empty"),
         (pickle.dumps({"a": 1}), "a Python pickle, as torch.save once wrote"),
+        (pickle.dumps({"a": 1}, protocol=0), "a Python pickle of protocol 0"),
+        (pickle.dumps({"a": 1, "b": 2}, protocol=1), "a Python pickle of protocol 1"),
+        (b"class\nname\n", "a text file"),
+        (b"PK\x03\x04 and no more", "a damaged zip archive"),
         (b"\x89HDF\r\n", "an HDF5 file, such as vidpipe store export writes"),
         (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer"),
         (b"\n<!DOCTYPE html>", "a page of HTML or XML"),

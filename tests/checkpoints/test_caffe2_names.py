@@ -42,9 +42,9 @@ def test_blobs_are_those_of_the_sources_converter(name):
     blobs |= {f"{blob}_momentum": shape for blob, shape in blobs.items()} | {"lr": (1,), "model_iter": (1,)}
     found = {own.backbone: own for own in recognised(blobs)}
     assert {own.spelling.dialect for own in found.values()} == {"pyslowfast-caffe2"}
-    names = compare(spelling_of(GOLDENS[name], "pyslowfast"), GOLDENS[name], shapes).names
+    names = compare(spelling_of(GOLDENS[name], "pyslowfast"), GOLDENS[name], shapes).sources
     counted = {key: foreign for key, foreign in names.items() if not key.endswith("num_batches_tracked")}
-    assert {key: to_key[blob] for key, blob in found[GOLDENS[name]].names.items()} == counted
+    assert {key: to_key[blob] for key, blob in found[GOLDENS[name]].sources.items()} == counted
 
 
 @pytest.mark.parametrize(("place", "blob"), OTHERS.items())

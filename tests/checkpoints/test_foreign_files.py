@@ -247,6 +247,31 @@ def test_what_does_not_fit_is_refused_with_both_lists(state, tmp_path: Path):
         convert(read_checkpoint(path))
 
 
+def test_whole_numbers_stand_only_where_a_network_counts(tmp_path: Path):
+    path = tmp_path / "w.safetensors"
+    own = foreign_state("resnet_18", dialect="torchvision", num_classes=10)
+    counted = [key for key in own if key.endswith("num_batches_tracked")]
+    save_file(own | {key: torch.tensor(7.0) for key in counted}, path)
+    state = convert(read_checkpoint(path), backbone="resnet_18").state
+    found = {(tensor.dtype, tensor.item()) for key, tensor in state.items() if key.endswith("num_batches_tracked")}
+    assert found == {(torch.int64, 7)}
+    save_file(own | {"conv1.weight": own["conv1.weight"].to(torch.int8)}, path)
+    with pytest.raises(WeightsError, match=r"whole numbers \(int8\) where resnet_18 has floats, in conv1\.weight"):
+        convert(read_checkpoint(path), backbone="resnet_18")
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "said"),
+    [(10, 7, r"fc\.bias is \(7,\), not \(10,\)"), (0, 0, r"fc\.weight is \(0, 512\), not \(1, 512\)")],
+)
+def test_a_head_scores_as_many_classes_as_it_has_biases(weight: int, bias: int, said: str, tmp_path: Path):
+    path = tmp_path / "w.safetensors"
+    own = foreign_state("resnet_18", dialect="torchvision", num_classes=1)
+    save_file(own | {"fc.weight": torch.zeros(weight, 512), "fc.bias": torch.zeros(bias)}, path)
+    with pytest.raises(WeightsError, match=said):
+        convert(read_checkpoint(path), backbone="resnet_18")
+
+
 def test_a_file_of_two_networks_is_refused_until_one_is_named(tmp_path: Path):
     path = tmp_path / "i3d.pyth"
     torch.save(foreign_state("i3d_50", dialect="pyslowfast", num_classes=2), path)
@@ -278,6 +303,31 @@ def test_inspect_and_convert(file: Path, tmp_path: Path):
     assert unknown.exit_code == 2
     assert "--recipe must be one of" in unknown.stderr
     assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_a_file_of_vidpipes_own_is_not_converted(file: Path, tmp_path: Path):
+    own = tmp_path / "own.safetensors"
+    assert type_in("weights", "convert", file, own).exit_code == 0
+    again = type_in("weights", "convert", own, tmp_path / "again.safetensors")
+    assert again.exit_code == 1
+    assert f"{own} is a weights file of vidpipe's already, of s3d: nothing is to be converted" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"a\nb\xff\n", "line 2 of the class list {} is no UTF-8"),
+        (b"a\n \nb\n", "line 2 of the class list {} is empty"),
+        (b"a\nb\na\n", "lines 1 and 3 of the class list {} are both 'a'"),
+        (b"", "the class list {} is empty"),
+    ],
+)
+def test_a_class_list_says_which_line_is_wrong(content: bytes, said: str, tmp_path: Path):
+    listed, out = tmp_path / "classes.txt", tmp_path / "own.safetensors"
+    listed.write_bytes(content)
+    refused = type_in("weights", "convert", tmp_path / "w.pth", out, "--class-list", listed)
+    assert (refused.exit_code, out.exists()) == (2, False)
+    assert said.format(listed) in refused.stderr
 
 
 def test_a_network_that_is_known_and_left_out_is_told_with_the_reason(tmp_path: Path):

@@ -20,6 +20,7 @@ from vidpipe.pipeline.checkpoints import ready
 from vidpipe.pipeline.checkpoints.fetch import fetched
 from vidpipe.pipeline.checkpoints.published import Published, find_published, licence_words
 from vidpipe.pipeline.checkpoints.ready import Given, means_weights, ready_file
+from vidpipe.pipeline.checkpoints.transformers_models import weight_files
 from vidpipe.pipeline.errors import SettingsError, WeightsError
 
 ROW = "videomae_base.hf_k400"
@@ -227,6 +228,23 @@ def test_names_without_weights_are_explained(tmp_path):
     index.write_text(json.dumps({"weight_map": {"a": "model-2.safetensors", "b": "model-1.safetensors"}}))
     with pytest.raises(WeightsError, match=r"lacks model-1\.safetensors, model-2\.safetensors, which its index names"):
         ready_file(Given(place=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("places", "said"),
+    [
+        (["model.safetensors"], "has no mapping of tensors to files called weight_map"),
+        ({}, "has no mapping of tensors to files called weight_map"),
+        ({"a": 1}, "places a in 1, which is no file of its folder"),
+        ({"a": ["b"]}, r"places a in \['b'\], which is no file"),
+        ({"a": "../x.safetensors"}, r"places a in '\.\./x\.safetensors', which is no file"),
+        ({"a": "/x.safetensors"}, "which is no file of its folder"),
+    ],
+)
+def test_an_index_names_files_of_its_folder_alone(places: object, said: str, tmp_path: Path):
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(WeightsError, match=said):
+        weight_files(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -270,7 +270,10 @@ def test_folders_without_weights_are_refused(folders, tmp_path):
     folder = edited(folders[MAE], tmp_path / "a")
     content = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(content[:1000])
-    with pytest.raises(WeightsError, match="cannot be read as a safetensors file"):
+    with pytest.raises(WeightsError, match="is a damaged safetensors file"):
+        read_model(f"hf:{folder}")
+    (folder / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(WeightsError, match="is no safetensors file: it is a Git LFS pointer"):
         read_model(f"hf:{folder}")
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(WeightsError, match=r"holds no model\.safetensors, but pytorch_model\.bin, a pickle"):

@@ -51,12 +51,12 @@ def caffe2_of(shapes: dict[str, Shape], *, num_classes: int, pairs: bool) -> dic
 def test_caffe2s_blobs_go_where_vmzs_converter_puts_them(name, backbone, pairs):
     shapes = shapes_of_golden(name)
     blobs = caffe2_of(shapes, num_classes=400, pairs=pairs)
-    ours = read_as(shapes, backbone).names
+    ours = read_as(shapes, backbone).sources
     others = {"lr": (1,), "model_iter": (1,), "conv1_w_momentum": (64, 45, 3, 1, 1)}
     in_file = {blob: shapes[key] for blob, key in blobs.items()} | others
     (found,) = recognised(in_file)
     assert (found.spelling.dialect, found.backbone, found.num_classes) == ("vmz caffe2", backbone, 400)
-    assert {own: blobs[blob] for own, blob in found.names.items()} == {
+    assert {own: blobs[blob] for own, blob in found.sources.items()} == {
         own: key for own, key in ours.items() if not key.endswith("num_batches_tracked")
     }
     preprocessing = RECIPES[found.spelling.recipe].preprocessing
@@ -108,7 +108,7 @@ def test_caffe2s_152_layers():
     }
     (found,) = recognised(blobs)  # Caffe2's has no pool after conv1
     assert (found.backbone, found.num_classes) == ("r2plus1d_152_vmz_nopool", 359)
-    assert {key: found.names[key] for key in CAFFE2_152} == CAFFE2_152
+    assert {key: found.sources[key] for key in CAFFE2_152} == CAFFE2_152
 
 
 @pytest.mark.parametrize("backbone", ["r2plus1d_18_vmz", "mc3_18"])
@@ -119,7 +119,7 @@ def test_caffe2s_18_layers(backbone):
         if not blob.endswith("_not_counted")
     }
     (found,) = recognised(blobs)
-    assert (found.backbone, found.names["res5.1.second.0.conv.weight"]) == (
+    assert (found.backbone, found.sources["res5.1.second.0.conv.weight"]) == (
         backbone,
         "comp_7_conv_2_middle_w" if backbone == "r2plus1d_18_vmz" else "comp_7_conv_2_w",
     )
@@ -165,7 +165,7 @@ def test_mc3_is_spelled_as_torchvision_does():
 def test_s3ds_classifier_is_a_convolution_there():
     shapes = shapes_of_golden("tv__s3d")
     found = read_as(shapes, "s3d")
-    assert shapes[found.names["fc.weight"]] == (400, 1024, 1, 1, 1)
+    assert shapes[found.sources["fc.weight"]] == (400, 1024, 1, 1, 1)
     shapes["classifier.1.weight"] = (400, 1024)
     assert compare(found.spelling, "s3d", shapes).differing == (
         ("classifier.1.weight", (400, 1024), (400, 1024, 1, 1, 1)),
