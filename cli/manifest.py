@@ -21,6 +21,7 @@ from .manifest_output import (
     check_output,
     look_alike_lines,
     passed_over_lines,
+    repeat_lines,
     split_table,
     write,
     written_text,
@@ -149,6 +150,8 @@ def as_document(report: "CheckReport") -> dict[str, Any]:
         "num_videos_without_label": made_of.unlabelled,
         "look_alikes": [asdict(own) for own in made_of.look_alikes],
         "groups_in_several_splits": made_of.shared_groups,
+        "files_in_several_splits": report.repeats.splits,
+        "files_with_several_labels": report.repeats.labels,
         "columns": made_of.own_columns,
         "notes": report.note_counts,
         "videos": [_entry(video) for video in report.videos],
@@ -211,6 +214,7 @@ def _summary(report: "CheckReport") -> str:
     lines += look_alike_lines(report.composition)
     if shared := report.composition.shared_groups:
         lines.append(f"{both_sides_words(shared)}.")
+    lines += repeat_lines(report.repeats)
     if own := report.composition.own_columns:
         lines.append(f"Columns of your own: {', '.join(map(repr, own))}.")
     counts = ", ".join(f"{count} {kind}" for kind, count in report.problem_counts.items())
