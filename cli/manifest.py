@@ -57,12 +57,13 @@ def from_folders(ctx: click.Context, *, output: Path, force: bool, **options: An
     """List the videos of DIRECTORY, in which each folder is a class.
 
     Videos may lie deeper within the folder of their class. Links are followed, and a file that is reached twice is
-    listed once. A file without a video's extension counts by its first bytes. What is passed over is counted and named;
-    a file or folder that cannot be read is, with the reason.
+    listed once. A file without a video's extension counts by its first bytes, unless its extension is one of text,
+    pictures, sound, archives or unfinished downloads, such as .txt. What is passed over is counted and named; a file or
+    folder that cannot be read is, with the reason.
 
     Every class is split separately, so adding a class does not change the others; each keeps at least one video to
-    train on. With --group-by, videos that belong together (one recording, one person) stay in one split. Paths are
-    written relative to the manifest.
+    train on. With --group-by, videos that belong together (one recording, one person) stay in one split; those in whose
+    path the pattern finds nothing are counted and named. Paths are written relative to the manifest.
 
     \b
     Exit code: 0 if all is well, 3 if files or folders were left out

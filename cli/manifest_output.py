@@ -116,6 +116,10 @@ def passed_over_lines(found: "FolderList") -> list[str]:
     if found.by_content:
         what = counted(len(found.by_content), "video")
         lines.append(f"{what} without a video's extension, known by the first bytes: {_some(found.by_content)}")
+    if found.alone:
+        what = counted(len(found.alone), "video")
+        is_or_are = "is a group of its own" if len(found.alone) == 1 else "are groups of their own"
+        lines.append(f"{what} {is_or_are}, since the pattern finds none: {_some(found.alone)}")
     if found.passed_over:
         lines.append(f"Passed over: {sum(map(len, found.passed_over.values())):,}")
         lines += [f"  {len(names):,} {reason}: {_some(names)}" for reason, names in sorted(found.passed_over.items())]

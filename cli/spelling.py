@@ -32,7 +32,7 @@ def declared(field: str) -> tuple[str, ...]:
 def known_otherwise(command: click.Command, typed: str) -> str | None:
     """Return what to type for an option that ``command`` does not have by this name; None if that is unknown.
 
-    It may have had the name once, have it in Python or in other programs, or be an argument, which has no name before it.
+    It may have had the name once, have it in Python or in other programs, or be an argument, which is typed without.
     """
     named = {name: own for own in command.params for name in own.opts}
     former = FORMER_NAMES_OF.get((str(command.name), typed)) or FORMER_NAMES.get(typed)
