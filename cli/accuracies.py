@@ -87,7 +87,7 @@ def comparison_line(comparisons: Sequence[Mapping[str, Any]], accuracies: Mappin
 
     Args:
         comparisons: of pairs of runs, as in the document.
-        accuracies: run -> top-1 accuracy.
+        accuracies: run -> top-1 accuracy; of equals the first is named.
     """
     best = max(accuracies, key=lambda name: accuracies[name])
     own = [pair for pair in comparisons if best in (pair["first"], pair["second"])]

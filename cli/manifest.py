@@ -21,6 +21,7 @@ from .manifest_output import (
     check_output,
     look_alike_lines,
     passed_over_lines,
+    repeat_lines,
     split_table,
     write,
     written_text,
@@ -56,12 +57,13 @@ def from_folders(ctx: click.Context, *, output: Path, force: bool, **options: An
     """List the videos of DIRECTORY, in which each folder is a class.
 
     Videos may lie deeper within the folder of their class. Links are followed, and a file that is reached twice is
-    listed once. A file without a video's extension counts by its first bytes. What is passed over is counted and named;
-    a file or folder that cannot be read is, with the reason.
+    listed once. A file without a video's extension counts by its first bytes, unless its extension is one of text,
+    pictures, sound, archives or unfinished downloads, such as .txt. What is passed over is counted and named; a file or
+    folder that cannot be read is, with the reason.
 
     Every class is split separately, so adding a class does not change the others; each keeps at least one video to
-    train on. With --group-by, videos that belong together (one recording, one person) stay in one split. Paths are
-    written relative to the manifest.
+    train on. With --group-by, videos that belong together (one recording, one person) stay in one split; those in whose
+    path the pattern finds nothing are counted and named. Paths are written relative to the manifest.
 
     \b
     Exit code: 0 if all is well, 3 if files or folders were left out
@@ -149,6 +151,8 @@ def as_document(report: "CheckReport") -> dict[str, Any]:
         "num_videos_without_label": made_of.unlabelled,
         "look_alikes": [asdict(own) for own in made_of.look_alikes],
         "groups_in_several_splits": made_of.shared_groups,
+        "files_in_several_splits": report.repeats.splits,
+        "files_with_several_labels": report.repeats.labels,
         "columns": made_of.own_columns,
         "notes": report.note_counts,
         "videos": [_entry(video) for video in report.videos],
@@ -211,6 +215,7 @@ def _summary(report: "CheckReport") -> str:
     lines += look_alike_lines(report.composition)
     if shared := report.composition.shared_groups:
         lines.append(f"{both_sides_words(shared)}.")
+    lines += repeat_lines(report.repeats)
     if own := report.composition.own_columns:
         lines.append(f"Columns of your own: {', '.join(map(repr, own))}.")
     counts = ", ".join(f"{count} {kind}" for kind, count in report.problem_counts.items())

@@ -1,6 +1,6 @@
 """What the commands that make manifests share: writing a manifest, and showing what is in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..pipeline.manifests.composition import Composition
     from ..pipeline.manifests.folders import FolderList
     from ..pipeline.manifests.manifest import Manifest
+    from ..stages.check_manifest.repeats import Repeats
 
 MAX_LOOK_ALIKES = 10
 _NAMES_SHOWN = 5
@@ -79,19 +80,47 @@ def look_alike_lines(made_of: "Composition", *, most: int = MAX_LOOK_ALIKES) -> 
     return [line[0].upper() + line[1:] for line in lines]
 
 
-def passed_over_lines(found: "FolderList") -> list[str]:
-    """Return what of a directory is not in its manifest, and what is although its name does not say so."""
+def repeat_lines(found: "Repeats") -> list[str]:
+    """Return a line about files of which the same seconds are in several splits, and one about several labels."""
+    lines = []
+    if found.splits:
+        splits = ", ".join(sorted({split for own in found.splits.values() for split in own}))
+        what = counted(len(found.splits), "file") + (" has" if len(found.splits) == 1 else " have")
+        lines.append(
+            f"{what} rows in more than one split ({splits}): {_some(found.splits)}. Such a video is trained on and "
+            "scored, so scores on such a split promise too much."
+        )
+    if found.labels:
+        what = counted(len(found.labels), "file") + (" has" if len(found.labels) == 1 else " have")
+        labels = next(iter(found.labels.values()))
+        lines.append(
+            f"{what} rows with different labels at the same time: {_some(found.labels)}. The first has "
+            f"{', '.join(map(repr, labels[:_NAMES_SHOWN]))}{', …' if len(labels) > _NAMES_SHOWN else ''}; a video with "
+            "several labels is one row, as a|b."
+        )
+    return lines
+
+
+def _some(names: Iterable[str]) -> str:
+    """Return the first names, and how many more there are."""
     from ..pipeline.manifests.found_files import visible
 
-    def some(names: Sequence[str]) -> str:
-        more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
-        return ", ".join(map(visible, names[:_NAMES_SHOWN])) + more
+    names = list(names)
+    more = f" and {len(names) - _NAMES_SHOWN:,} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(map(visible, names[:_NAMES_SHOWN])) + more
 
+
+def passed_over_lines(found: "FolderList") -> list[str]:
+    """Return what of a directory is not in its manifest, and what is although its name does not say so."""
     lines = []
     if found.by_content:
         what = counted(len(found.by_content), "video")
-        lines.append(f"{what} without a video's extension, known by the first bytes: {some(found.by_content)}")
+        lines.append(f"{what} without a video's extension, known by the first bytes: {_some(found.by_content)}")
+    if found.alone:
+        what = counted(len(found.alone), "video")
+        is_or_are = "is a group of its own" if len(found.alone) == 1 else "are groups of their own"
+        lines.append(f"{what} {is_or_are}, since the pattern finds none: {_some(found.alone)}")
     if found.passed_over:
         lines.append(f"Passed over: {sum(map(len, found.passed_over.values())):,}")
-        lines += [f"  {len(names):,} {reason}: {some(names)}" for reason, names in sorted(found.passed_over.items())]
+        lines += [f"  {len(names):,} {reason}: {_some(names)}" for reason, names in sorted(found.passed_over.items())]
     return lines

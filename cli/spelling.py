@@ -2,7 +2,7 @@
 
 import click
 
-from ..stages.words import WORDS
+from ..stages.words import ABBREVIATIONS, WORDS
 
 # Options that used to have another name: whoever types it is told the new one, in every command that has that.
 FORMER_NAMES = {
@@ -32,13 +32,14 @@ def declared(field: str) -> tuple[str, ...]:
 def known_otherwise(command: click.Command, typed: str) -> str | None:
     """Return what to type for an option that ``command`` does not have by this name; None if that is unknown.
 
-    It may have had the name once, have it in Python, or be an argument, which is typed without a name.
+    It may have had the name once, have it in Python or in other programs, or be an argument, which is typed without.
     """
     named = {name: own for own in command.params for name in own.opts}
     former = FORMER_NAMES_OF.get((str(command.name), typed)) or FORMER_NAMES.get(typed)
     if former in named:
         return f"{typed} is called {former} now."
     field = typed.removeprefix("--").replace("-", "_")
+    field = ABBREVIATIONS.get(field, field)
     for own in command.params:
         if own.name == field and isinstance(own, click.Option):
             return f"{typed} is called {own.opts[-1]} here."

@@ -98,7 +98,7 @@ def summary_text(summary: "SweepSummary") -> str:
     if summary.failed:
         lines.append("The same command tries them again.")
     records = [dataclasses.asdict(own) for own in summary.comparisons]
-    if line := comparison_line(records, {summary.best: 1.0}):
+    if line := comparison_line(records, summary.accuracies):
         lines.append(f"{line.removesuffix('.')}, of the first run of each.")
     if summary.files:
         lines.append(f"Tables and figures: {summary.out}")

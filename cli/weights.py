@@ -35,6 +35,10 @@ def list_command(*, as_json: bool, **options: Any) -> None:
 
 
 def _table(found: "list[Published]") -> str:
+    if not found:
+        from ..pipeline.checkpoints.published import published
+
+        return f"None of the {len(published())} published weights passes."
     header = ("name", "source", "frames", "stride", "GMACs a clip", "at", "top-1", "protocol", "licence")
     rows = [
         [own.name, own.dialect, str(own.frames), str(own.stride), _figure(own.gmacs), _figure(own.size),

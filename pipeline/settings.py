@@ -219,7 +219,8 @@ def check_fields(given: Any) -> None:
         )
         if value is not None and bounded and not facts.allows(value):
             advice = f". {facts.advice}" if facts.advice else ""
-            raise SettingsError(f"{named(name)} must be {facts.constraint}; got {value!r}{advice}")
+            must = "finite" if value == facts.below == math.inf else facts.constraint
+            raise SettingsError(f"{named(name)} must be {must}; got {value!r}{advice}")
 
 
 def differing(have: Any, asked: Any, *, absent: Any = None, at: str = "") -> Iterator[tuple[str, Any, Any]]:

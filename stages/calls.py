@@ -7,19 +7,20 @@ the command has it.
 """
 
 import dataclasses
-import difflib
+import functools
 import importlib
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ..pipeline.errors import SettingsError, VidpipeError, named, renamed, spelled
 from ..pipeline.execution import SILENT
+from ..pipeline.registry import did_you_mean
 from ..pipeline.settings import build, flat_types, nested_settings
 from .defaults import choose
-from .words import field_of
+from .words import ABBREVIATIONS, field_of
 
 if TYPE_CHECKING:
     from .check_manifest.run import CheckReport
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from .sweep.run import SweepSummary
     from .train_aggregator.run import TrainAggregatorSummary
     from .train_backbone.run import TrainBackboneSummary
+
+P, T = ParamSpec("P"), TypeVar("T")
 
 # Settings of training that a sweep sets in each run -> its own field in their place.
 OF_EACH_RUN = {
@@ -40,6 +43,23 @@ OF_EACH_RUN = {
 }
 
 
+def _by_keyword(first: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Return a decorator that refuses values without a keyword; one would most likely be meant as ``first``."""
+
+    def decorate(call: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(call)
+        def called(*given: P.args, **settings: P.kwargs) -> T:
+            if given:
+                like = f"{call.__name__}({first}={given[0]!r}, …)"
+                raise SettingsError(f"{call.__name__} takes its settings by keyword, as {like}")
+            return call(*given, **settings)
+
+        return called
+
+    return decorate
+
+
+@_by_keyword("manifest")
 def check_manifest(**settings: Any) -> "CheckReport":
     """Decode every file of a manifest and return what is in it and what is wrong.
 
@@ -49,6 +69,7 @@ def check_manifest(**settings: Any) -> "CheckReport":
     return _call("check_manifest", "CheckSettings", settings)
 
 
+@_by_keyword("out")
 def render(**settings: Any) -> "RenderSummary":
     """Render a labelled set of videos whose best accuracy is known by construction.
 
@@ -58,6 +79,7 @@ def render(**settings: Any) -> "RenderSummary":
     return _call("render", "RenderSettings", settings)
 
 
+@_by_keyword("manifest")
 def train_backbone(**settings: Any) -> "TrainBackboneSummary":
     """Train a clip backbone from scratch, or go on training it.
 
@@ -67,6 +89,7 @@ def train_backbone(**settings: Any) -> "TrainBackboneSummary":
     return _call("train_backbone", "TrainBackboneSettings", settings)
 
 
+@_by_keyword("manifest")
 def extract(**settings: Any) -> "ExtractSummary":
     """Run backbones over videos into a feature store, or go on with it.
 
@@ -76,6 +99,7 @@ def extract(**settings: Any) -> "ExtractSummary":
     return _call("extract", "ExtractSettings", settings)
 
 
+@_by_keyword("store")
 def probe(**settings: Any) -> dict[str, Any]:
     """Fit logistic regression on pooled features and return its figures.
 
@@ -85,6 +109,7 @@ def probe(**settings: Any) -> dict[str, Any]:
     return _call("probe", "ProbeSettings", settings)
 
 
+@_by_keyword("store")
 def train_aggregator(**settings: Any) -> "TrainAggregatorSummary":
     """Train an aggregator on a feature store, or go on training it.
 
@@ -94,6 +119,7 @@ def train_aggregator(**settings: Any) -> "TrainAggregatorSummary":
     return _call("train_aggregator", "TrainAggregatorSettings", settings)
 
 
+@_by_keyword("store")
 def sweep(**settings: Any) -> "SweepSummary":
     """Train and score many aggregators on one store, or go on with it.
 
@@ -108,6 +134,7 @@ def sweep(**settings: Any) -> "SweepSummary":
     return dataclasses.replace(summary, failed={name: spelled(reason) for name, reason in summary.failed.items()})
 
 
+@_by_keyword("manifest")
 def finetune(**settings: Any) -> "FinetuneSummary":
     """Train backbones and aggregator together, or go on training them.
 
@@ -117,6 +144,7 @@ def finetune(**settings: Any) -> "FinetuneSummary":
     return _call("finetune", "FinetuneSettings", settings)
 
 
+@_by_keyword("store")
 def evaluate(**settings: Any) -> dict[str, Any]:
     """Score runs on a store or on videos, and return accuracies beside costs.
 
@@ -181,8 +209,8 @@ def _read(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     known = flat_types(kind)
     for word in given:
         if word not in known:
-            near = difflib.get_close_matches(word, known, n=3)
-            hint = f"; did you mean {' or '.join(near)}?" if near else f"; it has {', '.join(known)}"
+            meant = ABBREVIATIONS.get(word, word)
+            hint = did_you_mean(meant, known) or f"; it has {', '.join(known)}"
             raise SettingsError(f"{kind.__name__} has no field {word!r}{hint}")
     missing = [name for name in _required(kind) if name not in given]
     if missing:

@@ -24,6 +24,9 @@ WORDS = {
     "options": "option",
 }
 
+# What other programs call a field; not taken, but told where someone types it.
+ABBREVIATIONS = {"lr": "learning_rate", "bs": "batch_size", "wd": "weight_decay"}
+
 
 def field_of(word: str, fields: Container[str]) -> str:
     """Return the one of ``fields`` that ``word`` is another word for; ``word`` itself if it is one, or for none."""

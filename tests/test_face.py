@@ -1,5 +1,6 @@
 """`import vidpipe`: a short list of names, quick to import, each of which does what the command of its name does."""
 
+import pickle
 import subprocess
 import sys
 from importlib.metadata import version
@@ -48,6 +49,14 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "python.md"
 
 def test_the_face_is_this_list():
     assert sorted(vidpipe.__all__) == sorted(FACE)
+
+
+def test_values_without_a_keyword_are_refused_with_what_to_write():
+    with pytest.raises(vidpipe.VidpipeError, match=r"check_manifest takes .* as check_manifest\(manifest='m.csv', …\)"):
+        vidpipe.check_manifest("m.csv")  # pyright: ignore[reportCallIssue]
+    with pytest.raises(vidpipe.VidpipeError, match=r"read from text by Pattern\.parse\('1:3'\)"):
+        vidpipe.Pattern("1:3")  # pyright: ignore[reportCallIssue,reportArgumentType]
+    assert pickle.loads(pickle.dumps(vidpipe.Pattern(1, 3))) == vidpipe.Pattern.parse("1:3")
 
 
 @pytest.mark.parametrize("name", FACE)

@@ -29,6 +29,16 @@ class Pattern:
     num_expensive: int
     num_cheap: int | None
 
+    def __new__(cls, *fields: object, **_: object) -> "Pattern":
+        """Return an empty pattern, which `__init__` fills.
+
+        Raises:
+            SettingsError: if it is to be made of text, which `parse` reads.
+        """
+        if fields and isinstance(fields[0], str):
+            raise SettingsError(f"a Pattern is read from text by Pattern.parse({fields[0]!r})")
+        return object.__new__(cls)
+
     @classmethod
     def parse(cls, text: str) -> "Pattern":
         """Return the pattern written as ``E:C``, ``first``, ``all-expensive`` or ``all-cheap``.

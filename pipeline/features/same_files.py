@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import numpy.typing as npt
 
-from ..manifests.locations import local_path
+from ..manifests.locations import located
 from ..manifests.manifest import Videos
 from .columns import VideoTable
 
@@ -71,7 +71,7 @@ def _folders(
 
 def _parts(written: str) -> tuple[int | None, str]:
     """Return how many ".." a relative path begins with, and what follows; of an absolute path None, and all of it."""
-    path = os.path.normpath(local_path(written))
+    path = os.path.normpath(located(written))
     if os.path.isabs(path):  # noqa: PTH117
         return None, path
     parts = PurePath(path).parts

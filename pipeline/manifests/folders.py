@@ -42,11 +42,13 @@ class FolderList:
         manifest: of the videos.
         passed_over: reason -> names below the directory, of what is not in the manifest.
         by_content: names of videos that have no video's extension.
+        alone: paths of videos that ``group_by`` finds no group for.
     """
 
     manifest: Manifest
     passed_over: Mapping[str, Sequence[str]]
     by_content: Sequence[str]
+    alone: Sequence[str] = ()
 
     @property
     def lost(self) -> bool:
@@ -72,10 +74,11 @@ def manifest_from_folders(
             or more videos has at least one of each; a class with one video has it in train.
         seed: another one draws another split.
         group_by: a regular expression, searched for in each path within the class: what it finds, or its one group
-            in brackets, is the column `group`. Videos of one group are in one split, in all classes.
+            in brackets, is the column `group`. Videos of one group are in one split, in all classes; where it finds
+            nothing, a video stands alone.
 
     Raises:
-        SettingsError: if ``test_fraction`` is outside of [0, 1), or ``group_by`` does not find a group in every path.
+        SettingsError: if ``test_fraction`` is outside of [0, 1), or ``group_by`` finds no group in any path.
         ManifestError: if the directory does not hold classes of videos.
     """
     return list_folders(
@@ -110,7 +113,12 @@ def list_folders(settings: FoldersSettings, *, progress: Progress = SILENT) -> F
         )
         for (label, path), video_id in zip(listed, ids, strict=True)
     ]
-    return FolderList(manifest=Manifest(videos), passed_over=finder.passed_over, by_content=tuple(finder.by_content))
+    return FolderList(
+        manifest=Manifest(videos),
+        passed_over=finder.passed_over,
+        by_content=tuple(finder.by_content),
+        alone=tuple(path for path, group in groups.items() if not group),
+    )
 
 
 Folders = Mapping[str, Sequence[str]]  # folder -> names of its videos, '/'-separated below it
@@ -136,23 +144,22 @@ def _choose_test(classes: Classes, groups: Mapping[str, str], settings: FoldersS
 
 
 def _find_groups(classes: Classes, text: str) -> dict[str, str]:
-    """Return path -> its group.
+    """Return path -> its group; "" where the pattern finds none.
 
     Raises:
-        SettingsError: if the pattern finds nothing in some of the names.
+        SettingsError: if it finds nothing in any of the names.
     """
-    pattern, found, without = re.compile(text), dict[str, str](), list[str]()
+    pattern, found = re.compile(text), dict[str, str]()
     for own in classes.values():
         for folder, names in own.items():
             for name in names:
                 match = pattern.search(name)
-                group = "" if match is None else (match[pattern.groups] or "").strip()
-                found[f"{folder}/{name}"] = group
-                without += [] if group else [name]
-    if without:
+                found[f"{folder}/{name}"] = "" if match is None else (match[pattern.groups] or "").strip()
+    if not any(found.values()):
+        names = [name for own in classes.values() for names in own.values() for name in names]
         raise SettingsError(
-            f"{named('group_by')} '{text}' finds nothing in {len(without)} of {len(found)} names, such as "
-            f"{_some(without)}; it must find a group in each, in the path below the folder of the class"
+            f"{named('group_by')} '{text}' finds nothing in any of {len(found)} names, such as {_some(names)}; it must "
+            "find groups in the paths below the folder of the class"
         )
     return found
 

@@ -4,12 +4,12 @@ import os
 import re
 from urllib.parse import unquote
 
-MARKED = r"^~[^/]*/|^(?i:file:/)"  # what `is_marked` says; also for RE2
+MARKED = r"^~[^/]*/|^(?i:file:/)|^[A-Za-z][A-Za-z0-9+.-]+://"  # what `is_marked` says; also for RE2
 _SCHEME = "file:"
 
 
 def is_marked(text: str) -> bool:
-    """Return whether a path begins with `~/` or `~name/`, or is a `file:` URL, so that `local_path` may change it."""
+    """Return whether a path begins with `~/` or `~name/`, or is a URL, so that `local_path` may change or refuse it."""
     return re.search(MARKED, text) is not None
 
 
@@ -19,12 +19,15 @@ def local_path(text: str) -> str:
     A folder that is called `~` is written as ``./~``.
 
     Raises:
-        ValueError: if it is the URL of another machine's file, or holds control characters once decoded.
+        ValueError: if it is a URL of another kind, such as ``https://…``, or of another machine's file, or holds
+            control characters once decoded.
     """
     if not is_marked(text):
         return text
     if text.startswith("~"):
         return os.path.expanduser(text)  # noqa: PTH111 - pathlib's raises an error if there is no such user
+    if not text.casefold().startswith(_SCHEME):
+        raise ValueError(f"must be a file of this machine, since URLs are not read; fetch {text!r} first")
     rest = text[len(_SCHEME) :]
     if rest.startswith("//"):
         host, slash, rest = rest[2:].partition("/")
@@ -35,6 +38,14 @@ def local_path(text: str) -> str:
     if any(character < " " for character in path) or not rest.strip("/"):
         raise ValueError(f"must be the URL of a file, as file:///folder/name.mp4, got {text!r}")
     return path
+
+
+def located(text: str) -> str:
+    """Return what `local_path` does, or the text itself if it refuses it: then its row is a mistake anyway."""
+    try:
+        return local_path(text)
+    except ValueError:
+        return text
 
 
 def unmarked(path: str) -> str:

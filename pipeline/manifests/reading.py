@@ -16,7 +16,7 @@ from ..errors import ManifestError
 from .arrow import compute
 from .cells import LABEL_SEPARATOR, PARSERS, default_video_id
 from .headers import COLUMNS
-from .locations import MARKED, local_path
+from .locations import MARKED, located
 from .table import Cells, Mistake, location
 from .videos import OWN_PREFIX, Videos, bytes_of
 
@@ -256,7 +256,7 @@ def default_ids(path: Any) -> Any:
         return ids
     # Of a URL the path that it means; but the home folder stays "~", since an id should not depend on the machine.
     texts = path.take(rows).to_pylist()
-    others = [default_video_id(text if text.startswith("~") else _located(text)) for text in texts]
+    others = [default_video_id(text if text.startswith("~") else located(text)) for text in texts]
     whole = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     return pc.replace_with_mask(whole, pa.array(~plain), pa.array(others, pa.large_string()))
 
@@ -270,16 +270,8 @@ def _places(path: Any) -> Any:
         return pa.nulls(len(path), pa.large_binary())
     places: list[bytes | None] = [None] * len(path)
     for row, text in zip(rows, path.take(rows).to_pylist(), strict=True):
-        places[row] = bytes_of(_located(text))
+        places[row] = bytes_of(located(text))
     return pa.array(places, pa.large_binary())
-
-
-def _located(text: str) -> str:
-    """Return what `local_path` does, or the text if it refuses it: then its row is a mistake anyway."""
-    try:
-        return local_path(text)
-    except ValueError:
-        return text
 
 
 def _empty_labels(labels: _Named, cells: Cells, rows: Rows, *, bare_too: bool) -> list[list[tuple[int, int, Mistake]]]:

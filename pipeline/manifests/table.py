@@ -107,6 +107,8 @@ def read_cells(path: Path) -> Cells:
     if path.is_dir():
         raise ManifestError(f"{path} is a directory. To list its videos: vidpipe manifest from-folders {path} -o m.csv")
     try:
+        if path.is_file() and path.stat().st_size == 0:
+            raise ManifestError(f"{path} is empty; vidpipe manifest example prints one to begin with")
         return _read_csv(path) if path.suffix.lower() == ".csv" else _read_parquet(path)
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror or error}") from error

@@ -55,7 +55,7 @@ class LeftOut:
     def __str__(self) -> str:
         return (
             f"left out: {self.num_frames} of {self.num_all_frames} frames, damaged or missing; "
-            f"{self.num_clips} of {self.num_all_clips} clips lie elsewhere"
+            f"{self.num_clips} of {self.num_all_clips} clips lie elsewhere than in the whole file"
         )
 
 

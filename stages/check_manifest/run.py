@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +14,7 @@ from ...pipeline.manifests.manifest import Draft, Video, read_draft
 from ...pipeline.videos.reader import VideoInfo
 from .notes import NOTE_KINDS, Note, interval_notes, notes_of
 from .plan import FilesToProbe, plan
+from .repeats import Repeats, repeats
 from .settings import CheckSettings
 from .task import PROBLEM_KINDS, Problem, damage_problems, interval_problem, probe_file
 
@@ -36,11 +37,16 @@ class VideoReport:
 
 @dataclass(frozen=True, slots=True)
 class CheckReport:
-    """The rows of a manifest in its order, with what was found about each, and what the manifest is made of."""
+    """The rows of a manifest in its order, with what was found about each, and what the manifest is made of.
+
+    ``files`` has every distinct file, since several rows may be parts of the same one, and what is in it.
+    """
 
     settings: CheckSettings
     videos: tuple[VideoReport, ...]
     composition: Composition
+    files: Mapping[Path, VideoInfo | None]
+    repeats: Repeats
 
     @property
     def faulty(self) -> tuple[VideoReport, ...]:
@@ -64,11 +70,6 @@ class CheckReport:
         counts = Counter(note.kind for report in self.videos for note in report.notes)
         return {kind: counts[kind] for kind in NOTE_KINDS if counts[kind]}
 
-    @property
-    def files(self) -> dict[Path, VideoInfo | None]:
-        """Every distinct file and what is in it: several rows may be parts of the same file."""
-        return {report.video.path: report.info for report in self.videos}
-
 
 def run(settings: CheckSettings, *, progress: Progress = SILENT) -> CheckReport:
     """Return what is in the files of a manifest, and every problem; files that several rows share are probed once.
@@ -79,7 +80,9 @@ def run(settings: CheckSettings, *, progress: Progress = SILENT) -> CheckReport:
     draft = read_draft(settings.manifest)
     files, made_of = plan(draft), composition(draft.videos)
     found = _probe_all(files, settings, progress)
-    return CheckReport(settings, tuple(_reports(draft, files, found)), made_of)
+    in_files = {files.path(i): None if isinstance(own, Problem) else own for i, own in enumerate(found)}
+    rows = tuple(_reports(draft, files, found))
+    return CheckReport(settings, rows, made_of, in_files, repeats(draft.videos, files))
 
 
 def _probe_all(files: FilesToProbe, settings: CheckSettings, progress: Progress) -> list[VideoInfo | Problem]:

@@ -101,14 +101,17 @@ def over_videos(score: Score) -> Interval:
     return wilson_interval(round(score.top1 * score.num_scored), score.num_scored)
 
 
-def compare_with_best(out: Path, settings: Sequence[Setting]) -> tuple[str, list[Comparison]]:
-    """Return the name of the setting with the highest mean, and how its first run compares with each other's first run.
+def compare_with_best(out: Path, settings: Sequence[Setting]) -> tuple[dict[str, float], list[Comparison]]:
+    """Return name -> mean top-1 accuracy, best first, and how the best's first run compares with each other's first.
+
+    Of equal settings the cheapest stands first.
 
     Raises:
         RunError: if a run's answers cannot be read.
     """
     found = {own.name: load_answers(out / "runs" / own.first) for own in settings}
-    best = max(settings, key=lambda own: own.top1.mean).name
+    ranked = sorted(settings, key=lambda own: (-own.top1.mean, own.gmacs))
+    best = ranked[0].name
     right = {name: answers for name, answers in found.items() if answers is not None}
     pairs = [(best, name) for name in right if name != best and best in right]
-    return best, compare(right, pairs=pairs)
+    return {own.name: own.top1.mean for own in ranked}, compare(right, pairs=pairs)

@@ -47,7 +47,8 @@ class SweepSummary:
         left_out: a sentence for each combination of pattern and clips that is not run.
         tables: file name -> its text, as Markdown.
         files: all that were written about the runs together.
-        best: name of the setting with the highest mean accuracy; empty without a result.
+        best: name of the setting with the highest mean accuracy, the cheapest of equals; empty without a result.
+        accuracies: name of each setting -> its mean accuracy, best first.
         comparisons: of its first run with the first runs of the others, on the same videos.
         failed_pictures: path -> reason of those that could not be drawn.
     """
@@ -60,6 +61,7 @@ class SweepSummary:
     tables: dict[str, str]
     files: tuple[Path, ...]
     best: str
+    accuracies: dict[str, float]
     comparisons: tuple[Comparison, ...]
     failed_pictures: dict[str, str]
 
@@ -121,7 +123,8 @@ def run(
         left_out=whole.left_out,
         tables=reported.tables,
         files=reported.files,
-        best=reported.best,
+        best=next(iter(reported.accuracies), ""),
+        accuracies=reported.accuracies,
         comparisons=reported.comparisons,
         failed_pictures=reported.failed_pictures,
     )

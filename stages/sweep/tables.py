@@ -26,14 +26,14 @@ class Report:
     Attributes:
         tables: file name -> its text, as Markdown.
         files: all that were written.
-        best: name of the setting with the highest mean.
+        accuracies: name of a setting -> mean top-1 accuracy, best first, and the cheapest first of equals.
         comparisons: of its first run with those of the others.
         failed_pictures: path -> reason.
     """
 
     tables: dict[str, str] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
-    best: str = ""
+    accuracies: dict[str, float] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
     failed_pictures: dict[str, str] = field(default_factory=dict)
 
@@ -62,14 +62,14 @@ def report(out: Path, *, patterns: Sequence[Pattern], store: Path, split: str) -
     write_csv(out / "summary.csv", _summary_rows(settings))
     for name, text in tables.items():
         write_text(out / name, text)
-    best, comparisons = compare_with_best(out, settings)
+    accuracies, comparisons = compare_with_best(out, settings)
     write_csv(out / "comparisons.csv", _comparison_rows(comparisons))
     failed = _draw(out, settings, f"{store.name}: {split}")
     written = ("results.csv", "timings.csv", "summary.csv", "comparisons.csv", *tables, *_FIGURES)
     return Report(
         tables=tables,
         files=tuple(path for name in written if str(path := out / name) not in failed),
-        best=best,
+        accuracies=accuracies,
         comparisons=tuple(comparisons),
         failed_pictures=failed,
     )

@@ -58,7 +58,17 @@ class Inspection:
 
 
 def list_published(settings: ListSettings) -> list[Published]:
-    """Return the entries that pass all filters; one without the figure that a filter asks for does not."""
+    """Return the entries that pass all filters; one without the figure that a filter asks for does not.
+
+    Raises:
+        SettingsError: if there is no such source; the message has all.
+    """
+    sources = sorted({own.dialect for own in published().values()})
+    if not any(settings.source.casefold() in own.casefold() for own in sources):
+        raise SettingsError(
+            f"{named('source')} {settings.source!r} has no published weights"
+            f"{did_you_mean(settings.source, sources) or '.'} Known: {', '.join(sources)}"
+        )
     return [own for own in published().values() if _passes(own, settings)]
 
 
@@ -179,8 +189,7 @@ def convert_file(settings: ConvertSettings, *, progress: Progress = SILENT) -> W
 
     Args:
         settings: which weights, and where to.
-        progress: of what has to be fetched; told what the weights were taken for, and of a licence that forbids commercial
-            use.
+        progress: of what has to be fetched; told what the weights were taken for, and what their licence forbids.
 
     Raises:
         SettingsError: if they may be of several networks, or a name is unknown.

@@ -73,6 +73,13 @@ def test_an_option_as_python_has_it_is_named():
     assert known_otherwise(ALL["extract"], "--nothing") is None
 
 
+@pytest.mark.parametrize(
+    ("typed", "option"), [("--lr", "--learning-rate"), ("--bs", "--batch"), ("--wd", "--weight-decay")]
+)
+def test_an_option_as_other_programs_shorten_it_is_named(typed: str, option: str):
+    assert said("train-aggregator", typed, "1") == f"Error: {typed} is called {option} here."
+
+
 def test_an_argument_typed_as_an_option_is_named():
     assert said("manifest", "check", "--manifest", "m.csv") == (
         "Error: MANIFEST is typed here without an option before it."
@@ -134,5 +141,11 @@ def test_python_has_the_words_of_the_options():
         vidpipe.train_backbone(**given, size=3)
     with pytest.raises(vidpipe.VidpipeError, match="batch_size is given twice: batch is another word for it"):
         vidpipe.train_backbone(**given, batch_size=3, batch=4)
+    with pytest.raises(vidpipe.VidpipeError, match="has no field 'lr'; did you mean learning_rate"):
+        vidpipe.train_backbone(**given, lr=1)
+    with pytest.raises(vidpipe.VidpipeError, match="has no field 'epoch'; did you mean epochs"):
+        vidpipe.train_backbone(**given, epoch=1)
+    with pytest.raises(vidpipe.VidpipeError, match="learning_rate must be finite; got inf"):
+        vidpipe.train_backbone(**given, learning_rate=float("inf"))
     with pytest.raises(vidpipe.VidpipeError, match="patterns must be E:C"):
         vidpipe.sweep(store="s", out="o", pattern=["often"])

@@ -39,6 +39,15 @@ def test_the_list_is_narrowed_by_cost_accuracy_licence_source_and_network(words,
     assert 0 < len(found) < len(everything)
 
 
+def test_filters_that_nothing_passes_are_told_and_so_is_an_unknown_source():
+    nothing = CliRunner().invoke(main, ["weights", "list", "--backbone", "x3d", "--max-gmacs", "0.001"])
+    assert (nothing.exit_code, nothing.stdout) == (0, f"None of the {len(published())} published weights passes.\n")
+    assert listed("--max-gmacs", "0.001") == []
+    unknown = CliRunner().invoke(main, ["weights", "list", "--source", "torchvison"])
+    assert unknown.exit_code == 2
+    assert "--source 'torchvison' has no published weights; did you mean torchvision? Known: " in unknown.stderr
+
+
 def test_a_table_shows_what_the_source_says():
     shown = CliRunner().invoke(main, ["weights", "list", "--backbone", "r2plus1d_18", "--source", "torchvision"]).stdout
     assert shown.split("  ")[0] == "name" and "GMACs a clip" in shown.splitlines()[0]

@@ -157,14 +157,26 @@ def test_groups_are_found_in_names(tmp_path):
     [
         ("(s", r"group_by must be a regular expression; got '\(s': missing \)"),
         ("(s)(1)", "group_by must have one pair of brackets at most"),
-        ("s1", "group_by 's1' finds nothing in 1 of 2 names, such as 's2.mp4'"),
-        ("()", "finds nothing in 2 of 2 names"),
+        ("s3", "group_by 's3' finds nothing in any of 2 names, such as 's1.mp4', 's2.mp4'"),
+        ("()", "finds nothing in any of 2 names"),
     ],
 )
 def test_patterns_that_find_no_groups_are_refused(tmp_path, pattern, message):
     root = _files(tmp_path / "v", "a/s1.mp4", "b/s2.mp4")
     with pytest.raises(SettingsError, match=message):
         manifest_from_folders(root, group_by=pattern)
+
+
+def test_videos_without_a_group_stand_alone_and_are_told(tmp_path):
+    root = _files(tmp_path / "v", "a/s1_1.mp4", "a/s1_2.mp4", "a/x.mp4", "b/s2.mp4", "b/y.mp4")
+    result = CliRunner().invoke(
+        command, ["from-folders", str(root), "-o", str(tmp_path / "m.csv"), "--group-by", r"s\d"]
+    )
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == (
+        "2 videos are groups of their own, since the pattern finds none: a/x.mp4, b/y.mp4"
+    )
+    assert [video.group for video in read_manifest(tmp_path / "m.csv").videos] == ["s1", "s1", "", "s2", ""]
 
 
 def test_names_are_shown_with_escapes():

@@ -140,6 +140,15 @@ def test_the_home_folder_and_urls_are_found(tmp_path, monkeypatch):
 def test_other_machines_files_are_refused(tmp_path):
     message = "m.csv:2: column 'path': must be a file of this machine (file:///folder/name.mp4), got 'file://nas/a.mp4'"
     assert message in _refusal(_write(tmp_path / "m.csv", "path,split\nfile://nas/a.mp4,t\n"))
+    rows = "https://x.org/a.mp4,t\nS3://bucket/b.mp4,t\nc:/d.mp4,t\n"
+    refusal = _refusal(_write(tmp_path / "urls.csv", f"path,split\n{rows}"))
+    assert [line.partition("column 'path': ")[2] for line in refusal.splitlines()] == [
+        "",
+        *(
+            f"must be a file of this machine, since URLs are not read; fetch '{url}' first"
+            for url in ("https://x.org/a.mp4", "S3://bucket/b.mp4")
+        ),
+    ]
     with pytest.raises(ValueError, match="must be the URL of a file"):
         local_path("file:///a%0ab.mp4")
     assert [unmarked(path) for path in ("~/a", "a/~/b", "file:/x")] == ["./~/a", "a/~/b", "./file:/x"]

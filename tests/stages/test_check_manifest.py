@@ -52,7 +52,7 @@ def _truncated(video: Path) -> Path:
 
 
 def test_a_good_manifest_is_shown_and_exits_with_zero(tmp_path, video):
-    result = _check(_manifest(tmp_path, "v/good.mp4,a,train,,,", "v/good.mp4,a|b,test,again,0.5,1.0"))
+    result = _check(_manifest(tmp_path, "v/good.mp4,a,train,,,0.5", "v/good.mp4,a|b,test,again,0.5,1.0"))
     assert result.exit_code == 0, result.output
     header, rule, first, second, *classes, summary, verdict = result.stdout.splitlines()
     assert header.split() == ["line", "path", "codec", "size", "rate", "duration", "frames", "problem"]
@@ -179,6 +179,32 @@ def test_json_is_one_document_with_every_field_and_nothing_else(tmp_path, video)
     assert (info["average_fps"], info["variable_rate"]) == (pytest.approx(30), False)
     assert info["duration_seconds"] == pytest.approx(32 / 30, abs=1e-3)
     assert "path" not in info
+
+
+_APART = [("a,train,1,,0.5", "a,test,2,0.5,"), ("a,train,1,,", "a,train,2,,"), (",train,1,,", "a,train,2,,")]
+
+
+@pytest.mark.parametrize("rows", _APART)
+def test_rows_of_one_file_that_agree_or_lie_apart_are_not_told(tmp_path, video, rows):
+    document = _document(_check(_manifest(tmp_path, *(f"v/good.mp4,{row}" for row in rows)), "--json"))
+    assert (document["files_in_several_splits"], document["files_with_several_labels"]) == ({}, {})
+
+
+def test_one_file_in_two_splits_or_under_two_labels_is_told_however_it_is_written(tmp_path, video):
+    video.with_name("link.mp4").symlink_to(video)
+    (tmp_path / "n").mkdir()
+    rows = ("../v/good.mp4,a,train,1,,", f"{tmp_path}/n/../v/good.mp4,b,train,2,0.5,", "../v/link.mp4,a,test,3,,")
+    manifest = _manifest(tmp_path / "n", *rows)
+    document = _document(_check(manifest, "--json"))
+    assert (document["num_videos"], document["num_files"]) == (3, 1)
+    assert document["files_in_several_splits"] == {"../v/good.mp4": ["test", "train"]}
+    assert document["files_with_several_labels"] == {"../v/good.mp4": ["a", "b"]}
+    result = _check(manifest)
+    assert result.exit_code == 0
+    *_, of_splits, of_labels, verdict = result.stdout.splitlines()
+    assert of_splits.startswith("1 file has rows in more than one split (test, train): ../v/good.mp4. Such a video")
+    assert of_labels.startswith("1 file has rows with different labels at the same time: ../v/good.mp4. The first has")
+    assert verdict == "No problems."
 
 
 def test_long_tables_show_only_problems_unless_asked(tmp_path, video):

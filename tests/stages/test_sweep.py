@@ -38,6 +38,7 @@ from vidpipe.stages.sweep import run as sweep
 from vidpipe.stages.sweep import tables
 from vidpipe.stages.sweep import task as sweep_task
 from vidpipe.stages.sweep.estimate import estimate
+from vidpipe.stages.sweep.grouped import compare_with_best, read_scores, settings_of
 from vidpipe.stages.sweep.plan import SweepPlan, SweepTask, choose_cells, is_feasible, plan
 from vidpipe.stages.sweep.run import copies_folder, run
 from vidpipe.stages.sweep.settings import SweepSettings
@@ -613,6 +614,10 @@ def test_the_best_setting_is_compared_with_the_others_on_the_same_videos(
         for row in rows(finished.out, "summary.csv")
     }
     assert means[summary.best] == max(means.values())
+    assert summary.accuracies == pytest.approx(means)
+    equals = [replace(own, top1=replace(own.top1, mean=0.5)) for own in settings_of(read_scores(finished.out))]
+    named, _ = compare_with_best(finished.out, equals)
+    assert next(iter(named)) == min(equals, key=lambda own: own.gmacs).name
     assert {row["first"] for row in found} == {summary.best}
     assert {row["second"] for row in found} == set(means) - {summary.best}
     runs = {

@@ -165,6 +165,7 @@ def test_what_was_left_out_is_counted(tmp_path, pictures):
     assert (left_out.num_frames, left_out.num_all_frames) == (damage.num_frames, 60)
     assert (left_out.num_clips, left_out.num_all_clips) == (sum(touched), 6)
     assert 1 <= sum(touched) <= 3
+    assert str(left_out).endswith(f"{sum(touched)} of 6 clips lie elsewhere than in the whole file")
 
 
 def test_damage_everywhere_leaves_nothing():
