@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from .train_aggregator.run import TrainAggregatorSummary
     from .train_backbone.run import TrainBackboneSummary
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # Settings of training that a sweep sets in each run -> its own field in their place.
 OF_EACH_RUN = {

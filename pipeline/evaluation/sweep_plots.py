@@ -1,7 +1,7 @@
 """Pictures of a sweep: accuracy against cost as the number of clips grows, and the Pareto front over all settings."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def save_accuracy_by_clips(
             figure.suptitle(title, fontsize=10)
         figure.supxlabel(f"GMACs a video\n{_NOTE}", fontsize=8)
         figure.supylabel(f"Top-1 accuracy (%){words}", fontsize=9)
-        keys = [_key(name, color=own.colour, linestyle=own.dash) for name, own in looks.items()]
+        keys = [_line_key(name, own, panels=panels, clips=clips) for name, own in looks.items()]
         keys += [_key(f"{number} clips", color=GREY, marker=_marker(place)) for place, number in enumerate(clips)]
         keys += _chance_key(every[0], chance)
         figure.legend(handles=keys, loc="outside right upper", fontsize=8)
@@ -286,6 +286,16 @@ def _key(label: str, *, color: str, linestyle: Dash = "", marker: str = "", fill
         markerfacecolor=filling or color,
         label=label,
     )
+
+
+def _line_key(
+    name: str, look: LineLook, *, panels: Mapping[str, Mapping[str, Sequence[SweepPoint]]], clips: Sequence[int]
+) -> Line2D:
+    """Return the legend's line for a line, or its marker if it is a single point wherever it is drawn."""
+    longest = max((panel[name] for panel in panels.values() if name in panel), key=len)
+    if len(longest) > 1:
+        return _key(name, color=look.colour, linestyle=look.dash)
+    return _key(name, color=look.colour, filling=look.filling, marker=_marker(clips.index(longest[0].clips)))
 
 
 def _chance_key(axes: Axes, chance: float | None) -> list[Line2D]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from ...pipeline.evaluation.comparison import Comparison
@@ -64,7 +65,7 @@ def report(out: Path, *, patterns: Sequence[Pattern], store: Path, split: str) -
         write_text(out / name, text)
     accuracies, comparisons = compare_with_best(out, settings)
     write_csv(out / "comparisons.csv", _comparison_rows(comparisons))
-    failed = _draw(out, settings, f"{store.name}: {split}")
+    failed = _draw(out, settings, cells, f"{store.name}: {split}")
     written = ("results.csv", "timings.csv", "summary.csv", "comparisons.csv", *tables, *_FIGURES)
     return Report(
         tables=tables,
@@ -75,16 +76,28 @@ def report(out: Path, *, patterns: Sequence[Pattern], store: Path, split: str) -
     )
 
 
-def _draw(out: Path, settings: Sequence[Setting], videos: str) -> dict[str, str]:
+def _draw(out: Path, settings: Sequence[Setting], cells: Cells, videos: str) -> dict[str, str]:
     """Draw the figures, with what the ``videos`` are above, and return path -> reason for those that could not be."""
-    points = [_point(own) for own in settings]
+    # In Figure 4 what patterns share is one point, which another marker on top of it would only hide.
+    points = {"figure3.png": points_by_clips(cells), "figure4.png": [_point(own, own.pattern) for own in settings]}
     numbers, chances = {own.num_scored for own in settings}, {own.chance for own in settings}
     count = f"{min(numbers):,}" if len(numbers) == 1 else f"{min(numbers):,} to {max(numbers):,}"
     words = {"title": f"{videos}, n = {count} videos", "chance": chances.pop() if len(chances) == 1 else None}
     reasons = {
-        str(out / name): try_to_draw(out / name, partial(save, points, **words)) for name, save in _FIGURES.items()
+        str(out / name): try_to_draw(out / name, partial(save, points[name], **words))
+        for name, save in _FIGURES.items()
     }
     return {name: reason for name, reason in reasons.items() if reason}
+
+
+def points_by_clips(cells: Cells) -> list[SweepPoint]:
+    """Return a point for each cell of the tables that has a result; patterns that share one have a point each.
+
+    So a line runs through every number of clips that its pattern has in the tables.
+    """
+    every = product(cells.aggregators, cells.patterns, cells.clips)
+    found = ((pattern, cells.find(name, pattern, num_clips)) for name, pattern, num_clips in every)
+    return [_point(own, pattern) for pattern, own in found if own is not None]
 
 
 def _result_rows(scores: Iterable[Score]) -> Iterable[Sequence[object]]:
@@ -123,10 +136,11 @@ def _comparison_rows(comparisons: Iterable[Comparison]) -> Iterable[Sequence[obj
         yield [getattr(own, name) for name in names]
 
 
-def _point(setting: Setting) -> SweepPoint:
+def _point(setting: Setting, pattern: Pattern) -> SweepPoint:
+    """Return the point of a setting, shown under a pattern that makes the same clips expensive as its own."""
     return SweepPoint(
         method=title_of(setting.aggregator),
-        pattern=str(setting.pattern),
+        pattern=str(pattern),
         clips=setting.num_clips,
         gmacs=setting.gmacs,
         accuracy=setting.top1.mean,

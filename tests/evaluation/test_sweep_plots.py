@@ -75,6 +75,16 @@ def test_a_few_lines_share_a_panel_and_run_through_the_numbers_of_clips(tmp_path
     assert named == [*(f"{method}, first" for method in reversed(METHODS)), "2 clips", "8 clips", "32 clips"]
 
 
+def test_a_legend_has_a_line_only_for_what_is_drawn_as_one(tmp_path: Path, drawn: list[Figure]) -> None:
+    given = [*points(methods=("GRU",), patterns=("first",)), *points(methods=("GRU",), patterns=("1:3",))[1:2]]
+    save_accuracy_by_clips(given, tmp_path / "figure3.png")
+    whole, alone = drawn[0].legends[0].get_lines()[:2]
+    assert (whole.get_linestyle(), whole.get_marker()) == ("-", "")
+    of_8_clips = drawn[0].legends[0].get_lines()[3]
+    assert (alone.get_linestyle(), alone.get_marker()) == ("None", of_8_clips.get_marker())
+    assert alone.get_color() != whole.get_color()
+
+
 def test_many_lines_get_a_panel_a_method_each_with_the_same_colours(tmp_path: Path, drawn: list[Figure]) -> None:
     save_accuracy_by_clips(points(), tmp_path / "figure3.png")
     shown = [axes for axes in drawn[0].axes if axes.get_visible()]

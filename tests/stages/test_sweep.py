@@ -26,7 +26,7 @@ from refusals import assert_refused
 from vidpipe.cli.sweep import command
 from vidpipe.pipeline.costs.gmacs import stored_gmacs
 from vidpipe.pipeline.errors import ManifestError, OutOfSpaceError, RunError, SettingsError, StoreError
-from vidpipe.pipeline.evaluation.confidence import wilson_interval
+from vidpipe.pipeline.evaluation.confidence import mean_interval, wilson_interval
 from vidpipe.pipeline.features.backbone_group import BackboneGroup
 from vidpipe.pipeline.features.clip_selection import select
 from vidpipe.pipeline.features.format import Status
@@ -38,7 +38,8 @@ from vidpipe.stages.sweep import run as sweep
 from vidpipe.stages.sweep import tables
 from vidpipe.stages.sweep import task as sweep_task
 from vidpipe.stages.sweep.estimate import estimate
-from vidpipe.stages.sweep.grouped import compare_with_best, read_scores, settings_of
+from vidpipe.stages.sweep.grouped import Setting, compare_with_best, read_scores, settings_of
+from vidpipe.stages.sweep.markdown import Cells
 from vidpipe.stages.sweep.plan import SweepPlan, SweepTask, choose_cells, is_feasible, plan
 from vidpipe.stages.sweep.run import copies_folder, run
 from vidpipe.stages.sweep.settings import SweepSettings
@@ -213,6 +214,30 @@ def test_the_summary_is_over_seeds_and_the_tables_show_it(settings: SweepSetting
     assert (settings.out / "table4.md").read_text() == summary.tables["table4.md"]
     for name in ("figure3.png", "figure4.png"):
         assert imread(settings.out / name).std() > 0.05
+
+
+def made_up_setting(pattern: str, num_clips: int) -> Setting:
+    return Setting(
+        aggregator="gru",
+        pattern=Pattern.parse(pattern),
+        num_clips=num_clips,
+        gmacs=3.0 * num_clips,
+        top1=mean_interval([0.5]),
+        interval=wilson_interval(5, 10),
+        num_scored=10,
+        chance=0.5,
+        majority=0.5,
+        first="a run",
+    )
+
+
+def test_figure_3_shows_what_patterns_share_under_each_of_them_as_the_tables_do() -> None:
+    """By 1:3, of 4 clips the same are expensive as by the first clip alone; 1:1 has no result at 8."""
+    settings = [made_up_setting(*own) for own in (("1:1", 4), ("1:3", 8), ("first", 4), ("first", 8))]
+    found = tables.points_by_clips(Cells(settings, patterns("first", "1:3", "1:1")))
+    shown = {(own.pattern, own.clips): own.gmacs for own in found}
+    assert shown == {("1:1", 4): 12, ("1:3", 4): 12, ("1:3", 8): 24, ("first", 4): 12, ("first", 8): 24}
+    assert len(found) == len(shown)
 
 
 def test_dask_gives_the_same_results_byte_for_byte(finished: SweepSettings, tmp_path: Path) -> None:
