@@ -132,6 +132,8 @@ HELD = (
     "vidpipe/__main__.py",
     "vidpipe/data_manifests/README.md",
     "vidpipe/data_manifests/example.csv",
+    "vidpipe/data_manifests/published_weights.csv",
+    "vidpipe/data_manifests/class_lists/kinetics400.txt",
     "vidpipe-1.dist-info/licenses/LICENSE",
 )
 

@@ -387,7 +387,7 @@ def test_a_corrected_label_is_taken_over_and_nothing_is_extracted_again(world: P
         "  1 video no longer listed: left out of use, features kept: v3\n"
         "  1 × another label: v4 a → b\n"
     )
-    assert result.stdout.startswith("nothing to do: 4 videos are done, 1 failed before")
+    assert result.stdout.startswith("nothing to do: 4 videos done, 1 failed before")
     assert FeatureStore.open(store).manifest.videos[3].labels == ("b",)
     invoke(*command(world, store))
     assert files_of(store) == files_of(reference)
