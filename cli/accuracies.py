@@ -89,6 +89,8 @@ def comparison_line(comparisons: Sequence[Mapping[str, Any]], accuracies: Mappin
         comparisons: of pairs of runs, as in the document.
         accuracies: run -> top-1 accuracy; of equals the first is named.
     """
+    if not accuracies:
+        return ""
     best = max(accuracies, key=lambda name: accuracies[name])
     own = [pair for pair in comparisons if best in (pair["first"], pair["second"])]
     if not own:

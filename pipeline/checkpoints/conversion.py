@@ -131,7 +131,7 @@ def fitted(
         WeightsError: if a value is no number, or a whole one where the network has floats.
         SettingsError: if the classes do not suit it.
     """
-    _check_kinds(place, found, state)
+    check_kinds(place, found, state)
     _check_finite(place, state)
     recipe = recipe or RECIPES[found.spelling.recipe]
     frames, stride = usual_clip(found.backbone)
@@ -149,7 +149,7 @@ def fitted(
     )
 
 
-def _check_kinds(place: Path | str, found: Comparison, state: Mapping[str, Tensor]) -> None:
+def check_kinds(place: Path | str, found: Comparison, state: Mapping[str, Tensor]) -> None:
     """Refuse a file with whole numbers for a network's parameters: it was quantised, and its scales are elsewhere.
 
     Raises:

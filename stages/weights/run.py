@@ -11,7 +11,7 @@ from ...pipeline.backbones.transformers_names import PREFIX as TRANSFORMERS
 from ...pipeline.backbones.weights import Weights, averaged, is_own_file, load_weights, read_head, save_weights, sealed
 from ...pipeline.checkpoints.class_lists import read_class_list
 from ...pipeline.checkpoints.containers import file_sha256, read_checkpoint
-from ...pipeline.checkpoints.conversion import shapes_of
+from ...pipeline.checkpoints.conversion import check_kinds, shapes_of
 from ...pipeline.checkpoints.dialects import nearest, nearest_spelling, recognised, report
 from ...pipeline.checkpoints.fetch import entry_of
 from ...pipeline.checkpoints.published import Published, find_published, licence_words, published
@@ -113,7 +113,7 @@ def inspect(settings: InspectSettings) -> Inspection:
     """Return what a file, run or folder of a model holds; nothing is run or written.
 
     Raises:
-        WeightsError: if it holds no weights, or damaged ones.
+        WeightsError: if it holds no weights, damaged ones, or whole numbers where its network has floats.
         SettingsError: if the network that is named is unknown.
     """
     path, asked = settings.file, settings.read_as
@@ -130,6 +130,9 @@ def inspect(settings: InspectSettings) -> Inspection:
     shapes = shapes_of(checkpoint.state)
     odd = "" if asked else stranger(shapes)
     found = [nearest_spelling(shapes, asked)] if asked else recognised(shapes) or ([] if odd else nearest(shapes))
+    for own in found:
+        if own.fits:
+            check_kinds(path, own, checkpoint.state)
     facts = {"container": checkpoint.container, "sha256": checkpoint.sha256, "num_tensors": len(shapes)}
     entry = entry_of(checkpoint.sha256)
     return replace(_inspection(path, found, **facts), stranger=odd, published=entry.name if entry else "")

@@ -258,6 +258,9 @@ def test_whole_numbers_stand_only_where_a_network_counts(tmp_path: Path):
     save_file(own | {"conv1.weight": own["conv1.weight"].to(torch.int8)}, path)
     with pytest.raises(WeightsError, match=r"whole numbers \(int8\) where resnet_18 has floats, in conv1\.weight"):
         convert(read_checkpoint(path), backbone="resnet_18")
+    shown = type_in("weights", "inspect", path)
+    assert shown.exit_code == 1
+    assert "whole numbers (int8)" in " ".join(shown.stderr.split())
 
 
 @pytest.mark.parametrize(
