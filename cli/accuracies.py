@@ -89,9 +89,7 @@ def comparison_line(comparisons: Sequence[Mapping[str, Any]], accuracies: Mappin
         comparisons: of pairs of runs, as in the document.
         accuracies: run -> top-1 accuracy; of equals the first is named.
     """
-    if not accuracies:
-        return ""
-    best = max(accuracies, key=lambda name: accuracies[name])
+    best = max(accuracies, key=lambda name: accuracies[name], default="")
     own = [pair for pair in comparisons if best in (pair["first"], pair["second"])]
     if not own:
         return ""

@@ -21,7 +21,7 @@ from .accuracies import (
 from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .progress import progress_shown
-from .spelling import option_name
+from .spelling import option_name, reason_text
 from .tables import format_table
 
 EPILOG = """\b
@@ -79,7 +79,7 @@ def document_text(document: dict[str, Any]) -> str:
     parts += [_other_clips_line(run) for run in runs if run["other_clips"]]
     if document["manifest"] is not None:
         reasons = {name: reason for run in runs for name, reason in run["missing"].items()}
-        parts += [f"  failed: {name}: {reason}" for name, reason in reasons.items()]
+        parts += [f"  failed: {name}: {reason_text(reason)}" for name, reason in reasons.items()]
     if any(len(group["members"]) > 1 for group in document["groups"]):
         rows = [_group_row(group) for group in document["groups"]]
         parts += ["", format_table(("setting", "GMACs", "runs", "top-1 %", "95 %", "over"), rows, right=range(1, 5))]

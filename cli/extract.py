@@ -16,6 +16,7 @@ from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown
+from .spelling import reason_text
 from .table_changes import changes_text
 from .tables import counted, duration_text
 
@@ -145,7 +146,7 @@ def _summary_text(summary: "ExtractSummary", settings: ExtractSettings) -> str:
 def _video_lines(summary: "ExtractSummary", settings: ExtractSettings) -> list[str]:
     """Return which videos were used in part or failed, and what to do about it."""
     lines = [f"  {name}: {words}" for name, words in summary.left_out.items()]
-    lines += (f"  failed: {name}: {reason}" for name, reason in summary.failed.items())
+    lines += (f"  failed: {name}: {reason_text(reason)}" for name, reason in summary.failed.items())
     damaged = sum(reason.startswith(DAMAGE_WORDS) for reason in summary.failed.values())
     if damaged and settings.sampling.reading.damaged != KEEP:
         lines.append(

@@ -28,6 +28,7 @@ from .manifest_output import (
 )
 from .options import LocalPath, setting_options
 from .progress import progress_shown
+from .spelling import reason_text
 from .tables import counted, format_table
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def as_document(report: "CheckReport") -> dict[str, Any]:
 
 def _row(report: "VideoReport") -> list[str]:
     told = [problem.message for problem in report.problems] + [f"note: {note.message}" for note in report.notes]
-    problems = "; ".join(told)
+    problems = reason_text("; ".join(told))
     info = report.info
     if info is None:
         return [str(report.line), report.video.written_path, "", "", "", "", "", problems]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..pipeline.errors import spelled
-from .spelling import option_name
+from .spelling import option_name, reason_text
 from .tables import duration_text
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Bar:
             return
         if note:
             self._notes += 1
-            self._bar.write(spelled(note, option_name), file=sys.stderr)
+            self._bar.write(reason_text(spelled(note, option_name)), file=sys.stderr)
             self._show_words()
         self._bar.update(number)
         if self._untypical > 0:
@@ -142,7 +142,7 @@ class Lines:
             if self._typical_since is None and self._done > self._typical_after:
                 self._typical_after, self._typical_since = self._done, self._clock()
         if note:
-            self._write(spelled(note, option_name))
+            self._write(reason_text(spelled(note, option_name)))
 
     def milestone(self, text: str) -> None:
         """Write ``text``, and if work goes on for minutes, for how long."""

@@ -1,5 +1,7 @@
 """How the command line spells the library's settings: options have the names of fields, or a plainer word for them."""
 
+import re
+
 import click
 
 from ..stages.words import ABBREVIATIONS, WORDS
@@ -16,11 +18,19 @@ FORMER_NAMES = {
 FORMER_NAMES_OF = {("evaluate", "--batch-size"): "--videos-at-once"}
 # Options that have a short form, the same in every command.
 SHORT_FORMS = {"--out": "-o"}
+# Fields that the reasons why a video failed may name. Stores and runs keep reasons with Python's names.
+FIELDS_IN_REASONS = ("max_pixels",)
+_IN_REASON = re.compile(rf"\b({'|'.join(FIELDS_IN_REASONS)})(?= [\d,]+)")
 
 
 def option_name(field: str) -> str:
     """Return the option that sets the field of that name, such as ``--val-fraction``."""
     return f"--{WORDS.get(field, field).replace('_', '-')}"
+
+
+def reason_text(reason: str) -> str:
+    """Return why a video failed, as it was kept, with options in the place of the fields that it names."""
+    return _IN_REASON.sub(lambda found: option_name(found[1]), reason)
 
 
 def declared(field: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from .groups import NearGroup
 from .main import SOME_FAILED
 from .options import LocalPath, json_option, setting_options
 from .progress import progress_shown
+from .spelling import reason_text
 from .table_changes import changes_text
 from .tables import counted, format_table
 
@@ -215,7 +216,7 @@ def _backbone_text(own: "BackboneInfo") -> str:
     width = max(len(name) for name, _ in rows)
     lines = [own.name, *(f"  {name.ljust(width)}  {value}" for name, value in rows)]
     if own.failures:
-        shown = list(own.failures.items())[:MAX_FAILURES]
+        shown = [(name, reason_text(reason)) for name, reason in list(own.failures.items())[:MAX_FAILURES]]
         lines += ["", format_table(["failed", "reason"], shown)]
         if hidden := len(own.failures) - len(shown):
             lines.append(f"and {hidden:,} more; --json lists all.")

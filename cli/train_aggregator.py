@@ -13,6 +13,7 @@ from .defaults import with_defaults
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown, show_warnings
+from .spelling import reason_text
 from .tables import counted
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _missing_lines(summary: "TrainAggregatorSummary") -> list[str]:
     lines = [
         f"{len(summary.missing):,} of the {known:,} training videos have no features and were left out: {reasons}."
     ]
-    lines += [f"  failed: {name}: {reason}" for name, reason in list(failed.items())[:MAX_FAILURES]]
+    lines += [f"  failed: {name}: {reason_text(reason)}" for name, reason in list(failed.items())[:MAX_FAILURES]]
     if (hidden := len(failed) - MAX_FAILURES) > 0:
         lines.append(f"  and {hidden:,} more; --json lists all.")
     return lines

@@ -15,6 +15,7 @@ from .main import SOME_FAILED
 from .options import json_option, setting_options
 from .presets import preset_option
 from .progress import progress_shown, show_warnings
+from .spelling import reason_text
 from .tables import counted, epochs_text, figures_text, kept_text
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def command(ctx: click.Context, *, as_json: bool, dry_run: bool, **options: Any)
         show_warnings(summary.warnings)
     if summary.failures:
         for video_id, reason in summary.failures.items():
-            click.echo(f"failed: {video_id}: {reason}", err=True)
+            click.echo(f"failed: {video_id}: {reason_text(reason)}", err=True)
         ctx.exit(SOME_FAILED)
 
 

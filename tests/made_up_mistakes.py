@@ -50,6 +50,7 @@ MANIFESTS = {
                   "e.mp4,y,test,4,2", "f.mp4,y,test,-1,"],
     "one_mistake.csv": [f"{HEADER},start", "a.mp4,x,train,", "b.mp4,x,train,soon"],
     "many_mistakes.csv": [f"{HEADER},start", *(f"v{i}.mp4,x,train,soon" for i in range(40))],
+    "urls.csv": [HEADER, "https://x.org/a.mp4,x,train", "s3://bucket/b.mp4,y,test"],
     "same_ids.csv": [f"video_id,{HEADER}", "a,a.mp4,fall,train", "b,b.mp4,jump,train", "a,c.mp4,run,test"],
     "same_paths.csv": [HEADER, "a.mp4,fall,train", "a.mp4,jump,test"],
     "no_label.csv": [HEADER, "a.mp4,fall,train", "b.mp4,,train", "c.mp4,fall|,test"],

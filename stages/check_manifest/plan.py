@@ -2,9 +2,8 @@
 
 import os
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path, PurePath
 
 from ...pipeline.manifests.manifest import Draft
@@ -40,29 +39,49 @@ def plan(draft: Draft) -> FilesToProbe:
     A file that is written in two ways, as through ``..`` or a link, is one.
     """
     folder = draft.videos.folder or Path()
-    spelled: dict[str, int] = {}
-    of_rows = array("q", (spelled.setdefault(_plain(name), len(spelled)) for name in draft.videos.places()))
-    numbers: dict[str, int] = {}
-
-    @cache  # files share their folders
-    def real_parent(folder: str) -> str:
-        return os.path.realpath(folder)
-
-    of_spelled, names = array("q"), list[str]()
-    for name in spelled:
-        number = numbers.setdefault(_real(os.path.join(folder, name), real_parent), len(names))  # noqa: PTH118 - quick
-        of_spelled.append(number)
+    one_name, numbers, names, of_rows = _OneName(folder), dict[str, int](), list[str](), array("q")
+    for name in map(_plain, draft.videos.places()):
+        number = numbers.setdefault(one_name(name), len(names))
+        of_rows.append(number)
         if number == len(names):
             names.append(name)
-    return FilesToProbe(folder, names, array("q", (of_spelled[number] for number in of_rows)))
+    return FilesToProbe(folder, names, of_rows)
 
 
-def _real(path: str, real_parent: Callable[[str], str]) -> str:
-    """Return a path without ``..`` and links."""
-    parent, name = os.path.split(path)
-    if name in ("", ".", "..") or os.path.islink(path):  # noqa: PTH114 - quick
-        return os.path.realpath(path)
-    return f"{real_parent(parent)}/{name}"
+class _OneName:
+    """Gives each file one name, however it is written; looks once at each folder, and at the files that are links."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._heads: dict[str, tuple[str, frozenset[str]]] = {}  # as written -> the one name, and the links in it
+        self._first: dict[str, str] = {}  # a folder without links -> how it was written first, with a slash
+
+    def __call__(self, name: str) -> str:
+        last = name.rpartition("/")[2]
+        head = name[: len(name) - len(last)]
+        first, links = self._heads.get(head) or self._look(head)
+        if last in links or last in ("", ".."):
+            real = os.path.realpath(self._folder / name)
+            return self._of_target(real)
+        return name if first == head else first + last
+
+    def _look(self, head: str) -> tuple[str, frozenset[str]]:
+        real = os.path.realpath(self._folder / head)
+        found = self._heads[head] = self._first.setdefault(real, head), _links_in(real)
+        return found
+
+    def _of_target(self, real: str) -> str:
+        parent, last = os.path.split(real)
+        return self._first.setdefault(parent, os.path.join(parent, "")) + last  # noqa: PTH118
+
+
+def _links_in(folder: str) -> frozenset[str]:
+    """Return the names of the links in a folder; none if it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries if entry.is_symlink())
+    except OSError:
+        return frozenset()
 
 
 def _plain(name: str) -> str:

@@ -37,7 +37,7 @@ def test_many_runs_are_counted_and_other_numbers_of_videos_said() -> None:
 
 
 def test_nothing_is_said_where_nothing_is_compared() -> None:
-    assert comparison_line([], {"a": 1.0}) == ""
+    assert comparison_line([], {"a": 1.0}) == comparison_line([], {}) == ""
     assert comparison_line([pair("b", "c", 0.5)], {"a": 1.0, "b": 0.1, "c": 0.2}) == ""
 
 

@@ -1,7 +1,9 @@
 """One spelling for one thing in all commands, and what a mistyped word gets."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import pytest
@@ -9,8 +11,9 @@ from click.testing import CliRunner
 
 import vidpipe
 from vidpipe.cli.main import main
-from vidpipe.cli.spelling import FORMER_NAMES, FORMER_NAMES_OF, known_otherwise
+from vidpipe.cli.spelling import FIELDS_IN_REASONS, FORMER_NAMES, FORMER_NAMES_OF, known_otherwise, reason_text
 from vidpipe.pipeline.registry import did_you_mean, nearest
+from vidpipe.pipeline.videos.memory import Size, check_size
 from vidpipe.stages.words import WORDS, field_of
 
 
@@ -78,6 +81,16 @@ def test_an_option_as_python_has_it_is_named():
 )
 def test_an_option_as_other_programs_shorten_it_is_named(typed: str, option: str):
     assert said("train-aggregator", typed, "1") == f"Error: {typed} is called {option} here."
+
+
+def test_reasons_why_videos_failed_name_options():
+    folder = Path(__file__).parents[2] / "pipeline" / "videos"
+    raised = re.compile(r"VideoError\((?:[^()]|\([^()]*\))*?named\('(\w+)'\)")
+    found = {name for path in folder.glob("*.py") for name in raised.findall(path.read_text(encoding="utf-8"))}
+    assert found == set(FIELDS_IN_REASONS)
+    with pytest.raises(vidpipe.VidpipeError) as refusal:
+        check_size(Size(width=64, height=48, bits=12, codec="h264"), max_pixels=1000)
+    assert reason_text(str(refusal.value)).endswith("are 3,072 pixels, more than --max-pixels 1,000")
 
 
 def test_an_argument_typed_as_an_option_is_named():

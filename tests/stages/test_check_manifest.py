@@ -193,10 +193,14 @@ def test_rows_of_one_file_that_agree_or_lie_apart_are_not_told(tmp_path, video, 
 def test_one_file_in_two_splits_or_under_two_labels_is_told_however_it_is_written(tmp_path, video):
     video.with_name("link.mp4").symlink_to(video)
     (tmp_path / "n").mkdir()
-    rows = ("../v/good.mp4,a,train,1,,", f"{tmp_path}/n/../v/good.mp4,b,train,2,0.5,", "../v/link.mp4,a,test,3,,")
+    (tmp_path / "n" / "w").symlink_to(video.parent)
+    rows = (
+        *("../v/good.mp4,a,train,1,,", f"{tmp_path}/n/../v/good.mp4,b,train,2,0.5,"),
+        *("../v/link.mp4,a,test,3,,", "w/good.mp4,a,train,4,,", "w/link.mp4,a,train,5,,"),
+    )
     manifest = _manifest(tmp_path / "n", *rows)
     document = _document(_check(manifest, "--json"))
-    assert (document["num_videos"], document["num_files"]) == (3, 1)
+    assert (document["num_videos"], document["num_files"]) == (5, 1)
     assert document["files_in_several_splits"] == {"../v/good.mp4": ["test", "train"]}
     assert document["files_with_several_labels"] == {"../v/good.mp4": ["a", "b"]}
     result = _check(manifest)
