@@ -1,7 +1,7 @@
 """What methods look like in pictures: the same colour and marker everywhere, whatever else is drawn.
 
-The colours are Okabe and Ito's and a brown, which colour-blind readers can tell apart. Two methods that share one
-differ by their marker, its filling and their line.
+The colours are Okabe and Ito's, a brown, and Tol's indigo, which colour-blind readers can tell apart. Two methods that
+share one differ by their marker, its filling and their line.
 """
 
 import hashlib
@@ -12,8 +12,8 @@ from matplotlib import colormaps
 from matplotlib.colors import to_hex
 
 Dash = Literal["", "-", "--", ":", "-."]
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
-BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, BROWN = COLOURS
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B", "#332288")
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK, BROWN, INDIGO = COLOURS
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 DASHES: tuple[Dash, ...] = ("-", "--", ":", "-.")
 GREY = "#777777"  # of what is no method: baselines, fronts, keys
@@ -61,7 +61,7 @@ LOOKS = {
     "memory": Look(colour=BLACK, marker="X"),
     "memory-residual": Look(colour=BLACK, marker="X", is_hollow=True),
     BACKBONE: Look(colour=BROWN, marker="<"),
-    PROBE: Look(colour=BROWN, marker="<", is_hollow=True),
+    PROBE: Look(colour=INDIGO, marker=">"),
 }
 
 

@@ -1,7 +1,7 @@
 """Pictures, drawn without a display: training curves, and accuracy against cost."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,22 @@ from matplotlib.transforms import Bbox
 
 from .drawn_names import drawn_names, drawn_title, shorten
 from .figures import save_figure, scale_cost, style_with
+from .labels import (
+    LABEL_SIZE,
+    OVER_GRID,
+    PAPER,
+    Spot,
+    area_outside,
+    covered_area,
+    extent,
+    name_beside,
+    place_names,
+    settle,
+    side_by_side,
+    spread_out,
+)
 from .looks import BLUE, GREY, VERMILLION, look_of
 
-_LABEL_SIZE = 8
-# Behind a name, so that no line of the grid runs through it; names lie over the grid, and under all that is drawn.
-_PAPER: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
-_OVER_GRID = 0.8
 # Where a horizontal line may be named: x in the axes, alignment, points above it, alignment.
 _LINE_ENDS = (
     (0.995, "right", 3.0, "bottom"),
@@ -27,6 +37,17 @@ _LINE_ENDS = (
     (0.005, "left", 3.0, "bottom"),
     (0.005, "left", -3.0, "top"),
 )
+# A loss that changes by less than a tenth of itself has hardly moved, and should look so: chance on ten classes is
+# 2.30, and a run that learns nothing wanders around it in the fourth digit. From 0, the axis would flatten how a
+# fine-tuning falls, which begins low.
+_LEAST_SPAN = 0.1
+_MOST_MARKERS = 30  # epochs, beyond which markers would run into each other
+# One inside the other where they meet, as in a run of one epoch.
+_MARKERS: dict[str, dict[str, Any]] = {
+    "training": {"marker": "o", "markersize": 3.0},
+    "validation": {"marker": "s", "markersize": 6.0, "markerfacecolor": "none", "markeredgewidth": 1.0},
+}
+_MOVED = "points at one place are drawn side by side"
 _LOWEST, _HIGHEST = -2.0, 103.0  # of the axis of accuracies, in %: all of 0 to 100, and room for markers
 
 
@@ -94,18 +115,36 @@ def _draw_curve(axes: Axes, records: Sequence[Mapping[str, Any]], name: str) -> 
         found = [(record["epoch"] + 1, record[key]) for record in records if key in record]
         if found:
             epochs, values = zip(*found, strict=True)
-            marker = "." if len(found) <= 60 else ""
-            axes.plot(epochs, values, style, color=colour, label=label, linewidth=1.5, marker=marker, markersize=4)
+            axes.plot(
+                epochs,
+                values,
+                style,
+                color=colour,
+                label=label,
+                linewidth=1.5,
+                **(_MARKERS[label] if len(found) <= _MOST_MARKERS else {}),
+            )
     axes.set(xlabel="Epoch", ylabel=name.capitalize())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if name != "loss":
         axes.set_ylim(-0.02, 1.02)
+    else:
+        _widen(axes)
+
+
+def _widen(axes: Axes) -> None:
+    """Make the axis of a loss span at least `_LEAST_SPAN` of its upper end, around what it shows."""
+    low, high = axes.get_ylim()
+    if (missing := _LEAST_SPAN * abs(high) - (high - low)) > 0:
+        axes.set_ylim(low - missing / 2, high + missing / 2)
 
 
 def save_accuracy_against_cost(
     points: Sequence[CostPoint], path: Path, *, title: str = "", lines: Sequence[Line] = (), note: str = ""
 ) -> None:
     """Draw top-1 accuracy, from 0 to 100 %, against GMACs per video, each point with its name beside it.
+
+    Points at one place, of which only the last would be seen, stand side by side, and the picture says so.
 
     Args:
         points: one per method.
@@ -115,29 +154,64 @@ def save_accuracy_against_cost(
         note: below the picture, such as what the bars are.
     """
     names, fonts = _names(points)
+    are_equal = len({(point.gmacs, point.accuracy) for point in points}) < len(points)
     title, more = drawn_title(title)
     with rc_context(style_with([*fonts, *more])):
         figure = Figure(figsize=(6.4, max(4.0, 0.17 * len(points) + 1.6)), layout="constrained")
         axes = figure.subplots()
-        for point in points:
-            _draw_point(axes, point)
+        axes.update_datalim([(point.gmacs, 0.0) for point in points])
         scale_cost(axes, [point.gmacs for point in points])
-        axes.margins(x=0.18)
+        axes.margins(x=0.25 if are_equal else 0.18)  # room for a name on either side
+        axes.autoscale_view()
+        axes.set_xlim(axes.get_xlim())  # settled: points that move apart must not change what moves them
         axes.set_ylim(_LOWEST, _HIGHEST)
         axes.yaxis.set_major_locator(MultipleLocator(20))
         axes.set(xlabel="GMACs a video", ylabel="Top-1 accuracy (%)", title=title)
         axes.title.set_fontsize(10)
         heights = _draw_lines(axes, lines)
-        if note:
-            figure.supxlabel(note, fontsize=7, color=GREY)
-        figure.draw_without_rendering()  # settles the layout, so that places can be measured
+        _write_note(figure, note)
+        spots = _spots(axes, points, names)
+        if any(own.side for own in spots):
+            _write_note(figure, f"{note}\n{_MOVED}".strip())
+        settle(figure)
+        spots = _spots(axes, points, names)
+        for point, spot in zip(points, spots, strict=True):
+            _draw_point(axes, point, spot=spot)
         lowest = _LOWEST
-        taken = _name_lines(figure, axes, points, heights)
+        taken = _name_lines(figure, axes, spots, heights)
         if taken is None:
             taken, lowest = [], _name_lines_beside(axes, heights)
-        if not _place_labels(figure, axes, points, names, heights=list(heights), taken=taken):
-            _name_beside(figure, axes, points, [name.replace("\n", ": ") for name in names], lowest=lowest)
+        inside = axes.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+        taken = [*(extent(axes, own, figure.dpi) for own in spots), *_bands(axes, inside, heights), *taken]
+        # Names of points that merely lie close may stand in any order if that keeps them near.
+        orders = [spots] if are_equal else [spots, [replace(own, side="") for own in spots]]
+        if not any(place_names(figure, axes, own, taken=taken) for own in orders):
+            in_a_line = [replace(own, name=own.name.replace("\n", ": ")) for own in spots]
+            name_beside(figure, axes, in_a_line, lowest=(lowest - _LOWEST) / (_HIGHEST - _LOWEST))
         save_figure(figure, path)
+
+
+def _write_note(figure: Figure, note: str) -> None:
+    """Write a note below the picture, and lay it out around that."""
+    if note:
+        figure.supxlabel(note, fontsize=7, color=GREY)
+    figure.draw_without_rendering()
+
+
+def _spots(axes: Axes, points: Sequence[CostPoint], names: Sequence[str]) -> list[Spot]:
+    """Return where each point is drawn, in %: those at one place stand side by side."""
+    places = side_by_side(axes, [(point.gmacs, 100 * point.accuracy) for point in points])
+    return [
+        Spot(
+            name=name,
+            x=x,
+            y=100 * point.accuracy,
+            bars=_bars(point),
+            colour=look_of(point.family).colour,
+            side=side,
+        )
+        for point, name, (x, side) in zip(points, names, places, strict=True)
+    ]
 
 
 def _names(points: Sequence[CostPoint]) -> tuple[list[str], tuple[str, ...]]:
@@ -148,13 +222,12 @@ def _names(points: Sequence[CostPoint]) -> tuple[list[str], tuple[str, ...]]:
     return names, (*labels.fonts, *(font for _, fonts in runs for font in fonts))
 
 
-def _draw_point(axes: Axes, point: CostPoint) -> None:
+def _draw_point(axes: Axes, point: CostPoint, *, spot: Spot) -> None:
     look = look_of(point.family)
-    ends = None if point.interval is None else [[100 * own] for own in _bars(point)]
     axes.errorbar(
-        point.gmacs,
-        100 * point.accuracy,
-        yerr=ends,
+        spot.x,
+        spot.y,
+        yerr=None if point.interval is None else [[own] for own in spot.bars],
         fmt=look.marker,
         color=look.colour,
         markersize=7,
@@ -167,10 +240,10 @@ def _draw_point(axes: Axes, point: CostPoint) -> None:
 
 
 def _bars(point: CostPoint) -> tuple[float, float]:
-    """Return how far the error bar goes down and up from the point."""
+    """Return how far, in points of accuracy, the error bar goes down and up from the point."""
     low, high = point.interval or (point.accuracy, point.accuracy)
     # Means of equal values are off in the last bit, and bars must not be negative.
-    return max(0.0, point.accuracy - low), max(0.0, high - point.accuracy)
+    return max(0.0, 100 * (point.accuracy - low)), max(0.0, 100 * (high - point.accuracy))
 
 
 def _draw_lines(axes: Axes, lines: Sequence[Line]) -> dict[float, str]:
@@ -183,9 +256,7 @@ def _draw_lines(axes: Axes, lines: Sequence[Line]) -> dict[float, str]:
     return {height: f"{', '.join(labels[height])}: {height:.1f} %" for height in sorted(labels)}
 
 
-def _name_lines(
-    figure: Figure, axes: Axes, points: Sequence[CostPoint], heights: Mapping[float, str]
-) -> list[Bbox] | None:
+def _name_lines(figure: Figure, axes: Axes, spots: Sequence[Spot], heights: Mapping[float, str]) -> list[Bbox] | None:
     """Write the names of horizontal lines at their ends, above or below them, inside the axes.
 
     Returns:
@@ -194,7 +265,7 @@ def _name_lines(
     """
     renderer = FigureCanvasAgg(figure).get_renderer()
     inside = axes.get_window_extent(renderer)
-    taken = [*(_extent(axes, point, figure.dpi) for point in points), *_bands(axes, inside, heights)]
+    taken = [*(extent(axes, own, figure.dpi) for own in spots), *_bands(axes, inside, heights)]
     boxes, written = [], []
     for height, name in heights.items():
         for x, horizontal, y, vertical in _LINE_ENDS:
@@ -206,13 +277,13 @@ def _name_lines(
                 textcoords="offset points",
                 ha=horizontal,
                 va=vertical,
-                fontsize=_LABEL_SIZE,
+                fontsize=LABEL_SIZE,
                 color=GREY,
-                bbox=_PAPER,
-                zorder=_OVER_GRID,
+                bbox=PAPER,
+                zorder=OVER_GRID,
             )
             box = text.get_window_extent(renderer).padded(1)
-            if _covered(box, [*taken, *boxes]) + _outside(box, inside) == 0:
+            if covered_area(box, [*taken, *boxes]) + area_outside(box, inside) == 0:
                 boxes.append(box)
                 written.append(text)
                 break
@@ -246,145 +317,7 @@ def _name_lines_beside(axes: Axes, heights: Mapping[float, str]) -> float:
             xytext=(1.015, place),
             textcoords=("axes fraction", "data"),
             va="center",
-            fontsize=_LABEL_SIZE,
+            fontsize=LABEL_SIZE,
             color=GREY,
         )
     return places[-1] + gap if places else _LOWEST
-
-
-def spread_out(places: Sequence[float], *, gap: float, highest: float = 1.0) -> list[float]:
-    """Return increasing ``places``, moved as little as needed to lie ``gap`` apart and not above ``highest``."""
-    # Upwards first, where names push each other; then down again from the top as far as they were pushed out.
-    moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + gap) if moved else place)
-    limit = highest
-    for index in reversed(range(len(moved))):
-        moved[index] = min(moved[index], limit)
-        limit = moved[index] - gap
-    return moved
-
-
-def _place_labels(
-    figure: Figure,
-    axes: Axes,
-    points: Sequence[CostPoint],
-    names: Sequence[str],
-    *,
-    heights: Sequence[float],
-    taken: Sequence[Bbox],
-) -> bool:
-    """Write each point's name where it overlaps no point, bar, line or other name and stays inside the axes.
-
-    Args:
-        figure: with its layout settled.
-        axes: to write in.
-        points: to be named.
-        names: of each.
-        heights: of the horizontal lines, in %.
-        taken: boxes, in pixels, of the names of these lines.
-
-    Returns:
-        Whether there is such a place for each; if not, nothing is written.
-    """
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    inside = axes.get_window_extent(renderer)
-    extents = [_extent(axes, point, figure.dpi) for point in points]
-    taken = [*extents, *_bands(axes, inside, heights), *taken]
-    written = []
-    for point, name, own in zip(points, names, extents, strict=True):
-        candidates = []
-        for x, y, horizontal, vertical in _offsets(own, figure.dpi):
-            text = axes.annotate(
-                name,
-                (point.gmacs, 100 * point.accuracy),
-                xytext=(x, y),
-                textcoords="offset points",
-                ha=horizontal,
-                va=vertical,
-                fontsize=_LABEL_SIZE,
-                color=look_of(point.family).colour,
-                bbox=_PAPER,
-                zorder=_OVER_GRID,
-            )
-            box = text.get_window_extent(renderer).padded(1)
-            candidates.append((_covered(box, taken) + _outside(box, inside), text, box))
-        covered, best, box = min(candidates, key=lambda candidate: candidate[0])
-        written.append(best)
-        for _, text, _ in candidates:
-            if text is not best:
-                text.remove()
-        if covered > 0:
-            for text in written:
-                text.remove()
-            return False
-        taken.append(box)
-    return True
-
-
-def _name_beside(
-    figure: Figure, axes: Axes, points: Sequence[CostPoint], names: Sequence[str], *, lowest: float
-) -> None:
-    """Write the names in a column beside the axes, each joined to its point, in the order of the accuracy.
-
-    The column is moved downwards only as far as ``lowest`` if there is room above.
-    """
-    height = axes.get_window_extent(FigureCanvasAgg(figure).get_renderer()).height
-    gap = 1.35 * _LABEL_SIZE / 72 * figure.dpi / height * (_HIGHEST - _LOWEST)
-    # A point further left comes below, so that the lines of points at one height cross least.
-    order = sorted(range(len(points)), key=lambda i: (points[i].accuracy, points[i].gmacs))
-    wanted = [max(100 * points[i].accuracy, lowest) for i in order]
-    for i, place in zip(order, spread_out(wanted, gap=gap, highest=_HIGHEST), strict=True):
-        axes.annotate(
-            names[i],
-            (points[i].gmacs, 100 * points[i].accuracy),
-            xytext=(1.03, place),
-            textcoords=("axes fraction", "data"),
-            va="center",
-            fontsize=_LABEL_SIZE,
-            color=look_of(points[i].family).colour,
-            arrowprops=LEADER,
-            zorder=0.5,
-        )
-
-
-LEADER: dict[str, Any] = {  # from a name beside the axes to its point
-    "arrowstyle": "-",
-    "color": "#AAAAAA",
-    "linewidth": 0.7,
-    "linestyle": ":",
-    "relpos": (0, 0.5),
-    "shrinkB": 3,
-}
-
-
-def _offsets(own: Bbox, dpi: float) -> list[tuple[float, float, str, str]]:
-    """Return places for a label around a point of extent ``own``, best first, in points: x, y, and the alignments."""
-    above, aside = own.height / 2 * 72 / dpi + 2, 7.0
-    near = [(aside, 0.0, "left", "center"), (0.0, above, "center", "bottom"), (0.0, -above, "center", "top")]
-    corners = [(aside, 6.0, "left", "bottom"), (aside, -6.0, "left", "top"), (-aside, 0.0, "right", "center")]
-    far = [(-aside, 6.0, "right", "bottom"), (-aside, -6.0, "right", "top")]
-    further = [(aside, 16.0, "left", "bottom"), (aside, -16.0, "left", "top"), (-aside, 16.0, "right", "bottom")]
-    return near + corners + far + further + [(-aside, -16.0, "right", "top")]
-
-
-def _extent(axes: Axes, point: CostPoint, dpi: float) -> Bbox:
-    """Return the box, in pixels, that a point and its error bar take."""
-    radius = 5 * dpi / 72
-    down, up = _bars(point)
-    low, high = (
-        axes.transData.transform((point.gmacs, 100 * value)) for value in (point.accuracy - down, point.accuracy + up)
-    )
-    return Bbox([(low[0] - radius, low[1] - radius), (high[0] + radius, high[1] + radius)])
-
-
-def _covered(box: Bbox, taken: Sequence[Bbox]) -> float:
-    """Return how much of ``box`` is covered by others, in square pixels."""
-    overlaps = (Bbox.intersection(box, other) for other in taken)
-    return sum(overlap.width * overlap.height for overlap in overlaps if overlap is not None)
-
-
-def _outside(box: Bbox, frame: Bbox) -> float:
-    """Return how much of ``box`` lies outside ``frame``, in square pixels."""
-    within = Bbox.intersection(box, frame)
-    return box.width * box.height - (within.width * within.height if within is not None else 0.0)

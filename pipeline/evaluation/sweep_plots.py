@@ -1,27 +1,30 @@
 """Pictures of a sweep: accuracy against cost as the number of clips grows, and the Pareto front over all settings."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 
 from .confidence import pareto_front
 from .drawn_names import drawn_title
 from .figures import save_figure, scale_cost, style_with
+from .labels import Spot, extent, name_beside, place_names, settle
 from .looks import DASHES, GREY, MARKERS, Dash, Look, colours_in_order, look_of
-from .plots import LEADER, spread_out
 
 _MOST_LINES = 8  # in one panel
 _TOGETHER = ""  # the title of a panel that holds all lines
 _MOST_COLUMNS = 3  # of panels
 _MOST_BEYOND = 15.0  # points of accuracy that the axis extends beyond the means to show error bars
 _LABEL_SIZE = 7.5
+_MARKER_SIZE = 5.5  # points
+_MARKER_SIZES = (5.0, 9.0)  # of the fewest and the most clips
 _KEY_HEIGHT = 0.2  # inches of a line of the legend
 _WHOLE = 40.0  # points of accuracy: settings that spread over more are shown from 0 to 100 %
 _NOTE = "bars: 95 % intervals; Student's t over seeds, Wilson's over videos where there is one run or all agree"
@@ -171,6 +174,8 @@ def save_pareto_front(
 ) -> None:
     """Draw accuracy against cost, a point for each setting, and join and name those that no other beats in both.
 
+    Colours tell methods, markers tell patterns, and their sizes tell numbers of clips.
+
     Source: in the form of Figure 4 of the FASTER paper.
 
     Args:
@@ -181,27 +186,44 @@ def save_pareto_front(
     """
     methods = {point.method: point.look for point in points}
     patterns = list(dict.fromkeys(point.pattern for point in points))
+    sizes = marker_sizes(point.clips for point in points)
     front = [points[place] for place in pareto_front([(point.gmacs, point.accuracy) for point in points])]
     title, fonts = drawn_title(title)
     with rc_context(style_with(fonts)):
         figure = Figure(figsize=(7.6, max(4.4, 0.17 * len(front) + 1.8)), layout="constrained")
         axes = figure.subplots()
         axes.plot(*_places(front), color=GREY, linewidth=1.4, zorder=1, drawstyle="steps-post")
-        for point in points:
-            look = point.look
-            marker = _marker(patterns.index(point.pattern))
-            _draw_point(axes, point, color=look.colour, filling=look.filling, marker=marker)
+        for point in sorted(points, key=lambda own: -own.clips):  # small markers over large ones
+            look, marker, size = point.look, _marker(patterns.index(point.pattern)), sizes[point.clips]
+            _draw_point(axes, point, color=look.colour, filling=look.filling, marker=marker, size=size)
+        axes.margins(x=0.18)  # room for names
         words = _scale([axes], points, chance)
         axes.set(xlabel=f"GMACs a video\n{_NOTE}", ylabel=f"Top-1 accuracy (%){words}", title=title)
         axes.xaxis.label.set_fontsize(8)
         axes.title.set_fontsize(10)
-        _name_points(figure, axes, front)
         keys = [_key(name, color=own.colour, filling=own.filling, marker="o") for name, own in methods.items()]
         keys += [_key(name, color=GREY, marker=_marker(place)) for place, name in enumerate(patterns)]
-        keys.append(_key("Pareto front", color=GREY, linestyle="-"))
+        keys += [_key(words, color=GREY, marker="o", size=sizes[own]) for own, words in _clips_words(sizes).items()]
+        keys += [_key("Pareto front", color=GREY, linestyle="-")] * (len(front) > 1)  # one point is no line
         keys += _chance_key(axes, chance)
         figure.legend(handles=keys, loc="outside lower center", ncols=6, fontsize=8)
+        _name_points(figure, axes, points, front=front)
         save_figure(figure, path)
+
+
+def marker_sizes(clips: Iterable[int]) -> dict[int, float]:
+    """Return number of clips -> size of its markers in points, which grows evenly from one to the next."""
+    every = sorted(set(clips))
+    if len(every) == 1:
+        return {every[0]: _MARKER_SIZE}
+    low, high = _MARKER_SIZES
+    return {own: low + (high - low) * place / (len(every) - 1) for place, own in enumerate(every)}
+
+
+def _clips_words(sizes: Iterable[int]) -> dict[int, str]:
+    """Return number of clips -> what the legend says of it, if there are several."""
+    every = list(sizes)
+    return {own: f"{own} clips" for own in every if len(every) > 1}
 
 
 def _draw_line(axes: Axes, points: Sequence[SweepPoint], *, look: LineLook, clips: Sequence[int]) -> None:
@@ -211,7 +233,9 @@ def _draw_line(axes: Axes, points: Sequence[SweepPoint], *, look: LineLook, clip
         _draw_point(axes, point, color=look.colour, filling=look.filling, marker=marker)
 
 
-def _draw_point(axes: Axes, point: SweepPoint, *, color: str, filling: str, marker: str) -> None:
+def _draw_point(
+    axes: Axes, point: SweepPoint, *, color: str, filling: str, marker: str, size: float = _MARKER_SIZE
+) -> None:
     axes.errorbar(
         point.gmacs,
         100 * point.accuracy,
@@ -220,7 +244,7 @@ def _draw_point(axes: Axes, point: SweepPoint, *, color: str, filling: str, mark
         color=color,
         ecolor=(color, 0.45),
         elinewidth=1.0,
-        markersize=5.5,
+        markersize=size,
         markerfacecolor=filling,
         markeredgecolor="white" if filling == color else color,
         markeredgewidth=0.6 if filling == color else 1.0,
@@ -255,34 +279,45 @@ def _scale(panels: Sequence[Axes], points: Sequence[SweepPoint], chance: float |
     )
 
 
-def _name_points(figure: Figure, axes: Axes, points: Sequence[SweepPoint]) -> None:
-    """Write the points' names in a column beside the axes, each joined to its point, in the order of the accuracy."""
-    figure.draw_without_rendering()  # settles the layout, so that places can be measured
-    height = axes.get_window_extent(FigureCanvasAgg(figure).get_renderer()).height
-    gap = 1.35 * _LABEL_SIZE / 72 * figure.dpi / height
-    to_axes = axes.transData + axes.transAxes.inverted()
-    wanted = [float(to_axes.transform((point.gmacs, 100 * point.accuracy))[1]) for point in points]
-    for point, place in zip(points, spread_out(wanted, gap=gap), strict=True):
-        axes.annotate(
-            point.name,
-            (point.gmacs, 100 * point.accuracy),
-            xytext=(1.03, place),
-            textcoords="axes fraction",
-            va="center",
-            fontsize=_LABEL_SIZE,
-            arrowprops=LEADER,
-            zorder=0.5,
-        )
+def _name_points(figure: Figure, axes: Axes, points: Sequence[SweepPoint], *, front: Sequence[SweepPoint]) -> None:
+    """Write the names of those on the front near them, or beside the axes if one of them would cover something."""
+    settle(figure)
+    taken = [extent(axes, _spot(point), figure.dpi) for point in points] + _steps(axes, front)
+    spots = [_spot(point) for point in front]
+    if not place_names(figure, axes, spots, taken=taken, size=_LABEL_SIZE):
+        name_beside(figure, axes, spots, size=_LABEL_SIZE)
 
 
-def _key(label: str, *, color: str, linestyle: Dash = "", marker: str = "", filling: str = "") -> Line2D:
+def _spot(point: SweepPoint) -> Spot:
+    down, up = point.bars
+    return Spot(
+        name=point.name, x=point.gmacs, y=100 * point.accuracy, bars=(100 * down, 100 * up), colour=point.look.colour
+    )
+
+
+def _steps(axes: Axes, front: Sequence[SweepPoint]) -> list[Bbox]:
+    """Return the boxes, in pixels, that the line through the front takes."""
+    at = [axes.transData.transform((point.gmacs, 100 * point.accuracy)) for point in front]
+    steps = [((a, (b[0], a[1])), ((b[0], a[1]), b)) for a, b in pairwise(at)]
+    return [Bbox(ends).padded(1) for step in steps for ends in step]
+
+
+def _key(
+    label: str,
+    *,
+    color: str,
+    linestyle: Dash = "",
+    marker: str = "",
+    filling: str = "",
+    size: float = _MARKER_SIZE,
+) -> Line2D:
     return Line2D(
         [],
         [],
         color=color,
         linestyle=linestyle,
         marker=marker,
-        markersize=5.5,
+        markersize=size,
         markerfacecolor=filling or color,
         label=label,
     )

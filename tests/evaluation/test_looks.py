@@ -12,6 +12,11 @@ def test_every_method_has_a_look_of_its_own() -> None:
     assert len({(own.colour, own.is_hollow) for own in LOOKS.values()}) == len(LOOKS)
 
 
+def test_a_backbone_and_a_probe_on_it_differ_in_colour_from_each_other_and_all_methods() -> None:
+    others = {own.colour for name, own in LOOKS.items() if name not in (BACKBONE, PROBE)}
+    assert len({LOOKS[BACKBONE].colour, LOOKS[PROBE].colour} - others) == 2
+
+
 def test_methods_of_others_get_a_look_that_is_always_the_same() -> None:
     assert look_of("of somebody else") == look_of("of somebody else")
     assert len({look_of(f"method {i}").colour for i in range(50)}) > 4

@@ -251,3 +251,56 @@ def test_curves_leave_no_panel_empty_and_no_legend_on_them(tmp_path: Path, drawn
     drawn[1].draw_without_rendering()
     box = legend.get_window_extent(FigureCanvasAgg(drawn[1]).get_renderer())
     assert not any(box.overlaps(axes.get_window_extent()) for axes in panels)
+
+
+def tied(num: int) -> list[CostPoint]:
+    families = ("average", "gru", "fast-gru", "concat", "lstm", "max")[:num]
+    own = [CostPoint(label=name, gmacs=12.0, accuracy=0.6, interval=(0.5, 0.7), family=name) for name in families]
+    return [*own, CostPoint(label="backbone", gmacs=20.0, accuracy=0.8, family="backbone")]
+
+
+def markers_of(axes: Axes) -> list[tuple[float, float]]:
+    """Return where markers stand, in pixels."""
+    own = [line for line in axes.lines if line.get_marker() in ("o", "s", "^", "D", "v", "P", "<")]
+    return [tuple(axes.transData.transform((line.get_xdata()[0], line.get_ydata()[0]))) for line in own]  # pyright: ignore
+
+
+@pytest.mark.parametrize("num", [2, 3, 6])
+def test_points_at_one_place_stand_side_by_side_and_their_names_in_their_order(
+    tmp_path: Path, drawn: list[Figure], num: int
+) -> None:
+    save_accuracy_against_cost(tied(num), tmp_path / "cost.png", note="bars: 95 %")
+    axes = axes_of(drawn[0])
+    at = [x for x, _ in markers_of(axes)][:num]
+    np.testing.assert_allclose(np.diff(at), 8 * drawn[0].dpi / 72, rtol=1e-6)
+    np.testing.assert_allclose(np.mean(at), axes.transData.transform((12.0, 60.0))[0])
+    supxlabel = drawn[0].get_supxlabel()
+    assert supxlabel == "bars: 95 %\npoints at one place are drawn side by side"
+    (boxes,) = extents(drawn[0], [text for text in axes.texts if text.get_text() != "backbone"])
+    assert len(boxes) == num
+    if num <= 3:
+        centres = [(box.x0 + box.x1) / 2 for box in boxes]
+        assert centres == sorted(centres)
+    assert_apart([Text.get_window_extent(text, FigureCanvasAgg(drawn[0]).get_renderer()) for text in axes.texts])
+
+
+def test_a_point_alone_stays_where_it_is(tmp_path: Path, drawn: list[Figure]) -> None:
+    save_accuracy_against_cost(points(), tmp_path / "cost.png")
+    shown = [line.get_xdata()[0] for line in axes_of(drawn[0]).lines if line.get_marker() == "o"]  # pyright: ignore
+    assert shown == [own.gmacs for own in points()]
+
+
+def test_the_loss_of_a_run_that_learns_nothing_looks_level(tmp_path: Path, drawn: list[Figure]) -> None:
+    records = [{"epoch": i, "loss": 2.3026 - 0.0002 * i, "val_loss": 2.303} for i in range(4)]
+    save_curves(records, tmp_path / "curves.png")
+    low, high = axes_of(drawn[0]).get_ylim()
+    assert low < 2.302 < 2.303 < high and high - low == pytest.approx(0.23, rel=0.01)
+    save_curves([{"epoch": i, "loss": 2.0 - 0.5 * i} for i in range(4)], tmp_path / "curves.png")
+    np.testing.assert_allclose(axes_of(drawn[1]).get_ylim(), (0.425, 2.075))  # what it was: 5 % around all
+
+
+def test_training_and_validation_can_be_told_where_they_are_one_point(tmp_path: Path, drawn: list[Figure]) -> None:
+    save_curves([{"epoch": 0, "loss": 1.2, "val_loss": 1.2}], tmp_path / "curves.png")
+    training, validation = axes_of(drawn[0]).lines
+    assert training.get_marker() != validation.get_marker()
+    assert validation.get_markerfacecolor() == "none" and validation.get_markersize() > training.get_markersize()

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from vidpipe.pipeline.evaluation import sweep_plots as plotting_sweep
+from vidpipe.pipeline.evaluation.labels import spread_out
 from vidpipe.pipeline.evaluation.looks import LOOKS, look_of
 from vidpipe.pipeline.evaluation.sweep_plots import (
     SweepPoint,
@@ -21,7 +22,6 @@ from vidpipe.pipeline.evaluation.sweep_plots import (
     line_looks,
     save_accuracy_by_clips,
     save_pareto_front,
-    spread_out,
 )
 
 METHODS = ("Avg. pool", "Concat", "LSTM", "GRU", "FAST-GRU")
@@ -203,3 +203,50 @@ def test_an_axis_that_shows_a_part_says_so_and_where_chance_is(tmp_path: Path, d
     assert keys == ["chance: 10.0 %, below", "chance: 10.0 %"]
     low, high = drawn[1].axes[0].get_ylim()
     assert low <= 0 and high >= 100
+
+
+def at_one_height() -> list[SweepPoint]:
+    """Return settings of which the cheapest is as good as any."""
+    return [
+        SweepPoint(method="GRU", pattern=pattern, clips=clips, gmacs=gmacs, accuracy=0.9, interval=(0.85, 0.95))
+        for pattern, clips, gmacs in (("first", 4, 12.0), ("first", 8, 18.0), ("1:3", 8, 24.0))
+    ]
+
+
+def words_of_legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_front_of_one_point_is_no_line_and_its_name_stands_near_it(tmp_path: Path, drawn: list[Figure]) -> None:
+    given = at_one_height()
+    save_pareto_front(given, tmp_path / "figure4.png")
+    assert "Pareto front" not in words_of_legend(drawn[0])
+    (name,) = names(drawn[0])
+    assert (name.get_text(), name.arrow_patch) == ("GRU, first, 4 clips", None)
+    box = name.get_window_extent(FigureCanvasAgg(drawn[0]).get_renderer())
+    axes = drawn[0].axes[0]
+    near, *others = (axes.transData.transform((own.gmacs, 90.0))[0] for own in given)
+    assert near < box.x0 < near + 15 and box.x1 < min(others)
+    save_pareto_front([replace(own, accuracy=0.05 * own.clips) for own in given], tmp_path / "figure4.png")
+    assert "Pareto front" in words_of_legend(drawn[1])
+
+
+def test_numbers_of_clips_are_told_by_the_size_of_markers(tmp_path: Path, drawn: list[Figure]) -> None:
+    save_pareto_front(at_one_height(), tmp_path / "figure4.png")
+    axes, legend = drawn[0].axes[0], drawn[0].legends[0]
+    keys = {text.get_text(): key.get_markersize() for text, key in zip(legend.texts, legend.get_lines(), strict=True)}
+    assert keys["4 clips"] < keys["8 clips"]
+    sizes = {np.asarray(own.get_xdata())[0]: own.get_markersize() for own in axes.lines if own.get_marker() != "None"}
+    assert sizes == {12.0: keys["4 clips"], 18.0: keys["8 clips"], 24.0: keys["8 clips"]}
+    save_pareto_front(at_one_height()[1:], tmp_path / "figure4.png")
+    assert words_of_legend(drawn[1]) == ["GRU", "first", "1:3"]
+
+
+def test_no_text_of_figure_4_lies_over_another_or_the_axes(tmp_path: Path, drawn: list[Figure]) -> None:
+    """A legend that is added after the layout has settled would lie over the words below the axes."""
+    save_pareto_front(points(), tmp_path / "figure4.png", title="test", chance=0.1)
+    figure, axes = drawn[0], drawn[0].axes[0]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    legend = figure.legends[0].get_window_extent(renderer)
+    words = [axis.label.get_window_extent(renderer) for axis in (axes.xaxis, axes.yaxis)]
+    assert not any(legend.overlaps(box) for box in [*words, axes.get_window_extent(renderer)])
