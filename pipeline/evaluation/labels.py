@@ -130,7 +130,7 @@ def place_names(
     inside = axes.get_window_extent(renderer).padded(-2)
     covered, written = list(taken), list[Annotation]()
     for spot in sorted(spots, key=lambda own: not own.side):  # first those that have few places
-        for x, y, horizontal, vertical in _offsets(spot, extent(axes, spot, figure.dpi), figure.dpi):
+        for x, y, horizontal, vertical in _offsets(spot, *_reach(axes, spot, figure.dpi)):
             text = axes.annotate(
                 spot.name,
                 (spot.x, spot.y),
@@ -253,10 +253,16 @@ def spread_out(places: Sequence[float], *, gap: float, highest: float = 1.0) -> 
     return moved
 
 
-def _offsets(spot: Spot, own: Bbox, dpi: float) -> list[tuple[float, float, str, str]]:
-    """Return places for the name of a spot of extent ``own``, best first, in points: x, y, and the alignments."""
-    above, aside = own.height / 2 * 72 / dpi + 2, 7.0
-    middle = [(0.0, above, "center", "bottom"), (0.0, -above, "center", "top")]
+def _reach(axes: Axes, spot: Spot, dpi: float) -> tuple[float, float]:
+    """Return how far a spot and its error bar reach down and up from its middle, in points."""
+    own, y = extent(axes, spot, dpi), float(axes.transData.transform((spot.x, spot.y))[1])
+    return (y - own.y0) * 72 / dpi, (own.y1 - y) * 72 / dpi
+
+
+def _offsets(spot: Spot, down: float, up: float) -> list[tuple[float, float, str, str]]:
+    """Return places for the name of a spot that reaches so far, best first, in points: x, y, and the alignments."""
+    aside = 7.0
+    middle = [(0.0, up + 2, "center", "bottom"), (0.0, -down - 2, "center", "top")]
     right: list[tuple[float, float, str, str]] = [(aside, 0.0, "left", "center")]
     right += [(aside, y, "left", "bottom" if y > 0 else "top") for y in (6.0, -6.0, 16.0, -16.0)]
     left = [(-x, y, "right", vertical) for x, y, _, vertical in right]

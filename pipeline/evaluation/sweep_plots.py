@@ -283,6 +283,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[SweepPoint], *, fr
     """Write the names of those on the front near them, or beside the axes if one of them would cover something."""
     settle(figure)
     taken = [extent(axes, _spot(point), figure.dpi) for point in points] + _steps(axes, front)
+    taken += [line.get_window_extent().padded(1) for line in axes.lines if line.get_linestyle() == "--"]  # chance
     spots = [_spot(point) for point in front]
     if not place_names(figure, axes, spots, taken=taken, size=_LABEL_SIZE):
         name_beside(figure, axes, spots, size=_LABEL_SIZE)

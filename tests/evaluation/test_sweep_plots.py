@@ -231,6 +231,20 @@ def test_a_front_of_one_point_is_no_line_and_its_name_stands_near_it(tmp_path: P
     assert "Pareto front" in words_of_legend(drawn[1])
 
 
+def test_a_name_stands_beyond_its_own_bar_and_not_on_chance(tmp_path: Path, drawn: list[Figure]) -> None:
+    """Of six videos, intervals reach further up than down; another point stands where the name would be at first."""
+    first = SweepPoint(method="GRU", pattern="1:3", clips=4, gmacs=5.0, accuracy=0.33, interval=(0.2, 0.7))
+    given = [first, replace(first, gmacs=5.7, accuracy=0.16, interval=(0.03, 0.7)), replace(first, gmacs=11.0)]
+    save_pareto_front(given, tmp_path / "figure4.png", chance=0.165)
+    (name,) = (own for own in names(drawn[0]) if own.get_text())
+    axes = drawn[0].axes[0]
+    box = name.get_window_extent(FigureCanvasAgg(drawn[0]).get_renderer())
+    assert name.arrow_patch is None
+    at = [axes.transData.transform((5.0, height))[1] for height in (16.5, 20.0, 70.0)]
+    assert box.y0 > at[2] or at[0] < box.y1 < at[1] or box.y1 < at[0]
+    assert not box.y0 < at[0] < box.y1
+
+
 def test_numbers_of_clips_are_told_by_the_size_of_markers(tmp_path: Path, drawn: list[Figure]) -> None:
     save_pareto_front(at_one_height(), tmp_path / "figure4.png")
     axes, legend = drawn[0].axes[0], drawn[0].legends[0]
