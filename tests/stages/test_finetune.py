@@ -341,7 +341,7 @@ def test_epochs_that_are_done_are_not_foreseen_again(world: Path, whole: Path) -
         (["--split=none"], 2, "no split 'none'"),
         (["--cheap-learning-rate=1e-3"], 2, "--cheap-learning-rate is given, but no --cheap backbone"),
         (["--aggregator=average", "--expensive-learning-rate=0"], 2, "nothing is left to train"),
-        (["--memory-gb=inf"], 2, "--memory-gb must be greater than 0; got inf"),
+        (["--memory-gb=inf"], 2, "--memory-gb must be finite; got inf"),
         (["--clips=100000000"], 2, "--clips must be from 1 to 10000; got 100000000"),
         (["--size=100000"], 2, "--size must be from 16 to 8192 pixels"),
         (["--aggregator="], 2, "there is no aggregator ''"),
