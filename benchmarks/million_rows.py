@@ -62,7 +62,7 @@ class _Clock:
         self.seconds = 0.0
         self._began = 0.0
 
-    def begin(self, what: str, *, total: int, unit: str, done: int = 0) -> None:  # noqa: ARG002 (of the protocol)
+    def begin(self, what: str, *, total: int, unit: str, done: int = 0, untypical: int = 0) -> None:  # noqa: ARG002
         """Note the time."""
         self._began = time.perf_counter()
 
@@ -70,6 +70,9 @@ class _Clock:
         """Do nothing."""
 
     def milestone(self, text: str) -> None:
+        """Do nothing."""
+
+    def notice(self, text: str) -> None:
         """Do nothing."""
 
     def end(self) -> None:

@@ -71,6 +71,7 @@ COSTS = [
 ]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize(("name", "frames", "side", "gmacs"), COSTS)
 def test_costs_are_the_published_ones(name, frames, side, gmacs):
     assert backbone_macs(name, num_frames=frames, size=side) / 1e9 == pytest.approx(gmacs, rel=0.005)

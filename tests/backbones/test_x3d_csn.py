@@ -71,6 +71,7 @@ def test_millions_of_parameters_are_the_published(name):
     assert round(count(name) / 1e6, decimals) == MILLIONS[name]
 
 
+@pytest.mark.parity
 @pytest.mark.parametrize("cell", GMACS, ids=lambda cell: "-".join(map(str, cell)))
 def test_gmacs_are_the_published(cell):
     name, frames, pixels, per_normalised = cell

@@ -112,6 +112,7 @@ def test_a_table_of_the_paper_beside_ours(number: str, close: str):
         assert cell["agrees"] is not bool(cell["remark"])
 
 
+@pytest.mark.parity
 def test_the_table_of_the_peers():
     text = vidpipe("--paper-table", "peers").stdout
     assert text.startswith("Peers: backbones of collaborative memory's table in model zoos, GFLOPs a clip ")

@@ -6,6 +6,8 @@ import torch
 from vidpipe.pipeline.backbones.registry import build_backbone, feature_shape, usual_clip
 from vidpipe.pipeline.costs.flops import backbone_macs
 
+pytestmark = pytest.mark.parity
+
 # Parameters with 1000 classes and 10^9 multiply-adds at 224 pixels. Source: torchvision 0.29.1's records.
 TORCHVISION = {
     "resnet_18": (11_689_512, 1.814),

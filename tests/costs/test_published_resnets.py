@@ -11,6 +11,8 @@ import torch
 from vidpipe.pipeline.backbones.registry import build_backbone
 from vidpipe.pipeline.costs.flops import backbone_macs
 
+pytestmark = pytest.mark.parity
+
 # Network, frames, side, what an element through a batch norm adds, 10^9.
 FIGURES = [
     ("i3d_50_8x8", 8, 224, 0, 28.41),
