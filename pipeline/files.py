@@ -208,6 +208,31 @@ def lock_folder(path: Path, *, error: type[VidpipeError]) -> int:
 
 
 @contextlib.contextmanager
+def held_file(path: Path) -> Iterator[None]:
+    """Within the block, hold ``path``, made if need be, for this process alone; others wait.
+
+    The system releases it if the process dies.
+    """
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def user_cache() -> Path:
+    """Return vidpipe's folder among the user's caches; it need not exist."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # Relative paths are to be ignored, says the XDG Base Directory Specification.
+    return (base if base.is_absolute() else _home() / ".cache") / "vidpipe"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # a user without a name, in a container; nothing can be written there, and that is said
+        return Path("/")
+
+
+@contextlib.contextmanager
 def held_folder(path: Path, *, error: type[VidpipeError]) -> Iterator[None]:
     """Within the block, lock a folder for this process, without killed writers' leftovers (`lock_folder`)."""
     descriptor = lock_folder(path, error=error)

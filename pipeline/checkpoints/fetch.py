@@ -5,7 +5,6 @@ when it is whole and its digest is the one that the registry or an earlier downl
 is learnt when it is first accepted; the registry has at most the beginning of it.
 """
 
-import fcntl
 import http.client
 import json
 import os
@@ -19,7 +18,7 @@ from typing import Any
 
 from ..backbones.places import what_it_is
 from ..errors import WeightsError
-from ..files import PARTIAL, disk_full_explained, write_json
+from ..files import PARTIAL, disk_full_explained, held_file, user_cache, write_json
 from .containers import begins_as_weights, file_sha256
 from .hub import model_folder
 from .published import PIP, Published, published
@@ -38,9 +37,7 @@ Advance = Callable[[int, int | None], None]  # (bytes that came, bytes in all or
 def cache_folder() -> Path:
     """Return where vidpipe keeps what it downloads and converts: ``$VIDPIPE_CACHE``, or ``~/.cache/vidpipe``."""
     own = os.environ.get(_HOME)
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vidpipe"
+    return Path(own).expanduser() if own else user_cache()
 
 
 def downloads_folder() -> Path:
@@ -339,6 +336,5 @@ def _alone(name: str) -> Iterator[None]:
     """Hold back other processes that want the same file until it is here."""
     locks = cache_folder() / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"{name}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with held_file(locks / f"{name}.lock"):
         yield

@@ -6,13 +6,11 @@ videos or maps that were written anew make another file, so that a stale copy is
 without maps are no part of it.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OutOfSpaceError, StoreError, named
-from ..files import nearest_folder, remove_drafts, write_atomically
+from ..files import held_file, nearest_folder, remove_drafts, write_atomically
 from .backbone_group import BackboneGroup
 from .format import FEATURE_DTYPE, PARTIAL, Status
 
@@ -81,7 +79,7 @@ def open_copy(group: BackboneGroup, folder: Path) -> LocalCopy:
     # For the user alone: features may be confidential, and temporary folders are open to all users of a machine.
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = _path(group, videos, folder)
-    with _locked(path.with_suffix(".lock")):
+    with held_file(path.with_suffix(".lock")):
         if not path.exists():
             _make(path, group, videos)
     return LocalCopy(path, group=group, videos=videos)
@@ -156,14 +154,6 @@ def _digest(group: BackboneGroup, videos: npt.NDArray[np.int64]) -> str:
         **({"partly": group.rows_of(partly).tolist()} if len(partly) else {}),
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()[:32]
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold ``path`` for this process alone; others wait. The system releases it if the process dies."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _make(path: Path, group: BackboneGroup, videos: npt.NDArray[np.int64]) -> None:

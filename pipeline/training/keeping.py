@@ -1,12 +1,11 @@
 """Where the videos of a training are kept once they are decoded: on disk, or else in memory, and what is said of it."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import SettingsError, named
-from ..files import free_bytes
+from ..files import free_bytes, user_cache
 from ..sizes import size_text
 from .clip_cache import RESERVED_BYTES, ClipCache, Say, entry_path, used_bytes
 from .clips import VideoSource, estimated_bytes
@@ -135,16 +134,7 @@ def _most_bytes(folder: Path, settings: ClipCacheSettings) -> float:
 
 def default_folder() -> Path:
     """Return where decoded videos are kept if nobody says: below the user's folder for caches."""
-    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    # Relative paths are to be ignored, says the XDG Base Directory Specification.
-    return (base if base.is_absolute() else _home() / ".cache") / "vidpipe" / "clips"
-
-
-def _home() -> Path:
-    try:
-        return Path.home()
-    except RuntimeError:  # a user without a name, in a container; nothing can be written there, and that is said
-        return Path("/")
+    return user_cache() / "clips"
 
 
 def _open_disk(outlook: Outlook, settings: ClipCacheSettings, say: Say) -> ClipCache | None:
