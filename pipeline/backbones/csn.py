@@ -7,6 +7,8 @@ takes the place of the 3×3×3; in the interaction-preserved one a 1×1×1 with 
 Batch norms add 1e-5 to variances here and in pytorchvideo's, 1e-3 in VMZ's and mmaction2's: their recipes say so.
 """
 
+from dataclasses import replace
+
 from torch import nn
 
 from .families import Family, full_stem
@@ -37,15 +39,13 @@ _IRCSN = Family(
     usual_clip=(32, 2),
     widths=WIDTHS[:1],
 )
-_IPCSN = Family(
+_IPCSN = replace(
+    _IRCSN,
     name="ipcsn",
     summary="ip-CSN: bottlenecks around a 1×1×1 and a depthwise 3×3×3",
-    stem=full_stem,
     middle=_preserved_middle,
-    time_strides=(1, 2, 2, 2),
-    usual_clip=(32, 2),
-    widths=WIDTHS[:1],
 )
+
 
 CSNS = tuple(
     ResNetSpec(family=family, depth=depth, width=WIDTHS[0]) for family in (_IRCSN, _IPCSN) for depth in _DEPTHS

@@ -77,9 +77,9 @@ def _grouping_stem(width: int) -> nn.Sequential:
     return nn.Sequential(ConvNorm(3, width, kernel=(_R2D_FRAMES, 7, 7), stride=(_R2D_FRAMES, 2, 2), padding=(0, 3, 3)))
 
 
-def _factorised_stem(width: int) -> nn.Sequential:
-    """Return R(2+1)D's conv1: 1×7×7 to ``stem_planes``, then 3×1×1."""
-    middle = stem_planes(width)
+def factorised_stem(width: int, *, middle: int | None = None) -> nn.Sequential:
+    """Return R(2+1)D's conv1: 1×7×7 to ``middle`` planes, by default `stem_planes`, then 3×1×1."""
+    middle = middle or stem_planes(width)
     return nn.Sequential(
         ConvNorm(3, middle, kernel=(1, 7, 7), stride=(1, 2, 2)), ConvNorm(middle, width, kernel=(3, 1, 1))
     )
@@ -137,7 +137,7 @@ R2D = Family(
 _R2PLUS1D = Family(
     name="r2plus1d",
     summary="R(2+1)D of FASTER: each 3D convolution factorised into space and time; the expensive one",
-    stem=_factorised_stem,
+    stem=factorised_stem,
     middle=_factorised_middle,
     time_strides=(1, 2, 2, 2),
 )

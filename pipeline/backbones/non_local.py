@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .interface import Backbone, initialise
 from .layers import ConvNorm
 
 AFFINITIES = ("dot", "softmax", "gaussian")
@@ -110,6 +111,14 @@ class NonLocal(nn.Module):
             return torch.bmm(theta, phi / phi.shape[2])  # divided first: float16 could overflow
         scale = phi.shape[1] ** -0.5 if self.form.scaled else 1.0
         return torch.bmm(theta, phi * scale).softmax(dim=-1)
+
+
+def initialise_with_non_local(backbone: Backbone) -> None:
+    """Initialise in place as every backbone, and then its non-local blocks as their source does."""
+    initialise(backbone)
+    for module in backbone.modules():
+        if isinstance(module, NonLocal):
+            module.initialise()
 
 
 def with_non_local(stage: nn.Sequential, *, channels: int, form: NonLocalForm, after: tuple[int, ...]) -> nn.Sequential:

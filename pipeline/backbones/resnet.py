@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import SettingsError
 from .families import FAMILIES, Family
-from .interface import Backbone, initialise
+from .interface import Backbone
 from .layers import (
     EXPANSION,
     PUBLISHED_BLOCKS,
@@ -25,7 +25,7 @@ from .layers import (
     width_suffix,
     zero_residual_norms,
 )
-from .non_local import NonLocal, with_non_local
+from .non_local import initialise_with_non_local, with_non_local
 
 
 class ResNet(Backbone):
@@ -57,10 +57,7 @@ class ResNet(Backbone):
         )
         self.res2, self.res3, self.res4, self.res5 = (_stage(spec, index=index) for index in range(4))
         self.pool2 = nn.Identity() if family.pool2_time == 1 else nn.MaxPool3d(pool2)
-        initialise(self)
-        for module in self.modules():
-            if isinstance(module, NonLocal):
-                module.initialise()
+        initialise_with_non_local(self)
 
     def features(self, clip: Tensor) -> Tensor:
         """Return res5: (B, 3, L, H, W) float -> (B, C, T', H', W'), the sides as in `feature_shape`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .interface import Backbone, initialise
+from .interface import Backbone
 from .layers import (
     BLOCKS,
     EXPANSION,
@@ -19,7 +19,7 @@ from .layers import (
     stem_pool,
     zero_residual_norms,
 )
-from .non_local import NonLocal, with_non_local
+from .non_local import initialise_with_non_local, with_non_local
 
 if TYPE_CHECKING:
     from .slowfast import SlowFastSpec
@@ -61,10 +61,7 @@ class SlowFast(Backbone):
         self.slow = _path(spec, width, depth=spec.depth, kernels=_SLOW_KERNELS, lateral_width=lateral_width)
         self.fast = _path(spec, fast_width, depth=spec.fast_depth or spec.depth, kernels=_FAST_KERNELS)
         self.laterals = _laterals(spec, fast_width)
-        initialise(self)
-        for module in self.modules():
-            if isinstance(module, NonLocal):
-                module.initialise()
+        initialise_with_non_local(self)
 
     def features(self, clip: Tensor) -> Tensor:
         """Return both paths' res5: (B, 3, L, H, W) float -> (B, C, L / alpha, ceil(H / 32), ceil(W / 32))."""

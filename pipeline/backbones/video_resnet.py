@@ -12,11 +12,12 @@ the others have the paper's 45 planes and one 1×1×1, and has a pool after conv
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil, prod
 
 from torch import Tensor, nn
 
-from .families import Stages, stem_planes
+from .families import Stages, factorised_stem, full_stem
 from .interface import Backbone, initialise
 from .layers import EXPANSION, WIDTHS, Bottleneck, ConvNorm, stem_pool, zero_residual_norms
 
@@ -177,38 +178,18 @@ def _shortcut(inputs: int, outputs: int, time: int, space: int) -> nn.Module:
     return ConvNorm(inputs, outputs, kernel=(1, 1, 1), stride=(time, space, space), relu=False)
 
 
-def _whole_stem(width: int) -> nn.Sequential:
-    return nn.Sequential(ConvNorm(3, width, kernel=(3, 7, 7), stride=(1, 2, 2)))
-
-
-def _factorised_stem(width: int) -> nn.Sequential:
-    middle = stem_planes(width)
-    return nn.Sequential(
-        ConvNorm(3, middle, kernel=(1, 7, 7), stride=(1, 2, 2)), ConvNorm(middle, width, kernel=(3, 1, 1))
-    )
-
-
 def _mm_stem(width: int) -> nn.Sequential:
-    middle = middle_planes(3, width, side=7)  # 83
-    return _with_mms_eps(
-        nn.Sequential(
-            ConvNorm(3, middle, kernel=(1, 7, 7), stride=(1, 2, 2)), ConvNorm(middle, width, kernel=(3, 1, 1))
-        )
-    )
+    return _with_mms_eps(factorised_stem(width, middle=middle_planes(3, width, side=7)))  # 83 planes
 
 
-def _whole_block(inputs: int, planes: int, time: int, space: int) -> BasicBlock:
-    """Return a block of two 3×3×3."""
-    first = ConvNorm(inputs, planes, kernel=(3, 3, 3), stride=(time, space, space))
-    second = ConvNorm(planes, planes, kernel=(3, 3, 3), relu=False)
+def _plain_block(inputs: int, planes: int, time: int, space: int, *, frames: int) -> BasicBlock:
+    """Return a block of two convolutions over ``frames`` frames and 3×3 pixels."""
+    first = ConvNorm(inputs, planes, kernel=(frames, 3, 3), stride=(time, space, space))
+    second = ConvNorm(planes, planes, kernel=(frames, 3, 3), relu=False)
     return BasicBlock(nn.Sequential(first), nn.Sequential(second), _shortcut(inputs, planes, time, space))
 
 
-def _flat_block(inputs: int, planes: int, time: int, space: int) -> BasicBlock:
-    """Return a block of two 1×3×3."""
-    first = ConvNorm(inputs, planes, kernel=(1, 3, 3), stride=(time, space, space))
-    second = ConvNorm(planes, planes, kernel=(1, 3, 3), relu=False)
-    return BasicBlock(nn.Sequential(first), nn.Sequential(second), _shortcut(inputs, planes, time, space))
+_whole_block, _flat_block = partial(_plain_block, frames=3), partial(_plain_block, frames=1)
 
 
 def _torchvision_block(inputs: int, planes: int, time: int, space: int) -> BasicBlock:
@@ -265,7 +246,7 @@ R2PLUS1D_18 = VideoResNetSpec(
     name="r2plus1d_18",
     summary="R(2+1)D-18 of torchvision",
     usual_clip=(16, 1),
-    stem=_factorised_stem,
+    stem=factorised_stem,
     blocks=_18,
     makers=(_torchvision_block,) * 4,
 )
@@ -273,7 +254,7 @@ R3D_18 = VideoResNetSpec(
     name="r3d_18",
     summary="R3D-18 of torchvision and VMZ: whole 3×3×3 convolutions",
     usual_clip=(16, 1),
-    stem=_whole_stem,
+    stem=full_stem,
     blocks=_18,
     makers=(_whole_block,) * 4,
 )
@@ -281,7 +262,7 @@ MC3_18 = VideoResNetSpec(
     name="mc3_18",
     summary="MC3-18 of torchvision and VMZ: 3D in conv1 and res2, 2D from there on, no stride in time",
     usual_clip=(16, 1),
-    stem=_whole_stem,
+    stem=full_stem,
     blocks=_18,
     makers=(_whole_block, _flat_block, _flat_block, _flat_block),
     time_strides=(1, 1, 1, 1),
@@ -291,7 +272,7 @@ R2PLUS1D_18_VMZ = VideoResNetSpec(
     name="r2plus1d_18_vmz",
     summary="R(2+1)D-18 of VMZ",
     usual_clip=(16, 1),
-    stem=_factorised_stem,
+    stem=factorised_stem,
     blocks=_18,
     makers=(_vmz_block,) * 4,
     eps=_CAFFE2_EPS,
@@ -300,7 +281,7 @@ R2PLUS1D_34_VMZ = VideoResNetSpec(
     name="r2plus1d_34_vmz",
     summary="R(2+1)D-34 of VMZ and ig65m",
     usual_clip=(32, 1),
-    stem=_factorised_stem,
+    stem=factorised_stem,
     blocks=_34,
     makers=(_vmz_block,) * 4,
     eps=_CAFFE2_EPS,
@@ -312,7 +293,7 @@ R2PLUS1D_152_VMZ = VideoResNetSpec(
     name="r2plus1d_152_vmz",
     summary="R(2+1)D-152 as VMZ's PyTorch code builds it: bottlenecks, and a pool after conv1",
     usual_clip=(32, 1),
-    stem=_factorised_stem,
+    stem=factorised_stem,
     blocks=_152,
     makers=(_vmz_bottleneck,) * 4,
     pool=True,

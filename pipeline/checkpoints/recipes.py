@@ -29,16 +29,16 @@ class Recipe:
     words: str
 
 
-_MM_CSN = Preprocessing(
+# Of mmaction2's 3D networks. Its ImageNet's mean and std are of values up to 255.
+_MM_3D = Preprocessing(
     short_side=256,
     crop=256,
     mean=(123.675 / 255, 116.28 / 255, 103.53 / 255),
     std=(58.395 / 255, 57.12 / 255, 57.375 / 255),
     antialias=False,
-    bn_eps=1e-3,
+    bn_eps=1e-5,
 )
-
-
+_MM_CSN = replace(_MM_3D, bn_eps=1e-3)
 # Of networks that see one frame of each of the segments of a video.
 _MM_2D = Preprocessing(
     short_side=256,
@@ -65,6 +65,16 @@ _PTV = Preprocessing(
     clip_rule="linspace",
     slow_frames="spread",
 )
+# Of torchvision's and VMZ's networks, which squash.
+_TV_112 = Preprocessing(
+    short_side=128,
+    squash=(128, 171),
+    crop=112,
+    mean=_KINETICS_MEAN,
+    std=_KINETICS_STD,
+    antialias=False,
+    bn_eps=1e-5,
+)
 _TSM = replace(_MM_2D, antialias=True, rounding="down")
 
 
@@ -74,17 +84,13 @@ def _x3d_recipes(size: int) -> dict[str, Recipe]:
     The head's window is the map of the training's crop: of 160 pixels at 182, 224 at 256, 312 at 356.
     """
     side = {182: 5, 256: 7, 356: 10}[size]
-    pyslowfast = Preprocessing(
+    pyslowfast = replace(
+        _PTV,
         short_side=size,
         crop=size,
-        mean=_FB_MEAN,
-        std=_FB_STD,
-        antialias=False,
-        rounding="down",
-        bn_eps=1e-5,
         head_window=(64, side, side),
         head_activation="softmax",
-        clip_rule="linspace",
+        slow_frames="every",
     )
     mmaction2 = replace(
         pyslowfast,
@@ -154,42 +160,17 @@ _FIXED: dict[str, Recipe] = {
         words="PySlowFast's and pytorchvideo's test: shorter side 256, whole height, probabilities averaged",
     ),
     "tv112": Recipe(
-        preprocessing=Preprocessing(
-            short_side=128,
-            squash=(128, 171),
-            crop=112,
-            mean=_KINETICS_MEAN,
-            std=_KINETICS_STD,
-            antialias=False,
-            bn_eps=1e-5,
-        ),
+        preprocessing=_TV_112,
         fps=15.0,
         words="torchvision's test of its 18-layer networks: 128×171 whatever the aspect ratio, 5 clips of 16 frames",
     ),
     "tvS3D": Recipe(
-        preprocessing=Preprocessing(
-            short_side=256,
-            squash=(256, 256),
-            crop=224,
-            mean=_KINETICS_MEAN,
-            std=_KINETICS_STD,
-            antialias=False,
-            bn_eps=1e-3,
-            head_window=(2, 7, 7),
-        ),
+        preprocessing=replace(_TV_112, short_side=256, squash=(256, 256), crop=224, bn_eps=1e-3, head_window=(2, 7, 7)),
         fps=15.0,
         words="torchvision's test of S3D: 256×256 whatever the aspect ratio, one clip of 128 frames, scored as a clip",
     ),
     "vmz": Recipe(
-        preprocessing=Preprocessing(
-            short_side=128,
-            squash=(128, 171),
-            crop=112,
-            mean=_KINETICS_MEAN,
-            std=_KINETICS_STD,
-            antialias=False,
-            bn_eps=1e-3,
-        ),
+        preprocessing=replace(_TV_112, bn_eps=1e-3),
         fps=None,
         words="VMZ's test of R(2+1)D in Caffe2: 128×171 whatever the aspect ratio, 10 clips of 8 or 32 frames",
     ),
@@ -215,14 +196,7 @@ _FIXED: dict[str, Recipe] = {
         words="PySlowFast's test on Something-Something: middles of segments of the whole video, three crops of 256",
     ),
     "mm3d": Recipe(
-        preprocessing=Preprocessing(
-            short_side=256,
-            crop=256,
-            mean=(123.675 / 255, 116.28 / 255, 103.53 / 255),
-            std=(58.395 / 255, 57.12 / 255, 57.375 / 255),
-            antialias=False,
-            bn_eps=1e-5,
-        ),
+        preprocessing=_MM_3D,
         fps=None,
         words="mmaction2's test of 3D networks: shorter side 256, three crops of 256, the video's own rate",
     ),
@@ -239,15 +213,7 @@ _FIXED: dict[str, Recipe] = {
         words="X-Temporal's test of its SlowFast: shorter side 128 by PIL, 112 from the middle, the video's own rate",
     ),
     "vmz_csn": Recipe(
-        preprocessing=Preprocessing(
-            short_side=256,
-            squash=(256, 342),
-            crop=256,
-            mean=_KINETICS_MEAN,
-            std=_KINETICS_STD,
-            antialias=False,
-            bn_eps=1e-3,
-        ),
+        preprocessing=replace(_TV_112, short_side=256, squash=(256, 342), crop=256, bn_eps=1e-3),
         fps=None,
         words="VMZ's test of CSN: 256×342 whatever the aspect ratio, three crops of 256, the video's own rate",
     ),
